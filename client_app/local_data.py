@@ -1,0 +1,93 @@
+"""A client's own images, as tensors prepared once per process."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from attacks.base import Attack
+from attacks.poisoning import poison_dataset
+from config.compose import RunConfigBase
+from config.sections import TaskSection
+from learning.data import DataInfo
+from learning.datasets import load_task
+from learning.partition import Partitioner
+from learning.rng import numpy_generator, torch_generator
+
+
+@dataclass(frozen=True)
+class ClientData:
+    """Images float32 ``[n, C, H, W]`` in [0, 1] and labels int64 ``[n]`` on the training device."""
+
+    images: Tensor
+    labels: Tensor
+
+
+@lru_cache(maxsize=4)
+def partition_indices(task: TaskSection, partitioner: Partitioner, clients: int, seed: int) -> tuple[Tensor, ...]:
+    """Training indices of every client; the same in every process because only the seed decides."""
+    data = load_task(task)
+    rng = numpy_generator(seed, "partition")
+    parts = partitioner.split(data.train.labels.numpy(), clients, data.info.num_classes, rng)
+    return tuple(torch.from_numpy(np.asarray(part, dtype=np.int64)) for part in parts)
+
+
+class _Cache:
+    """The last prepared clients, bounded by bytes: a process serves many clients in turn."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.items: OrderedDict[object, ClientData] = OrderedDict()
+
+    def get(self, key: object) -> ClientData | None:
+        found = self.items.get(key)
+        if found is not None:
+            self.items.move_to_end(key)
+        return found
+
+    def put(self, key: object, data: ClientData) -> ClientData:
+        self.items[key] = data
+        while len(self.items) > 1 and sum(d.images.nbytes for d in self.items.values()) > self.limit:
+            self.items.popitem(last=False)
+        return data
+
+
+_PREPARED = _Cache(limit=2 * 1024**3)
+
+
+def data_info(config: RunConfigBase) -> DataInfo:
+    """Facts of the configured data set."""
+    return load_task(config.task).info
+
+
+def clean_data(config: RunConfigBase, partition: int, device: torch.device) -> ClientData:
+    """The client's clean images and labels."""
+    key = (config.task, config.partition, config.federation.clients, config.run.seed, partition, str(device))
+    found = _PREPARED.get(key)
+    if found is not None:
+        return found
+    partitioner = config.component("partition", config.partition.name)
+    assert isinstance(partitioner, Partitioner)
+    own = partition_indices(config.task, partitioner, config.federation.clients, config.run.seed)[partition]
+    mine = load_task(config.task).train.subset(own)
+    return _PREPARED.put(key, ClientData(mine.pixels().to(device), mine.labels.to(device)))
+
+
+def poisoned_data(
+    config: RunConfigBase, attack: Attack, partition: int, part: int, device: torch.device
+) -> ClientData:
+    """The malicious client's training set: the same poisoned samples in every round."""
+    key = (config.task, config.partition, config.attack, config.federation.clients, config.run.seed, partition, part,
+           str(device))  # fmt: skip
+    found = _PREPARED.get(key)
+    if found is not None:
+        return found
+    clean = clean_data(config, partition, torch.device("cpu"))
+    rng = torch_generator(config.run.seed, "poison", partition)
+    images, labels = poison_dataset(clean.images, clean.labels, attack, config.attack, part, rng)
+    return _PREPARED.put(key, ClientData(images.to(device), labels.to(device)))

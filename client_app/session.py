@@ -1,0 +1,119 @@
+"""What the benign and the malicious client share: configuration, model, the one training loop, the reply."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
+from torch import Tensor
+
+from client_app.local_data import ClientData, data_info
+from config import ConfigError
+from config.compose import RunConfigBase
+from config.load import load
+from learning.device import deterministic_threads, resolve_device
+from learning.models import ModelSpec, SplitModel
+from learning.rng import torch_generator
+from learning.training import TrainResult, train
+from learning.vector import flatten_buffers, flatten_parameters, load_buffers, load_parameters
+from strategies.messages import CLIENT, METRICS, MODEL, ROUND, GlobalModel, from_arrays, to_arrays
+
+
+@dataclass(frozen=True)
+class Session:
+    """One training message on one client."""
+
+    config: RunConfigBase
+    partition: int
+    round: int
+    participants: int
+    model: SplitModel
+    received: GlobalModel
+    device: torch.device
+
+    def fit(self, data: ClientData, purpose: str) -> tuple[GlobalModel, TrainResult]:
+        """Train from the received model on ``data``; shuffles are drawn from (seed, purpose, round, partition)."""
+        load_parameters(self.model, self.received.parameters)
+        load_buffers(self.model, self.received.buffers)
+        rng = torch_generator(self.config.run.seed, purpose, self.round, self.partition)
+        run = self.config.run
+        result = train(self.model, data.images, data.labels, self.config.training, rng, precision=run.precision)
+        return GlobalModel(flatten_parameters(self.model), flatten_buffers(self.model)), result
+
+
+@dataclass(frozen=True)
+class LocalUpdate:
+    """What a client uploads."""
+
+    parameters: Tensor
+    buffers: Tensor
+    num_examples: int
+    loss: float
+
+
+@lru_cache(maxsize=8)
+def _config(settings: str) -> RunConfigBase:
+    return load(json.loads(settings))
+
+
+def run_config(context: Context) -> RunConfigBase:
+    """The validated configuration of a run; a node's own ``data-dir`` goes before the run's."""
+    settings = dict(context.run_config)
+    if "data-dir" in context.node_config:
+        settings["task.data_dir"] = str(context.node_config["data-dir"])
+    return _config(json.dumps(settings, sort_keys=True))
+
+
+@lru_cache(maxsize=2)
+def _model(config: RunConfigBase, device: torch.device) -> SplitModel:
+    spec = config.component("model", config.model.name)
+    assert isinstance(spec, ModelSpec)
+    return spec.build(data_info(config), config.run.seed, channels_last=config.run.channels_last).to(device)
+
+
+def partition_of(context: Context) -> int:
+    """This node's partition. Raises ConfigError when the node wasn't given one."""
+    partition = context.node_config.get("partition-id")
+    if not isinstance(partition, int):
+        raise ConfigError("node-config partition-id", partition, "a whole number, e.g. --node-config 'partition-id=0'")
+    return partition
+
+
+def train_reply(msg: Message, context: Context, update: Callable[[Session], LocalUpdate]) -> Message:
+    """Answer a training message with the update that ``update`` computes."""
+    start = time.perf_counter()
+    config = run_config(context)
+    partition = partition_of(context)
+    order = msg.content[ROUND]
+    device = resolve_device(config.run.device)
+    with deterministic_threads(config.run.threads):
+        session = Session(
+            config=config,
+            partition=partition,
+            round=int(order["round"]),
+            participants=int(order["participants"]),
+            model=_model(config, device),
+            received=from_arrays(msg.content[MODEL]),
+            device=device,
+        )
+        done = update(session)
+    metrics = MetricRecord(
+        {
+            "num-examples": done.num_examples,
+            "train-loss": done.loss,
+            "seconds": time.perf_counter() - start,
+        }
+    )
+    content = RecordDict(
+        {
+            MODEL: to_arrays(GlobalModel(done.parameters, done.buffers)),
+            METRICS: metrics,
+            CLIENT: ConfigRecord({"partition-id": partition}),
+        }
+    )
+    return Message(content, reply_to=msg)

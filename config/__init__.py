@@ -1,0 +1,7 @@
+"""Ground floor: every knob of a run, validated once, before any client starts."""
+
+from config.component import Component
+from config.errors import ConfigError
+from config.registry import Registry
+
+__all__ = ["Component", "ConfigError", "Registry"]

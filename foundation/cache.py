@@ -1,0 +1,108 @@
+"""Results kept on disk by content, so that each fresh process doesn't compute them again.
+
+A cache file is safetensors. It is written beside its place and then moved there, so that a reader sees a whole file or
+none, however many processes write at once. A file that can't be read is a warning and a miss, never an error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+import warnings
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+
+def cache_folder(configured: str | Path = "") -> Path:
+    """The configured folder, or the user's cache folder of ``fedcrucible`` where that is empty."""
+    if configured:
+        return Path(configured).expanduser()
+    from platformdirs import user_cache_dir
+
+    return Path(user_cache_dir("fedcrucible"))
+
+
+def digest(*parts: str | bytes | Tensor) -> str:
+    """sha256 of the parts in order; a tensor counts with its type, shape and bytes."""
+    total = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, Tensor):
+            dense = part.detach().cpu().contiguous()
+            head = f"{dense.dtype}{tuple(dense.shape)}".encode()
+            body: bytes | memoryview = dense.numpy().reshape(-1).view("uint8").data
+        else:
+            head, body = type(part).__name__.encode(), part.encode() if isinstance(part, str) else part
+        total.update(hashlib.sha256(head).digest() + hashlib.sha256(body).digest())
+    return total.hexdigest()
+
+
+def files_digest(files: Iterable[Path]) -> str:
+    """sha256 of the names and contents of files; remembered in this process while size and time stay."""
+    return digest(*(f"{path.name} {_file_digest(path, *_stamp(path))}" for path in sorted(files)))
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+@lru_cache(maxsize=256)
+def _file_digest(path: Path, size: int, changed: int) -> str:  # noqa: ARG001 - size and time are part of the key
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]] | None:
+    """Tensors and text entries of a cache file; None where there is none or (with a warning) it can't be read."""
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        warn_unusable(path, error)
+        return None
+
+
+def warn_unusable(path: Path, reason: object) -> None:
+    """Warn that a cache file is passed over and will be made again."""
+    warnings.warn(f"cache file {path} can't be used ({reason}); computing it again", RuntimeWarning, stacklevel=3)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], text: Mapping[str, str] | None = None) -> None:
+    """Write a cache file in one step; a folder that can't be written is a warning."""
+    content = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    try:
+        write_atomically(path, save(content, metadata=dict(text or {})))
+    except OSError as error:
+        warnings.warn(f"can't write cache file {path} ({error}); going on without it", RuntimeWarning, stacklevel=2)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Put ``content`` at ``path`` so that readers see the old file or the new one. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        Path(temporary).replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(temporary).unlink()
+        raise
+
+
+def usable(tensor: Tensor | None, shape: tuple[int, ...]) -> bool:
+    """Whether a cached tensor has the shape (-1 = any) and holds finite numbers."""
+    if tensor is None or tensor.ndim != len(shape):
+        return False
+    fits = all(want in (-1, have) for want, have in zip(shape, tensor.shape, strict=True))
+    return fits and bool(torch.isfinite(tensor).all())

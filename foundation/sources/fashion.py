@@ -1,0 +1,50 @@
+"""The classes that the shipped assets know, found by name, so that label numbers need not agree."""
+
+from __future__ import annotations
+
+import re
+
+import torch
+from torch import Tensor
+
+from config import ConfigError
+from learning.data import DataInfo
+
+NAMES: tuple[tuple[str, ...], ...] = (
+    ("t shirt", "t shirt top", "t shirt or top", "tshirt"),
+    ("trouser", "trousers"),
+    ("pullover",),
+    ("dress",),
+    ("coat",),
+    ("sandal",),
+    ("shirt",),
+    ("sneaker",),
+    ("bag",),
+    ("ankle boot",),
+)
+"""Fashion-MNIST's classes in published order, each with the spellings in use."""
+
+
+def simplified(name: str) -> str:
+    """Lower case, with every run of other characters than letters and digits as one space."""
+    return re.sub(r"[^a-z0-9]+", " ", name.lower()).strip()
+
+
+def fashion_classes(info: DataInfo, source: str) -> Tensor:
+    """Published Fashion-MNIST label of each of ``info``'s classes, int64 ``[C]``.
+
+    Raises:
+        ConfigError: a class that Fashion-MNIST doesn't have.
+    """
+    known = {spelling: label for label, spellings in enumerate(NAMES) for spelling in spellings}
+    unknown = [name for name in info.class_names if simplified(name) not in known]
+    if unknown:
+        have = ", ".join(spellings[0] for spellings in NAMES)
+        wanted = f"only knows the classes {have}; {info.name} also has {', '.join(unknown)}: choose another source"
+        raise ConfigError("synthetic.source", source, wanted)
+    return torch.tensor([known[simplified(name)] for name in info.class_names])
+
+
+def interleaved_labels(num_classes: int, per_class: int) -> Tensor:
+    """Labels 0, 1, .., C-1, 0, 1, .. int64 ``[C * per_class]``: every prefix is as balanced as it can be."""
+    return torch.arange(num_classes).repeat(per_class)

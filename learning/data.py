@@ -1,0 +1,59 @@
+"""What a data set is, once it is tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class LabeledImages:
+    """Images uint8 ``[n, C, H, W]`` (0..255) with labels int64 ``[n]``."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __post_init__(self) -> None:
+        if self.images.ndim != 4 or self.images.dtype != torch.uint8:
+            raise ValueError(f"images must be uint8 [n, C, H, W], got {self.images.dtype} {tuple(self.images.shape)}")
+        if self.labels.shape != (len(self.images),):
+            raise ValueError(f"{len(self.images)} images but labels of shape {tuple(self.labels.shape)}")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def subset(self, indices: Tensor) -> LabeledImages:
+        """The samples at ``indices`` (int64)."""
+        return LabeledImages(self.images[indices], self.labels[indices])
+
+    def pixels(self) -> Tensor:
+        """Images as float32 in [0, 1]; triggers, guides and models all take this scale."""
+        return self.images.to(torch.float32).div_(255.0)
+
+
+@dataclass(frozen=True)
+class DataInfo:
+    """Facts of a data set: class names, image shape (C, H, W), published normalisation constants per channel."""
+
+    name: str
+    class_names: tuple[str, ...]
+    shape: tuple[int, int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @property
+    def num_classes(self) -> int:
+        """C, the number of classes."""
+        return len(self.class_names)
+
+
+@dataclass(frozen=True)
+class DataSplits:
+    """``train`` is shared out to clients; ``validation`` is for choices; ``test`` is measured once chosen."""
+
+    info: DataInfo
+    train: LabeledImages
+    validation: LabeledImages
+    test: LabeledImages

@@ -1,0 +1,23 @@
+"""Data sets by name, and the one way from ``task`` settings to tensors."""
+
+from learning.datasets import shipped, vision
+from learning.datasets.base import DATASETS, DatasetSource, PublishedData
+from learning.datasets.hub import HuggingFace
+from learning.datasets.load import data_root, dataset_source, load_task, prepare
+from learning.datasets.subsets import long_tail, long_tail_counts, stratified_order
+
+__all__ = [
+    "DATASETS",
+    "DatasetSource",
+    "HuggingFace",
+    "PublishedData",
+    "data_root",
+    "dataset_source",
+    "load_task",
+    "long_tail",
+    "long_tail_counts",
+    "prepare",
+    "shipped",
+    "stratified_order",
+    "vision",
+]

@@ -1,0 +1,90 @@
+"""Main-task accuracy and attack success, measured as SPEC F says; every rate is in percent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from learning.models.base import SplitModel
+
+
+@dataclass(frozen=True)
+class CleanMetrics:
+    """Accuracy on clean images: ``accuracy`` in percent, ``recall`` in percent by class (NaN for an empty class)."""
+
+    accuracy: float
+    recall: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class AttackMetrics:
+    """On images whose true class is not the target (Eq. 1 of CLIP-Fed); all rates in percent."""
+
+    asr: float
+    """Triggered images predicted as the target."""
+    base_rate: float
+    """The same images without trigger predicted as the target (natural confusion)."""
+    asr_correct: float
+    """ASR among images that are classified correctly without the trigger (NaN when there are none)."""
+    robust_accuracy: float
+    """Triggered images predicted as their true class."""
+    confusion: tuple[tuple[int, ...], ...]
+    """Counts by true class (row) and prediction on the triggered image (column)."""
+
+
+@torch.inference_mode()
+def predict(model: SplitModel, images: Tensor, batch_size: int, device: torch.device) -> Tensor:
+    """Predicted classes int64 ``[n]`` on the CPU for images ``[n, C, H, W]`` in [0, 1] or uint8."""
+    return torch.cat([logits.argmax(1).cpu() for logits in _forward(model, images, batch_size, device)])
+
+
+@torch.no_grad()
+def embed(model: SplitModel, images: Tensor, batch_size: int, device: torch.device) -> Tensor:
+    """Penultimate features float32 ``[n, D]`` on the CPU."""
+    model.eval()
+    parts = [model.embed(_pixels(images[i : i + batch_size], device)) for i in range(0, len(images), batch_size)]
+    return torch.cat([part.float().cpu() for part in parts])
+
+
+def _forward(model: SplitModel, images: Tensor, batch_size: int, device: torch.device) -> list[Tensor]:
+    model.eval()
+    return [model(_pixels(images[i : i + batch_size], device)) for i in range(0, len(images), batch_size)]
+
+
+def _pixels(batch: Tensor, device: torch.device) -> Tensor:
+    batch = batch.to(device)
+    return batch.to(torch.float32).div_(255.0) if batch.dtype == torch.uint8 else batch
+
+
+def clean_metrics(predicted: Tensor, labels: Tensor, num_classes: int) -> CleanMetrics:
+    """Accuracy and per-class recall of predictions ``[n]`` against labels ``[n]``."""
+    hits = predicted == labels
+    totals = torch.bincount(labels, minlength=num_classes).double()
+    correct = torch.bincount(labels[hits], minlength=num_classes).double()
+    recall = (100.0 * correct / totals).tolist()
+    return CleanMetrics(100.0 * float(hits.double().mean()), tuple(recall))
+
+
+def attack_metrics(
+    triggered: Tensor, untriggered: Tensor, labels: Tensor, target: int, num_classes: int
+) -> AttackMetrics:
+    """Attack metrics from predictions on the triggered and untriggered copies of non-target images.
+
+    All three are int64 ``[n]``. Raises ValueError when a target-class image is among them, for it would count natural
+    accuracy as attack success.
+    """
+    if bool((labels == target).any()):
+        raise ValueError("target-class images must not count towards the attack success rate")
+    correct = untriggered == labels
+    hit = triggered == target
+    among_correct = float(hit[correct].double().mean()) * 100.0 if bool(correct.any()) else float("nan")
+    counts = torch.bincount(labels * num_classes + triggered, minlength=num_classes**2).view(num_classes, -1)
+    return AttackMetrics(
+        asr=100.0 * float(hit.double().mean()),
+        base_rate=100.0 * float((untriggered == target).double().mean()),
+        asr_correct=among_correct,
+        robust_accuracy=100.0 * float((triggered == labels).double().mean()),
+        confusion=tuple(tuple(row) for row in counts.tolist()),
+    )

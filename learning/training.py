@@ -1,0 +1,87 @@
+"""The one local training loop: plain SGD over tensors prepared once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from config.sections import TrainingSection
+from learning.device import autocast
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a local training reports: mean loss of the last epoch, samples processed."""
+
+    loss: float
+    samples: int
+
+
+def crop_flip(x: Tensor, rng: torch.Generator) -> Tensor:
+    """Random crop after 4 pixels of zero padding, and horizontal flip, one draw per image."""
+    n, _, height, width = x.shape
+    dy = torch.randint(0, 9, (n,), generator=rng)
+    dx = torch.randint(0, 9, (n,), generator=rng)
+    flip = torch.rand(n, generator=rng) < 0.5
+    rows = dy[:, None] + torch.arange(height)
+    columns = torch.where(flip[:, None], torch.arange(width - 1, -1, -1), torch.arange(width)) + dx[:, None]
+    rows, columns = rows.to(x.device), columns.to(x.device)
+    padded = F.pad(x, (4, 4, 4, 4))
+    batch = torch.arange(n, device=x.device)[:, None, None]
+    return padded[batch, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def train(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    settings: TrainingSection,
+    rng: torch.Generator,
+    *,
+    precision: str = "fp32",
+) -> TrainResult:
+    """Train ``model`` in place by SGD with fresh momentum.
+
+    ``images`` float32 ``[n, C, H, W]`` in [0, 1] and ``labels`` int64 ``[n]`` lie on the model's device.  ``rng`` (CPU)
+    draws the shuffles and the augmentation.  A last batch of a single image is joined to the one before it, because
+    batch normalisation can't train on one image.
+    """
+    n = len(images)
+    if n == 0:
+        raise ValueError("a client without images can't train")
+    optimiser = torch.optim.SGD(
+        model.parameters(), lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay
+    )
+    scaler = torch.amp.GradScaler(images.device.type, enabled=precision == "fp16")
+    bounds = batch_bounds(n, settings.batch_size)
+    model.train()
+    total = torch.zeros((), device=images.device)
+    for _ in range(settings.local_epochs):
+        order = torch.randperm(n, generator=rng).to(images.device)
+        total.zero_()
+        for start, stop in bounds:
+            batch = order[start:stop]
+            x, y = images[batch], labels[batch]
+            if settings.augment == "crop-flip":
+                x = crop_flip(x, rng)
+            optimiser.zero_grad(set_to_none=True)
+            with autocast(images.device, precision):
+                loss = F.cross_entropy(model(x), y)
+            scaler.scale(loss).backward()
+            scaler.step(optimiser)
+            scaler.update()
+            total += loss.detach() * (stop - start)
+    model.eval()
+    return TrainResult(float(total) / n, n * settings.local_epochs)
+
+
+def batch_bounds(n: int, batch_size: int) -> list[tuple[int, int]]:
+    """Start and stop of each batch; a lone last sample joins the batch before it."""
+    bounds = [(start, min(start + batch_size, n)) for start in range(0, n, batch_size)]
+    if len(bounds) > 1 and bounds[-1][1] - bounds[-1][0] == 1:
+        last = bounds.pop()
+        bounds[-1] = (bounds[-1][0], last[1])
+    return bounds

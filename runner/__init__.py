@@ -1,0 +1,1 @@
+"""The ``fedcrucible`` command and the in-process engine."""

@@ -1,0 +1,1 @@
+"""The ServerApp: configuration in, strategy built, run recorded."""

@@ -1,0 +1,46 @@
+"""Observer that prints one line per round; what a user of ``flwr run --stream`` sees."""
+
+from __future__ import annotations
+
+from server_app.record.schema import RunSummary
+from strategies.outcome import Checkpoint, RoundOutcome
+
+
+def percent(value: float | None) -> str:
+    """A rate in percent with two decimals, or a dash."""
+    return "-" if value is None else f"{value:.2f} %"
+
+
+def round_line(outcome: RoundOutcome, rounds: int) -> str:
+    """One round in one line."""
+    parts = [f"round {outcome.round}/{rounds}"]
+    if outcome.measured is not None:
+        parts.append(f"MA {percent(outcome.measured.clean.accuracy)}")
+        if outcome.measured.attack is not None:
+            parts.append(f"ASR {percent(outcome.measured.attack.asr)}")
+    if outcome.participants:
+        kept = sum(weight > 0 for weight in outcome.weights.values())
+        parts.append(f"accepted {kept} of {len(outcome.participants)}")
+    if outcome.dropped:
+        parts.append(f"dropped {len(outcome.dropped)}")
+    parts.append(f"{sum(outcome.seconds.values()):.1f} s")
+    return "  ".join([*parts, *outcome.notes])
+
+
+class Console:
+    """Prints rounds as they end."""
+
+    def __init__(self, rounds: int) -> None:
+        self.rounds = rounds
+
+    def on_round(self, outcome: RoundOutcome) -> None:
+        """Print the round."""
+        print(round_line(outcome, self.rounds), flush=True)
+
+    def on_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Nothing to print."""
+
+    def finish(self, summary: RunSummary) -> None:
+        """Print the final numbers and where they lie."""
+        print(f"{summary.strategy}: MA {percent(summary.ma_percent)}, ASR {percent(summary.asr_percent)}", flush=True)
+        print(f"record: {summary.folder}", flush=True)

@@ -1,0 +1,95 @@
+"""A checked configuration and all that follows from it before any client starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from attacks.base import Attack
+from config.compose import RunConfigBase
+from foundation.base import Guide, ServerData, SyntheticSource
+from foundation.frequency import FrequencyAugmentation
+from foundation.guide import load_guide
+from foundation.server_data import build_server_data
+from learning.data import DataSplits
+from learning.datasets import load_task
+from learning.device import resolve_device
+from learning.models import ModelSpec, SplitModel
+from server_app.checks import check_combination
+from strategies.server_phase import ServerPhase
+from strategies.systems import Assembled, assemble
+
+
+@dataclass
+class Plan:
+    """A checked configuration with what follows from it; building one starts no client."""
+
+    config: RunConfigBase
+    system: Assembled
+    attack: Attack
+    data: DataSplits
+    device: torch.device
+
+    @classmethod
+    def make(cls, config: RunConfigBase) -> Plan:
+        """Resolve every name and check every combination. Raises ConfigError."""
+        system = assemble(config)
+        attack = config.component("attack", config.attack.name)
+        config.component("model", config.model.name)
+        config.component("partition", config.partition.name)
+        assert isinstance(attack, Attack)
+        device = resolve_device(config.run.device)
+        if system.purifier is not None or system.zero_shot:
+            config.component("synthetic", config.synthetic.source)
+        data = load_task(config.task)
+        check_combination(config, system, data)
+        return cls(config, system, attack, data, device)
+
+    def guide(self) -> Guide:
+        """The configured guide, loaded when first asked."""
+        section = self.config.guide
+        return load_guide(
+            section.model,
+            family=section.family,
+            templates=section.templates,
+            batch_size=section.batch_size,
+            cache_dir=section.cache_dir,
+            device=self.device,
+        )
+
+    def server_data(self) -> ServerData:
+        """The server's synthetic images, from the cache or made now."""
+        section = self.config.synthetic
+        source = self.config.component("synthetic", section.source)
+        assert isinstance(source, SyntheticSource)
+        return build_server_data(
+            source,
+            self.data.info,
+            section.per_class,
+            self.config.run.seed,
+            self.device,
+            moment_match=section.moment_match,
+            augment=section.augment,
+            frequency=FrequencyAugmentation.from_section(section),
+            guide=self.guide() if section.guide_agreement else None,
+            cache_dir=self.config.guide.cache_dir,
+        )
+
+    def server_phase(self) -> ServerPhase | None:
+        """Purifier, data and guide targets; None for systems without a server phase."""
+        purifier = self.system.purifier
+        if purifier is None:
+            return None
+        data = self.server_data()
+        targets = None
+        if purifier.needs_guide:
+            targets = self.guide().targets(data.training_set()[0], self.data.info.class_names)
+        return ServerPhase(purifier, data, targets)
+
+    def model(self) -> SplitModel:
+        """The initial global model on the server's device."""
+        spec = self.config.component("model", self.config.model.name)
+        assert isinstance(spec, ModelSpec)
+        run = self.config.run
+        return spec.build(self.data.info, run.seed, channels_last=run.channels_last).to(self.device)

@@ -1,0 +1,82 @@
+"""Where a run's folder goes: always absolute, never among Flower's unpacked apps."""
+
+from __future__ import annotations
+
+import os
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+from platformdirs import user_data_path
+
+from config.errors import ConfigError
+from config.sections import OutputSection
+
+ENVIRONMENT_KEY = "FEDCRUCIBLE_RUNS"
+
+
+def base_folder(output: OutputSection) -> Path:
+    """Absolute folder of all records: ``output.dir``, else FEDCRUCIBLE_RUNS, else ./runs, else the user's data folder.
+
+    ./runs counts only where it can be written; a server's working folder need not be the user's. Raises ConfigError
+    for a relative folder, and for one within FLWR_HOME/apps, which holds unpacked apps and is not for results.
+    """
+    chosen, key = output.dir, "output.dir"
+    if not chosen:
+        chosen, key = os.environ.get(ENVIRONMENT_KEY, ""), ENVIRONMENT_KEY
+    if chosen:
+        path = Path(chosen).expanduser()
+        if not path.is_absolute():
+            raise ConfigError(key, chosen, "must be absolute, for the server's working folder may not be yours")
+        path = path.resolve()
+        if _within_apps(path):
+            raise ConfigError(key, chosen, "lies within FLWR_HOME/apps, where Flower unpacks apps; choose another")
+        return path
+    local = Path.cwd().resolve() / "runs"
+    if not _within_apps(local) and _writable(local):
+        return local
+    return user_data_path("fedcrucible", appauthor=False).resolve() / "runs"
+
+
+def run_folder(output: OutputSection, strategy: str, attack: str, seed: int, *, resume: bool = False) -> Path:
+    """Create and return the folder of one run.
+
+    Without ``output.name`` it is a new ``strategy-attack-seedN-timestamp``. With a name it is exactly that one: an
+    existing non-empty folder raises ConfigError unless ``resume``. ``resume`` without a name raises ConfigError.
+    """
+    base = base_folder(output)
+    if output.name:
+        if output.name in {".", ".."} or not re.fullmatch(r"[\w.+ -]+", output.name):
+            raise ConfigError("output.name", output.name, "one folder name: letters, digits, '.', '_', '+', '-', ' '")
+        folder = base / output.name
+        if folder.is_dir() and any(folder.iterdir()) and not resume:
+            raise ConfigError("output.name", output.name, f"{folder} has content; set run.resume or another name")
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+    if resume:
+        raise ConfigError("run.resume", resume, "needs output.name, the record folder to continue")
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    stem = "-".join([_plain(strategy), _plain(attack), f"seed{seed}", stamp])
+    base.mkdir(parents=True, exist_ok=True)
+    for number in range(1, 10_000):
+        folder = base / (stem if number == 1 else f"{stem}-{number}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        return folder
+    raise ConfigError("output.dir", str(base), f"too many runs called {stem}")
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_+]+", "_", name).strip("_") or "unnamed"
+
+
+def _within_apps(path: Path) -> bool:
+    home = Path(os.environ.get("FLWR_HOME") or Path.home() / ".flwr").expanduser().resolve()
+    return path.is_relative_to(home / "apps")
+
+
+def _writable(folder: Path) -> bool:
+    place = folder if folder.is_dir() else folder.parent
+    return os.access(place, os.W_OK | os.X_OK)

@@ -1,0 +1,172 @@
+"""What a record holds, as pydantic models; every number's name carries its unit."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+
+def _unmeasured(value: object) -> object:
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+Percent = Annotated[float | None, BeforeValidator(_unmeasured)]
+"""0 to 100; None when it could not be measured (NaN is read as None)."""
+
+PHASES = ("sample", "train", "validate", "aggregate", "server", "evaluate", "record")
+"""Phases of a round in order; keys of ``RoundRecord.seconds``."""
+
+
+class Record(BaseModel):
+    """Base of what is written; fields added by a later version are ignored on reading."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="strings", protected_namespaces=())
+
+
+class RunDescription(Record):
+    """What the run is, known before its first round (run.json)."""
+
+    strategy: str
+    attack: str = "none"
+    rule: str = ""
+    purifier: str = ""
+    seed: int
+    rounds: int = 0
+    dataset: str = ""
+    class_names: tuple[str, ...] = ()
+    target_label: int | None = None
+    test_images: int = 0
+    """Images that MA is measured on."""
+    triggered_images: int = 0
+    """Images that ASR is measured on: the test images of non-target classes."""
+    clients: int = 0
+    malicious: tuple[int, ...] = ()
+    """All malicious partitions, whether they are ever sampled or not."""
+    attack_start_round: int = 1
+    attack_stop_round: int = 0
+    """Last round of the attack; 0 = it never stops."""
+    knowledge: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Component -> what it needs that a real server (or attacker) may not have."""
+    notes: tuple[str, ...] = ()
+
+
+class RoundRecord(Record):
+    """One round: a line of metrics.jsonl. Round 0 is the model before training."""
+
+    round: int = Field(ge=0)
+    ma_percent: Percent = None
+    """Accuracy on clean test images; None in a round that is not evaluated."""
+    asr_percent: Percent = None
+    base_rate_percent: Percent = None
+    """The same images without trigger that are predicted as the target (natural confusion)."""
+    asr_correct_percent: Percent = None
+    """ASR among images that are classified correctly without the trigger."""
+    robust_accuracy_percent: Percent = None
+    """Triggered images predicted as their true class."""
+    per_class_recall_percent: tuple[Percent, ...] = ()
+    participants: tuple[int, ...] = ()
+    malicious: tuple[int, ...] = ()
+    """Ground truth: the malicious partitions among the participants."""
+    accepted: tuple[int, ...] = ()
+    rejected: tuple[int, ...] = ()
+    """Participants that the defence gave weight 0; replies dropped before it are in ``dropped`` instead."""
+    weights: dict[str, float] = Field(default_factory=dict)
+    """Partition -> share in the aggregate, in partition order."""
+    dropped: dict[str, str] = Field(default_factory=dict)
+    """Partition (or node) -> why its reply never reached the defence: non-finite, wrong shape, error text."""
+    attack_active: bool = False
+    tpr_percent: Percent = None
+    fpr_percent: Percent = None
+    seconds: dict[str, float] = Field(default_factory=dict)
+    """Phase (see ``PHASES``) -> wall-clock seconds."""
+    peak_memory_mb: float | None = None
+    bytes_down: int = 0
+    bytes_up: int = 0
+    notes: tuple[str, ...] = ()
+    per_client: dict[str, list[float]] = Field(default_factory=dict)
+    """Diagnostic -> one number per client, in the order of ``weights``."""
+    facts: dict[str, float] = Field(default_factory=dict)
+    """Diagnostics of the whole round."""
+    confusion: tuple[tuple[int, ...], ...] | None = None
+    """Triggered test images: counts by true class (row) and predicted class (column)."""
+
+
+class Detection(Record):
+    """Counts of rejected and accepted clients (positive = malicious) with their rates."""
+
+    true_positives: int = 0
+    false_negatives: int = 0
+    false_positives: int = 0
+    true_negatives: int = 0
+    tpr_percent: Percent = None
+    fpr_percent: Percent = None
+    precision_percent: Percent = None
+    f1_percent: Percent = None
+
+
+class RunSummary(Record):
+    """The run in one object (summary.json)."""
+
+    strategy: str
+    attack: str
+    seed: int
+    rounds: int
+    dataset: str = ""
+    ma_percent: Percent = None
+    ma_interval_percent: tuple[float, float] | None = None
+    """Wilson 95 % interval over test images: sampling of the test set, not seed variation."""
+    asr_percent: Percent = None
+    asr_interval_percent: tuple[float, float] | None = None
+    base_rate_percent: Percent = None
+    net_asr_percent: Percent = None
+    """ASR minus base rate, in points."""
+    asr_correct_percent: Percent = None
+    robust_accuracy_percent: Percent = None
+    last_rounds: int = 0
+    """How many evaluated rounds the two means below cover (at most ten)."""
+    ma_last_mean_percent: Percent = None
+    asr_last_mean_percent: Percent = None
+    asr_max_percent: Percent = None
+    """Largest ASR from the attack's first round on."""
+    asr_max_round: int | None = None
+    rounds_asr_above_20_percent: int = 0
+    asr_after_stop_mean_percent: Percent = None
+    """Mean ASR after the attack's last round: its persistence."""
+    detection: Detection | None = None
+    """Pooled over rounds; None when no reply was ever judged."""
+    malicious_weight_percent: Percent = None
+    """Share of all aggregation weight that went to malicious clients while the attack was active."""
+    parameters_sha256: str = ""
+    seconds_total: float = 0.0
+    seconds: dict[str, float] = Field(default_factory=dict)
+    peak_memory_mb: float | None = None
+    bytes_down: int = 0
+    bytes_up: int = 0
+    dropped: dict[str, int] = Field(default_factory=dict)
+    """Cause -> number of replies."""
+    knowledge: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    weak_attack: bool | None = None
+    """True when the undefended run's ASR is below 50 %; None when no undefended run is at hand."""
+    folder: str = ""
+
+
+class Environment(Record):
+    """Where the run took place (environment.json)."""
+
+    started_utc: str = ""
+    python: str = ""
+    packages: dict[str, str] = Field(default_factory=dict)
+    platform: str = ""
+    processor: str = ""
+    cpu_count: int = 0
+    device: str = ""
+    device_name: str = ""
+    threads: int = 0
+    git_commit: str | None = None
+    git_dirty: bool | None = None
+    """True when the checkout differs from its commit; None outside a checkout."""
+    source_sha256: str = ""
+    """Digest of the project's own Python sources: the same in a checkout and in an installed app."""
+    command: tuple[str, ...] = ()

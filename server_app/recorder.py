@@ -1,0 +1,84 @@
+"""Observer that writes a run's record folder while the run goes."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+
+from attacks.schedule import is_attack_round
+from config.sections import AttackSection
+from server_app.record.detection import detection
+from server_app.record.schema import RoundRecord
+from server_app.record.writer import RunRecord
+from strategies.outcome import Checkpoint, RoundOutcome
+
+
+def peak_memory_mb() -> float:
+    """Largest resident memory of this process so far, in MB (10^6 bytes)."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+def to_record(outcome: RoundOutcome, attack: AttackSection) -> RoundRecord:
+    """A round's outcome as it is recorded; percent throughout."""
+    active = is_attack_round(attack, outcome.round) and bool(outcome.malicious)
+    accepted = [i for i, weight in outcome.weights.items() if weight > 0]
+    rejected = [i for i, weight in outcome.weights.items() if weight <= 0]
+    judged = detection(accepted, rejected, outcome.malicious if active else ())
+    fields: dict[str, object] = {}
+    if outcome.measured is not None:
+        clean, attacked = outcome.measured.clean, outcome.measured.attack
+        fields |= {"ma_percent": clean.accuracy, "per_class_recall_percent": clean.recall}
+        if attacked is not None:
+            fields |= {
+                "asr_percent": attacked.asr,
+                "base_rate_percent": attacked.base_rate,
+                "asr_correct_percent": attacked.asr_correct,
+                "robust_accuracy_percent": attacked.robust_accuracy,
+                "confusion": attacked.confusion,
+            }
+    return RoundRecord.model_validate(
+        fields
+        | {
+            "round": outcome.round,
+            "participants": outcome.participants,
+            "malicious": outcome.malicious,
+            "accepted": accepted,
+            "rejected": rejected,
+            "weights": {str(i): weight for i, weight in outcome.weights.items()},
+            "dropped": {str(i): cause for i, cause in outcome.dropped.items()},
+            "attack_active": active,
+            "tpr_percent": judged.tpr_percent if outcome.weights else None,
+            "fpr_percent": judged.fpr_percent if outcome.weights else None,
+            "seconds": outcome.seconds,
+            "peak_memory_mb": peak_memory_mb(),
+            "bytes_down": outcome.bytes_down,
+            "bytes_up": outcome.bytes_up,
+            "notes": outcome.notes,
+            "per_client": outcome.per_client,
+            "facts": outcome.facts,
+        }
+    )
+
+
+class Recorder:
+    """Appends every round to metrics.jsonl and keeps checkpoints."""
+
+    def __init__(self, record: RunRecord, attack: AttackSection) -> None:
+        self.record = record
+        self.attack = attack
+        self.rounds: list[RoundRecord] = []
+
+    def on_round(self, outcome: RoundOutcome) -> None:
+        """Write one line; the time it takes is counted with the next round."""
+        start = time.perf_counter()
+        row = to_record(outcome, self.attack)
+        self.record.append_round(row)
+        self.rounds.append(row)
+        outcome.seconds["record"] = time.perf_counter() - start
+
+    def on_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Write a checkpoint."""
+        model = checkpoint.model
+        self.record.write_checkpoint(checkpoint.round, model.parameters, model.buffers, checkpoint.states)

@@ -1,0 +1,194 @@
+"""Several runs on one page."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote
+
+from server_app.record import files
+from server_app.record.reader import RecordedRun, Scalar, read
+from server_app.report.comparison_charts import curves_chart, sweep_chart, tradeoff_chart
+from server_app.report.page import MISSING, duration, rate, write_page
+from server_app.report.spread import Spread, spread
+
+WEAK_ATTACK_PERCENT = 50.0
+
+
+@dataclass(frozen=True)
+class ComparisonRow:
+    """A record folder, and what to call its strategy (empty = its registered name)."""
+
+    folder: Path
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ in their seed only."""
+
+    label: str
+    attack: str
+    sweep_value: Scalar | None
+    runs: list[RecordedRun] = field(default_factory=list)
+
+    def spread_of(self, name: str) -> Spread | None:
+        """Mean and spread over runs of a number of the summary; None when no run has it."""
+        found = [getattr(run.summary, name) for run in self.runs]
+        return spread([value for value in found if value is not None])
+
+    @property
+    def title(self) -> str:
+        """Label with the swept value, where there is one."""
+        return self.label if self.sweep_value is None else f"{self.label}, {self.sweep_value}"
+
+
+def render_comparison(
+    rows: Sequence[ComparisonRow], title: str, out_path: Path, *, undefended: str = "fedavg", sweep: str = ""
+) -> Path:
+    """Write one page over several records and return its path.
+
+    Runs with the same label and attack are seeds of one cell: mean, standard deviation and Student-t 95 % interval.
+    ``undefended`` names the strategy whose ASR below 50 % marks the attack as weak. ``sweep`` is a configuration key
+    (e.g. ``attack.malicious_fraction``) that separates cells further and gets its own chart. Raises ValueError for no
+    rows, FileNotFoundError when a folder holds no record.
+    """
+    if not rows:
+        raise ValueError("a comparison needs at least one record folder")
+    out_path = out_path.resolve()
+    labelled = [(row.label, read(row.folder, arrays=False)) for row in rows]
+    groups = _groups(labelled, sweep)
+    attacks = sorted({group.attack for group in groups})
+    weak = _weak_attacks(groups, undefended)
+    return write_page(
+        out_path,
+        "comparison",
+        title=title,
+        subtitle=_subtitle(labelled, attacks),
+        verdict=_verdict(groups, undefended) if len(attacks) == 1 and not sweep else "",
+        warnings=_warnings(groups, weak),
+        table_note=_table_note(groups),
+        sweep=sweep,
+        groups=[_table_row(group, out_path.parent, (group.attack, group.sweep_value) in weak) for group in groups],
+        tradeoff=tradeoff_chart(groups),
+        swept=sweep_chart(groups, sweep) if sweep else None,
+        curves=curves_chart(groups),
+        runs=[_run_row(group, run, out_path.parent) for group in groups for run in group.runs],
+    )
+
+
+def _groups(labelled: Sequence[tuple[str, RecordedRun]], sweep: str) -> list[Group]:
+    found: dict[tuple[str, str, Scalar | None], Group] = {}
+    for label, record in labelled:
+        name = label or record.run.strategy
+        value = record.config.get(sweep) if sweep else None
+        group = found.setdefault((name, record.run.attack, value), Group(name, record.run.attack, value))
+        group.runs.append(record)
+    return list(found.values())
+
+
+def _weak_attacks(groups: Sequence[Group], undefended: str) -> set[tuple[str, Scalar | None]]:
+    weak = set()
+    for group in groups:
+        asr = group.spread_of("asr_percent")
+        if asr is not None and asr.mean < WEAK_ATTACK_PERCENT and _is_undefended(group, undefended):
+            weak.add((group.attack, group.sweep_value))
+    return weak
+
+
+def _is_undefended(group: Group, undefended: str) -> bool:
+    return all(run.run.strategy == undefended for run in group.runs)
+
+
+def _subtitle(labelled: Sequence[tuple[str, RecordedRun]], attacks: Sequence[str]) -> str:
+    data = sorted({record.run.dataset for _, record in labelled if record.run.dataset})
+    seeds = sorted({record.run.seed for _, record in labelled})
+    shown = ", ".join(map(str, seeds)) if len(seeds) <= 10 else f"{len(seeds)} of them"
+    parts = [*data, f"attack {', '.join(attacks)}", f"{len(labelled)} runs", f"seeds {shown}"]
+    return " · ".join(parts)
+
+
+def _verdict(groups: Sequence[Group], undefended: str) -> str:
+    scored = [(g, g.spread_of("ma_percent"), g.spread_of("asr_percent")) for g in groups]
+    known = [(g, ma, asr) for g, ma, asr in scored if ma is not None and asr is not None]
+    plain = next(((ma, asr) for g, ma, asr in known if _is_undefended(g, undefended)), None)
+    defended = [item for item in known if not _is_undefended(item[0], undefended)]
+    if plain is None or not defended:
+        return ""
+    best, ma, asr = min(defended, key=lambda item: (item[2].mean, -item[1].mean))
+    return (
+        f"Undefended, the attack succeeds on {plain[1].mean:.1f} % of triggered images at {plain[0].mean:.1f} % clean "
+        f"accuracy. The lowest attack success is {best.label}'s: {asr.mean:.1f} %, at {ma.mean:.1f} % clean accuracy."
+    )
+
+
+def _warnings(groups: Sequence[Group], weak: set[tuple[str, Scalar | None]]) -> list[str]:
+    found = [
+        f"Weak attack: {attack}{'' if value is None else f' at {value}'} reaches less than "
+        f"{WEAK_ATTACK_PERCENT:.0f} % ASR even undefended, so low numbers of defences say little."
+        for attack, value in sorted(weak, key=str)
+    ]
+    if any(not run.finished for group in groups for run in group.runs):
+        found.append("Some runs have no summary: they still go on, or ended early.")
+    return found
+
+
+def _table_note(groups: Sequence[Group]) -> str:
+    most = max(len(group.runs) for group in groups)
+    if most == 1:
+        return "One run per cell: differences below about a point may be the seed's. Rates are of the last evaluation."
+    return (
+        "Mean ± standard deviation over seeds, then the Student-t 95 % interval of the mean. Rates are of the last "
+        "evaluation."
+    )
+
+
+def _table_row(group: Group, base: Path, weak: bool) -> dict[str, object]:
+    caught = [run.summary.detection for run in group.runs if run.summary.detection is not None]
+    judged = [c for c in caught if c.true_positives + c.false_positives]
+    seconds = group.spread_of("seconds_total")
+    needs = {what for run in group.runs for kinds in run.run.knowledge.values() for what in kinds}
+    return {
+        "label": group.label,
+        "attack": group.attack,
+        "weak": weak,
+        "sweep_value": group.sweep_value,
+        "runs": len(group.runs),
+        "ma": _cell(group.spread_of("ma_percent")),
+        "asr": _cell(group.spread_of("asr_percent")),
+        "base_rate": _cell(group.spread_of("base_rate_percent")),
+        "asr_last": _cell(group.spread_of("asr_last_mean_percent")),
+        "tpr": _cell(spread([c.tpr_percent for c in judged if c.tpr_percent is not None])),
+        "fpr": _cell(spread([c.fpr_percent for c in judged if c.fpr_percent is not None])),
+        "seconds": MISSING if seconds is None else duration(seconds.mean),
+        "needs": "; ".join(sorted(needs)) or MISSING,
+        "links": [{"name": f"seed {run.run.seed}", "address": _address(run.folder, base)} for run in group.runs],
+    }
+
+
+def _run_row(group: Group, run: RecordedRun, base: Path) -> dict[str, object]:
+    return {
+        "label": group.title,
+        "attack": group.attack,
+        "seed": run.run.seed,
+        "ma": rate(run.summary.ma_percent),
+        "asr": rate(run.summary.asr_percent),
+        "digest": run.summary.parameters_sha256[:12],
+        "folder": run.folder.name,
+        "address": _address(run.folder, base),
+    }
+
+
+def _cell(value: Spread | None) -> str:
+    if value is None:
+        return MISSING
+    if value.deviation is None or value.low is None or value.high is None:
+        return f"{value.mean:.1f}"
+    return f"{value.mean:.1f} ± {value.deviation:.1f} [{value.low:.1f}, {value.high:.1f}]"
+
+
+def _address(folder: Path, base: Path) -> str:
+    report = folder / files.REPORT
+    return quote(Path(os.path.relpath(report, base)).as_posix()) if report.is_file() else ""

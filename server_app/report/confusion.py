@@ -1,0 +1,56 @@
+"""Where triggered images end up, by true class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from markupsafe import Markup
+from matplotlib.colors import to_rgba
+from matplotlib.patches import Rectangle
+
+from server_app.record.schema import RoundRecord, RunDescription
+from server_app.report.canvas import inline_svg, new_figure, style
+from server_app.report.curves import class_name
+from server_app.report.palette import BLUE, INK, VERMILLION
+
+ANNOTATED_CLASSES = 20
+
+
+def confusion_chart(run: RunDescription, rounds: Sequence[RoundRecord]) -> tuple[Markup, int] | None:
+    """Confusion of triggered images in the last round that has one, with that round; None when none has.
+
+    Cells hold counts and are tinted by their share of the row; the target's column is framed.
+    """
+    last = next((r for r in reversed(rounds) if r.confusion), None)
+    if last is None or last.confusion is None:
+        return None
+    counts = np.asarray(last.confusion, dtype=float)
+    classes = len(counts)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1.0)
+    named = classes <= ANNOTATED_CLASSES
+    side = min(6.6, 1.8 + 0.46 * classes) if named else 5.0
+    figure = new_figure(side + 0.6, side)
+    axes = style(figure.add_subplot(), x="predicted on the triggered image", y="true class", grid=False)
+    tint = np.zeros((classes, classes, 4))
+    tint[..., :3] = to_rgba(BLUE)[:3]
+    tint[..., 3] = share
+    axes.imshow(tint, interpolation="nearest", aspect="equal")
+    if named:
+        names = [class_name(run, c) for c in range(classes)]
+        axes.set_xticks(range(classes), names, rotation=40, ha="right", rotation_mode="anchor")
+        axes.set_yticks(range(classes), names)
+        size = 8.0 if classes <= 12 else 6.0
+        for row, column in zip(*np.nonzero(counts), strict=True):
+            colour = "#ffffff" if share[row, column] > 0.55 else INK
+            text = f"{counts[row, column]:.0f}"
+            axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=size)
+    if run.target_label is not None and run.target_label < classes:
+        frame = Rectangle((run.target_label - 0.5, -0.5), 1, classes, fill=False, edgecolor=VERMILLION, linewidth=1.8)
+        frame.set_clip_on(False)
+        axes.add_patch(frame)
+    axes.tick_params(length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    hit = "" if run.target_label is None else f"; target class {class_name(run, run.target_label)} is framed"
+    return inline_svg(figure, "confusion", f"Confusion matrix of triggered images{hit}", natural=True), last.round

@@ -1,0 +1,33 @@
+"""Mean and spread over seeds (SPEC F.4)."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from scipy.stats import t
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean, sample standard deviation and Student-t 95 % interval of the mean; only the mean for one value."""
+
+    count: int
+    mean: float
+    deviation: float | None
+    low: float | None
+    high: float | None
+
+
+def spread(values: Sequence[float]) -> Spread | None:
+    """Spread of ``values``; None for none."""
+    if not values:
+        return None
+    mean = statistics.fmean(values)
+    if len(values) == 1:
+        return Spread(1, mean, None, None, None)
+    deviation = statistics.stdev(values)
+    half = float(t.ppf(0.975, len(values) - 1)) * deviation / math.sqrt(len(values))
+    return Spread(len(values), mean, deviation, mean - half, mean + half)

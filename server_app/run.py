@@ -1,0 +1,151 @@
+"""One run, whatever engine carries it: a plan and a Grid in, a record and its summary out."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+
+from flwr.serverapp import Grid
+
+from config.load import default_keys, flatten
+from foundation.base import ServerData
+from learning.vector import buffer_slots, flatten_buffers, flatten_parameters, parameter_slots
+from server_app.checks import attackers
+from server_app.evaluation import Evaluator
+from server_app.plan import Plan
+from server_app.record.schema import RunDescription, RunSummary
+from server_app.record.writer import RunRecord
+from server_app.recorder import Recorder
+from server_app.report import render_report
+from strategies.messages import GlobalModel, to_arrays
+from strategies.nodes import NodeDirectory
+from strategies.outcome import Checkpoint, Measured, Observer
+from strategies.round_loop import Parts, RoundLoop
+from strategies.server_phase import ServerPhase
+
+EXAMPLES = 12
+"""Images of each kind that a report shows."""
+FAIR_SHARES = 10
+"""A client may claim this many times the largest fair share of the training images (``federation.max_examples``)."""
+
+
+def execute(plan: Plan, grid: Grid, *, in_order: bool, observers: Sequence[Observer] = ()) -> RunSummary:
+    """Run all rounds over ``grid`` and write the record.
+
+    ``in_order`` says that nodes registered in partition order (simulation, in-process); otherwise they are asked.
+    """
+    config, start = plan.config, time.perf_counter()
+    record = RunRecord.create(
+        config.output, strategy=config.strategy, attack=config.attack.name, seed=config.run.seed, resume=config.run.resume
+    )
+    resume_from = _resume(record) if config.run.resume else None
+    record.write_config(flatten(config), default_keys())
+    record.write_environment(str(plan.device), config.run.threads)
+    evaluator = Evaluator.build(config, plan.data, plan.attack, plan.device)
+    record.write_run(_describe(plan, evaluator))
+    prepared: dict[str, ServerData] = {}
+
+    def server_phase() -> ServerPhase | None:
+        phase = plan.server_phase()
+        if phase is not None:
+            prepared["data"] = phase.data
+        return phase
+
+    model = plan.model()
+    loop = RoundLoop(
+        Parts(
+            config=config,
+            system=plan.system,
+            model=model,
+            nodes=NodeDirectory(config.federation, in_order),
+            malicious=frozenset(attackers(config)),
+            max_examples=max_examples(plan),
+            evaluate=_measure(plan, evaluator),
+            server_phase=server_phase,
+            observers=[Recorder(record, config.attack), *observers],
+            resume_from=resume_from,
+        )
+    )
+    initial = to_arrays(GlobalModel(flatten_parameters(model), flatten_buffers(model)))
+    rounds = 0 if plan.system.zero_shot else config.run.rounds
+    loop.start(grid, initial, rounds, config.federation.timeout_s)
+    digest = record.write_model(loop.model.parameters, loop.model.buffers, parameter_slots(model), buffer_slots(model))
+    if not config.output.save_model:
+        (record.folder / "model.safetensors").unlink()
+    if config.output.report:
+        _keep_pictures(record, plan, evaluator, loop, prepared.get("data"))
+    summary = record.write_summary(digest, time.perf_counter() - start)
+    if config.output.report:
+        render_report(record.folder)
+    return summary
+
+
+def max_examples(plan: Plan) -> int:
+    """Largest number of examples that the server believes."""
+    chosen = plan.config.federation.max_examples
+    return chosen or FAIR_SHARES * math.ceil(len(plan.data.train) / plan.config.federation.clients)
+
+
+def _measure(plan: Plan, evaluator: Evaluator):  # type: ignore[no-untyped-def]
+    if not plan.system.zero_shot:
+        return evaluator.measure
+    guide, names = plan.guide(), plan.data.info.class_names
+
+    def zero_shot(_: object) -> Measured:
+        return evaluator.measure_zero_shot(guide, names)
+
+    return zero_shot
+
+
+def _resume(record: RunRecord) -> Checkpoint | None:
+    found = record.latest_checkpoint()
+    if found is None:
+        return None
+    record.rewind(found.round)
+    states = {"rule": {}, "purifier": {}} | found.state
+    return Checkpoint(found.round, GlobalModel(found.parameters, found.buffers), dict(states))
+
+
+def _describe(plan: Plan, evaluator: Evaluator) -> RunDescription:
+    config, system = plan.config, plan.system
+    knowledge = {part.name: part.knowledge for part in (system.rule, system.purifier, plan.attack) if part and part.knowledge}
+    return RunDescription(
+        strategy=system.name,
+        attack=config.attack.name,
+        rule=system.rule.name if system.uses_clients else "",
+        purifier=system.purifier.name if system.purifier else "",
+        seed=config.run.seed,
+        rounds=config.run.rounds,
+        dataset=config.task.dataset,
+        class_names=plan.data.info.class_names,
+        target_label=config.attack.target_label if plan.attack.has_trigger else None,
+        test_images=len(evaluator.labels),
+        triggered_images=len(evaluator.kept),
+        clients=config.federation.clients,
+        malicious=attackers(config),
+        attack_start_round=config.attack.start_round,
+        attack_stop_round=config.attack.stop_round,
+        knowledge=knowledge,
+        notes=() if config.task.eval_split == "test" else ("measured on the validation split",),
+    )
+
+
+def _keep_pictures(
+    record: RunRecord, plan: Plan, evaluator: Evaluator, loop: RoundLoop, server: ServerData | None
+) -> None:
+    images = {"clean": evaluator.images[:EXAMPLES]}
+    if evaluator.triggered is not None:
+        images = {
+            "clean": evaluator.images[evaluator.kept[:EXAMPLES]],
+            "triggered": evaluator.triggered[:EXAMPLES],
+        }
+    if server is not None:
+        step = max(1, len(server.images) // EXAMPLES)
+        images["synthetic"] = server.images[::step][:EXAMPLES]
+        if server.augmented is not None:
+            images["augmented"] = server.augmented[::step][:EXAMPLES]
+    record.save_examples(images)
+    if not plan.system.zero_shot:
+        features, labels, mask = evaluator.features(loop.parts.model, plan.config.run.seed)
+        record.save_embedding(f"{plan.system.name}, last round", features, labels, mask)

@@ -1,0 +1,1 @@
+"""Systems under test and the round loop that runs them on Flower."""

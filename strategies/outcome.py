@@ -1,0 +1,59 @@
+"""What one round came to; observers record it, print it or keep a checkpoint of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from defenses.base import State
+from learning.evaluation import AttackMetrics, CleanMetrics
+from strategies.messages import GlobalModel
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The global model on the evaluation split."""
+
+    clean: CleanMetrics
+    attack: AttackMetrics | None
+
+
+@dataclass
+class RoundOutcome:
+    """One round, filled in phase by phase; round 0 is the state before any training."""
+
+    round: int
+    participants: list[int] = field(default_factory=list)
+    valid: list[int] = field(default_factory=list)
+    malicious: list[int] = field(default_factory=list)
+    """Ground truth among the participants, for detection figures only."""
+    weights: dict[int, float] = field(default_factory=dict)
+    """Weight (fraction) of each valid reply; 0 = rejected by the rule."""
+    dropped: dict[int, str] = field(default_factory=dict)
+    """Partition to the cause for which its reply never reached the rule."""
+    per_client: dict[str, list[float]] = field(default_factory=dict)
+    facts: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    bytes_down: int = 0
+    bytes_up: int = 0
+    measured: Measured | None = None
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """All that a continued run needs: model and the states of rule and purifier after ``round``."""
+
+    round: int
+    model: GlobalModel
+    states: dict[str, State]
+
+
+class Observer(Protocol):
+    """Something that is told how a run goes on."""
+
+    def on_round(self, outcome: RoundOutcome) -> None:
+        """Called after every round, and once for round 0."""
+
+    def on_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Called after every k-th round when checkpoints are asked for."""
