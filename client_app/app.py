@@ -7,7 +7,7 @@ from flwr.clientapp import ClientApp
 
 from client_app import benign, malicious
 from client_app.roles import is_malicious
-from client_app.session import partition_of
+from client_app.session import partition_of, train_reply
 from strategies.messages import CLIENT
 
 app = ClientApp()
@@ -16,14 +16,14 @@ app = ClientApp()
 @app.train()
 def train(msg: Message, context: Context) -> Message:
     """Train as what this node is."""
-    client = malicious if is_malicious(context) else benign
-    return client.train(msg, context)
+    update = malicious.update if is_malicious(context) else benign.update
+    return train_reply(msg, context, update)
 
 
 @app.query()
 def query(msg: Message, context: Context) -> Message:
     """Say which partition this node holds and, if its configuration fixes one, its role (for detection figures)."""
-    answer: dict[str, int | str] = {"partition-id": partition_of(context)}
+    answer = ConfigRecord({"partition-id": partition_of(context)})
     if context.node_config.get("role", "by-seed") != "by-seed":
         answer["role"] = str(context.node_config["role"])
-    return Message(RecordDict({CLIENT: ConfigRecord(answer)}), reply_to=msg)
+    return Message(RecordDict({CLIENT: answer}), reply_to=msg)

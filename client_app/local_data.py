@@ -78,9 +78,7 @@ def clean_data(config: RunConfigBase, partition: int, device: torch.device) -> C
     return _PREPARED.put(key, ClientData(mine.pixels().to(device), mine.labels.to(device)))
 
 
-def poisoned_data(
-    config: RunConfigBase, attack: Attack, partition: int, part: int, device: torch.device
-) -> ClientData:
+def poisoned_data(config: RunConfigBase, attack: Attack, partition: int, part: int, device: torch.device) -> ClientData:
     """The malicious client's training set: the same poisoned samples in every round."""
     key = (config.task, config.partition, config.attack, config.federation.clients, config.run.seed, partition, part,
            str(device))  # fmt: skip

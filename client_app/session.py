@@ -21,7 +21,7 @@ from learning.models import ModelSpec, SplitModel
 from learning.rng import torch_generator
 from learning.training import TrainResult, train
 from learning.vector import flatten_buffers, flatten_parameters, load_buffers, load_parameters
-from strategies.messages import CLIENT, METRICS, MODEL, ROUND, GlobalModel, from_arrays, to_arrays
+from strategies.messages import CLIENT, METRICS, MODEL, GlobalModel, read_train, to_arrays
 
 
 @dataclass(frozen=True)
@@ -89,16 +89,16 @@ def train_reply(msg: Message, context: Context, update: Callable[[Session], Loca
     start = time.perf_counter()
     config = run_config(context)
     partition = partition_of(context)
-    order = msg.content[ROUND]
+    received, server_round, participants = read_train(msg.content)
     device = resolve_device(config.run.device)
     with deterministic_threads(config.run.threads):
         session = Session(
             config=config,
             partition=partition,
-            round=int(order["round"]),
-            participants=int(order["participants"]),
+            round=server_round,
+            participants=participants,
             model=_model(config, device),
-            received=from_arrays(msg.content[MODEL]),
+            received=received,
             device=device,
         )
         done = update(session)

@@ -14,7 +14,7 @@ class Component(BaseModel):
     explicit state mapping.  Its docstring is what ``fedcrucible list`` prints.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
     name: ClassVar[str] = ""
     """Registered name, set by the registry."""

@@ -66,8 +66,7 @@ def _section_with_components(section: str) -> type[Section]:
         if not cls.model_fields:
             continue
         fields[name.replace("-", "_") + "_"] = (cls, Field(default_factory=cls, alias=name, description=name))
-    created = create_model(base.__name__, __base__=base, __doc__=base.__doc__, **fields)
-    return cast("type[Section]", created)
+    return create_model(base.__name__, __base__=base, __doc__=base.__doc__, **fields)
 
 
 class RunConfigBase(BaseModel):
@@ -103,5 +102,4 @@ def run_config_type() -> type[RunConfigBase]:
     for section in ORDER:
         kind = PLAIN.get(section) or _section_with_components(section)
         fields[section] = (kind, Field(default_factory=kind, description=(kind.__doc__ or "").strip()))
-    created = create_model("RunConfig", __base__=RunConfigBase, **fields)
-    return cast("type[RunConfigBase]", created)
+    return create_model("RunConfig", __base__=RunConfigBase, **fields)

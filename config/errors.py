@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+LONGEST_VALUE = 120
+
 
 class ConfigError(ValueError):
     """A setting that can't be used; the message names the key, the value and what is allowed."""
@@ -13,14 +15,30 @@ class ConfigError(ValueError):
         self.key = key
         self.value = value
         self.allowed = allowed
-        super().__init__(f"{key} = {value!r}: {allowed}")
+        super().__init__(f"{key} = {_shown(value)}: {allowed}")
+
+    def __reduce__(self) -> tuple[type[ConfigError], tuple[str, object, str]]:
+        """So that it crosses process borders whole."""
+        return type(self), (self.key, self.value, self.allowed)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return `` did you mean 'x'?`` for the closest known name, or an empty string."""
+    """Return ``did you mean 'x'? `` for the closest known name, or an empty string."""
     choices = list(known)
     close = difflib.get_close_matches(name, choices, n=1, cutoff=0.6)
     if not close:
-        squeezed = {choice.replace("-", "").replace("_", ""): choice for choice in choices}
-        close = [squeezed[key] for key in difflib.get_close_matches(name.replace("-", ""), list(squeezed), n=1)]
+        squeezed = {_squeezed(choice): choice for choice in choices}
+        close = [squeezed[key] for key in difflib.get_close_matches(_squeezed(name), list(squeezed), n=1)]
     return f"did you mean {close[0]!r}? " if close else ""
+
+
+def _squeezed(name: str) -> str:
+    return name.lower().replace("-", "").replace("_", "").replace(" ", "")
+
+
+def _shown(value: object) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number of thousands of digits
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 3]}..."

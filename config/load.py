@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
+import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
-from pydantic.fields import FieldInfo
 
 from config.compose import RunConfigBase, run_config_type
+from config.describe import allowed, key_info
 from config.errors import ConfigError, did_you_mean
 
 Scalar = str | int | float | bool
+LARGEST_INT = 2**63 - 1
+"""Flower's messages hold 64-bit integers."""
 PRESETS = Path(__file__).parent / "presets"
 
 
@@ -32,34 +34,59 @@ def flatten(model: BaseModel, prefix: str = "") -> dict[str, Scalar]:
 
 def default_keys() -> dict[str, Scalar]:
     """Every key with its default: exactly ``[tool.flwr.app.config]`` of pyproject.toml."""
-    return flatten(run_config_type()())
+    return flatten(run_config_type().model_validate({}))
 
 
 def load(settings: Mapping[str, Scalar]) -> RunConfigBase:
     """Validate flat dotted settings (missing keys take their defaults). Raises ConfigError."""
     known = default_keys()
-    for key, value in settings.items():
-        if key not in known:
-            raise ConfigError(key, value, f"unknown key; {_suggest(key, known)}")
     nested: dict[str, Any] = {}
-    for key, value in settings.items():
+    for key, given in settings.items():
+        if key not in known:
+            raise ConfigError(key, given, f"unknown key; {_suggest(key, known)}")
         *path, leaf = key.split(".")
         table = nested
         for part in path:
             table = table.setdefault(part, {})
-        table[leaf] = value
+        table[leaf] = _as_declared(key, given)
     try:
-        return run_config_type().model_validate(nested, strict=False)
+        config = run_config_type().model_validate(nested, strict=False)
     except ValidationError as error:
         raise _translate(error, settings) from None
+    for key, value in flatten(config).items():
+        if isinstance(value, int) and abs(value) > LARGEST_INT:
+            raise ConfigError(key, value, f"too large; allowed: {allowed(key)}")
+    return config
+
+
+def _as_declared(key: str, value: Scalar) -> Scalar:
+    """Numbers given for a text become that text; texts with control characters and true for a number are refused."""
+    kind = key_info(key).kind
+    if kind in ("text", "choice"):
+        if isinstance(value, (bool, int, float)):
+            return str(value).lower() if isinstance(value, bool) else str(value)
+        if isinstance(value, str) and any(unicodedata.category(character) in ("Cc", "Cs") for character in value):
+            raise ConfigError(key, value, "control characters and broken Unicode are not allowed")
+    elif kind != "true or false" and isinstance(value, bool):
+        raise ConfigError(key, value, f"not a {kind}; allowed: {allowed(key)}")
+    return value
 
 
 def _suggest(key: str, known: Mapping[str, Scalar]) -> str:
+    leaf = key.split(".")[-1]
+    same_leaf = [k for k in known if k.split(".")[-1] == leaf]
+    if len(same_leaf) == 1:
+        return f"did you mean {same_leaf[0]!r}?"
     section = key.split(".")[0]
-    siblings = [k for k in known if k.startswith(section + ".")] if "." in key else [k for k in known if "." not in k]
-    return did_you_mean(key, known) or (
-        f"allowed in this section: {', '.join(siblings)}" if siblings else f"sections: {', '.join(sections(known))}"
-    )
+    siblings = [k for k in known if k.startswith(section + ".")]
+    close = did_you_mean(key, siblings) or did_you_mean(key, known)
+    if close:
+        return close.strip()
+    if same_leaf:
+        return f"did you mean one of {', '.join(same_leaf)}?"
+    if siblings:
+        return f"allowed in this section: {', '.join(siblings)}"
+    return f"sections: {', '.join(sections(known))}; `fedcrucible config` lists all keys"
 
 
 def sections(keys: Iterable[str]) -> list[str]:
@@ -69,66 +96,73 @@ def sections(keys: Iterable[str]) -> list[str]:
 
 def _translate(error: ValidationError, settings: Mapping[str, Scalar]) -> ConfigError:
     problems = error.errors()
-    key = ".".join(str(part) for part in problems[0]["loc"])
-    value = settings.get(key, problems[0].get("input"))
+    first = problems[0]
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, ConfigError):
+        return cause
+    path = [str(part) for part in first["loc"]]
+    while len(path) > 1 and ".".join(path) not in settings and not _within(path, settings):
+        path.pop()
+    key = ".".join(path)
     more = f" ({len(problems) - 1} more after this one)" if len(problems) > 1 else ""
-    if key not in settings and "." not in key:
-        return ConfigError(key, value, problems[0]["msg"] + more)
-    return ConfigError(key, value, f"{problems[0]['msg']}; allowed: {allowed(key)}{more}")
+    if key not in settings:  # a rule about several keys of one component
+        given = {k: v for k, v in settings.items() if k.startswith(key + ".")}
+        return ConfigError(key, given, _said(first["type"], first["msg"]) + more)
+    close = did_you_mean(str(settings[key]), key_info(key).choices)
+    return ConfigError(
+        key, settings[key], f"{_said(first['type'], first['msg'])}; {close}allowed: {allowed(key)}{more}"
+    )
 
 
-def field_of(key: str) -> FieldInfo:
-    """The pydantic field behind a dotted key. Raises KeyError when there is none."""
-    model: Any = run_config_type()
-    info: FieldInfo | None = None
-    for part in key.split("."):
-        info = next((f for n, f in model.model_fields.items() if part in (f.alias, n)), None)
-        if info is None:
-            raise KeyError(key)
-        model = info.annotation
-    assert info is not None
-    return info
+def _within(path: list[str], settings: Mapping[str, Scalar]) -> bool:
+    return any(key.startswith(".".join(path) + ".") for key in settings)
 
 
-def allowed(key: str) -> str:
-    """What a key accepts, in words: type, choices, range, default."""
-    try:
-        info = field_of(key)
-    except KeyError:
-        return "nothing"
-    schema = _json_schema(info)
-    words = [str(schema.get("type", "choice"))]
-    if "enum" in schema:
-        words = ["one of " + ", ".join(map(str, schema["enum"]))]
-    for name, sign in (("minimum", ">="), ("exclusiveMinimum", ">"), ("maximum", "<="), ("exclusiveMaximum", "<")):
-        if name in schema:
-            words.append(f"{sign} {schema[name]:g}")
-    if "pattern" in schema:
-        words.append(f"matching {schema['pattern']}")
-    return f"{' '.join(words)} (default {json.dumps(info.default)}): {info.description or ''}".rstrip(": ")
-
-
-def _json_schema(info: FieldInfo) -> dict[str, Any]:
-    from pydantic import create_model
-
-    model = create_model("Probe", probe=(info.annotation, info))
-    properties = model.model_json_schema(by_alias=False)["properties"]
-    schema: dict[str, Any] = next(iter(properties.values()))
-    return schema
+def _said(kind: str, message: str) -> str:
+    """Pydantic's words in ours."""
+    if kind.startswith("int_"):
+        return "not a whole number"
+    if kind.startswith("float_"):
+        return "not a number"
+    if kind == "finite_number":
+        return "not a finite number"
+    if kind.startswith("bool_"):
+        return "not true or false"
+    if kind in ("greater_than", "greater_than_equal", "less_than", "less_than_equal", "multiple_of"):
+        return "out of range"
+    if kind in ("literal_error", "string_pattern_mismatch"):
+        return "no such value"
+    return message.removeprefix("Value error, ")
 
 
 def parse_assignment(text: str) -> tuple[str, Scalar]:
     """``key=value`` of the command line: value as TOML (numbers, true/false, quoted text) or as plain text."""
     key, sign, value = text.partition("=")
     if not sign or not key.strip():
-        raise ConfigError(text, "", "settings are written key=value, e.g. strategy=clip-fed")
+        raise ConfigError("setting", text, "settings are written KEY=VALUE, e.g. strategy=clip-fed")
+    key, value = key.strip(), value.strip()
     try:
-        parsed = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        parsed = value.strip()
+        table = tomllib.loads(f"value = {value}")
+    except (ValueError, RecursionError):  # not TOML: plain text
+        table = {}
+    parsed = table.get("value", value)
+    if len(table) > 1 or (_is_text(key) and not isinstance(parsed, str)):  # 2024_01 for a folder's name is no number
+        return key, value
     if not isinstance(parsed, (str, int, float, bool)):
-        raise ConfigError(key.strip(), value, "a text, number or true/false (lists are written as text: '1,2,3')")
-    return key.strip(), parsed
+        raise ConfigError(key, value, "a text, number or true/false (lists are written as text: '1,2,3')")
+    return key, parsed
+
+
+def _is_text(key: str) -> bool:
+    try:
+        return key_info(key).kind in ("text", "choice")
+    except KeyError:
+        return False
+
+
+def load_assignments(texts: Iterable[str]) -> dict[str, Scalar]:
+    """Settings of a command line; of a key given twice the last counts. Raises ConfigError."""
+    return dict(parse_assignment(text) for text in texts)
 
 
 def flatten_table(table: Mapping[str, Any], prefix: str = "") -> dict[str, Scalar]:
@@ -154,8 +188,12 @@ def load_preset(name: str) -> dict[str, Scalar]:
     path = Path(name) if name.endswith(".toml") else PRESETS / f"{name}.toml"
     if not path.is_file():
         choices = preset_names()
-        raise ConfigError("preset", name, f"{did_you_mean(name, choices)}allowed: {', '.join(choices)}, or a .toml file")
+        raise ConfigError(
+            "preset", name, f"{did_you_mean(name, choices)}allowed: {', '.join(choices)}, or a .toml file"
+        )
     try:
         return flatten_table(tomllib.loads(path.read_text(encoding="utf-8")))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError("preset", name, f"not valid TOML: {error}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError("preset", name, f"can't be read as TOML: {error}") from None

@@ -16,12 +16,14 @@ class Registry(Generic[T]):
     """The registered components of one kind, e.g. ``Registry("attack", room="attacks")``.
 
     ``room`` is the package whose import registers the built-in components; it is imported on first use, so a
-    process pays only for the rooms it enters.
+    process pays only for the rooms it enters.  ``key`` is the configuration key that names one of them; empty =
+    ``<section>.name``.
     """
 
-    def __init__(self, section: str, room: str) -> None:
+    def __init__(self, section: str, room: str, key: str = "") -> None:
         self.section = section
         self.room = room
+        self.key = key or f"{section}.name"
         self._classes: dict[str, type[T]] = {}
 
     def register(self, name: str) -> Callable[[type[T]], type[T]]:
@@ -53,7 +55,7 @@ class Registry(Generic[T]):
             return self._classes[name]
         except KeyError:
             allowed = f"{did_you_mean(name, self._classes)}allowed: {', '.join(self)}"
-            raise ConfigError(f"{self.section}.name", name, allowed) from None
+            raise ConfigError(self.key, name, allowed) from None
 
     def classes(self) -> Mapping[str, type[T]]:
         """All registered classes by name, in name order."""

@@ -46,7 +46,7 @@ class ServerTraining(Purifier):
 
     Batch norm: ``eval`` keeps the running statistics (weights and biases of the layers still train); ``train``
     normalises by batch statistics and updates the running ones.  Dropout is always off.  A purifier that ends with a
-    parameter or buffer that isn't finite is undone, and says so in the fact ``diverged``.
+    parameter, buffer or prediction that isn't finite is undone, and says so in the fact ``diverged``.
     """
 
     lr: float = Field(0.01, gt=0.0, description="Learning rate of the server's SGD")
@@ -64,11 +64,15 @@ class ServerTraining(Purifier):
     ) -> Purified:
         """Run the phases on ``model`` in place; it's in eval mode afterwards, whatever happens."""
         before = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+        server = self._server_set(model, data, guide)
         try:
-            result = self.run_phases(model, self._server_set(model, data, guide), rng, state)
+            result = self.run_phases(model, server, rng, state)
         finally:
             model.eval()
-        if not all(bool(torch.isfinite(t).all()) for t in (*model.state_dict().values(), *result.state.values())):
+        sample = logits_all(model, server.images[:FORWARD_BATCH])  # weights can be finite and yet overflow
+        if not all(
+            bool(torch.isfinite(t).all()) for t in (sample, *model.state_dict().values(), *result.state.values())
+        ):
             model.load_state_dict(before)
             return Purified({"diverged": 1.0}, dict(state))
         return Purified({**result.facts, "diverged": 0.0}, result.state)

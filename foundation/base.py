@@ -103,4 +103,4 @@ class SyntheticSource(Component):
         return ""
 
 
-SOURCES: Registry[SyntheticSource] = Registry("synthetic", "foundation")
+SOURCES: Registry[SyntheticSource] = Registry("synthetic", "foundation", key="synthetic.source")

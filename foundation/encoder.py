@@ -31,7 +31,7 @@ def local_folder(model: str) -> Path | None:
 
         return asset_path("clip-tiny-fashion")
     folder = Path(model).expanduser()
-    if folder.is_dir():
+    if model.strip() and folder.is_dir():
         if not (folder / "config.json").is_file():
             raise ConfigError("guide.model", model, "that folder holds no config.json of a transformers model")
         return folder
@@ -111,9 +111,8 @@ class Encoder:
         """L2-normalised float32 ``[n, e]`` on the CPU of images ``[n, 1 or 3, H, W]`` in [0, 1]."""
         parts = []
         for start in range(0, len(images), batch_size):
-            features = self.model.get_image_features(
-                pixel_values=self.preprocess(images[start : start + batch_size].to(self.device))
-            )
+            pixels = self.preprocess(images[start : start + batch_size], self.device)
+            features = self.model.get_image_features(pixel_values=pixels)
             parts.append(F.normalize(_pooled(features).float(), dim=-1).cpu())
         return torch.cat(parts)
 

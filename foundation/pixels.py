@@ -29,11 +29,11 @@ def to_channels(images: Tensor, channels: int) -> Tensor:
     raise ValueError(f"can't turn images of {have} channels into {channels}")
 
 
-def resize(images: Tensor, height: int, width: int, mode: str = "bicubic") -> Tensor:
-    """Antialiased resize (bicubic or bilinear), clipped to [0, 1] because bicubic overshoots."""
+def resize(images: Tensor, height: int, width: int) -> Tensor:
+    """Antialiased bicubic resize, clipped to [0, 1] because bicubic overshoots."""
     if images.shape[-2:] == (height, width):
         return images
-    resized = F.interpolate(images, size=(height, width), mode=mode, antialias=True, align_corners=False)
+    resized = F.interpolate(images, size=(height, width), mode="bicubic", antialias=True, align_corners=False)
     return resized.clamp_(0.0, 1.0)
 
 

@@ -16,6 +16,7 @@ from foundation.cache import cache_folder, digest, read_tensors, usable, warn_un
 from foundation.frequency import FrequencyAugmentation
 from foundation.patches import random_patches
 from foundation.pixels import moment_match as match_moments
+from foundation.sources.errors import SourceError
 from learning.data import DataInfo
 from learning.rng import torch_generator
 
@@ -116,9 +117,27 @@ def cached_samples(
         return kept
     samples = source.generate(info, per_class, seed, device)
     samples = Samples(samples.images.cpu(), samples.labels.cpu(), samples.provenance)
+    check_samples(samples, source.name, info)
     origins = json.dumps([[origin.source, origin.prompt, origin.index] for origin in samples.provenance])
     write_tensors(path, {"images": samples.images, "labels": samples.labels}, {"provenance": origins})
     return samples
+
+
+def check_samples(samples: Samples, name: str, info: DataInfo) -> None:
+    """Hold a source to its contract. Raises SourceError that names what is wrong, with the values."""
+    images, labels = samples.images, samples.labels
+    n = len(labels)
+    wrong = ""
+    if images.shape != (n, *info.shape) or images.dtype != torch.float32:
+        wrong = f"images are {images.dtype} {tuple(images.shape)}, not float32 {(n, *info.shape)}"
+    elif len(samples.provenance) != n:
+        wrong = f"{n} images have {len(samples.provenance)} provenances"
+    elif not n or labels.dtype != torch.int64 or labels.min() < 0 or labels.max() >= info.num_classes:
+        wrong = f"labels must be int64 in 0..{info.num_classes - 1}, at least one"
+    elif not torch.isfinite(images).all() or images.min() < 0 or images.max() > 1:
+        wrong = f"pixels run from {float(images.min()):.4g} to {float(images.max()):.4g}, not within [0, 1]"
+    if wrong:
+        raise SourceError(f"synthetic source {name!r}: {wrong}")
 
 
 def _read(path: Path, info: DataInfo) -> Samples | None:

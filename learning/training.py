@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from config.sections import TrainingSection
 from learning.device import autocast
+from learning.sgd import SGD
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,7 @@ def train(
     n = len(images)
     if n == 0:
         raise ValueError("a client without images can't train")
-    optimiser = torch.optim.SGD(
-        model.parameters(), lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay
-    )
+    optimiser = SGD(model.parameters(), settings.lr, settings.momentum, settings.weight_decay)
     scaler = torch.amp.GradScaler(images.device.type, enabled=precision == "fp16")
     bounds = batch_bounds(n, settings.batch_size)
     model.train()
@@ -67,11 +67,11 @@ def train(
             x, y = images[batch], labels[batch]
             if settings.augment == "crop-flip":
                 x = crop_flip(x, rng)
-            optimiser.zero_grad(set_to_none=True)
+            optimiser.zero_grad()
             with autocast(images.device, precision):
                 loss = F.cross_entropy(model(x), y)
-            scaler.scale(loss).backward()
-            scaler.step(optimiser)
+            torch.autograd.backward(scaler.scale(loss))
+            scaler.step(cast(torch.optim.Optimizer, optimiser))
             scaler.update()
             total += loss.detach() * (stop - start)
     model.eval()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from config.load import flatten
 from runner.local_grid import LocalGrid
@@ -13,10 +14,16 @@ from strategies.outcome import Observer
 
 
 def run_in_process(
-    plan: Plan, observers: Sequence[Observer] = (), on_reply: Callable[[int, int], None] | None = None
+    plan: Plan,
+    observers: Sequence[Observer] = (),
+    on_reply: Callable[[int, int], None] | None = None,
+    on_folder: Callable[[Path], None] | None = None,
 ) -> RunSummary:
-    """Run a plan in this process; bit for bit what ``flwr run`` computes for the same configuration."""
+    """Run a plan in this process; bit for bit what ``flwr run`` computes for the same configuration.
+
+    ``on_reply(done, total)`` is called after each client of a round, ``on_folder`` once with the record's folder.
+    """
     from client_app.app import app as client_app
 
     grid = LocalGrid(client_app, plan.config.federation.clients, flatten(plan.config), on_reply)
-    return execute(plan, grid, in_order=True, observers=observers)
+    return execute(plan, grid, in_order=True, observers=observers, on_folder=on_folder)

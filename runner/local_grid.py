@@ -85,7 +85,12 @@ class LocalGrid(Grid):
         """Replies of the given messages, each handed out once."""
         return [self._replies.pop(i) for i in list(message_ids) if i in self._replies]
 
-    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
+    def send_and_receive(
+        self,
+        messages: Iterable[Message],
+        *,
+        timeout: float | None = None,  # noqa: ARG002
+    ) -> Iterable[Message]:
         """Push, then pull; ``timeout`` can't elapse because clients run within the push."""
         return self.pull_messages(self.push_messages(messages))
 

@@ -73,7 +73,9 @@ def main() -> None:
     if "generator" in args.parts:
         folder, mixed = args.assets / "flow-fashion", args.assets / "data" / "mixed_public.npz"
         print_sampling_time(folder, device)
-        for name, figures in gan_test(args.idx_dir, folder, mixed, device, seeds=args.seeds, test=True).items():
+        sources = ("generated", "real", "mixed")
+        result = gan_test(args.idx_dir, folder, mixed, device, seeds=args.seeds, test=True, sources=sources)
+        for name, figures in result.items():
             print(f"{name}: {json.dumps(figures)}", flush=True)
 
 

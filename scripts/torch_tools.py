@@ -21,7 +21,7 @@ def pick_device(name: str = "auto") -> torch.device:
 
 def to_tensors(part: ImageSet) -> tuple[Tensor, Tensor]:
     """Images ``[n, 1, 28, 28]`` float32 in [0, 1], and labels ``[n]`` int64."""
-    return torch.from_numpy(part.images).float().unsqueeze(1) / 255, torch.from_numpy(part.labels).long()
+    return torch.tensor(part.images).float().unsqueeze(1) / 255, torch.tensor(part.labels).long()
 
 
 def uniform(n: int, low: float, high: float, generator: torch.Generator) -> Tensor:

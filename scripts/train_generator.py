@@ -46,7 +46,7 @@ def train(network: FlowUNet, images: Tensor, labels: Tensor, args: argparse.Name
     total = torch.zeros((), device=device)
     started = time.perf_counter()
     network.train()
-    for step in range(args.steps):
+    for step in range(min(args.steps, args.stop_after)):
         rows = torch.randint(len(images), (n,), generator=draw, device=device)
         x, y = images[rows], labels[rows]
         if args.shift > 0 or args.flip:
@@ -81,6 +81,7 @@ def main() -> None:
     parser.add_argument("--idx-dir", type=Path, required=True, help="folder with the four IDX files of Fashion-MNIST")
     parser.add_argument("--out", type=Path, default=Path("fedcrucible_assets/flow-fashion"))
     parser.add_argument("--steps", type=int, default=5_500)
+    parser.add_argument("--stop-after", type=int, default=3_500, help="stop on the way: the schedule spans --steps")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--weight-decay", type=float, default=0.01)

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import time
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
+from config import ConfigError
 from config.load import load
 from server_app.console import Console
 from server_app.plan import Plan
 from server_app.run import execute
 
 app = ServerApp()
+REGISTRATION_S = 3.0
+"""Seconds without another SuperNode after which a simulation is taken to have them all."""
 
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
-    """Check the configuration, run, record; prints one line per round and where the record lies."""
-    plan = Plan.make(load(context.run_config))
+    """Check the configuration, run, record; prints one line per round and where the record lies.
+
+    A setting that can't be used is printed as one line and fails the run before any client works.
+    """
+    try:
+        plan = Plan.make(load(context.run_config))
+        if in_simulation(grid) and plan.system.uses_clients:
+            require_supernodes(grid, plan.config.federation.clients)
+    except ConfigError as error:
+        print(f"error: {error}", flush=True)
+        raise
     console = Console(plan.config.run.rounds)
     discovery = plan.config.federation.discovery
     in_order = in_simulation(grid) if discovery == "auto" else discovery == "order"
@@ -28,3 +41,22 @@ def main(grid: Grid, context: Context) -> None:
 def in_simulation(grid: Grid) -> bool:
     """Whether nodes are virtual: simulation keeps all messages in memory, a deployment speaks HTTP."""
     return "InMemory" in type(grid).__name__
+
+
+def require_supernodes(grid: Grid, clients: int) -> None:
+    """Raise ConfigError when a simulation was started with fewer SuperNodes than clients.
+
+    ``flwr run`` knows nothing of ``federation.clients`` and starts two unless told otherwise.
+    """
+    seen, since = 0, time.monotonic()
+    while (found := len(list(grid.get_node_ids()))) < clients:
+        if found > seen:
+            seen, since = found, time.monotonic()
+        elif found and time.monotonic() - since > REGISTRATION_S:
+            raise ConfigError(
+                "federation.clients",
+                clients,
+                f"this simulation has only {found} SuperNodes; start it with "
+                f"--federation-config 'num-supernodes={clients} client-resources-num-cpus=1'",
+            )
+        time.sleep(0.1)

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
+
+import torch
+
+from attacks.base import Attack
 from attacks.schedule import malicious_partitions
 from config import ConfigError
 from config.compose import RunConfigBase
 from learning.data import DataSplits
+from learning.partition import Partitioner
+from learning.rng import numpy_generator
 from strategies.nodes import round_half_up
 from strategies.systems import Assembled
 
@@ -22,23 +29,54 @@ def attackers(config: RunConfigBase) -> tuple[int, ...]:
     return malicious_partitions(config.attack, config.federation.clients, config.run.seed)
 
 
-def check_combination(config: RunConfigBase, system: Assembled, data: DataSplits) -> None:
+def check_combination(
+    config: RunConfigBase, system: Assembled, attack: Attack, data: DataSplits, device: torch.device
+) -> None:
     """Raise ConfigError for settings that are each fine but can't be had together."""
-    clients, images = config.federation.clients, len(data.train)
-    if config.attack.target_label >= data.info.num_classes:
-        raise ConfigError(
-            "attack.target_label",
-            config.attack.target_label,
-            f"{data.info.name} has classes 0 to {data.info.num_classes - 1}",
-        )
-    if config.attack.stop_round and config.attack.stop_round < config.attack.start_round:
-        raise ConfigError(
-            "attack.stop_round", config.attack.stop_round, f"0, or at least attack.start_round = {config.attack.start_round}"
-        )
-    if config.run.precision == "fp16" and config.run.device == "cpu":
+    if config.run.precision == "fp16" and device.type == "cpu":
         raise ConfigError("run.precision", "fp16", "fp16 needs a GPU; on a CPU use fp32 or bf16")
-    if not system.uses_clients:
+    _check_attack(config, attack, data)
+    if system.needs_guide or (system.purifier is not None and config.synthetic.guide_agreement):
+        _check_guide(config)
+    if system.uses_clients:
+        _check_clients(config, system, data)
+
+
+def _check_attack(config: RunConfigBase, attack: Attack, data: DataSplits) -> None:
+    target, classes = config.attack.target_label, data.info.num_classes
+    if target >= classes:
+        raise ConfigError("attack.target_label", target, f"{data.info.name} has classes 0 to {classes - 1}")
+    start, stop = config.attack.start_round, config.attack.stop_round
+    if stop and stop < start:
+        raise ConfigError("attack.stop_round", stop, f"0, or at least attack.start_round = {start}")
+    if not attack.has_trigger:
         return
+    measured = data.test if config.task.eval_split == "test" else data.validation
+    if not bool((measured.labels != target).any()):
+        allowed = "leaves no image of another class than the target's to measure ASR on; use more"
+        raise ConfigError("task.test_samples", config.task.test_samples, allowed)
+    attack.poison_test(measured.subset(torch.arange(1)).pixels())  # refuses a trigger that doesn't fit the images
+
+
+def _check_guide(config: RunConfigBase) -> None:
+    """The guide is where it is said to be; a hub model that isn't here yet is fetched when the run starts."""
+    from fedcrucible_assets import AssetMissingError
+    from foundation.encoder import cached_commit, local_folder
+    from foundation.guide import load_guide
+
+    section = config.guide
+    load_guide(section.model, family=section.family, templates=section.templates)
+    try:
+        here = local_folder(section.model) is not None or cached_commit(section.model) is not None
+    except AssetMissingError as error:
+        raise ConfigError("guide.model", section.model, str(error)) from error
+    if not here and os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+        allowed = "not in the local Hugging Face cache, and HF_HUB_OFFLINE is set; allowed: tiny, a folder"
+        raise ConfigError("guide.model", section.model, allowed)
+
+
+def _check_clients(config: RunConfigBase, system: Assembled, data: DataSplits) -> None:
+    clients, images = config.federation.clients, len(data.train)
     if clients > images:
         raise ConfigError("federation.clients", clients, f"at most the number of training images, {images}")
     sampled = participants_per_round(config)
@@ -48,3 +86,7 @@ def check_combination(config: RunConfigBase, system: Assembled, data: DataSplits
         )
     share = len(attackers(config)) / clients
     system.rule.check(sampled, int(share * sampled))
+    partitioner = config.component("partition", config.partition.name)
+    assert isinstance(partitioner, Partitioner)
+    rng = numpy_generator(config.run.seed, "partition")  # the clients' own split: what they would refuse is known here
+    partitioner.split(data.train.labels.numpy(), clients, data.info.num_classes, rng)

@@ -43,7 +43,7 @@ class Plan:
         if system.purifier is not None or system.zero_shot:
             config.component("synthetic", config.synthetic.source)
         data = load_task(config.task)
-        check_combination(config, system, data)
+        check_combination(config, system, attack, data, device)
         return cls(config, system, attack, data, device)
 
     def guide(self) -> Guide:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import resource
 import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 from attacks.schedule import is_attack_round
 from config.sections import AttackSection
@@ -65,9 +67,12 @@ def to_record(outcome: RoundOutcome, attack: AttackSection) -> RoundRecord:
 class Recorder:
     """Appends every round to metrics.jsonl and keeps checkpoints."""
 
-    def __init__(self, record: RunRecord, attack: AttackSection) -> None:
+    def __init__(
+        self, record: RunRecord, attack: AttackSection, on_folder: Callable[[Path], None] | None = None
+    ) -> None:
         self.record = record
         self.attack = attack
+        self.on_folder = on_folder
         self.rounds: list[RoundRecord] = []
 
     def on_round(self, outcome: RoundOutcome) -> None:
@@ -75,6 +80,8 @@ class Recorder:
         start = time.perf_counter()
         row = to_record(outcome, self.attack)
         self.record.append_round(row)
+        if self.on_folder is not None and not self.rounds:
+            self.on_folder(self.record.folder)
         self.rounds.append(row)
         outcome.seconds["record"] = time.perf_counter() - start
 

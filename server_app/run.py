@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import math
+import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
+import torch
 from flwr.serverapp import Grid
 
 from config.load import default_keys, flatten
+from defenses.base import State
 from foundation.base import ServerData
+from learning.models import SplitModel
 from learning.vector import buffer_slots, flatten_buffers, flatten_parameters, parameter_slots
 from server_app.checks import attackers
 from server_app.evaluation import Evaluator
 from server_app.plan import Plan
 from server_app.record.schema import RunDescription, RunSummary
-from server_app.record.writer import RunRecord
+from server_app.record.writer import RunRecord, model_sha256
 from server_app.recorder import Recorder
-from server_app.report import render_report
 from strategies.messages import GlobalModel, to_arrays
 from strategies.nodes import NodeDirectory
 from strategies.outcome import Checkpoint, Measured, Observer
@@ -30,15 +34,39 @@ FAIR_SHARES = 10
 """A client may claim this many times the largest fair share of the training images (``federation.max_examples``)."""
 
 
-def execute(plan: Plan, grid: Grid, *, in_order: bool, observers: Sequence[Observer] = ()) -> RunSummary:
+def execute(
+    plan: Plan,
+    grid: Grid,
+    *,
+    in_order: bool,
+    observers: Sequence[Observer] = (),
+    on_folder: Callable[[Path], None] | None = None,
+) -> RunSummary:
     """Run all rounds over ``grid`` and write the record.
 
     ``in_order`` says that nodes registered in partition order (simulation, in-process); otherwise they are asked.
+    ``on_folder`` is told the record's folder once it holds something worth keeping.  A run that fails before the
+    initial model was measured leaves no folder behind.
     """
-    config, start = plan.config, time.perf_counter()
+    config = plan.config
     record = RunRecord.create(
-        config.output, strategy=config.strategy, attack=config.attack.name, seed=config.run.seed, resume=config.run.resume
+        config.output,
+        strategy=config.strategy,
+        attack=config.attack.name,
+        seed=config.run.seed,
+        resume=config.run.resume,
     )
+    recorder = Recorder(record, config.attack, on_folder)
+    try:
+        return _run(plan, grid, in_order, record, [recorder, *observers])
+    except BaseException:
+        if not recorder.rounds and not config.run.resume:
+            shutil.rmtree(record.folder, ignore_errors=True)
+        raise
+
+
+def _run(plan: Plan, grid: Grid, in_order: bool, record: RunRecord, observers: Sequence[Observer]) -> RunSummary:
+    config, start = plan.config, time.perf_counter()
     resume_from = _resume(record) if config.run.resume else None
     record.write_config(flatten(config), default_keys())
     record.write_environment(str(plan.device), config.run.threads)
@@ -63,20 +91,23 @@ def execute(plan: Plan, grid: Grid, *, in_order: bool, observers: Sequence[Obser
             max_examples=max_examples(plan),
             evaluate=_measure(plan, evaluator),
             server_phase=server_phase,
-            observers=[Recorder(record, config.attack), *observers],
+            observers=observers,
             resume_from=resume_from,
         )
     )
     initial = to_arrays(GlobalModel(flatten_parameters(model), flatten_buffers(model)))
     rounds = 0 if plan.system.zero_shot else config.run.rounds
     loop.start(grid, initial, rounds, config.federation.timeout_s)
-    digest = record.write_model(loop.model.parameters, loop.model.buffers, parameter_slots(model), buffer_slots(model))
-    if not config.output.save_model:
-        (record.folder / "model.safetensors").unlink()
+    final = loop.model
+    digest = model_sha256(final.parameters, final.buffers)
+    if config.output.save_model:
+        record.write_model(final.parameters, final.buffers, parameter_slots(model), buffer_slots(model))
     if config.output.report:
         _keep_pictures(record, plan, evaluator, loop, prepared.get("data"))
     summary = record.write_summary(digest, time.perf_counter() - start)
     if config.output.report:
+        from server_app.report.run_report import render_report  # plots and t-SNE: seconds of imports
+
         render_report(record.folder)
     return summary
 
@@ -87,12 +118,12 @@ def max_examples(plan: Plan) -> int:
     return chosen or FAIR_SHARES * math.ceil(len(plan.data.train) / plan.config.federation.clients)
 
 
-def _measure(plan: Plan, evaluator: Evaluator):  # type: ignore[no-untyped-def]
+def _measure(plan: Plan, evaluator: Evaluator) -> Callable[[SplitModel], Measured]:
     if not plan.system.zero_shot:
         return evaluator.measure
     guide, names = plan.guide(), plan.data.info.class_names
 
-    def zero_shot(_: object) -> Measured:
+    def zero_shot(_: SplitModel) -> Measured:
         return evaluator.measure_zero_shot(guide, names)
 
     return zero_shot
@@ -103,13 +134,15 @@ def _resume(record: RunRecord) -> Checkpoint | None:
     if found is None:
         return None
     record.rewind(found.round)
-    states = {"rule": {}, "purifier": {}} | found.state
-    return Checkpoint(found.round, GlobalModel(found.parameters, found.buffers), dict(states))
+    states: dict[str, State] = {"rule": {}, "purifier": {}} | dict(found.state)
+    return Checkpoint(found.round, GlobalModel(found.parameters, found.buffers), states)
 
 
 def _describe(plan: Plan, evaluator: Evaluator) -> RunDescription:
     config, system = plan.config, plan.system
-    knowledge = {part.name: part.knowledge for part in (system.rule, system.purifier, plan.attack) if part and part.knowledge}
+    knowledge = {
+        part.name: part.knowledge for part in (system.rule, system.purifier, plan.attack) if part and part.knowledge
+    }
     return RunDescription(
         strategy=system.name,
         attack=config.attack.name,
@@ -134,18 +167,18 @@ def _describe(plan: Plan, evaluator: Evaluator) -> RunDescription:
 def _keep_pictures(
     record: RunRecord, plan: Plan, evaluator: Evaluator, loop: RoundLoop, server: ServerData | None
 ) -> None:
-    images = {"clean": evaluator.images[:EXAMPLES]}
+    shown = torch.arange(min(EXAMPLES, len(evaluator.labels)))
     if evaluator.triggered is not None:
-        images = {
-            "clean": evaluator.images[evaluator.kept[:EXAMPLES]],
-            "triggered": evaluator.triggered[:EXAMPLES],
-        }
+        shown = evaluator.kept[:EXAMPLES]
+    images, labels = {"clean": evaluator.images[shown]}, {"clean": evaluator.labels[shown]}
+    if evaluator.triggered is not None:
+        images["triggered"], labels["triggered"] = evaluator.triggered[: len(shown)], labels["clean"]
     if server is not None:
         step = max(1, len(server.images) // EXAMPLES)
-        images["synthetic"] = server.images[::step][:EXAMPLES]
+        images["synthetic"], labels["synthetic"] = server.images[::step][:EXAMPLES], server.labels[::step][:EXAMPLES]
         if server.augmented is not None:
-            images["augmented"] = server.augmented[::step][:EXAMPLES]
-    record.save_examples(images)
+            images["augmented"], labels["augmented"] = server.augmented[::step][:EXAMPLES], labels["synthetic"]
+    record.save_examples(images, labels)
     if not plan.system.zero_shot:
-        features, labels, mask = evaluator.features(loop.parts.model, plan.config.run.seed)
-        record.save_embedding(f"{plan.system.name}, last round", features, labels, mask)
+        features, truth, mask = evaluator.features(loop.parts.model, plan.config.run.seed)
+        record.save_embedding(f"{plan.system.name}, last round", features, truth, mask)

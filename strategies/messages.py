@@ -44,9 +44,19 @@ def _tensor(array: Array) -> Tensor:
 
 def train_content(model: GlobalModel, round: int, participants: int) -> RecordDict:
     """Content of a training message; shared by all messages of a round."""
-    return RecordDict(
-        {MODEL: to_arrays(model), ROUND: ConfigRecord({"round": round, "participants": participants})}
-    )
+    return RecordDict({MODEL: to_arrays(model), ROUND: ConfigRecord({"round": round, "participants": participants})})
+
+
+def read_train(content: RecordDict) -> tuple[GlobalModel, int, int]:
+    """What a client reads in a training message: global model, round, number of participants."""
+    order = content.config_records[ROUND]
+    return from_arrays(content.array_records[MODEL]), _whole(order["round"]), _whole(order["participants"])
+
+
+def _whole(value: object) -> int:
+    if not isinstance(value, int):
+        raise TypeError(f"expected a whole number, got {value!r}")
+    return value
 
 
 def query_message(node_id: int) -> Message:
@@ -66,52 +76,52 @@ class Reply:
     seconds: float
 
 
-class InvalidReply(ValueError):
+class InvalidReplyError(ValueError):
     """A reply that can't be used; the text is the cause that is counted and shown."""
 
 
 def read_reply(message: Message | Exception | None, partition: int, expected: GlobalModel, max_examples: int) -> Reply:
     """Check one reply completely: error, records, keys, types, shapes, finite values, claimed examples.
 
-    Raises InvalidReply; whatever a client sends, nothing else escapes.
+    Raises InvalidReplyError; whatever a client sends, nothing else escapes.
     """
     if message is None:
-        raise InvalidReply("no reply in time")
+        raise InvalidReplyError("no reply in time")
     if isinstance(message, Exception):
-        raise InvalidReply(f"could not be fetched: {type(message).__name__}: {message}"[:MAX_CAUSE])
+        raise InvalidReplyError(f"could not be fetched: {type(message).__name__}: {message}"[:MAX_CAUSE])
     if message.has_error():
         reason = " ".join(str(message.error.reason).split())[-MAX_CAUSE:]
-        raise InvalidReply(f"error {message.error.code}: {reason}")
+        raise InvalidReplyError(f"error {message.error.code}: {reason}")
     try:
         return _read(message.content, partition, expected, max_examples)
-    except InvalidReply:
+    except InvalidReplyError:
         raise
     except Exception as error:
-        raise InvalidReply(f"unreadable: {type(error).__name__}: {error}"[:MAX_CAUSE]) from error
+        raise InvalidReplyError(f"unreadable: {type(error).__name__}: {error}"[:MAX_CAUSE]) from error
 
 
 def _read(content: RecordDict, partition: int, expected: GlobalModel, max_examples: int) -> Reply:
     kinds = {MODEL: ArrayRecord, METRICS: MetricRecord, CLIENT: ConfigRecord}
     for key, kind in kinds.items():
         if key not in content:
-            raise InvalidReply(f"record {key!r} is missing")
+            raise InvalidReplyError(f"record {key!r} is missing")
         if not isinstance(content[key], kind):
-            raise InvalidReply(f"record {key!r} is a {type(content[key]).__name__}, not a {kind.__name__}")
+            raise InvalidReplyError(f"record {key!r} is a {type(content[key]).__name__}, not a {kind.__name__}")
     unexpected = sorted(set(content) - set(kinds))
     if unexpected:
-        raise InvalidReply(f"unexpected records {unexpected}"[:MAX_CAUSE])
-    claimed = content[CLIENT].get("partition-id")
+        raise InvalidReplyError(f"unexpected records {unexpected}"[:MAX_CAUSE])
+    claimed = content.config_records[CLIENT].get("partition-id")
     if claimed != partition:
-        raise InvalidReply(f"claims to be partition {claimed!r}, but its node holds {partition}"[:MAX_CAUSE])
-    metrics = content[METRICS]
+        raise InvalidReplyError(f"claims to be partition {claimed!r}, but its node holds {partition}"[:MAX_CAUSE])
+    metrics = content.metric_records[METRICS]
     examples = metrics.get("num-examples")
     if not isinstance(examples, int) or isinstance(examples, bool):
-        raise InvalidReply(f"num-examples is {examples!r}, not a whole number"[:MAX_CAUSE])
+        raise InvalidReplyError(f"num-examples is {examples!r}, not a whole number"[:MAX_CAUSE])
     if not 1 <= examples <= max_examples:
-        raise InvalidReply(f"claims {examples} examples, allowed 1 to {max_examples}")
-    arrays = content[MODEL]
+        raise InvalidReplyError(f"claims {examples} examples, allowed 1 to {max_examples}")
+    arrays = content.array_records[MODEL]
     if sorted(arrays) != sorted((PARAMETERS, BUFFERS)):
-        raise InvalidReply(f"arrays {sorted(arrays)[:6]}, expected ['{BUFFERS}', '{PARAMETERS}']"[:MAX_CAUSE])
+        raise InvalidReplyError(f"arrays {sorted(arrays)[:6]}, expected ['{BUFFERS}', '{PARAMETERS}']"[:MAX_CAUSE])
     vectors = {}
     for name, wanted in ((PARAMETERS, expected.parameters), (BUFFERS, expected.buffers)):
         vectors[name] = _vector(arrays[name], name, wanted.numel())
@@ -127,14 +137,14 @@ def _read(content: RecordDict, partition: int, expected: GlobalModel, max_exampl
 
 def _vector(array: Array, name: str, length: int) -> Tensor:
     if array.dtype != "float32":
-        raise InvalidReply(f"{name} are {array.dtype}, not float32"[:MAX_CAUSE])
+        raise InvalidReplyError(f"{name} are {array.dtype}, not float32"[:MAX_CAUSE])
     if tuple(array.shape) != (length,):
-        raise InvalidReply(f"{name} have shape {tuple(array.shape)}, expected ({length},)"[:MAX_CAUSE])
+        raise InvalidReplyError(f"{name} have shape {tuple(array.shape)}, expected ({length},)"[:MAX_CAUSE])
     values = array.numpy()
     if values.shape != (length,) or values.dtype != np.float32:
-        raise InvalidReply(f"{name} hold {values.dtype} {values.shape}, not what their header says"[:MAX_CAUSE])
+        raise InvalidReplyError(f"{name} hold {values.dtype} {values.shape}, not what their header says"[:MAX_CAUSE])
     if not np.isfinite(values).all():
-        raise InvalidReply(f"{name} hold {int((~np.isfinite(values)).sum())} values that are not finite")
+        raise InvalidReplyError(f"{name} hold {int((~np.isfinite(values)).sum())} values that are not finite")
     return torch.tensor(values)
 
 

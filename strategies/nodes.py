@@ -80,7 +80,12 @@ class NodeDirectory:
 
 
 def sample(
-    nodes: list[Node], settings: FederationSection, seed: int, round: int, malicious: frozenset[int], exact: bool,
+    nodes: list[Node],
+    settings: FederationSection,
+    seed: int,
+    round: int,
+    malicious: frozenset[int],
+    exact: bool,
     malicious_fraction: float,
 ) -> list[Node]:
     """The participants of a round in partition order, drawn from (seed, round) alone.

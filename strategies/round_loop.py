@@ -30,7 +30,7 @@ from learning.vector import (
 )
 from strategies.buffers import aggregate_buffers, variances_valid
 from strategies.exchange import exchange
-from strategies.messages import GlobalModel, InvalidReply, Reply, from_arrays, read_reply, to_arrays, train_content
+from strategies.messages import GlobalModel, InvalidReplyError, Reply, from_arrays, read_reply, to_arrays, train_content
 from strategies.nodes import Node, NodeDirectory, sample
 from strategies.outcome import Checkpoint, Measured, Observer, RoundOutcome
 from strategies.server_phase import ServerPhase
@@ -208,10 +208,10 @@ class RoundLoop(Strategy):
             try:
                 reply = read_reply(answers.get(node.node_id), node.partition, self.model, self.parts.max_examples)
                 if not bool(torch.isfinite(reply.parameters - self.model.parameters).all()):
-                    raise InvalidReply("the update overflows float32")
+                    raise InvalidReplyError("the update overflows float32")
                 if not bool(variances_valid(reply.buffers[None], slots).all()):
-                    raise InvalidReply("a running variance is negative")
-            except InvalidReply as cause:
+                    raise InvalidReplyError("a running variance is negative")
+            except InvalidReplyError as cause:
                 outcome.dropped[node.partition] = str(cause)
                 log(WARNING, "round %d: reply of client %d dropped: %s", outcome.round, node.partition, cause)
             else:
@@ -244,9 +244,7 @@ class RoundLoop(Strategy):
         merged = aggregate_buffers(self.model.buffers, buffers, result.weights, buffer_slots(self.parts.model))
         self.model = GlobalModel(w_t + result.delta, merged)
 
-    def _run_rule(
-        self, server_round: int, w_t: Tensor, updates: Tensor, examples: Tensor, ids: list[int]
-    ) -> Aggregate:
+    def _run_rule(self, server_round: int, w_t: Tensor, updates: Tensor, examples: Tensor, ids: list[int]) -> Aggregate:
         rule = self.parts.system.rule
         if len(ids) < rule.min_clients:
             raise ValueError(f"{rule.name} needs {rule.min_clients} clients, {len(ids)} replied")

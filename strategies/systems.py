@@ -22,7 +22,7 @@ class System(Component):
     """True: nothing is trained, the guide itself is measured."""
 
 
-SYSTEMS: Registry[System] = Registry("strategy", "strategies.systems")
+SYSTEMS: Registry[System] = Registry("strategy", "strategies.systems", key="strategy")
 
 
 @SYSTEMS.register("clip-fed")

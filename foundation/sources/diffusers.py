@@ -73,12 +73,11 @@ class DiffusersSource(SyntheticSource):
         except ImportError as error:
             wanted = "needs the extra: pip install 'fedcrucible[diffusers]'"
             raise ConfigError("synthetic.source", self.name, wanted) from error
-        precision = torch.float16 if device.type == "cuda" else torch.float32
         try:
-            pipeline = diffusers.AutoPipelineForText2Image.from_pretrained(self.model, torch_dtype=precision)
+            pipeline = diffusers.AutoPipelineForText2Image.from_pretrained(self.model)
         except Exception as error:  # whatever goes wrong in loading, the user needs the same answer
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             wanted = f"can't be loaded ({reason}); check name and network, or give the folder of a downloaded model"
             raise ConfigError("synthetic.diffusers.model", self.model, wanted) from error
         pipeline.set_progress_bar_config(disable=True)
-        return pipeline.to(device)
+        return pipeline.to(device, torch.float16 if device.type == "cuda" else torch.float32)

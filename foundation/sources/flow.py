@@ -42,7 +42,8 @@ class FlowSource(SyntheticSource):
 
         classes = torch.arange(info.num_classes) if self.path else fashion_classes(info, self.name)
         try:
-            generator = FlowGenerator.from_folder(self._folder(), device)
+            with torch.random.fork_rng(devices=[]):  # a fresh network draws its first weights, soon overwritten
+                generator = FlowGenerator.from_folder(self._folder(), device)
         except (OSError, ValueError, TypeError, RuntimeError) as error:
             if not self.path:
                 raise

@@ -74,25 +74,27 @@ class OpenAIImagesSource(SyntheticSource):
         prompts = expand_prompts(names, torch_generator(seed, "synthetic/prompts"))
         key = self._key()
         folder = cache_folder(self.keep_dir) / "pictures"
+        failed: list[int] = []
         with httpx.Client(timeout=self.timeout_s, follow_redirects=True) as client:
 
-            def draw(index: int) -> Tensor:
+            def draw(index: int) -> Tensor | None:
+                if failed:  # nothing more is asked (or paid) for once a request has failed
+                    return None
                 kept = folder / digest(self._url(), self.model, self.size, prompts[index], f"{seed}/{index}")
                 if kept.is_file():
                     with contextlib.suppress(SourceError, OSError):
                         return self._decode(kept.read_bytes(), info)
-                content = self._request(client, prompts[index], key)
-                picture = self._decode(content, info)
+                try:
+                    content = self._request(client, prompts[index], key)
+                    picture = self._decode(content, info)
+                except Exception:
+                    failed.append(index)
+                    raise
                 _keep(kept, content)
                 return picture
 
             with ThreadPoolExecutor(self.parallel) as pool:
-                tasks = [pool.submit(draw, index) for index in range(len(prompts))]
-                try:
-                    images = [task.result() for task in tasks]
-                except BaseException:
-                    pool.shutdown(wait=True, cancel_futures=True)
-                    raise
+                images = [image for image in pool.map(draw, range(len(prompts))) if image is not None]
         provenance = tuple(Provenance(self.name, prompt, i) for i, prompt in enumerate(prompts))
         return Samples(torch.cat(images), labels, provenance)
 

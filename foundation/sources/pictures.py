@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
@@ -18,6 +17,8 @@ def decode_picture(content: bytes | Path, channels: int) -> Tensor:
 
     ``channels`` is 1 (grey) or 3. Raises ValueError when the bytes are no picture.
     """
+    from PIL import Image, ImageOps
+
     try:
         with Image.open(content if isinstance(content, Path) else io.BytesIO(content)) as opened:
             picture = ImageOps.exif_transpose(opened)

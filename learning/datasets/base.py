@@ -30,6 +30,8 @@ class DatasetSource(Component):
     """True when nothing has to be downloaded."""
     default_imbalance: ClassVar[float] = 1.0
     """Long-tail factor that applies where ``task.imbalance_factor`` is left at 1."""
+    by_hand: ClassVar[str] = ""
+    """What to do without a download: which files, from where, put where (``{root}`` is the data folder)."""
 
     @abstractmethod
     def read(self, root: Path) -> PublishedData:
@@ -44,7 +46,7 @@ class DatasetSource(Component):
         """Download into ``root`` what :meth:`read` needs; does nothing when it is there already."""
 
 
-DATASETS: Registry[DatasetSource] = Registry("task.dataset", "learning.datasets")
+DATASETS: Registry[DatasetSource] = Registry("dataset", "learning.datasets", key="task.dataset")
 
 
 def absent(name: str, root: Path) -> ConfigError:

@@ -15,6 +15,10 @@ from learning.datasets import names
 from learning.datasets.base import DATASETS, DatasetSource, PublishedData, absent
 from learning.datasets.shipped import FASHION_MEAN, FASHION_STD
 
+IDX_FILES = (
+    "train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz, t10k-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte.gz"
+)
+
 
 def _pack(images: Any, labels: Any) -> LabeledImages:
     """Images ``[n, C, H, W]`` (array or tensor, uint8) and any sequence of labels as contiguous tensors."""
@@ -54,6 +58,7 @@ class Mnist(TorchvisionSource):
     """Handwritten digits: 60,000 training and 10,000 test images, 28x28 grey, 10 classes."""
 
     paper = "LeCun et al. 1998"
+    by_hand = f"put {IDX_FILES} of https://ossci-datasets.s3.amazonaws.com/mnist/ into {{root}}/MNIST/raw"
 
     def info(self) -> DataInfo:
         """Facts of MNIST."""
@@ -76,6 +81,9 @@ class FashionMnist(TorchvisionSource):
     """
 
     paper = "Xiao et al. 2017"
+    by_hand = (
+        f"put {IDX_FILES} of http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/ into {{root}}/FashionMNIST/raw"
+    )
 
     def info(self) -> DataInfo:
         """Facts of Fashion-MNIST."""
@@ -94,6 +102,7 @@ class Cifar10(TorchvisionSource):
     """Natural images: 50,000 training and 10,000 test images, 32x32 colour, 10 classes."""
 
     paper = "Krizhevsky 2009"
+    by_hand = "put https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz into {root}"
 
     def info(self) -> DataInfo:
         """Facts of CIFAR-10."""
@@ -124,6 +133,7 @@ class Cifar100(TorchvisionSource):
     """Natural images: 50,000 training and 10,000 test images, 32x32 colour, 100 classes."""
 
     paper = "Krizhevsky 2009"
+    by_hand = "put https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz into {root}"
 
     def info(self) -> DataInfo:
         """Facts of CIFAR-100."""
@@ -142,6 +152,7 @@ class Svhn(TorchvisionSource):
     """House-number digits: 73,257 training and 26,032 test images, 32x32 colour, 10 classes of unequal size."""
 
     paper = "Netzer et al. 2011"
+    by_hand = "put train_32x32.mat and test_32x32.mat of http://ufldl.stanford.edu/housenumbers/ into {root}"
 
     def info(self) -> DataInfo:
         """Facts of SVHN."""
@@ -164,6 +175,10 @@ class Gtsrb(TorchvisionSource):
     """
 
     paper = "Stallkamp et al. 2012"
+    by_hand = (
+        "put GTSRB-Training_fixed.zip, GTSRB_Final_Test_Images.zip and GTSRB_Final_Test_GT.zip of "
+        "https://sid.erda.dk/public/archives/daaeac0d7ce1152aea9b61d9f1e19370/published-archive.html into {root}/gtsrb"
+    )
 
     def info(self) -> DataInfo:
         """Facts of GTSRB; normalisation constants as widely published."""

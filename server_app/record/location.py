@@ -69,7 +69,7 @@ def run_folder(output: OutputSection, strategy: str, attack: str, seed: int, *, 
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_+]+", "_", name).strip("_") or "unnamed"
+    return re.sub(r"[^A-Za-z0-9_+-]+", "_", name).strip("_-") or "unnamed"
 
 
 def _within_apps(path: Path) -> bool:

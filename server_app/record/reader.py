@@ -116,9 +116,7 @@ def _examples(path: Path) -> list[Examples]:
         return []
     stored: dict[str, NDArray[Any]] = load(path.read_bytes())
     kinds = sorted((key.removesuffix(".images") for key in stored if key.endswith(".images")), key=_kind_order)
-    return [
-        Examples(kind.partition("-")[2], stored[f"{kind}.images"], stored.get(f"{kind}.labels")) for kind in kinds
-    ]
+    return [Examples(kind.partition("-")[2], stored[f"{kind}.images"], stored.get(f"{kind}.labels")) for kind in kinds]
 
 
 def _kind_order(kind: str) -> int:

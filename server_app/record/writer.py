@@ -34,9 +34,7 @@ class RunRecord:
     folder: Path
 
     @classmethod
-    def create(
-        cls, output: OutputSection, *, strategy: str, attack: str, seed: int, resume: bool = False
-    ) -> RunRecord:
+    def create(cls, output: OutputSection, *, strategy: str, attack: str, seed: int, resume: bool = False) -> RunRecord:
         """Make the run's folder (see ``location.run_folder``); raises ConfigError when it can't be used."""
         return cls(run_folder(output, strategy, attack, seed, resume=resume))
 
@@ -105,7 +103,7 @@ class RunRecord:
         """
         if not len(features) == len(labels) == len(triggered):
             raise ValueError(f"{len(features)} features, {len(labels)} labels, {len(triggered)} trigger marks")
-        plain = re.sub(r"[^\w.+ -]+", "_", name)
+        plain = re.sub(r"[^\w.,+() -]+", "_", name)
         folder = self.folder / files.EMBEDDINGS
         known = {path.stem.partition("-")[2]: path for path in folder.glob("*.safetensors")}
         path = known.get(plain, folder / f"{len(known):03d}-{plain}.safetensors")

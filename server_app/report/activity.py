@@ -28,7 +28,7 @@ def detection_chart(rounds: Sequence[RoundRecord]) -> Markup | None:
     if not judged:
         return None
     x = [r.round for r in judged]
-    bad = [set(r.malicious) for r in judged]
+    bad = [set(r.malicious if r.attack_active else ()) for r in judged]
     counts = [
         ("honest, accepted", [len(set(r.accepted) - b) for r, b in zip(judged, bad, strict=True)], SKY, ""),
         ("malicious, accepted", [len(set(r.accepted) & b) for r, b in zip(judged, bad, strict=True)], VERMILLION, ""),
@@ -40,6 +40,7 @@ def detection_chart(rounds: Sequence[RoundRecord]) -> Markup | None:
     style(upper, y="clients")
     draw_stack(upper, x, counts)
     upper.yaxis.set_major_locator(MaxNLocator(integer=True))
+    upper.set_ylim(0, 1.04 * max(len(r.accepted) + len(r.rejected) for r in judged))
     legend(upper)
     style(lower, x="round", y="percent of their kind")
     rates = [detection(r.accepted, r.rejected, r.malicious if r.attack_active else ()) for r in judged]

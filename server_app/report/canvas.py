@@ -16,7 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from server_app.report.palette import GRID, INK, MUTED, VARIABLES
+from server_app.report.palette import CARD, GRID, INK, MUTED, VARIABLES
 
 FONT_SIZE = 9.0
 MANY_ROUNDS = 60
@@ -96,14 +96,14 @@ def draw_line(
 
 
 def draw_stack(axes: Axes, x: Sequence[int], layers: Sequence[tuple[str, Sequence[float], str, str]]) -> None:
-    """Stacked bars; stacked areas when there are too many rounds for bars."""
+    """Stacked bars, or areas when there are too many rounds; a layer is (label, values, colour, hatch)."""
     bottom = np.zeros(len(x))
     for label, values, colour, hatch in layers:
         height = np.asarray(values, dtype=float)
         if len(x) > MANY_ROUNDS:
             axes.fill_between(x, bottom, bottom + height, color=colour, linewidth=0, label=label, step="mid")
         elif height.any():
-            axes.bar(x, height, bottom=bottom, color=colour, width=0.78, label=label, hatch=hatch, linewidth=0)
+            axes.bar(x, height, 0.78, bottom, color=colour, label=label, hatch=hatch, linewidth=0, edgecolor=CARD)
         bottom = bottom + height
 
 
@@ -127,7 +127,7 @@ def inline_svg(figure: Figure, name: str, alt: str, *, dpi: int = 144, natural: 
     text = _unique(text, re.sub(r"[^\w-]+", "-", name))
     for colour, variable in VARIABLES.items():
         text = text.replace(colour, f"var({variable})")
-    width = figure.get_size_inches()[0] * 4.0 / 3.0 * 72.0
+    width = figure.get_size_inches()[0] * 115.0
     size = f' style="max-width: {width:.0f}px"' if natural else ""
     opening = f'<svg role="img" aria-label="{html.escape(alt)}"{size}'
     text = re.sub(r"<svg\b[^>]*?(viewBox=\"[^\"]*\")[^>]*>", lambda m: f"{opening} {m[1]}>", text, count=1)

@@ -15,6 +15,8 @@ from server_app.report.page import MISSING, duration, rate, write_page
 from server_app.report.spread import Spread, spread
 
 WEAK_ATTACK_PERCENT = 50.0
+SHOWN = ("ma_percent", "asr_percent", "base_rate_percent", "asr_last_mean_percent")
+"""Columns of the table, before TPR and FPR."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ def _table_note(groups: Sequence[Group]) -> str:
     if most == 1:
         return "One run per cell: differences below about a point may be the seed's. Rates are of the last evaluation."
     return (
-        "Mean ± standard deviation over seeds, then the Student-t 95 % interval of the mean. Rates are of the last "
+        "Mean ± standard deviation over seeds, below it the Student-t 95 % interval of the mean. Rates are of the last "
         "evaluation."
     )
 
@@ -155,16 +157,14 @@ def _table_row(group: Group, base: Path, weak: bool) -> dict[str, object]:
         "attack": group.attack,
         "weak": weak,
         "sweep_value": group.sweep_value,
-        "runs": len(group.runs),
-        "ma": _cell(group.spread_of("ma_percent")),
-        "asr": _cell(group.spread_of("asr_percent")),
-        "base_rate": _cell(group.spread_of("base_rate_percent")),
-        "asr_last": _cell(group.spread_of("asr_last_mean_percent")),
-        "tpr": _cell(spread([c.tpr_percent for c in judged if c.tpr_percent is not None])),
-        "fpr": _cell(spread([c.fpr_percent for c in judged if c.fpr_percent is not None])),
+        "cells": [
+            *[_cell(group.spread_of(name)) for name in SHOWN],
+            _cell(spread([c.tpr_percent for c in judged if c.tpr_percent is not None])),
+            _cell(spread([c.fpr_percent for c in judged if c.fpr_percent is not None])),
+        ],
         "seconds": MISSING if seconds is None else duration(seconds.mean),
         "needs": "; ".join(sorted(needs)) or MISSING,
-        "links": [{"name": f"seed {run.run.seed}", "address": _address(run.folder, base)} for run in group.runs],
+        "links": [{"seed": run.run.seed, "address": _address(run.folder, base)} for run in group.runs],
     }
 
 
@@ -181,12 +181,13 @@ def _run_row(group: Group, run: RecordedRun, base: Path) -> dict[str, object]:
     }
 
 
-def _cell(value: Spread | None) -> str:
+def _cell(value: Spread | None) -> dict[str, str]:
     if value is None:
-        return MISSING
+        return {"mean": MISSING, "interval": ""}
     if value.deviation is None or value.low is None or value.high is None:
-        return f"{value.mean:.1f}"
-    return f"{value.mean:.1f} ± {value.deviation:.1f} [{value.low:.1f}, {value.high:.1f}]"
+        return {"mean": f"{value.mean:.1f}", "interval": ""}
+    interval = f"{max(0.0, value.low):.1f} to {min(100.0, value.high):.1f}"
+    return {"mean": f"{value.mean:.1f} ± {value.deviation:.1f}", "interval": interval}
 
 
 def _address(folder: Path, base: Path) -> str:

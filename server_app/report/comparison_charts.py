@@ -73,7 +73,7 @@ def tradeoff_chart(cells: Sequence[Cell]) -> Markup | None:
         )  # fmt: skip
     axes.set_xlim(-3, 103)
     values = [ma.mean for _, ma, _ in points]
-    air = max(2.0, 0.15 * (max(values) - min(values)))
+    air = max(5.0, 0.15 * (max(values) - min(values)))
     axes.set_ylim(max(-2.0, min(values) - air), min(102.0, max(values) + air))
     _outside_legend(axes)
     said = "; ".join(f"{label}: MA {ma.mean:.1f} %, ASR {asr.mean:.1f} %" for label, ma, asr in points)
@@ -159,6 +159,4 @@ def _dash(place: int) -> str:
 
 
 def _outside_legend(axes: Axes) -> None:
-    axes.legend(
-        loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=FONT_SIZE - 0.5, labelcolor=INK
-    )
+    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=FONT_SIZE - 0.5, labelcolor=INK)

@@ -19,7 +19,7 @@ COLUMNS = 3
 
 def facts_chart(rounds: Sequence[RoundRecord]) -> Markup | None:
     """One small line chart per reported number, the first twelve by name; None when there is none."""
-    names = sorted({name for r in rounds for name in r.facts})[:MOST]
+    names = sorted({name for r in rounds for name, value in r.facts.items() if math.isfinite(value)})[:MOST]
     if not names:
         return None
     rows = -(-len(names) // COLUMNS)
@@ -27,9 +27,8 @@ def facts_chart(rounds: Sequence[RoundRecord]) -> Markup | None:
     for place, name in enumerate(names):
         axes = style(figure.add_subplot(rows, COLUMNS, place + 1), title=_short(name))
         points = [(r.round, r.facts[name]) for r in rounds if math.isfinite(r.facts.get(name, math.nan))]
-        if points:
-            marker = "o" if len(points) <= MANY_ROUNDS else ""
-            axes.plot(*zip(*points, strict=True), color=BLUE, linewidth=1.4, marker=marker, markersize=2.6)
+        marker = "o" if len(points) <= MANY_ROUNDS else ""
+        axes.plot(*zip(*points, strict=True), color=BLUE, linewidth=1.4, marker=marker, markersize=2.6)
         _small(axes)
     return inline_svg(figure, "facts", "Diagnostics by round: " + ", ".join(names))
 

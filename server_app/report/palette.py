@@ -5,7 +5,7 @@ The series colours are those of Okabe and Ito, which stay apart for colour-blind
 
 from __future__ import annotations
 
-INK, MUTED, GRID = "#1a1b1c", "#6a6b6c", "#dadbdc"
+INK, MUTED, GRID, CARD = "#1a1b1c", "#6a6b6c", "#dadbdc", "#fdfefd"
 BLUE, VERMILLION, GREEN, ORANGE = "#0072b2", "#d55e00", "#009e73", "#e69f00"
 SKY, PURPLE, GREY, YELLOW = "#56b4e9", "#cc79a7", "#8a8f98", "#c9b500"
 
@@ -18,7 +18,7 @@ CLASSES = (
 """Colours of classes in feature plots."""
 
 VARIABLES = {
-    INK: "--ink", MUTED: "--muted", GRID: "--line", BLUE: "--blue", VERMILLION: "--vermillion", GREEN: "--green",
-    ORANGE: "--orange", SKY: "--sky", PURPLE: "--purple", GREY: "--grey", YELLOW: "--yellow",
+    INK: "--ink", MUTED: "--muted", GRID: "--line", CARD: "--card", BLUE: "--blue", VERMILLION: "--vermillion",
+    GREEN: "--green", ORANGE: "--orange", SKY: "--sky", PURPLE: "--purple", GREY: "--grey", YELLOW: "--yellow",
 }  # fmt: skip
 """Drawn colour -> CSS variable of the page."""

@@ -23,8 +23,8 @@ CURVES = (
     "the draw of test images, not the spread between seeds."
 )
 DETECTION = (
-    "Rejected means that the rule gave the update weight 0. In rounds without an active attack all clients count as "
-    "honest in the rates."
+    "Rejected means that the rule gave the update weight 0. In rounds without an active attack all clients train "
+    "honestly and count as honest."
 )
 CONFUSION = (
     "Round {}: counts by true class, tinted by their share of the row. Images of the target class are left out; a "
@@ -73,6 +73,7 @@ def render_report(folder: Path, *, tsne_images: int = 2000) -> Path:
         tsne_caption=FEATURES,
         tsne_missing=missing,
         seconds=seconds_chart(rounds),
+        phase_rows=wording.phase_rows(record),
         cost_rows=wording.cost_rows(record),
         facts=facts_chart(rounds),
         clients=clients_chart(rounds),
@@ -111,4 +112,4 @@ def _rows(rounds: Sequence[RoundRecord]) -> tuple[Sequence[RoundRecord], str]:
         return rounds, note
     step = -(-len(rounds) // MOST_ROWS)
     kept = [r for place, r in enumerate(rounds) if place % step == 0 or place == len(rounds) - 1]
-    return kept, f"Every {step}th of {len(rounds)} rounds; all of them are in metrics.jsonl. {note}"
+    return kept, f"One row in {step} of {len(rounds)} rounds; all of them are in metrics.jsonl. {note}"

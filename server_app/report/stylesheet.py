@@ -25,12 +25,12 @@ body {
 a { color: var(--accent); }
 .skip { position: absolute; left: -999px; }
 .skip:focus { left: 1rem; top: 1rem; background: var(--card); padding: .5rem; }
-main, header.top, footer { max-width: 1020px; margin: 0 auto; padding: 0 20px; }
+main, header.top, footer { max-width: 1080px; margin: 0 auto; padding: 0 20px; }
 header.top { padding-top: 36px; }
 .brand { color: var(--muted); font-size: .8rem; letter-spacing: .09em; text-transform: uppercase; margin: 0 0 6px; }
 h1 { font-size: 2rem; line-height: 1.2; margin: 0 0 4px; letter-spacing: -.015em; overflow-wrap: anywhere; }
 h1 .versus { color: var(--muted); font-weight: 400; }
-.facts { color: var(--muted); margin: 0 0 16px; overflow-wrap: anywhere; }
+.facts { color: var(--muted); margin: 0 0 16px; max-width: none; overflow-wrap: anywhere; }
 .verdict { font-size: 1.07rem; max-width: 75ch; margin: 0 0 20px; }
 nav.contents { font-size: .86rem; margin: 0 0 20px; display: flex; flex-wrap: wrap; gap: 4px 16px; }
 nav.contents a { text-decoration: none; }
@@ -50,7 +50,7 @@ p { margin: 0 0 10px; max-width: 80ch; }
 .note { color: var(--muted); font-size: .88rem; }
 .empty { color: var(--muted); font-style: italic; margin: 6px 0 0; }
 .warning { border-left: 4px solid var(--orange); background: var(--soft); padding: 8px 12px; border-radius: 0 8px 8px 0;
-  margin: 0 0 16px; }
+  margin: 0 0 16px; max-width: none; }
 figure { margin: 10px 0 0; overflow-x: auto; }
 figcaption { color: var(--muted); font-size: .85rem; max-width: 90ch; margin-top: 6px; }
 figure > svg { display: block; width: 100%; height: auto; min-width: 520px; margin: 0 auto; }
@@ -58,7 +58,9 @@ figure > svg * { stroke-linejoin: round; stroke-linecap: butt; }
 .scroll { overflow: auto; max-height: 460px; border: 1px solid var(--line); border-radius: 8px; margin-top: 10px; }
 table { border-collapse: collapse; width: 100%; font-size: .86rem; }
 th, td { text-align: left; padding: 5px 10px; border-bottom: 1px solid var(--line); vertical-align: top; }
-thead th { position: sticky; top: 0; background: var(--soft); font-weight: 600; white-space: nowrap; z-index: 1; }
+thead th { position: sticky; top: 0; background: var(--soft); font-weight: 600; vertical-align: bottom; z-index: 1; }
+thead th.number { white-space: normal; min-width: 5.2em; }
+td .under { color: var(--muted); font-size: .9em; }
 tbody tr:last-child > * { border-bottom: 0; }
 td.number, th.number { text-align: right; white-space: nowrap; }
 td.text { overflow-wrap: anywhere; min-width: 12ch; }
@@ -84,7 +86,7 @@ summary { cursor: pointer; color: var(--accent); font-size: .9rem; }
 footer { color: var(--muted); font-size: .82rem; padding-top: 4px; padding-bottom: 40px; }
 .columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(300px, 1fr)); gap: 4px 28px; }
 dl { display: grid; grid-template-columns: minmax(110px, max-content) 1fr; gap: 3px 16px; margin: 8px 0 0;
-  font-size: .88rem; }
+  align-content: start; font-size: .88rem; }
 dt { color: var(--muted); }
 dd { margin: 0; overflow-wrap: anywhere; }
 @media (max-width: 640px) { h1 { font-size: 1.5rem; } section { padding: 14px; } main, header.top { padding: 0 12px; } }

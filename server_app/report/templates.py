@@ -102,7 +102,7 @@ target. Base rate: the same images without the trigger that are predicted as the
 </section>
 
 <section id="time"><h2>Time and cost</h2>
-{{ pairs(cost_rows) }}
+<div class="columns">{{ pairs(cost_rows) }}{% if phase_rows %}{{ pairs(phase_rows) }}{% endif %}</div>
 {{ chart(seconds, "Wall-clock seconds; training includes waiting for the slowest client.",
   "No seconds were recorded.") }}
 </section>
@@ -184,20 +184,19 @@ COMPARISON = """{% extends "base" %}
 <div class="scroll"><table>
 <thead><tr><th scope="col">strategy</th><th scope="col">attack</th>
 {% if sweep %}<th scope="col" class="number">{{ sweep }}</th>{% endif %}
-<th scope="col" class="number">runs</th><th scope="col" class="number">MA (%)</th>
+<th scope="col">seeds</th><th scope="col" class="number">MA (%)</th>
 <th scope="col" class="number">ASR (%)</th><th scope="col" class="number">base rate (%)</th>
-<th scope="col" class="number">ASR, last rounds (%)</th><th scope="col" class="number">TPR (%)</th>
+<th scope="col" class="number">ASR, mean of last rounds (%)</th><th scope="col" class="number">TPR (%)</th>
 <th scope="col" class="number">FPR (%)</th><th scope="col" class="number">seconds</th>
-<th scope="col">needs</th><th scope="col">reports</th></tr></thead>
+<th scope="col">needs</th></tr></thead>
 <tbody>{% for g in groups %}
 <tr><th scope="row">{{ g.label }}</th><td>{{ g.attack }}{% if g.weak %} <span class="badge warn">weak attack</span>
 {% endif %}</td>{% if sweep %}<td class="number">{{ g.sweep_value }}</td>{% endif %}
-<td class="number">{{ g.runs }}</td>
-<td class="number">{{ g.ma }}</td><td class="number">{{ g.asr }}</td><td class="number">{{ g.base_rate }}</td>
-<td class="number">{{ g.asr_last }}</td><td class="number">{{ g.tpr }}</td><td class="number">{{ g.fpr }}</td>
-<td class="number">{{ g.seconds }}</td><td class="text">{{ g.needs }}</td>
-<td>{% for link in g.links %}{% if link.address %}<a href="{{ link.address }}">{{ link.name }}</a>
-{% else %}{{ link.name }}{% endif %} {% endfor %}</td></tr>
+<td>{% for link in g.links %}{% if link.address %}<a href="{{ link.address }}">{{ link.seed }}</a>
+{% else %}{{ link.seed }}{% endif %} {% endfor %}</td>
+{% for cell in g.cells %}<td class="number">{{ cell.mean }}{% if cell.interval %}
+<div class="under">{{ cell.interval }}</div>{% endif %}</td>{% endfor %}
+<td class="number">{{ g.seconds }}</td><td class="text">{{ g.needs }}</td></tr>
 {% endfor %}</tbody></table></div>
 </section>
 <section id="tradeoff"><h2>What each defence costs and buys</h2>

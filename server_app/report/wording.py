@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from server_app.record.reader import RecordedRun, Scalar
-from server_app.record.schema import Environment, RunDescription
+from server_app.record.schema import PHASES, Environment, RunDescription
 from server_app.report.curves import class_name
 from server_app.report.page import duration, rate, size
 
@@ -148,15 +148,21 @@ def detection_rows(record: RecordedRun) -> list[tuple[str, str]]:
 
 
 def cost_rows(record: RecordedRun) -> list[tuple[str, str]]:
-    """Seconds, memory and traffic of the whole run."""
+    """Time, memory and traffic of the whole run."""
     found = record.summary
-    rows = [("total", duration(found.seconds_total))]
-    rows += [(phase, duration(seconds)) for phase, seconds in found.seconds.items() if seconds >= 0.05]
+    rows = [("total time", duration(found.seconds_total))]
     if found.peak_memory_mb is not None:
         rows.append(("peak memory, server process", f"{found.peak_memory_mb:,.0f} MB"))
     rows.append(("sent to clients", size(found.bytes_down)))
     rows.append(("received from clients", size(found.bytes_up)))
     return rows
+
+
+def phase_rows(record: RecordedRun) -> list[tuple[str, str]]:
+    """Time by phase, in the order of a round."""
+    found = record.summary.seconds
+    order = [phase for phase in PHASES if phase in found] + sorted(set(found) - set(PHASES))
+    return [(phase, duration(found[phase])) for phase in order if found[phase] >= 0.05]
 
 
 def settings(values: Mapping[str, Scalar], defaults: Mapping[str, Scalar]) -> tuple[list[Setting], list[Setting]]:

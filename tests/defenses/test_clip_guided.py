@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -115,7 +116,7 @@ def test_prototypes_are_refreshed_every_epoch(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(Contrast, "refresh", refresh)
     run(ClipGuided(fr_epochs=3, warm_start_epochs=2), make_model())
     assert len(seen) == 5
-    assert all(not torch.equal(a, b) for a, b in zip(seen, seen[1:], strict=False))
+    assert all(not torch.equal(a, b) for a, b in pairwise(seen))
 
 
 def test_rectification_lowers_its_own_loss() -> None:
@@ -124,7 +125,7 @@ def test_rectification_lowers_its_own_loss() -> None:
 
 
 def test_transfer_lowers_its_own_loss() -> None:
-    facts = run(ClipGuided(feature_rectification=False, kt_epochs=8, lr=0.05), make_model()).facts
+    facts = run(ClipGuided(feature_rectification=False, kt_epochs=25, lr=0.05, batch_size=8), make_model()).facts
     assert facts["kt_loss_last"] < facts["kt_loss_first"] - 0.3
     assert "fr_loss_first" not in facts
 
@@ -220,7 +221,7 @@ def test_plus_keeps_an_aggregate_that_is_consistent_already() -> None:
     before = snapshot(model)
     options: dict[str, Any] = {"alpha_guide": 0.0, "alpha_label": 0.0, "weight_decay": 0.0, "lr": 0.05}
     facts = run(ClipGuidedPlus(feature_rectification=False, patch_probability=0.0, **options), model).facts
-    assert facts["consistency_loss_last"] == pytest.approx(0.0, abs=1e-9)
+    assert facts["consistency_loss_last"] == pytest.approx(0.0, abs=1e-7)
     for name, tensor in snapshot(model).items():
         torch.testing.assert_close(tensor, before[name], rtol=0, atol=1e-5)
     patched = run(ClipGuidedPlus(feature_rectification=False, patch_probability=1.0, **options), make_model()).facts
@@ -249,7 +250,7 @@ def test_plus_sees_the_patches_of_the_common_family(monkeypatch: pytest.MonkeyPa
 
 
 def planted() -> tuple[SplitModel, torch.Tensor, torch.Tensor]:
-    """A model with a backdoor (white 3x3 corner -> class 0), clean test images and their labels; ~95% clean, ~100% ASR."""
+    """A model with a backdoor (white 3x3 corner -> class 0), clean test images and labels."""
     info = DataInfo("blocks", INFO.class_names, (1, 16, 16), (0.5,), (0.25,))
     images, labels = blocks(256, 1)
     triggered = stamp(images[labels != 0])
@@ -288,19 +289,23 @@ def rates(model: SplitModel, images: torch.Tensor, labels: torch.Tensor) -> tupl
     return float(clean), float(hit)
 
 
-def test_plus_removes_a_planted_backdoor_without_knowing_its_trigger() -> None:
+@pytest.mark.parametrize("probability", [0.0, 0.75])
+def test_self_distillation_under_patches_removes_a_backdoor_it_was_never_told_of(probability: float) -> None:
+    """Labels, guide and rectification are off: only agreement with the aggregate under random patches is left."""
     model, images, labels = planted()
     clean, hit = rates(model, images, labels)
     assert clean > 0.9
     assert hit > 0.9
     x, y = blocks(200, 3)
     data = ServerData(x, y, None, (), {})
-    text = torch.eye(CLASSES)
-    guide = GuideTargets(text[y], text, 3.0 * text[y])
-    ClipGuidedPlus(epochs=10, lr=0.05).purify(model, data, guide, torch.Generator().manual_seed(0), {})
+    guide = GuideTargets(torch.eye(CLASSES)[y], torch.eye(CLASSES), torch.zeros(200, CLASSES))
+    plus = ClipGuidedPlus(
+        feature_rectification=False, alpha_guide=0.0, alpha_label=0.0, epochs=12, lr=0.05, patch_probability=probability
+    )
+    plus.purify(model, data, guide, torch.Generator().manual_seed(0), {})
     clean, hit = rates(model, images, labels)
     assert clean > 0.9
-    assert hit < 0.3
+    assert hit < 0.3 if probability > 0 else hit > 0.9
 
 
 def test_patches_leave_their_input_and_stay_in_range() -> None:

@@ -102,6 +102,18 @@ def test_dirichlet_repair_moves_only_what_is_missing():
     assert np.bincount(owners, minlength=100).min() == 30
 
 
+def test_dirichlet_repairs_the_best_of_its_draws():
+    partitioner = DirichletPartitioner(beta=0.3, min_samples=30, tries=6)
+    labels = random_labels(4000)
+    rng = np.random.default_rng(0)
+    draws = [partitioner._draw(labels, 100, 10, rng) for _ in range(6)]
+    minima = [np.bincount(drawn, minlength=100).min() for drawn in draws]
+    best = draws[int(np.argmax(minima))]
+    owners = partitioner.owners(labels, 100, 10, np.random.default_rng(0))
+    assert min(minima) < max(minima) < 30
+    assert (owners != best).sum() == np.maximum(30 - np.bincount(best, minlength=100), 0).sum()
+
+
 def test_dirichlet_with_exactly_enough_images_gives_everyone_the_minimum():
     parts = DirichletPartitioner(min_samples=10).split(random_labels(500), 50, 10, np.random.default_rng(0))
     assert [len(p) for p in parts] == [10] * 50

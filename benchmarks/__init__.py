@@ -1,0 +1,1 @@
+"""Commands that print the figures of docs/results.md and docs/performance.md."""

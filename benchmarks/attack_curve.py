@@ -1,0 +1,92 @@
+"""MA and ASR over the share of malicious clients: undefended, FLAME, CLIP-Fed and its ablations, several seeds.
+
+    python -m benchmarks.attack_curve --jobs 2
+
+Finished runs are skipped, so it can be interrupted.  Writes the runs' records, a CSV, a Markdown table and a page.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from benchmarks.cells import Cell, run_cells, table
+from config.load import Scalar
+from server_app.report import ComparisonRow, render_comparison
+
+SYSTEMS: dict[str, dict[str, Scalar]] = {
+    "fedavg": {"strategy": "fedavg"},
+    "flame": {"strategy": "flame"},
+    "clip-fed": {"strategy": "clip-fed"},
+    "clip-fed without FR": {"strategy": "clip-fed", "purifier.clip-guided.feature_rectification": False},
+    "clip-fed without KD": {"strategy": "clip-fed", "purifier.clip-guided.knowledge_transfer": False},
+    "clip-fed without filter": {"strategy": "clip-fed", "defense.name": "fedavg"},
+    "clip-fed-plus": {"strategy": "clip-fed-plus"},
+}
+CONTROLS: dict[str, dict[str, Scalar]] = {
+    "server-data-only": {"strategy": "server-data-only"},
+    "server-data-only, CLIP-guided": {"strategy": "server-data-only", "purifier.name": "clip-guided"},
+    "fine-tune": {"strategy": "fine-tune", "attack.malicious_fraction": 0.3},
+    "guide-zero-shot": {"strategy": "guide-zero-shot"},
+}
+FRACTIONS = (0.0, 0.1, 0.2, 0.3, 0.4)
+
+
+def main() -> None:
+    """Run the grid and print its tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--fractions", type=float, nargs="+", default=list(FRACTIONS))
+    parser.add_argument("--systems", nargs="+", default=list(SYSTEMS), choices=list(SYSTEMS))
+    parser.add_argument("--controls", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--out", type=Path, default=Path("runs/attack-curve"))
+    options = parser.parse_args()
+    common: dict[str, Scalar] = {"run.eval_every": 4}
+    cells = [
+        Cell(
+            {"system": name, "malicious": fraction, "seed": seed},
+            {**common, **SYSTEMS[name], "attack.malicious_fraction": fraction, "run.seed": seed},
+        )
+        for seed in options.seeds
+        for fraction in options.fractions
+        for name in options.systems
+    ]
+    controls = [
+        Cell({"system": name, "malicious": settings.get("attack.malicious_fraction", 0.0), "seed": seed},
+             {**common, "attack.malicious_fraction": 0.0, **settings, "run.seed": seed})
+        for seed in options.seeds
+        for name, settings in CONTROLS.items()
+    ] if options.controls else []  # fmt: skip
+    frame = run_cells([*cells, *controls], options.out, options.jobs)
+    frame.to_csv(options.out / "attack_curve.csv", index=False)
+    main_part = frame[frame["system"].isin(options.systems)]
+    text = [
+        f"MA % over the share of malicious clients, mean ± 95 % interval over seeds {options.seeds}",
+        "",
+        table(main_part, ["system"], "malicious", ["ma"]),
+        "",
+        "ASR %",
+        "",
+        table(main_part, ["system"], "malicious", ["asr"]),
+        "",
+        "Filter: malicious clients rejected (TPR %) / honest clients rejected (FPR %)",
+        "",
+        table(main_part[main_part["system"] != "fedavg"], ["system"], "malicious", ["tpr", "fpr"]),
+    ]
+    if options.controls:
+        rest = frame[frame["system"].isin(list(CONTROLS))]
+        text += ["", "Controls: MA % / ASR %", "", table(rest, ["system", "malicious"], None, ["ma", "asr"])]
+    (options.out / "attack_curve.md").write_text("\n".join(text) + "\n", encoding="utf-8")
+    rows = [
+        ComparisonRow(options.out / cell.name, str(cell.labels["system"]))
+        for cell in cells
+        if (options.out / cell.name / "summary.json").is_file()
+    ]
+    page = render_comparison(rows, "Attack curve", options.out / "attack_curve.html", sweep="attack.malicious_fraction")
+    print("\n".join(text))
+    print(f"\nPage: {page}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,28 @@
+"""Reading what ``flwr run --stream`` prints: the run's number, and which lines are the app's own."""
+
+from __future__ import annotations
+
+import re
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_STARTED = re.compile(r"Successfully started run (\d+)")
+_NOISE = re.compile(
+    r"^(\s|$|(DEBUG|INFO|WARN|WARNING|ERROR|CRITICAL) *:|Using SuperLink:|Successfully (started|installed) |\(|\["
+    r"|ray[:.]|Traceback |During handling |The above exception |[\w.]+(Error|Exception|Warning)\b)"
+)
+
+
+def plain(line: str) -> str:
+    """A line without colours and line end."""
+    return _COLOUR.sub("", line).rstrip()
+
+
+def run_number(line: str) -> str | None:
+    """The run's id, in the one line that tells it."""
+    found = _STARTED.search(line)
+    return found.group(1) if found else None
+
+
+def is_from_app(line: str) -> bool:
+    """Whether the ServerApp printed this line, rather than Flower's log, Ray or a traceback."""
+    return _NOISE.match(line) is None

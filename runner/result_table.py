@@ -1,0 +1,50 @@
+"""A run's result as a small table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+from rich.table import Table
+
+from runner.catalogue_text import console
+from server_app.console import percent
+from server_app.record.schema import Detection, RunSummary
+
+
+def print_result(summary: RunSummary, report: Path | None) -> None:
+    """Print the numbers and where the record lies; paths on lines of their own, so that they can be copied."""
+    title = (
+        f"{summary.strategy} under {summary.attack}, {summary.dataset}, seed {summary.seed}, {summary.rounds} rounds"
+    )
+    table = Table(title=title, title_justify="left", show_header=False, box=None, pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(style="dim")
+    table.add_row(
+        "clean accuracy (MA)", percent(summary.ma_percent), _interval(summary.ma_interval_percent, "of test images")
+    )
+    if summary.asr_percent is not None:
+        table.add_row(
+            "attack success (ASR)",
+            percent(summary.asr_percent),
+            _interval(summary.asr_interval_percent, "of triggered images"),
+        )
+        table.add_row("base rate", percent(summary.base_rate_percent), "of the same images without trigger")
+    table.add_row("detection", *_detection(summary.detection))
+    table.add_row("time", f"{summary.seconds_total:.1f} s", "")
+    console().print(table)
+    typer.echo(f"record: {summary.folder}")
+    if report is not None:
+        typer.echo(f"report: {report}")
+
+
+def _interval(bounds: tuple[float, float] | None, what: str) -> str:
+    return what if bounds is None else f"{what}; 95 % interval {bounds[0]:.1f} to {bounds[1]:.1f}"
+
+
+def _detection(found: Detection | None) -> tuple[str, str]:
+    if found is None:
+        return "-", "no reply was judged"
+    words = f"of malicious replies rejected; {percent(found.fpr_percent)} of honest ones"
+    return percent(found.tpr_percent), words
