@@ -73,8 +73,8 @@ def make_projection(kind: Projection, feature_dim: int, guide_dim: int, rng: tor
                 "projection", kind, f"needs equal dimensions; features have {feature_dim}, the guide {guide_dim}"
             )
         return None
-    empty = nn.Linear(feature_dim, guide_dim, bias=kind == "linear", device="meta")  # draws no global random numbers
-    layer = empty.to_empty(device="cpu")
+    with torch.random.fork_rng(devices=[]):  # leaves the global generator alone; meta tensors import torch's compiler
+        layer = nn.Linear(feature_dim, guide_dim, bias=kind == "linear")
     if kind == "linear":
         nn.init.xavier_uniform_(layer.weight, generator=rng)
         nn.init.zeros_(layer.bias)

@@ -16,6 +16,7 @@ from config import ConfigError
 from defenses.base import Purified, Purifier, State
 from foundation.base import GuideTargets, ServerData
 from learning.models.base import SplitModel
+from learning.sgd import SGD
 from learning.training import batch_bounds
 
 BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -101,7 +102,7 @@ class ServerTraining(Purifier):
         if not chosen:
             raise ValueError("nothing to train: no parameter of this phase requires a gradient")
         device = chosen[0].device
-        optimiser = torch.optim.SGD(chosen, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
+        optimiser = SGD(chosen, self.lr, self.momentum, self.weight_decay)
         losses = []
         for _ in range(epochs):
             if before_epoch is not None:
@@ -119,7 +120,7 @@ class ServerTraining(Purifier):
                     optimiser.step()
                     total += value.detach() * (stop - start)
             losses.append(float(total) / rows)
-        optimiser.zero_grad(set_to_none=True)
+        optimiser.zero_grad()
         return losses
 
     def _server_set(self, model: SplitModel, data: ServerData, guide: GuideTargets | None) -> ServerSet:

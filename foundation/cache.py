@@ -66,10 +66,20 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]] | None:
         return None
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+            tensors = {name: plain(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
+            return tensors, dict(file.metadata() or {})
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         warn_unusable(path, error)
         return None
+
+
+def plain(tensor: Tensor) -> Tensor:
+    """A contiguous copy in memory of its own on the CPU.
+
+    Strides and alignment can change the last bit of a product, so what is computed now and what comes from a file (whose
+    tensors lie at any offset) must be brought to the same form before use.
+    """
+    return tensor.detach().cpu().contiguous().clone()
 
 
 def warn_unusable(path: Path, reason: object) -> None:

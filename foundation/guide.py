@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from config import ConfigError
 from foundation.base import Guide
-from foundation.cache import cache_folder, digest, read_tensors, usable, warn_unusable, write_tensors
+from foundation.cache import cache_folder, digest, plain, read_tensors, usable, warn_unusable, write_tensors
 
 if TYPE_CHECKING:
     from foundation.encoder import Encoder
@@ -82,7 +82,7 @@ class TransformersGuide(Guide):
         path = self._path("image", images.to(torch.float32))
         found = self._read(path, (len(images), -1))
         if found is None:
-            found = self._load().images(images.to(torch.float32), self.batch_size)
+            found = plain(self._load().images(images.to(torch.float32), self.batch_size))
             self._write(path, found)
         return found.to(self.device)
 
@@ -96,7 +96,7 @@ class TransformersGuide(Guide):
         if found is None:
             prompts = [template.replace("{}", name) for name in names for template in self.templates]
             each = self._load().texts(prompts).reshape(len(names), len(self.templates), -1)
-            found = F.normalize(each.mean(dim=1), dim=-1)
+            found = plain(F.normalize(each.mean(dim=1), dim=-1))
             self._write(path, found)
         return found.to(self.device)
 

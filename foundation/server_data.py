@@ -12,7 +12,7 @@ from torch import Tensor
 
 from config import ConfigError
 from foundation.base import Guide, Provenance, Samples, ServerData, SyntheticSource
-from foundation.cache import cache_folder, digest, read_tensors, usable, warn_unusable, write_tensors
+from foundation.cache import cache_folder, digest, plain, read_tensors, usable, warn_unusable, write_tensors
 from foundation.frequency import FrequencyAugmentation
 from foundation.patches import random_patches
 from foundation.pixels import moment_match as match_moments
@@ -116,7 +116,7 @@ def cached_samples(
     if kept is not None:
         return kept
     samples = source.generate(info, per_class, seed, device)
-    samples = Samples(samples.images.cpu(), samples.labels.cpu(), samples.provenance)
+    samples = Samples(plain(samples.images), plain(samples.labels), samples.provenance)
     check_samples(samples, source.name, info)
     origins = json.dumps([[origin.source, origin.prompt, origin.index] for origin in samples.provenance])
     write_tensors(path, {"images": samples.images, "labels": samples.labels}, {"provenance": origins})

@@ -34,11 +34,15 @@ def run_settings(settings: Mapping[str, Scalar]) -> RunSummary:
     return run_in_process(Plan.make(load(settings)))
 
 
-def run_batch(batch: Sequence[Mapping[str, Scalar]], jobs: int) -> Iterator[Finished]:
-    """Run all settings, ``jobs`` at a time; a failed run is reported and stops no other."""
+def run_batch(batch: Sequence[Mapping[str, Scalar]], jobs: int, niceness: int = 0) -> Iterator[Finished]:
+    """Run all settings, ``jobs`` at a time; a failed run is reported and stops no other.
+
+    ``niceness`` above 0 gives the workers a lower priority than other processes.
+    """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(max_workers=max(1, min(jobs, len(batch))), mp_context=context) as pool:
+    workers = max(1, min(jobs, len(batch)))
+    with ProcessPoolExecutor(workers, context, initializer=os.nice, initargs=(niceness,)) as pool:
         futures = [pool.submit(_guarded, index, dict(settings)) for index, settings in enumerate(batch)]
         for future in as_completed(futures):
             yield future.result()

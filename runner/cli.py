@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from runner.commands import config, doctor, listing, prepare, report, run
+from runner.commands import config, demo, doctor, flower_env, listing, prepare, report, run
 
 app = typer.Typer(
     name="fedcrucible",
@@ -16,26 +16,32 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("demo")(demo.command)
 app.command("run")(run.command)
 app.command("list")(listing.command)
 app.command("config")(config.command)
 app.command("doctor")(doctor.command)
 app.command("prepare")(prepare.command)
 app.command("report")(report.command)
+app.command("flower-env")(flower_env.command)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"fedcrucible {version('fedcrucible')} (flwr {version('flwr')}, torch {version('torch')})")
+        raise typer.Exit
 
 
 @app.callback()
 def main(
-    version: Annotated[
-        bool, typer.Option("--version", help="Print the versions of FedCrucible and Flower.", is_eager=True)
+    version: Annotated[  # noqa: ARG001
+        bool,
+        typer.Option("--version", help="Print the versions in use.", callback=_print_version, is_eager=True),
     ] = False,
 ) -> None:
     """Federated learning under backdoor attack: attacks, defences and honest numbers, on Flower."""
-    if version:
-        from importlib.metadata import version as installed
-
-        typer.echo(f"fedcrucible {installed('fedcrucible')} (flwr {installed('flwr')}, torch {installed('torch')})")
-        raise typer.Exit
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
 python scripts/gan_test.py --idx-dir DIR --generator fedcrucible_assets/flow-fashion
 
 For each seed the same network is trained by the same recipe on 2,000 generated images, on 2,000 real public images
-(another 2,000 for each seed) and, if asked (--sources), on the shipped mixed set. It is measured on the validation images
-and, with --test, on the test images.
+(another 2,000 for each seed) and, if asked (--sources), on the shipped mixed set. It is measured on the validation
+images and, with --test, on the test images.
 After Ravuri and Vinyals, "Classification Accuracy Score for Conditional Generative Models", NeurIPS 2019.
 """
 

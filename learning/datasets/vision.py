@@ -41,6 +41,8 @@ class TorchvisionSource(DatasetSource):
 
     def read(self, root: Path) -> PublishedData:
         """Read both splits from ``root``. Raises ConfigError when they are absent or damaged."""
+        if not root.is_dir():  # known without the seconds that torchvision takes to import
+            raise absent(self.name, root)
         try:
             return PublishedData(self.info(), train=self.open_split(root, True), test=self.open_split(root, False))
         except (RuntimeError, OSError) as error:

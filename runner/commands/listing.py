@@ -23,7 +23,10 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
 ) -> None:
-    """List strategies, attacks and everything else that has a name, with parameters and what each needs to know."""
+    """List strategies, attacks and everything else that has a name, with parameters and what each needs to know.
+
+    Without KIND all of them; `fedcrucible list attacks` adds parameters, `fedcrucible list badnets` shows one in full.
+    """
     with clear_errors():
         found, full = select(kind, name)
         if as_json:

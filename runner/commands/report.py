@@ -26,7 +26,10 @@ def command(
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Write report.html into a record folder anew, or one page that compares several records."""
+    """Write report.html into a record folder anew, or one page that compares several records.
+
+    FOLDER is a record folder, or a folder of record folders.
+    """
     with clear_errors():
         found = records(folders)
         page = _single(found[0]) if len(found) == 1 else _comparison(found, title, out, sweep)

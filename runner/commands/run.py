@@ -29,8 +29,8 @@ def command(
 ) -> None:
     """Run one system under one attack and record it.
 
-    Settings are those of `flwr run . --run-config`; `fedcrucible config` explains each.  The command line goes before
-    the preset, the preset before the defaults.
+    Settings are KEY=VALUE, e.g. strategy=clip-fed attack.name=badnets run.seed=2: those of `flwr run . --run-config`;
+    `fedcrucible config` explains each. The command line goes before the preset, the preset before the defaults.
     """
     with clear_errors() as place:
         # What libraries print belongs to the progress: stdout is for the result.

@@ -9,6 +9,7 @@ import socket
 import sys
 import zlib
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 from platformdirs import user_cache_path
@@ -77,11 +78,13 @@ def prune_apps(home: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def free_port() -> int:
-    """A TCP port of the loopback interface that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def free_ports(count: int) -> list[int]:
+    """Distinct TCP ports of the loopback interface that nobody listens on now."""
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
 
 
 def cpu_count() -> int:

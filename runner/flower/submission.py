@@ -19,8 +19,8 @@ from server_app.record import files
 from server_app.record.location import run_folder
 from server_app.record.schema import RunSummary
 
-CONNECTION = "fedcrucible"
-"""Name of the SuperLink in our config.toml."""
+CONNECTION = "private"
+"""Name of the SuperLink in our config.toml; a name that is also a folder would be taken for an app by ``flwr``."""
 _TAIL_LINES = 30
 _FINISH_LIMIT_S = 60.0
 _COMMAND_LIMIT_S = 120.0
@@ -152,9 +152,7 @@ def checked(settings: Mapping[str, Scalar]) -> RunConfigBase:
 
 
 def _with_record_folder(config: RunConfigBase) -> tuple[Path, dict[str, Scalar]]:
-    folder = run_folder(
-        config.output, config.strategy, config.attack.name, config.run.seed, resume=config.run.resume
-    )
+    folder = run_folder(config.output, config.strategy, config.attack.name, config.run.seed, resume=config.run.resume)
     return folder, {**flatten(config), "output.dir": str(folder.parent), "output.name": folder.name}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import subprocess
 import time
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Self
 import httpx
 
 from runner.flower.app_folder import stage_app
-from runner.flower.environment import free_port
+from runner.flower.environment import free_ports
 from runner.flower.processes import ProcessSet
 from runner.flower.submission import CONNECTION, FlowerRunError, Submission
 
@@ -56,7 +57,7 @@ class LocalSuperLink:
         return self._submission
 
     def _start(self) -> None:
-        folder, port = self.processes.folder, free_port()
+        folder, (port,) = self.processes.folder, free_ports(1)
         environment = self.processes.environment()
         app = stage_app(folder / "fedcrucible")
         self._process = self.processes.start(
@@ -80,8 +81,6 @@ def wait_until_healthy(
     url: str, process: subprocess.Popen[bytes], processes: ProcessSet, log: str, *, verify: str | bool
 ) -> None:
     """Wait until ``url`` answers; raises FlowerRunError when the process ends or takes too long."""
-    import ssl
-
     context = ssl.create_default_context(cafile=verify) if isinstance(verify, str) else verify
     deadline = time.monotonic() + START_LIMIT_S
     while time.monotonic() < deadline:

@@ -20,8 +20,13 @@ def check() -> list[Finding]:
     """Whether records, caches and Flower's own files can be written."""
     return [
         _folder("run records", _runs, "fail", "set FEDCRUCIBLE_RUNS to a folder that you can write"),
-        _folder("cache", _cache, "warn", "set guide.cache_dir to a folder that you can write"),
-        _folder("FLWR_HOME", _flower, "warn", "only `flwr run` needs it: set FLWR_HOME to a folder that you can write"),
+        _folder("cache", _cache, "warn", "set guide.cache_dir to a folder that you can write, or XDG_CACHE_HOME"),
+        _folder(
+            "FLWR_HOME",
+            _flower,
+            "warn",
+            "only `flwr run` by hand needs it: set FLWR_HOME to a folder that you can write",
+        ),
         _port(),
     ]
 

@@ -16,7 +16,6 @@ from runner.health.finding import Finding
 GROUP = "software"
 SHOWN = ("flwr", "torch", "torchvision", "transformers", "hdbscan", "scikit-learn", "numpy", "pydantic")
 OPTIONAL = {
-    "ray": ("ray", "`flwr run` simulation", "flwr[simulation]"),
     "flwr_datasets": ("flwr-datasets", "hf: data sets", "fedcrucible[datasets]"),
     "diffusers": ("diffusers", "synthetic.source=diffusers", "fedcrucible[diffusers]"),
 }
@@ -25,7 +24,7 @@ OPTIONAL = {
 
 def check() -> list[Finding]:
     """Versions against what the package asks for."""
-    return [_python(), *_required(), *(_optional(*item) for item in OPTIONAL.items()), _superlink()]
+    return [_python(), *_required(), _ray(), _superlink(), *(_optional(*item) for item in OPTIONAL.items())]
 
 
 def _python() -> Finding:
@@ -65,11 +64,17 @@ def _optional(module: str, about: tuple[str, str, str]) -> Finding:
 
 
 def _superlink() -> Finding:
-    beside = Path(sys.executable).parent / "flower-superlink"
-    found = shutil.which("flower-superlink") or (str(beside) if beside.is_file() else "")
-    if not found:
-        return Finding(GROUP, "flower-superlink", "warn", "not on PATH", "only `flwr run` needs it: pip install flwr")
-    if shutil.which("flower-superlink") is None:
-        todo = f"`flwr run` needs it: put {beside.parent} on PATH"
-        return Finding(GROUP, "flower-superlink", "warn", f"{found}, not on PATH", todo)
-    return Finding(GROUP, "flower-superlink", "ok", found)
+    found, beside = shutil.which("flower-superlink"), Path(sys.executable).parent / "flower-superlink"
+    if found:
+        return Finding(GROUP, "flower-superlink", "ok", found)
+    if beside.is_file():
+        todo = 'before `flwr run .` by hand: eval "$(fedcrucible flower-env)"'
+        return Finding(GROUP, "flower-superlink", "ok", f"{beside}, not on PATH", todo)
+    return Finding(GROUP, "flower-superlink", "fail", "not installed", "pip install 'flwr[simulation]==1.41.*'")
+
+
+def _ray() -> Finding:
+    try:
+        return Finding(GROUP, "ray", "ok", f"{metadata.version('ray')}, for `flwr run` simulation")
+    except metadata.PackageNotFoundError:
+        return Finding(GROUP, "ray", "fail", "not installed", "pip install 'flwr[simulation]==1.41.*'")

@@ -13,9 +13,6 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
-from sklearn.decomposition import PCA
-from sklearn.manifold import TSNE
-from sklearn.metrics import pairwise_distances
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from server_app.record.files import write_atomic
@@ -50,6 +47,9 @@ def tsne_panel(
     More rows than ``size`` are thinned at random, triggered and other rows alike; the perplexity shrinks with fewer
     than 91 rows. Raises ValueError for fewer than ten rows or features that aren't finite.
     """
+    from sklearn.decomposition import PCA  # seconds to import; a kept panel needs none of it
+    from sklearn.manifold import TSNE
+
     features, labels = np.asarray(features, np.float32), np.asarray(labels, np.int64)
     marks = np.asarray(triggered, bool)
     if len(features) < FEWEST_IMAGES:
@@ -77,6 +77,8 @@ def triggered_silhouette(features: NDArray[Any], labels: NDArray[Any], triggered
     a = mean distance to the other triggered images, b = mean distance to clean images of the image's true class. None
     with fewer than two triggered images or no clean image of their classes.
     """
+    from sklearn.metrics import pairwise_distances
+
     marks = np.asarray(triggered, bool)
     if marks.sum() < 2:
         return None

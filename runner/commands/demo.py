@@ -1,0 +1,141 @@
+"""``fedcrucible demo``: what ``make demo`` runs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from runner.failures import CommandError, clear_errors
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from runner.demo import Demo, Progress
+
+
+def command(
+    settings: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="Settings for all rows, e.g. run.seed=2")
+    ] = None,
+    preset: Annotated[str, typer.Option("--preset", "-p", metavar="NAME", help="Settings to start from.")] = "demo",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end, nothing else.")] = False,
+) -> None:
+    """Attack a federation on real images and compare FedAvg, FLAME and CLIP-Fed, through `flwr run`.
+
+    A few minutes on two CPU cores.  Ends with one table and a page of curves.
+    """
+    with clear_errors():
+        from config.load import load, load_assignments, load_preset
+        from runner.demo import Demo
+        from server_app.record.location import base_folder
+
+        start = time.perf_counter()
+        chosen = load_preset(preset) | load_assignments(settings or [])
+        checked = load(chosen)
+        folder = base_folder(checked.output) / datetime.now(UTC).strftime("demo-%Y%m%dT%H%M%SZ")
+        with _display(as_json) as tell:
+            demo = Demo(folder, {k: v for k, v in chosen.items() if not k.startswith("output.")}, tell)
+            rows = demo.run()
+        page = _page(demo)
+        if as_json:
+            typer.echo(json.dumps(_as_object(rows, page, time.perf_counter() - start)))
+        else:
+            _print(rows, page, checked.run.seed, time.perf_counter() - start)
+        failed = [progress for progress in rows if progress.summary is None]
+        if failed:
+            causes = "; ".join(f"{p.row.label}: {' '.join(p.error.split())}" for p in failed)
+            raise CommandError(causes, "`fedcrucible doctor` checks this machine")
+
+
+def _page(demo: Demo) -> Path | None:
+    from server_app.report import ComparisonRow, render_comparison
+
+    rows = [ComparisonRow(folder, label) for label, folder in demo.reports()]
+    if not rows:
+        return None
+    return render_comparison(
+        rows, "Demo: BadNets on Fashion-MNIST", demo.folder / "report.html", undefended="FedAvg, attacked"
+    )
+
+
+@contextlib.contextmanager
+def _display(quiet: bool) -> Iterator[object]:
+    """A live table on a terminal, one line per event elsewhere; stderr, for stdout is for the result."""
+    from rich.console import Console
+    from rich.live import Live
+
+    console = Console(stderr=True)
+    seen: dict[str, Progress] = {}
+    if quiet or not console.is_terminal:
+        yield lambda progress: None if quiet else _say(progress)
+        return
+    with Live(console=console, refresh_per_second=4, transient=True) as live:
+
+        def show(progress: Progress) -> None:
+            seen[progress.row.label] = progress
+            live.update(_live_table(list(seen.values())))
+
+        yield show
+
+
+def _say(progress: Progress) -> None:
+    typer.echo(f"[{progress.row.label}] {progress.last or progress.state}", err=True)
+
+
+def _live_table(rows: list[Progress]) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for progress in rows:
+        table.add_row(progress.row.label, progress.state, escape(progress.last))
+    return table
+
+
+def _print(rows: list[Progress], page: Path | None, seed: int, seconds: float) -> None:
+    from rich.table import Table
+
+    from runner.catalogue_text import console
+    from server_app.console import percent
+
+    table = Table(title=f"BadNets on Fashion-MNIST, seed {seed}; all rates in percent", title_justify="left")
+    table.add_column("system")
+    for name in ("MA", "ASR", "base rate", "malicious rejected", "honest rejected", "engine", "seconds"):
+        table.add_column(name, justify="right")
+    for progress in rows:
+        found = progress.summary
+        if found is None:
+            table.add_row(progress.row.label, "failed", *["-"] * 6)
+            continue
+        caught = found.detection if found.strategy not in ("fedavg",) else None
+        table.add_row(
+            progress.row.label,
+            percent(found.ma_percent),
+            percent(found.asr_percent),
+            percent(found.base_rate_percent),
+            percent(caught.tpr_percent if caught else None),
+            percent(caught.fpr_percent if caught else None),
+            "flwr run" if progress.row.through_flower else "in-process",
+            f"{progress.seconds:.0f}",
+        )
+    console().print(table)
+    typer.echo("MA: accuracy on clean test images.  ASR: triggered images of other classes that are called the target.")
+    typer.echo("base rate: the same images without the trigger that are called the target.")
+    typer.echo(f"took {seconds:.0f} s")
+    if page is not None:
+        typer.echo(f"records: {page.parent}")
+        typer.echo(f"report:  {page}")
+
+
+def _as_object(rows: list[Progress], page: Path | None, seconds: float) -> dict[str, object]:
+    from runner.commands.run import as_object
+
+    cells = {p.row.label: as_object(p.summary) if p.summary else {"error": p.error} for p in rows}
+    return {"rows": cells, "report": str(page) if page else None, "seconds": round(seconds, 1)}
