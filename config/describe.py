@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Literal, get_origin
 
 from pydantic import create_model
 from pydantic.fields import FieldInfo
@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from config.compose import run_config_type
 
 Default = str | int | float | bool
-_ARTICLES = {"integer": "whole number", "number": "number", "string": "text", "boolean": "true or false"}
+_KINDS: dict[Any, str] = {int: "whole number", float: "number", str: "text", bool: "true or false"}
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,16 @@ def key_info(key: str) -> KeyInfo:
     return describe_field(key, field_of(key))
 
 
+def kind_of(info: FieldInfo) -> str:
+    """whole number, number, text, true or false, or choice; cheap, for it is asked for every key in every process."""
+    return _KINDS.get(info.annotation, "choice" if get_origin(info.annotation) is Literal else "text")
+
+
 def describe_field(key: str, info: FieldInfo) -> KeyInfo:
     """The same for a field at hand, e.g. of a component that is not part of the configuration."""
     schema = _json_schema(info)
     choices = tuple(str(value) for value in schema.get("enum", ()))
-    kind = "choice" if choices else _ARTICLES.get(str(schema.get("type", "")), "text")
+    kind = kind_of(info)
     words = f"one of {', '.join(choices)}" if choices else kind + _range(schema)
     if "pattern" in schema:
         words += f" matching {schema['pattern']}"

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from config.compose import RunConfigBase, run_config_type
-from config.describe import allowed, key_info
+from config.describe import allowed, field_of, key_info, kind_of
 from config.errors import ConfigError, did_you_mean
 
 Scalar = str | int | float | bool
@@ -61,7 +61,7 @@ def load(settings: Mapping[str, Scalar]) -> RunConfigBase:
 
 def _as_declared(key: str, value: Scalar) -> Scalar:
     """Numbers given for a text become that text; texts with control characters and true for a number are refused."""
-    kind = key_info(key).kind
+    kind = kind_of(field_of(key))
     if kind in ("text", "choice"):
         if isinstance(value, (bool, int, float)):
             return str(value).lower() if isinstance(value, bool) else str(value)
@@ -155,7 +155,7 @@ def parse_assignment(text: str) -> tuple[str, Scalar]:
 
 def _is_text(key: str) -> bool:
     try:
-        return key_info(key).kind in ("text", "choice")
+        return kind_of(field_of(key)) in ("text", "choice")
     except KeyError:
         return False
 

@@ -36,7 +36,7 @@ def _print_version(asked: bool) -> None:
 
 @app.callback()
 def main(
-    version: Annotated[  # noqa: ARG001
+    version: Annotated[
         bool,
         typer.Option("--version", help="Print the versions in use.", callback=_print_version, is_eager=True),
     ] = False,

@@ -156,7 +156,7 @@ class RoundLoop(Strategy):
                 messages = list(self.configure_train(server_round, to_arrays(self.model), ConfigRecord(), grid))
             with _timed(outcome, "train"):
                 outcome.bytes_down = self.model.nbytes * len(messages)
-                poll = self.config.federation.poll_s if not self.parts.nodes.in_order else 0.02
+                poll = self.config.federation.poll_s if not self.parts.nodes.in_order else 0.05
                 answers = exchange(grid, messages, timeout, poll, one_by_one=not self.parts.nodes.in_order)
             self._aggregate(server_round, answers)
         with _timed(outcome, "server"):

@@ -25,7 +25,7 @@ def check() -> list[Finding]:
             "FLWR_HOME",
             _flower,
             "warn",
-            "only `flwr run` by hand needs it: set FLWR_HOME to a folder that you can write",
+            "only `flwr run` by hand needs it: set it to a folder you can write",
         ),
         _port(),
     ]

@@ -43,7 +43,8 @@ sys.path.insert(0, {str(app_folder)!r})
 import server_app.app, client_app.app
 from config.load import default_keys
 default_keys()
-outside = [n for n, m in sys.modules.items() if n.split(".")[0] in {ROOMS!r} and not m.__file__.startswith({str(app_folder)!r})]
+rooms = [m for n, m in sys.modules.items() if n.split(".")[0] in {ROOMS!r}]
+outside = [m for m in rooms if not m.__file__.startswith({str(app_folder)!r})]
 assert not outside, outside
 assert "runner" not in sys.modules
 """
@@ -51,8 +52,8 @@ assert "runner" not in sys.modules
 
 
 def test_settings_of_all_kinds_reach_the_app(app_folder: Path) -> None:
-    text = """strategy='flame' attack.name='badnets' defense.clip-fed-filter.method='cosine' run.rounds=3 training.lr=1e-3"""
-    overrides = parse_config_args([text])
+    words = "strategy='flame' attack.name='badnets' defense.clip-fed-filter.method='cosine' training.lr=1e-3"
+    overrides = parse_config_args([words])
     fused = get_fused_config_from_dir(app_folder, overrides)
     assert fused["strategy"] == "flame"
     assert fused["defense.clip-fed-filter.method"] == "cosine"
@@ -75,6 +76,6 @@ def test_too_few_supernodes_are_an_error_that_says_what_to_type(monkeypatch: pyt
     grid = LocalGrid(client, 2, {})
     server.require_supernodes(grid, 2)
     start = time.monotonic()
-    with pytest.raises(ConfigError, match="only 2 SuperNodes.*num-supernodes=20"):
+    with pytest.raises(ConfigError, match=r"only 2 SuperNodes.*num-supernodes=20"):
         server.require_supernodes(grid, 20)
     assert time.monotonic() - start < 5

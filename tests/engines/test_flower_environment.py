@@ -33,7 +33,7 @@ def test_nothing_is_reported_checked_or_installed(tmp_path: Path) -> None:
 
 
 def test_exports_are_what_a_shell_understands() -> None:
-    command = [*"env -i sh -c".split(), shell_exports() + "\nenv"]
+    command = ["env", "-i", "sh", "-c", shell_exports() + "\nenv"]
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     seen = dict(line.split("=", 1) for line in lines)
     assert seen["FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION"] == "1"
@@ -49,7 +49,10 @@ def test_only_old_unpacked_versions_of_this_app_are_pruned(tmp_path: Path) -> No
     (tmp_path / "apps" / "other.app.1.0.0.00000000").mkdir()
     prune_apps(tmp_path)
     kept = sorted(path.name for path in (tmp_path / "apps").iterdir())
-    assert kept == [*(f"fedcrucible.fedcrucible.0.1.0.{age:08x}" for age in range(KEPT_APPS)), "other.app.1.0.0.00000000"]
+    assert kept == [
+        *(f"fedcrucible.fedcrucible.0.1.0.{age:08x}" for age in range(KEPT_APPS)),
+        "other.app.1.0.0.00000000",
+    ]
 
 
 def test_ports_differ() -> None:
@@ -77,7 +80,9 @@ def test_the_app_s_own_lines_are_told_from_the_rest(line: str, from_app: bool) -
 
 def test_colours_are_removed_and_the_run_is_found() -> None:
     assert plain("\x1b[92mINFO \x1b[0m:      Starting\n") == "INFO :      Starting"
-    assert run_number("Successfully started run 8520630737078448055 in federation @none/default") == "8520630737078448055"
+    assert (
+        run_number("Successfully started run 8520630737078448055 in federation @none/default") == "8520630737078448055"
+    )
     assert run_number("round 1/2") is None
 
 

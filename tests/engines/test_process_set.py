@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,20 +15,21 @@ import pytest
 from runner.flower import guard
 from runner.flower.processes import ProcessSet
 
-ORPHAN = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(300)'], start_new_session=True)"
+SLEEP = "import time; time.sleep(300)"
+ORPHAN = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {SLEEP!r}], start_new_session=True)"
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(300)"
 
 
-def wait_for(condition: object, seconds: float = 20.0) -> bool:
+def wait_for(condition: Callable[[], object], seconds: float = 20.0) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        if condition():  # type: ignore[operator]
+        if condition():
             return True
         time.sleep(0.05)
     return False
 
 
-def test_orphans_and_stubborn_processes_end_and_the_folder_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_orphans_and_stubborn_processes_end_and_the_folder_goes() -> None:
     with ProcessSet() as processes:
         parent = processes.start([sys.executable, "-c", ORPHAN], "orphan.log", processes.environment())
         processes.start([sys.executable, "-c", STUBBORN], "stubborn.log", processes.environment())
@@ -40,9 +42,15 @@ def test_orphans_and_stubborn_processes_end_and_the_folder_goes(monkeypatch: pyt
 
 
 def test_an_exception_cleans_up_too() -> None:
-    with pytest.raises(KeyboardInterrupt), ProcessSet() as processes:
-        processes.start([sys.executable, "-c", ORPHAN], "orphan.log", processes.environment())
-        raise KeyboardInterrupt
+    processes = ProcessSet()
+
+    def interrupted() -> None:
+        with processes:
+            processes.start([sys.executable, "-c", ORPHAN], "orphan.log", processes.environment())
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert guard.marked(processes.mark) == []
     assert not processes.folder.exists()
 
