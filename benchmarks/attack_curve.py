@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 
 from benchmarks.cells import Cell, run_cells, table
-from config.load import Scalar
+from config.load import Scalar, load_preset
 from server_app.report import ComparisonRow, render_comparison
 
 SYSTEMS: dict[str, dict[str, Scalar]] = {
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--controls", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--out", type=Path, default=Path("runs/attack-curve"))
     options = parser.parse_args()
-    common: dict[str, Scalar] = {"run.eval_every": 4}
+    common: dict[str, Scalar] = {**load_preset("demo"), "run.eval_every": 4}
     cells = [
         Cell(
             {"system": name, "malicious": fraction, "seed": seed},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,8 @@ class Cell:
     def name(self) -> str:
         """Folder name of the record: readable labels and a hash of the settings, so that a changed cell runs anew."""
         digest = hashlib.sha256(json.dumps(dict(self.settings), sort_keys=True).encode()).hexdigest()[:8]
-        return "-".join([*(str(value) for value in self.labels.values()), digest]).replace("/", "_")
+        words = "-".join([*(str(value) for value in self.labels.values()), digest])
+        return re.sub(r"[^\w.+-]+", "_", words)
 
 
 def run_cells(cells: Sequence[Cell], folder: Path, jobs: int) -> pd.DataFrame:

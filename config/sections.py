@@ -19,7 +19,7 @@ class RunSection(Section):
     """How the program runs: seed, length, device."""
 
     seed: int = Field(1, ge=0, le=2**31 - 1, description="Seed of every random choice of the run")
-    rounds: int = Field(12, ge=0, le=100_000, description="Federated rounds")
+    rounds: int = Field(8, ge=0, le=100_000, description="Federated rounds")
     device: str = Field(
         "auto",
         pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
@@ -39,7 +39,7 @@ class TaskSection(Section):
 
     dataset: str = Field("fashion-mnist-slice", description="Data set by registered name")
     data_dir: str = Field("", description="Folder of downloaded data; empty = FEDCRUCIBLE_DATA or the user cache")
-    train_samples: int = Field(20_000, ge=0, description="Training images shared out to clients; 0 = all")
+    train_samples: int = Field(30_000, ge=0, description="Training images shared out to clients; 0 = all")
     test_samples: int = Field(0, ge=0, description="Images of the evaluation split that are used; 0 = all")
     eval_split: Literal["test", "validation"] = Field(
         "test", description="Split that is measured; choose hyper-parameters on validation only"
@@ -58,9 +58,9 @@ class TaskSection(Section):
 class TrainingSection(Section):
     """The clients' local training: plain SGD."""
 
-    local_epochs: int = Field(2, ge=1, description="Epochs over the client's data each round")
-    batch_size: int = Field(32, ge=1, description="Images per training batch")
-    lr: float = Field(0.05, gt=0.0, description="Learning rate")
+    local_epochs: int = Field(1, ge=1, description="Epochs over the client's data each round")
+    batch_size: int = Field(64, ge=1, description="Images per training batch")
+    lr: float = Field(0.1, gt=0.0, description="Learning rate")
     momentum: float = Field(0.9, ge=0.0, lt=1.0, description="SGD momentum, fresh each round")
     weight_decay: float = Field(0.0, ge=0.0, description="L2 weight decay")
     augment: Literal["none", "crop-flip"] = Field("none", description="Augmentation, applied after the trigger")
@@ -106,7 +106,7 @@ class AttackSection(Section):
 class PartitionSection(Section):
     """How training images are shared out to clients."""
 
-    name: str = Field("dirichlet", description="Partitioner by registered name")
+    name: str = Field("main-class", description="Partitioner by registered name")
 
 
 class ModelSection(Section):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -66,7 +66,7 @@ def _page(demo: Demo) -> Path | None:
 
 
 @contextlib.contextmanager
-def _display(quiet: bool) -> Iterator[object]:
+def _display(quiet: bool) -> Iterator[Callable[[Progress], None]]:
     """A live table on a terminal, one line per event elsewhere; stderr, for stdout is for the result."""
     from rich.console import Console
     from rich.live import Live
@@ -99,7 +99,7 @@ def _live_table(rows: list[Progress]) -> Table:
     return table
 
 
-def _print(rows: list[Progress], page: Path | None, seed: int, seconds: float) -> None:
+def _print(rows: Sequence[Progress], page: Path | None, seed: int, seconds: float) -> None:
     from rich.table import Table
 
     from runner.catalogue_text import console
@@ -134,7 +134,7 @@ def _print(rows: list[Progress], page: Path | None, seed: int, seconds: float) -
         typer.echo(f"report:  {page}")
 
 
-def _as_object(rows: list[Progress], page: Path | None, seconds: float) -> dict[str, object]:
+def _as_object(rows: Sequence[Progress], page: Path | None, seconds: float) -> dict[str, object]:
     from runner.commands.run import as_object
 
     cells = {p.row.label: as_object(p.summary) if p.summary else {"error": p.error} for p in rows}

@@ -61,14 +61,18 @@ def project_port(home: Path) -> int:
 
 
 def shell_exports() -> str:
-    """``export`` lines for a shell in which ``flwr run .`` is typed by hand: ``eval "$(fedcrucible flower-env)"``."""
+    """Lines for a shell in which ``flwr run .`` is typed by hand: ``eval "$(fedcrucible flower-env)"``.
+
+    They export the environment and define ``flower_stop``: the SuperLink that ``flwr`` starts would stay up for good.
+    """
     home = project_home()
     prune_apps(home)
     chosen = flower_environment(home, project_port(home))
     names = [*SETTINGS, "FLWR_HOME", "FLWR_LOCAL_SUPERLINK_HTTP_API_PORT"]
     lines = [f"export {name}={shlex.quote(chosen[name])}" for name in names]
     scripts = shlex.quote(str(Path(sys.executable).parent))
-    return "\n".join([*lines, f'export PATH={scripts}:"$PATH"'])
+    pattern = "flower-superlink .*--port $FLWR_LOCAL_SUPERLINK_HTTP_API_PORT"
+    return "\n".join([*lines, f'export PATH={scripts}:"$PATH"', f'flower_stop() {{ pkill -f "{pattern}"; }}'])
 
 
 def prune_apps(home: Path) -> None:

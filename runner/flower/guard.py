@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 MARK = "FEDCRUCIBLE_PROCESSES"
-GRACE_S = 4.0
+GRACE_S = 3.0
 """Seconds between asking processes to end and killing them."""
 LIMIT_S = 10.0
 

@@ -8,6 +8,7 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _STARTED = re.compile(r"Successfully started run (\d+)")
 _NOISE = re.compile(
     r"^(\s|$|(DEBUG|INFO|WARN|WARNING|ERROR|CRITICAL) *:|Using SuperLink:|Successfully (started|installed) |\(|\["
+    r"|An unhandled exception occurred|For more information, visit:"
     r"|ray[:.]|Traceback |During handling |The above exception |[\w.]+(Error|Exception|Warning)\b)"
 )
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from config import ConfigError
@@ -59,8 +57,6 @@ def test_bad_settings_through_flwr_run_fail_with_our_message(settings: Settings,
 def test_no_process_is_left_behind(superlink: LocalSuperLink) -> None:
     superlink.ready()
     folder = superlink.processes.folder
-    listed = json.loads(superlink.ready().command("ls", "--format", "json").split("\n", 1)[1])
-    assert listed["runs"]
     assert superlink.processes.alive()
     superlink.processes.stop()
     assert guard.marked(superlink.processes.mark) == []

@@ -108,14 +108,14 @@ def test_config_is_recorded_and_runs_again(runs_folder: Path) -> None:
 class TestSample:
     nodes = [Node(node_id=1000 - i, partition=i) for i in range(10)]  # noqa: RUF012
 
-    def draw(self, round: int, fraction: float = 0.4, exact: bool = False, seed: int = 1) -> list[int]:
+    def draw(self, number: int, fraction: float = 0.4, exact: bool = False, seed: int = 1) -> list[int]:
         settings = FederationSection(clients=10, fraction_train=fraction)
         bad = frozenset({0, 1, 2})
-        return [n.partition for n in sample(self.nodes, settings, seed, round, bad, exact, 0.3)]
+        return [n.partition for n in sample(self.nodes, settings, seed, number, bad, exact, 0.3)]
 
     def test_sorted_and_of_the_right_size(self) -> None:
-        for round in range(1, 20):
-            drawn = self.draw(round)
+        for number in range(1, 20):
+            drawn = self.draw(number)
             assert drawn == sorted(set(drawn))
             assert len(drawn) == 4
 
@@ -125,10 +125,10 @@ class TestSample:
         assert [self.draw(r) for r in range(1, 9)] != [self.draw(r, seed=2) for r in range(1, 9)]
 
     def test_exact_participation_has_the_stated_attackers(self) -> None:
-        for round in range(1, 20):
-            drawn = self.draw(round, fraction=1.0, exact=True)
+        for number in range(1, 20):
+            drawn = self.draw(number, fraction=1.0, exact=True)
             assert len([p for p in drawn if p < 3]) == 3
-            part = self.draw(round, fraction=0.7, exact=True)
+            part = self.draw(number, fraction=0.7, exact=True)
             assert len([p for p in part if p < 3]) == int(0.3 * 7)
 
     def test_everyone_takes_part_at_fraction_one(self) -> None:

@@ -1,0 +1,83 @@
+"""Who is malicious, what a client trains on, and the format of its answers."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from flwr.app import Context, RecordDict
+
+from attacks.base import Attack
+from attacks.schedule import malicious_partitions
+from client_app.local_data import clean_data, poisoned_data
+from client_app.roles import attacker_number, is_malicious
+from client_app.session import run_config
+from config import ConfigError
+from config.compose import RunConfigBase
+from config.load import Scalar, flatten, load
+
+SETTINGS: dict[str, Scalar] = {
+    "federation.clients": 6,
+    "task.train_samples": 240,
+    "partition.name": "iid",
+    "attack.malicious_ids": "1,4",
+}
+CPU = torch.device("cpu")
+
+
+def config(**more: Scalar) -> RunConfigBase:
+    return load({**SETTINGS, **{key.replace("__", "."): value for key, value in more.items()}})
+
+
+def context(partition: int, **node: Scalar) -> Context:
+    node_config = {"partition-id": partition, "num-partitions": 6, **node}
+    return Context(
+        run_id=1, node_id=2, node_config=node_config, state=RecordDict(), run_config=dict(flatten(config()))
+    )
+
+
+def test_the_seed_decides_in_simulation() -> None:
+    assert [p for p in range(6) if is_malicious(context(p))] == [1, 4]
+    assert is_malicious(context(1, role="by-seed"))
+
+
+def test_a_nodes_own_role_wins() -> None:
+    assert not is_malicious(context(1, role="benign"))
+    assert is_malicious(context(0, role="malicious"))
+
+
+def test_an_unknown_role_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"node-config role = 'evil'.*benign, malicious, by-seed"):
+        is_malicious(context(0, role="evil"))
+
+
+def test_a_nodes_data_folder_goes_before_the_runs() -> None:
+    assert run_config(context(0)).task.data_dir == ""
+    assert run_config(context(0, **{"data-dir": "/elsewhere"})).task.data_dir == "/elsewhere"
+
+
+def test_attackers_are_numbered_among_themselves() -> None:
+    assert [attacker_number(config(), p) for p in (1, 4)] == [0, 1]
+    drawn = config(attack__malicious_ids="", attack__malicious_fraction=0.5)
+    ids = malicious_partitions(drawn.attack, 6, drawn.run.seed)
+    assert [attacker_number(drawn, p) for p in ids] == [0, 1, 2]
+
+
+def test_clients_share_all_images_and_no_image_twice() -> None:
+    parts = [clean_data(config(), p, CPU) for p in range(6)]
+    assert sum(len(part.labels) for part in parts) == 240
+    images = torch.cat([part.images for part in parts]).flatten(1)
+    assert len(torch.unique(images, dim=0)) == 240
+    assert clean_data(config(), 0, CPU) is clean_data(config(), 0, CPU), "tensors are made once per process"
+
+
+def test_poisoned_data_leaves_the_clean_data_alone() -> None:
+    chosen = config(attack__poison_ratio=1.0)
+    attack = chosen.component("attack", "badnets")
+    assert isinstance(attack, Attack)
+    before = clean_data(chosen, 1, CPU).images.clone()
+    poisoned = poisoned_data(chosen, attack, 1, 0, CPU)
+    assert torch.equal(clean_data(chosen, 1, CPU).images, before)
+    assert bool((poisoned.labels == chosen.attack.target_label).all())
+    assert bool((poisoned.images[:, :, -1, -1] == 1).sum() >= (clean_data(chosen, 1, CPU).labels != 0).sum())
+    again = poisoned_data(chosen, attack, 1, 0, CPU)
+    assert torch.equal(again.images, poisoned.images)
