@@ -76,8 +76,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]] | None:
 def plain(tensor: Tensor) -> Tensor:
     """A contiguous copy in memory of its own on the CPU.
 
-    Strides and alignment can change the last bit of a product, so what is computed now and what comes from a file (whose
-    tensors lie at any offset) must be brought to the same form before use.
+    Strides and alignment can change the last bit of a product, so what is computed now and what comes from a file
+    (whose tensors lie at any offset) must be brought to the same form before use.
     """
     return tensor.detach().cpu().contiguous().clone()
 

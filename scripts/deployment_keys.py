@@ -1,8 +1,4 @@
-"""Create what a deployment needs: CA and server certificate, or a SuperNode's key pair; see docs/deployment.md.
-
-    python scripts/deployment_keys.py server keys --names superlink.example.org 10.0.0.5
-    python scripts/deployment_keys.py node keys --names hospital-a
-"""
+"""Create what a deployment needs: CA and server certificate, or a SuperNode's key pair; see docs/deployment.md."""
 
 from __future__ import annotations
 

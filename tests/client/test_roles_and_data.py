@@ -30,9 +30,7 @@ def config(**more: Scalar) -> RunConfigBase:
 
 def context(partition: int, **node: Scalar) -> Context:
     node_config = {"partition-id": partition, "num-partitions": 6, **node}
-    return Context(
-        run_id=1, node_id=2, node_config=node_config, state=RecordDict(), run_config=dict(flatten(config()))
-    )
+    return Context(run_id=1, node_id=2, node_config=node_config, state=RecordDict(), run_config=dict(flatten(config())))
 
 
 def test_the_seed_decides_in_simulation() -> None:
