@@ -12,23 +12,33 @@ from pathlib import Path
 
 from benchmarks.cells import Cell, run_cells, table
 from config.load import Scalar, load_preset
+from runner.demo import SERVER_ALONE
 from server_app.report import ComparisonRow, render_comparison
 
+KEY = "purifier.clip-guided."
 SYSTEMS: dict[str, dict[str, Scalar]] = {
     "fedavg": {"strategy": "fedavg"},
     "flame": {"strategy": "flame"},
     "clip-fed": {"strategy": "clip-fed"},
-    "clip-fed without FR": {"strategy": "clip-fed", "purifier.clip-guided.feature_rectification": False},
-    "clip-fed without KD": {"strategy": "clip-fed", "purifier.clip-guided.knowledge_transfer": False},
-    "clip-fed without filter": {"strategy": "clip-fed", "defense.name": "fedavg"},
+    "clip-fed without FR": {"strategy": "clip-fed", KEY + "feature_rectification": False},
+    "clip-fed without KD": {"strategy": "clip-fed", KEY + "knowledge_transfer": False},
     "clip-fed-plus": {"strategy": "clip-fed-plus"},
 }
-CONTROLS: dict[str, dict[str, Scalar]] = {
-    "server-data-only": {"strategy": "server-data-only"},
-    "server-data-only, CLIP-guided": {"strategy": "server-data-only", "purifier.name": "clip-guided"},
-    "fine-tune": {"strategy": "fine-tune", "attack.malicious_fraction": 0.3},
-    "guide-zero-shot": {"strategy": "guide-zero-shot"},
+PAPERS = [name for name in SYSTEMS if name != "clip-fed-plus"]
+"""Systems of the whole curve; our own variant runs at one share of attackers unless it is asked for."""
+ATTACKED: dict[str, dict[str, Scalar]] = {
+    "clip-fed-plus": SYSTEMS["clip-fed-plus"],
+    "clip-fed without filter": {"strategy": "clip-fed", "defense.name": "fedavg"},
+    "clip-fed-plus without filter": {"strategy": "clip-fed-plus", "defense.name": "fedavg"},
+    "fine-tune": {"strategy": "fine-tune"},
 }
+CONTROLS: dict[str, dict[str, Scalar]] = {
+    "server data alone": dict(SERVER_ALONE),
+    "server data alone, CLIP-guided": {
+        "strategy": "server-data-only", "purifier.name": "clip-guided", KEY + "lr": 0.05, KEY + "kt_epochs": 4,
+    },
+    "guide zero-shot": {"strategy": "guide-zero-shot"},
+}  # fmt: skip
 FRACTIONS = (0.0, 0.1, 0.2, 0.3, 0.4)
 
 
@@ -38,11 +48,12 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--fractions", type=float, nargs="+", default=list(FRACTIONS))
-    parser.add_argument("--systems", nargs="+", default=list(SYSTEMS), choices=list(SYSTEMS))
+    parser.add_argument("--systems", nargs="+", default=PAPERS, choices=list(SYSTEMS))
     parser.add_argument("--controls", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--control-fraction", type=float, default=0.3, help="attackers in the attacked controls")
     parser.add_argument("--out", type=Path, default=Path("runs/attack-curve"))
     options = parser.parse_args()
-    common: dict[str, Scalar] = {**load_preset("demo"), "run.eval_every": 4}
+    common: dict[str, Scalar] = load_preset("demo")
     cells = [
         Cell(
             {"system": name, "malicious": fraction, "seed": seed},
@@ -53,12 +64,17 @@ def main() -> None:
         for name in options.systems
     ]
     controls = [
-        Cell({"system": name, "malicious": settings.get("attack.malicious_fraction", 0.0), "seed": seed},
-             {**common, "attack.malicious_fraction": 0.0, **settings, "run.seed": seed})
+        Cell(
+            {"system": name, "malicious": fraction, "seed": seed},
+            {**common, **settings, "attack.malicious_fraction": fraction, "run.seed": seed},
+        )
         for seed in options.seeds
-        for name, settings in CONTROLS.items()
-    ] if options.controls else []  # fmt: skip
-    frame = run_cells([*cells, *controls], options.out, options.jobs)
+        for group, fraction in ((ATTACKED, options.control_fraction), (CONTROLS, 0.0))
+        for name, settings in group.items()
+        if options.controls and name not in options.systems
+    ]
+    by_seed = sorted([*cells, *controls], key=lambda cell: cell.labels["seed"])  # whole seeds first
+    frame = run_cells(by_seed, options.out, options.jobs)
     frame.to_csv(options.out / "attack_curve.csv", index=False)
     main_part = frame[frame["system"].isin(options.systems)]
     text = [
@@ -75,7 +91,7 @@ def main() -> None:
         table(main_part[main_part["system"] != "fedavg"], ["system"], "malicious", ["tpr", "fpr"]),
     ]
     if options.controls:
-        rest = frame[frame["system"].isin(list(CONTROLS))]
+        rest = frame[frame["system"].isin([*ATTACKED, *CONTROLS])]
         text += ["", "Controls: MA % / ASR %", "", table(rest, ["system", "malicious"], None, ["ma", "asr"])]
     (options.out / "attack_curve.md").write_text("\n".join(text) + "\n", encoding="utf-8")
     rows = [

@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--out", type=Path, default=Path("runs/tradeoff"))
     options = parser.parse_args()
-    preset = {**load_preset("demo"), "run.eval_every": 4, "task.eval_split": "validation"}
+    preset = {**load_preset("demo"), "task.eval_split": "validation"}
     cells = [
         Cell({"server phase": name, "seed": seed}, {**preset, "strategy": "clip-fed", **settings, "run.seed": seed})
         for seed in options.seeds

@@ -19,7 +19,7 @@ class RunSection(Section):
     """How the program runs: seed, length, device."""
 
     seed: int = Field(1, ge=0, le=2**31 - 1, description="Seed of every random choice of the run")
-    rounds: int = Field(8, ge=0, le=100_000, description="Federated rounds")
+    rounds: int = Field(10, ge=0, le=100_000, description="Federated rounds")
     device: str = Field(
         "auto",
         pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
@@ -39,7 +39,7 @@ class TaskSection(Section):
 
     dataset: str = Field("fashion-mnist-slice", description="Data set by registered name")
     data_dir: str = Field("", description="Folder of downloaded data; empty = FEDCRUCIBLE_DATA or the user cache")
-    train_samples: int = Field(30_000, ge=0, description="Training images shared out to clients; 0 = all")
+    train_samples: int = Field(20_000, ge=0, description="Training images shared out to clients; 0 = all")
     test_samples: int = Field(0, ge=0, description="Images of the evaluation split that are used; 0 = all")
     eval_split: Literal["test", "validation"] = Field(
         "test", description="Split that is measured; choose hyper-parameters on validation only"

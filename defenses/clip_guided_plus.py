@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from pydantic import Field
@@ -19,7 +21,7 @@ from learning.models.base import SplitModel
 class ClipGuidedPlus(Rectifier):
     """CLIP-Fed's purifier whose transfer phase asks for the same answer under any small visible patch.
 
-    FR is that of ``clip-guided`` (with ``patch_features`` the extractor sees patched images there too).  Then, on
+    FR, off by default, is that of ``clip-guided`` (with ``patch_features`` the extractor sees patched images too).  On
     batches in which each image carries a fresh random patch with probability ``patch_probability``, the model trains
     with
 
@@ -29,15 +31,20 @@ class ClipGuidedPlus(Rectifier):
     teachers look at the clean image: the first term distils what the clients taught, on inputs where a planted trigger
     would have shown itself, and so needs no knowledge of the trigger.  Patches are a generic family (side, place and
     colour at random), never the attack's own.  With alpha_self = 0, alpha_guide = beta, alpha_label = 1 and patch
-    probability 0 it is exactly ``clip-guided``.
+    probability 0, and FR on, it is exactly ``clip-guided``.
     """
 
     paper = "ours; builds on CLIP-Fed Eqs. 3-6"
     knowledge = ("foundation model (CLIP)", "synthetic server images", "triggers are small visible patches")
+    lr: float = Field(0.03, gt=0.0, description="Learning rate of the server's SGD")
+    bn_mode: Literal["eval", "train"] = Field(
+        "train", description="Batch norm: eval keeps running statistics, train updates them"
+    )
+    feature_rectification: bool = Field(False, description="Run feature rectification first, as CLIP-Fed does")
     epochs: int = Field(2, ge=0, description="Epochs of the transfer phase each round; 0 = off")
     alpha_self: float = Field(1.0, ge=0.0, description="Weight of agreement with the aggregate on the clean image")
-    alpha_guide: float = Field(0.5, ge=0.0, description="Weight of agreement with the guide on the clean image")
-    alpha_label: float = Field(0.5, ge=0.0, description="Weight of cross-entropy with the prompted class")
+    alpha_guide: float = Field(1.0, ge=0.0, description="Weight of agreement with the guide on the clean image")
+    alpha_label: float = Field(1.0, ge=0.0, description="Weight of cross-entropy with the prompted class")
     temperature: float = Field(1.0, gt=0.0, description="Temperature of both agreement terms")
     patch_probability: float = Field(0.75, ge=0.0, le=1.0, description="Chance that an image of a batch is patched")
     max_side: int = Field(6, ge=1, le=32, description="Largest side of a patch, in pixels of a 32-pixel image")
