@@ -52,7 +52,7 @@ def run_cells(cells: Sequence[Cell], folder: Path, jobs: int) -> pd.DataFrame:
                 ma, asr = done.summary.ma_percent, done.summary.asr_percent
                 progress.console.print(f"{cell.name}: MA {ma:.2f} % ASR {asr or 0:.2f} % ({done.seconds:.0f} s)")
             progress.advance(task)
-    rows = [dict(cell.labels) | _numbers(found) for cell in cells if (found := _finished(folder, cell)) is not None]
+    rows = [{**cell.labels, **_numbers(found)} for cell in cells if (found := _finished(folder, cell)) is not None]
     return pd.DataFrame(rows)
 
 

@@ -53,7 +53,7 @@ def plain_loop(plan: Plan) -> float:
     for i in range(0, len(order), size):
         rows = order[i : i + size]
         optimiser.zero_grad()
-        F.cross_entropy(model(images[rows]), labels[rows]).backward()
+        torch.autograd.backward(F.cross_entropy(model(images[rows]), labels[rows]))
         optimiser.step()
     if device.type == "cuda":
         torch.cuda.synchronize()

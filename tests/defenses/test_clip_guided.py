@@ -209,7 +209,15 @@ def test_plus_without_patches_and_self_is_the_faithful_purifier() -> None:
     a, b = make_model(), make_model()
     run(ClipGuided(beta=0.7, kt_epochs=2, temperature=3.0), a)
     plus = ClipGuidedPlus(
-        alpha_self=0.0, alpha_guide=0.7, alpha_label=1.0, patch_probability=0.0, epochs=2, temperature=3.0
+        feature_rectification=True,
+        alpha_self=0.0,
+        alpha_guide=0.7,
+        alpha_label=1.0,
+        patch_probability=0.0,
+        epochs=2,
+        temperature=3.0,
+        lr=0.01,
+        bn_mode="eval",
     )
     run(plus, b)
     assert same(snapshot(a), snapshot(b))
@@ -219,14 +227,20 @@ def test_plus_keeps_an_aggregate_that_is_consistent_already() -> None:
     """Teacher = the aggregate before rectification, on clean images: without patches student and teacher agree."""
     model = make_model()
     before = snapshot(model)
-    options: dict[str, Any] = {"alpha_guide": 0.0, "alpha_label": 0.0, "weight_decay": 0.0, "lr": 0.05}
+    options: dict[str, Any] = {
+        "alpha_guide": 0.0,
+        "alpha_label": 0.0,
+        "weight_decay": 0.0,
+        "lr": 0.05,
+        "bn_mode": "eval",
+    }
     facts = run(ClipGuidedPlus(feature_rectification=False, patch_probability=0.0, **options), model).facts
     assert facts["consistency_loss_last"] == pytest.approx(0.0, abs=1e-7)
     for name, tensor in snapshot(model).items():
         torch.testing.assert_close(tensor, before[name], rtol=0, atol=1e-5)
     patched = run(ClipGuidedPlus(feature_rectification=False, patch_probability=1.0, **options), make_model()).facts
     assert patched["consistency_loss_first"] > 1e-5
-    rectified = run(ClipGuidedPlus(patch_probability=0.0, **options), make_model()).facts
+    rectified = run(ClipGuidedPlus(feature_rectification=True, patch_probability=0.0, **options), make_model()).facts
     assert rectified["consistency_loss_first"] > 1e-4
 
 
@@ -300,7 +314,13 @@ def test_self_distillation_under_patches_removes_a_backdoor_it_was_never_told_of
     data = ServerData(x, y, None, (), {})
     guide = GuideTargets(torch.eye(CLASSES)[y], torch.eye(CLASSES), torch.zeros(200, CLASSES))
     plus = ClipGuidedPlus(
-        feature_rectification=False, alpha_guide=0.0, alpha_label=0.0, epochs=12, lr=0.05, patch_probability=probability
+        feature_rectification=False,
+        alpha_guide=0.0,
+        alpha_label=0.0,
+        epochs=12,
+        lr=0.05,
+        patch_probability=probability,
+        bn_mode="eval",
     )
     plus.purify(model, data, guide, torch.Generator().manual_seed(0), {})
     clean, hit = rates(model, images, labels)

@@ -93,7 +93,7 @@ def test_frozen_parameters_and_buffers_stay(purifier: Purifier) -> None:
     first = next(model.parameters())
     first.requires_grad_(False)
     before = snapshot(model)
-    run(purifier, model)
+    run(purifier.model_copy(update={"bn_mode": "eval"}), model)
     after = snapshot(model)
     trainable = {name for name, p in model.named_parameters() if p.requires_grad}
     assert all(torch.equal(before[name], after[name]) for name in before if name not in trainable)
