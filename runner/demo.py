@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +41,22 @@ ROWS = (
 """Controls first: they run in processes of their own while Flower starts."""
 
 
+BACKGROUND = 5
+"""Niceness of what runs beside Flower."""
+
+
+def background_pool() -> ProcessPoolExecutor:
+    """One worker process of low priority."""
+    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=os.nice, initargs=(BACKGROUND,))
+
+
+def draw_page(folder: Path) -> Path:
+    """Write a record's report.html (in a worker: plots take seconds of imports and of t-SNE)."""
+    from server_app.report.run_report import render_report
+
+    return render_report(folder)
+
+
 @dataclass
 class Progress:
     """What is known of a row while the demo goes on."""
@@ -58,18 +77,24 @@ class Demo:
         self.common = dict(common)
         self.tell = tell
         self.rows = [Progress(row) for row in ROWS]
+        self._pages: list[Future[Path]] = []
 
     def settings(self, row: Row) -> dict[str, Scalar]:
         """A row's settings with a record folder of its own."""
         name = "".join(c if c.isalnum() else "-" for c in row.label.lower()).replace("--", "-").strip("-")
-        return {**self.common, **row.settings, "output.dir": str(self.folder), "output.name": name}
+        # Pages are drawn in the background: Flower's next run starts meanwhile.
+        own: dict[str, Scalar] = {"output.dir": str(self.folder), "output.name": name, "output.report": False}
+        return {**self.common, **row.settings, **own}
 
     def run(self) -> Sequence[Progress]:
         """All rows, controls in the background; a row that fails is told and stops no other."""
         controls = threading.Thread(target=self._controls, name="controls", daemon=True)
-        controls.start()
-        self._through_flower()
-        controls.join()
+        with background_pool() as self._pool:
+            controls.start()
+            self._through_flower()
+            controls.join()
+            for page in self._pages:
+                page.result()
         return self.rows
 
     def _controls(self) -> None:
@@ -79,7 +104,7 @@ class Demo:
         for progress in rows:
             self._note(progress, state="queued in the background")
         # One worker at low priority: it takes the cores only while Flower leaves them idle.
-        for done in run_batch([self.settings(progress.row) for progress in rows], jobs=1, niceness=5):
+        for done in run_batch([self.settings(progress.row) for progress in rows], jobs=1, niceness=BACKGROUND):
             progress = rows[done.index]
             self._end(progress, done.summary, done.error.partition("\n")[0], done.seconds)
 
@@ -98,7 +123,7 @@ class Demo:
                         self.settings(progress.row), superlink=superlink, on_line=self._lines(progress)
                     )
                 except Exception as error:
-                    self._end(progress, None, str(error), time.perf_counter() - start)
+                    self._end(progress, None, str(error).partition("\n")[0], time.perf_counter() - start)
                 else:
                     self._end(progress, summary, "", time.perf_counter() - start)
 
@@ -115,6 +140,8 @@ class Demo:
 
     def _end(self, progress: Progress, summary: RunSummary | None, error: str, seconds: float) -> None:
         progress.summary, progress.error, progress.seconds = summary, error, seconds
+        if summary is not None:
+            self._pages.append(self._pool.submit(draw_page, Path(summary.folder)))
         self._note(progress, state="done" if summary is not None else "failed", last=error)
 
     def reports(self) -> Iterator[tuple[str, Path]]:

@@ -102,8 +102,7 @@ def _run(plan: Plan, grid: Grid, in_order: bool, record: RunRecord, observers: S
     digest = model_sha256(final.parameters, final.buffers)
     if config.output.save_model:
         record.write_model(final.parameters, final.buffers, parameter_slots(model), buffer_slots(model))
-    if config.output.report:
-        _keep_pictures(record, plan, evaluator, loop, prepared.get("data"))
+    _keep_pictures(record, plan, evaluator, loop, prepared.get("data"))
     summary = record.write_summary(digest, time.perf_counter() - start)
     if config.output.report:
         from server_app.report.run_report import render_report  # plots and t-SNE: seconds of imports

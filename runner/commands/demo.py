@@ -102,12 +102,13 @@ def _live_table(rows: list[Progress]) -> Table:
 def _print(rows: Sequence[Progress], page: Path | None, seed: int, seconds: float) -> None:
     from rich.table import Table
 
+    from foundation.cache import cache_folder
     from runner.catalogue_text import console
     from server_app.console import percent
 
     table = Table(title=f"BadNets on Fashion-MNIST, seed {seed}; all rates in percent", title_justify="left")
-    table.add_column("system")
-    for name in ("MA", "ASR", "base rate", "malicious rejected", "honest rejected", "engine", "seconds"):
+    table.add_column("system", no_wrap=True)
+    for name in ("MA", "ASR", "base rate", "TPR", "FPR", "engine", "seconds"):
         table.add_column(name, justify="right")
     for progress in rows:
         found = progress.summary
@@ -128,10 +129,12 @@ def _print(rows: Sequence[Progress], page: Path | None, seed: int, seconds: floa
     console().print(table)
     typer.echo("MA: accuracy on clean test images.  ASR: triggered images of other classes that are called the target.")
     typer.echo("base rate: the same images without the trigger that are called the target.")
+    typer.echo("TPR, FPR: malicious and honest replies that the rule rejected, over all rounds.")
     typer.echo(f"took {seconds:.0f} s")
     if page is not None:
         typer.echo(f"records: {page.parent}")
         typer.echo(f"report:  {page}")
+    typer.echo(f"caches:  {cache_folder()} (generated images, the guide's embeddings)")
 
 
 def _as_object(rows: Sequence[Progress], page: Path | None, seconds: float) -> dict[str, object]:

@@ -55,7 +55,7 @@ figure { margin: 10px 0 0; overflow-x: auto; }
 figcaption { color: var(--muted); font-size: .85rem; max-width: 90ch; margin-top: 6px; }
 figure > svg { display: block; width: 100%; height: auto; min-width: 520px; margin: 0 auto; }
 figure > svg * { stroke-linejoin: round; stroke-linecap: butt; }
-.scroll { overflow: auto; max-height: 460px; border: 1px solid var(--line); border-radius: 8px; margin-top: 10px; }
+.scroll { overflow: auto; max-height: 720px; border: 1px solid var(--line); border-radius: 8px; margin-top: 10px; }
 table { border-collapse: collapse; width: 100%; font-size: .86rem; }
 th, td { text-align: left; padding: 5px 10px; border-bottom: 1px solid var(--line); vertical-align: top; }
 thead th { position: sticky; top: 0; background: var(--soft); font-weight: 600; vertical-align: bottom; z-index: 1; }
