@@ -13,6 +13,7 @@ from config.compose import RunConfigBase
 from learning.data import DataSplits
 from learning.partition import Partitioner
 from learning.rng import numpy_generator
+from server_app.evaluation import evaluation_split
 from strategies.nodes import round_half_up
 from strategies.systems import Assembled
 
@@ -51,7 +52,7 @@ def _check_attack(config: RunConfigBase, attack: Attack, data: DataSplits) -> No
         raise ConfigError("attack.stop_round", stop, f"0, or at least attack.start_round = {start}")
     if not attack.has_trigger:
         return
-    measured = data.test if config.task.eval_split == "test" else data.validation
+    measured = evaluation_split(config, data)
     if not bool((measured.labels != target).any()):
         allowed = "leaves no image of another class than the target's to measure ASR on; use more"
         raise ConfigError("task.test_samples", config.task.test_samples, allowed)
