@@ -6,7 +6,7 @@ import contextlib
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -50,7 +50,7 @@ class ServerTraining(Purifier):
     parameter, buffer or prediction that isn't finite is undone, and says so in the fact ``diverged``.
     """
 
-    knowledge = ("synthetic server images",)
+    knowledge: ClassVar[tuple[str, ...]] = ("synthetic server images",)
     lr: float = Field(0.01, gt=0.0, description="Learning rate of the server's SGD")
     momentum: float = Field(0.9, ge=0.0, lt=1.0, description="SGD momentum, fresh in every phase of every round")
     weight_decay: float = Field(5e-4, ge=0.0, description="L2 weight decay")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -36,10 +37,13 @@ def command(
         from runner.demo import Demo
         from server_app.record.location import base_folder
 
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # transformers' bar for loading a small model
         start = time.perf_counter()
         chosen = load_preset(preset) | load_assignments(settings or [])
         checked = load(chosen)
         folder = base_folder(checked.output) / datetime.now(UTC).strftime("demo-%Y%m%dT%H%M%SZ")
+        if not as_json:
+            typer.echo("Six runs, three of them through `flwr run`; about five minutes on two CPU cores.", err=True)
         with _display(as_json) as tell:
             demo = Demo(folder, {k: v for k, v in chosen.items() if not k.startswith("output.")}, tell)
             rows = demo.run()
@@ -134,7 +138,7 @@ def _print(rows: Sequence[Progress], page: Path | None, seed: int, seconds: floa
     if page is not None:
         typer.echo(f"records: {page.parent}")
         typer.echo(f"report:  {page}")
-    typer.echo(f"caches:  {cache_folder()} (generated images, the guide's embeddings)")
+    typer.echo(f"caches:  {cache_folder()} (generated images, the guide's embeddings); matplotlib keeps its font list")
 
 
 def _as_object(rows: Sequence[Progress], page: Path | None, seconds: float) -> dict[str, object]:
