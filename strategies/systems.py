@@ -45,7 +45,7 @@ class ClipFedPlus(System):
 
 @SYSTEMS.register("fine-tune")
 class FineTune(System):
-    """Control A.11 (iii): FedAvg, then plain cross-entropy fine-tuning on the server's data every round."""
+    """Control: FedAvg, then plain cross-entropy fine-tuning on the server's data every round."""
 
     paper = "control"
     purifier = "fine-tune"
@@ -53,7 +53,7 @@ class FineTune(System):
 
 @SYSTEMS.register("server-data-only")
 class ServerDataOnly(System):
-    """Control A.11 (ii): no client at all; the model is trained on the server's data alone, as many rounds."""
+    """Control: no client at all; the model is trained on the server's data alone, as many rounds."""
 
     paper = "control"
     purifier = "fine-tune"
@@ -62,7 +62,7 @@ class ServerDataOnly(System):
 
 @SYSTEMS.register("guide-zero-shot")
 class GuideZeroShot(System):
-    """Control A.11 (i): nothing is trained; the guide classifies the test images by its class prompts."""
+    """Control: nothing is trained; the guide classifies the test images by its class prompts."""
 
     paper = "control"
     uses_clients = False
