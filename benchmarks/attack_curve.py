@@ -45,7 +45,7 @@ FRACTIONS = (0.0, 0.1, 0.2, 0.3, 0.4)
 def main() -> None:
     """Run the grid and print its tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--jobs", type=int, default=2, help="worker processes; 0 = only print what is finished")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--fractions", type=float, nargs="+", default=list(FRACTIONS))
     parser.add_argument("--systems", nargs="+", default=PAPERS, choices=list(SYSTEMS))

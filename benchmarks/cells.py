@@ -35,14 +35,17 @@ class Cell:
 
 
 def run_cells(cells: Sequence[Cell], folder: Path, jobs: int) -> pd.DataFrame:
-    """Run what isn't finished yet; one row per cell with its labels and measured numbers (percent, seconds)."""
+    """Run what isn't finished yet; one row per cell with its labels and measured numbers (percent, seconds).
+
+    With ``jobs`` 0 nothing is run: only what is finished is tabulated.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    todo = [cell for cell in cells if _finished(folder, cell) is None]
+    todo = [cell for cell in cells if jobs and _finished(folder, cell) is None]
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
                TimeRemainingColumn())  # fmt: skip
     with Progress(*columns, console=console) as progress:
-        task = progress.add_task("runs", total=len(cells), completed=len(cells) - len(todo))
+        task = progress.add_task("runs", total=len(cells), completed=len(cells) - len(todo) if jobs else 0)
         batch = [_settings(cell, folder) for cell in todo]
         for done in run_batch(batch, jobs):
             cell = todo[done.index]
@@ -89,13 +92,14 @@ def _numbers(summary: RunSummary) -> dict[str, float | None]:
 
 
 def mean_interval(values: Sequence[float]) -> str:
-    """``mean ± half-width`` of Student's 95 % interval over seeds; one value stands alone."""
+    """``mean ± half-width`` of Student's 95 % interval over seeds, with their number unless it is three."""
     n = len(values)
     mean = sum(values) / n
     if n < 2:
-        return f"{mean:.2f}"
+        return f"{mean:.2f} (1 seed)"
     deviation = (sum((v - mean) ** 2 for v in values) / (n - 1)) ** 0.5
-    return f"{mean:.2f} ± {stats.t.ppf(0.975, n - 1) * deviation / n**0.5:.2f}"
+    half = stats.t.ppf(0.975, n - 1) * deviation / n**0.5
+    return f"{mean:.2f} ± {half:.2f}" + ("" if n == 3 else f" ({n} seeds)")
 
 
 def table(frame: pd.DataFrame, rows: Sequence[str], column: str | None, values: Sequence[str]) -> str:

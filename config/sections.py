@@ -147,7 +147,8 @@ class SyntheticSection(Section):
     moment_match: bool = Field(False, description="Match channel mean and std to the data set's published ones")
     guide_agreement: bool = Field(False, description="Drop images whose guide top-1 differs from the prompted class")
     augment: Literal["frequency", "patch", "none"] = Field(
-        "frequency", description="frequency: noise in the frequency band that patches disturb most; patch: random visible patches, labels kept"
+        "frequency",
+        description="frequency: noise in the frequency band that patches disturb most; patch: random visible patches, labels kept",
     )
     bands: int = Field(4, ge=1, le=12, description="Frequency bands K that the spectrum is cut into")
     noise_rms: float = Field(
