@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from scipy import stats
 
-from config.load import Scalar
+from config.load import Scalar, flatten, load
 from runner.batch import run_batch
 from server_app.record.schema import RunSummary
 
@@ -28,8 +28,9 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Folder name of the record: readable labels and a hash of the settings, so that a changed cell runs anew."""
-        digest = hashlib.sha256(json.dumps(dict(self.settings), sort_keys=True).encode()).hexdigest()[:8]
+        """Folder name of the record: readable labels and a hash of all settings, defaults included: a changed cell runs anew."""
+        resolved = {key: value for key, value in flatten(load(self.settings)).items() if not key.startswith("output.")}
+        digest = hashlib.sha256(json.dumps(resolved, sort_keys=True).encode()).hexdigest()[:8]
         words = "-".join([*(str(value) for value in self.labels.values()), digest])
         return re.sub(r"[^\w.+-]+", "_", words)
 

@@ -93,7 +93,7 @@ class AttackSection(Section):
         "random", description="random: attackers are sampled like others; exact: floor(fraction x n) every round"
     )
     target_label: int = Field(0, ge=0, description="Class that triggered inputs shall be given")
-    poison_ratio: float = Field(0.5, ge=0.0, le=1.0, description="Share (fraction) of an attacker's eligible images")
+    poison_ratio: float = Field(0.3, ge=0.0, le=1.0, description="Share (fraction) of an attacker's eligible images")
     poison_mode: Literal["replace", "append-all"] = Field(
         "replace", description="replace: overwrite that share; append-all: add a triggered copy of every image"
     )
