@@ -28,7 +28,7 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Folder name of the record: readable labels and a hash of all settings, defaults included: a changed cell runs anew."""
+        """Folder name of the record: readable labels, and a hash of all settings so that a changed cell runs anew."""
         resolved = {key: value for key, value in flatten(load(self.settings)).items() if not key.startswith("output.")}
         digest = hashlib.sha256(json.dumps(resolved, sort_keys=True).encode()).hexdigest()[:8]
         words = "-".join([*(str(value) for value in self.labels.values()), digest])

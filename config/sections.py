@@ -148,7 +148,7 @@ class SyntheticSection(Section):
     guide_agreement: bool = Field(False, description="Drop images whose guide top-1 differs from the prompted class")
     augment: Literal["frequency", "patch", "none"] = Field(
         "frequency",
-        description="frequency: noise in the band that patches disturb most; patch: random visible patches, labels kept",
+        description="frequency: noise in the band that patches disturb most; patch: visible patches, labels kept",
     )
     bands: int = Field(4, ge=1, le=12, description="Frequency bands K that the spectrum is cut into")
     noise_rms: float = Field(
