@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from config.load import Scalar, load, load_preset
+from config.load import Scalar, load, load_preset, parse_assignment
 from defenses.base import PURIFIERS, RULES, Aggregate, Purifier, State
 from defenses.fedavg import FedAvg
 from foundation.patches import random_patches
@@ -143,11 +143,11 @@ def spread(bad: set[int]) -> tuple[float, float, float, float]:
     return mean[0], mean[1], mean[2], mean[3]
 
 
-def study_filter(fractions: Sequence[float], seed: int) -> None:
+def study_filter(fractions: Sequence[float], seed: int, more: Mapping[str, Scalar]) -> None:
     """Print TPR / FPR of every filter setting on the same updates."""
     for scene, settings in SCENES.items():
         for fraction in fractions:
-            plan, _ = undefended({**settings, "attack.malicious_fraction": fraction, "run.seed": seed})
+            plan, _ = undefended({**settings, **more, "attack.malicious_fraction": fraction, "run.seed": seed})
             bad = set(attackers(plan.config))
             a, b, c, d = spread(bad)
             print(f"\n{scene}, {len(bad)} of {plan.config.federation.clients} malicious, seed {seed}")
@@ -179,9 +179,9 @@ TRIALS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def study_purifier(fraction: float, seed: int) -> None:
+def study_purifier(fraction: float, seed: int, more: Mapping[str, Scalar]) -> None:
     """Print MA / ASR on the validation split after one purification of the same attacked model."""
-    plan, checkpoint = undefended({"attack.malicious_fraction": fraction, "run.seed": seed})
+    plan, checkpoint = undefended({**more, "attack.malicious_fraction": fraction, "run.seed": seed})
     evaluator = Evaluator.build(plan.config, plan.data, plan.attack, plan.device)
     data = plan.server_data()
     patched = random_patches(data.images, torch_generator(seed, "why-patches"), 4)
@@ -225,12 +225,14 @@ def main() -> None:
     parser.add_argument("study", choices=["filter", "purify"])
     parser.add_argument("--fractions", type=float, nargs="+", default=[0.3, 0.4])
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings beside the demo's")
     options = parser.parse_args()
+    more = dict(map(parse_assignment, options.set))
     torch.set_num_threads(1)
     if options.study == "filter":
-        study_filter(options.fractions, options.seed)
+        study_filter(options.fractions, options.seed, more)
     else:
-        study_purifier(options.fractions[0], options.seed)
+        study_purifier(options.fractions[0], options.seed, more)
 
 
 if __name__ == "__main__":

@@ -31,8 +31,8 @@ SERVER_ALONE: Mapping[str, Scalar] = {
     "purifier.fine-tune.epochs": 4,
 }
 ROWS = (
-    Row("guide zero-shot (no training)", {"strategy": "guide-zero-shot"}),
-    Row("server data alone (no clients)", SERVER_ALONE),
+    Row("guide zero-shot, no training", {"strategy": "guide-zero-shot"}),
+    Row("server data alone, no clients", SERVER_ALONE),
     Row("FedAvg, nobody malicious", {"strategy": "fedavg", "attack.malicious_fraction": 0.0}),
     Row("FedAvg, attacked", {"strategy": "fedavg"}, through_flower=True),
     Row("FLAME, attacked", {"strategy": "flame"}, through_flower=True),

@@ -104,35 +104,41 @@ def _live_table(rows: list[Progress]) -> Table:
 
 
 def _print(rows: Sequence[Progress], page: Path | None, seed: int, seconds: float) -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     from foundation.cache import cache_folder
     from runner.catalogue_text import console
-    from server_app.console import percent
 
-    table = Table(title=f"BadNets on Fashion-MNIST, seed {seed}; all rates in percent", title_justify="left")
+    # Fits 80 columns: numbers bare, for the title says percent.
+    table = Table(
+        title=f"BadNets on Fashion-MNIST, seed {seed}; rates in percent",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
     table.add_column("system", no_wrap=True)
-    for name in ("MA", "ASR", "base rate", "TPR", "FPR", "engine", "seconds"):
-        table.add_column(name, justify="right")
+    for name in ("MA", "ASR", "base", "TPR", "FPR", "s"):
+        table.add_column(name, justify="right", no_wrap=True)
     for progress in rows:
         found = progress.summary
         if found is None:
-            table.add_row(progress.row.label, "failed", *["-"] * 6)
+            table.add_row(progress.row.label, "failed", *["-"] * 5)
             continue
-        caught = found.detection if found.strategy not in ("fedavg",) else None
-        table.add_row(
-            progress.row.label,
-            percent(found.ma_percent),
-            percent(found.asr_percent),
-            percent(found.base_rate_percent),
-            percent(caught.tpr_percent if caught else None),
-            percent(caught.fpr_percent if caught else None),
-            "flwr run" if progress.row.through_flower else "in-process",
-            f"{progress.seconds:.0f}",
+        caught = found.detection if found.strategy != "fedavg" else None  # it judges nobody
+        rates = (
+            found.ma_percent,
+            found.asr_percent,
+            found.base_rate_percent,
+            caught.tpr_percent if caught else None,
+            caught.fpr_percent if caught else None,
         )
+        numbers = ["-" if rate is None else f"{rate:.2f}" for rate in rates]
+        table.add_row(progress.row.label, *numbers, f"{progress.seconds:.0f}")
     console().print(table)
+    typer.echo("Attacked rows ran through `flwr run`, the others in-process, in the background.")
     typer.echo("MA: accuracy on clean test images.  ASR: triggered images of other classes that are called the target.")
-    typer.echo("base rate: the same images without the trigger that are called the target.")
+    typer.echo("base: base rate, the same images without the trigger that are called the target.")
     typer.echo("TPR, FPR: malicious and honest replies that the rule rejected, over all rounds.")
     typer.echo(f"took {seconds:.0f} s")
     if page is not None:
