@@ -1,1 +1,1 @@
-"""Commands that print the figures of docs/results.md and docs/performance.md."""
+"""Commands that print the figures of docs/results.md."""

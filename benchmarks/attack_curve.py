@@ -10,10 +10,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks.cells import Cell, run_cells, table
+from benchmarks.cells import Cell, comparison_rows, run_cells, table
 from config.load import Scalar, load_preset
 from runner.demo import SERVER_ALONE
-from server_app.report import ComparisonRow, render_comparison
+from server_app.report import render_comparison
 
 KEY = "purifier.clip-guided."
 SYSTEMS: dict[str, dict[str, Scalar]] = {
@@ -94,11 +94,7 @@ def main() -> None:
         rest = frame[frame["system"].isin([*ATTACKED, *CONTROLS])]
         text += ["", "Controls: MA % / ASR %", "", table(rest, ["system", "malicious"], None, ["ma", "asr"])]
     (options.out / "attack_curve.md").write_text("\n".join(text) + "\n", encoding="utf-8")
-    rows = [
-        ComparisonRow(options.out / cell.name, str(cell.labels["system"]))
-        for cell in cells
-        if (options.out / cell.name / "summary.json").is_file()
-    ]
+    rows = comparison_rows(cells, options.out, "system")
     page = render_comparison(rows, "Attack curve", options.out / "attack_curve.html", sweep="attack.malicious_fraction")
     print("\n".join(text))
     print(f"\nPage: {page}")

@@ -12,11 +12,12 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from scipy import stats
 
 from config.load import Scalar, flatten, load
 from runner.batch import run_batch
 from server_app.record.schema import RunSummary
+from server_app.report import ComparisonRow
+from server_app.report.spread import spread
 
 
 @dataclass(frozen=True)
@@ -94,13 +95,18 @@ def _numbers(summary: RunSummary) -> dict[str, float | None]:
 
 def mean_interval(values: Sequence[float]) -> str:
     """``mean ± half-width`` of Student's 95 % interval over seeds, with their number unless it is three."""
-    n = len(values)
-    mean = sum(values) / n
-    if n < 2:
-        return f"{mean:.2f} (1 seed)"
-    deviation = (sum((v - mean) ** 2 for v in values) / (n - 1)) ** 0.5
-    half = stats.t.ppf(0.975, n - 1) * deviation / n**0.5
-    return f"{mean:.2f} ± {half:.2f}" + ("" if n == 3 else f" ({n} seeds)")
+    found = spread(values)
+    assert found is not None
+    if found.high is None:
+        return f"{found.mean:.2f} (1 seed)"
+    seeds = "" if found.count == 3 else f" ({found.count} seeds)"
+    return f"{found.mean:.2f} ± {found.high - found.mean:.2f}{seeds}"
+
+
+def comparison_rows(cells: Sequence[Cell], folder: Path, label: str) -> list[ComparisonRow]:
+    """Rows of a comparison page for the cells that are finished, called by their ``label``."""
+    done = [cell for cell in cells if _finished(folder, cell) is not None]
+    return [ComparisonRow(folder / cell.name, str(cell.labels[label])) for cell in done]
 
 
 def table(frame: pd.DataFrame, rows: Sequence[str], column: str | None, values: Sequence[str]) -> str:

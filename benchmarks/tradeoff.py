@@ -10,9 +10,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks.cells import Cell, run_cells, table
+from benchmarks.cells import Cell, comparison_rows, run_cells, table
 from config.load import Scalar, load_preset
-from server_app.report import ComparisonRow, render_comparison
+from server_app.report import render_comparison
 
 KEY = "purifier.clip-guided."
 STRENGTHS: dict[str, dict[str, Scalar]] = {
@@ -44,8 +44,7 @@ def main() -> None:
     frame.to_csv(options.out / "tradeoff.csv", index=False)
     text = table(frame, ["server phase"], None, ["ma", "asr"])
     (options.out / "tradeoff.md").write_text(text + "\n", encoding="utf-8")
-    done = [cell for cell in cells if (options.out / cell.name / "summary.json").is_file()]
-    rows = [ComparisonRow(options.out / cell.name, str(cell.labels["server phase"])) for cell in done]
+    rows = comparison_rows(cells, options.out, "server phase")
     page = render_comparison(rows, "Strength of the server phase", options.out / "tradeoff.html")
     print(f"MA % / ASR %, validation split, seeds {options.seeds}\n\n{text}\n\nPage: {page}")
 

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from functools import lru_cache
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from attacks.base import Attack
 from attacks.poisoning import poison_dataset
 from config.compose import RunConfigBase
-from config.sections import TaskSection
 from learning.data import DataInfo
 from learning.datasets import load_task
 from learning.partition import Partitioner
-from learning.rng import numpy_generator, torch_generator
+from learning.partition.shares import partition_indices
+from learning.rng import torch_generator
 
 
 @dataclass(frozen=True)
@@ -26,15 +24,6 @@ class ClientData:
 
     images: Tensor
     labels: Tensor
-
-
-@lru_cache(maxsize=4)
-def partition_indices(task: TaskSection, partitioner: Partitioner, clients: int, seed: int) -> tuple[Tensor, ...]:
-    """Training indices of every client; the same in every process because only the seed decides."""
-    data = load_task(task)
-    rng = numpy_generator(seed, "partition")
-    parts = partitioner.split(data.train.labels.numpy(), clients, data.info.num_classes, rng)
-    return tuple(torch.from_numpy(np.asarray(part, dtype=np.int64)) for part in parts)
 
 
 class _Cache:

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,7 +77,7 @@ class Demo:
         self.common = dict(common)
         self.tell = tell
         self.rows = [Progress(row) for row in ROWS]
-        self._pages: list[Future[Path]] = []
+        self._pages: dict[Future[Path], Progress] = {}
 
     def settings(self, row: Row) -> dict[str, Scalar]:
         """A row's settings with a record folder of its own."""
@@ -93,8 +93,10 @@ class Demo:
             controls.start()
             self._through_flower()
             controls.join()
-            for page in self._pages:
-                page.result()
+            wait(self._pages)
+            for page, progress in self._pages.items():
+                if problem := page.exception():  # costs no row: its numbers are recorded
+                    self._note(progress, state="done", last=f"its page could not be drawn: {problem}")
         return self.rows
 
     def _controls(self) -> None:
@@ -141,7 +143,7 @@ class Demo:
     def _end(self, progress: Progress, summary: RunSummary | None, error: str, seconds: float) -> None:
         progress.summary, progress.error, progress.seconds = summary, error, seconds
         if summary is not None:
-            self._pages.append(self._pool.submit(draw_page, Path(summary.folder)))
+            self._pages[self._pool.submit(draw_page, Path(summary.folder))] = progress
         self._note(progress, state="done" if summary is not None else "failed", last=error)
 
     def reports(self) -> Iterator[tuple[str, Path]]:

@@ -12,17 +12,10 @@ from config import ConfigError
 from config.compose import RunConfigBase
 from learning.data import DataSplits
 from learning.partition import Partitioner
-from learning.rng import numpy_generator
+from learning.partition.shares import partition_indices
 from server_app.evaluation import evaluation_split
-from strategies.nodes import round_half_up
+from strategies.nodes import participants_per_round
 from strategies.systems import Assembled
-
-
-def participants_per_round(config: RunConfigBase) -> int:
-    """Clients sampled each round."""
-    return min(
-        config.federation.clients, max(1, round_half_up(config.federation.fraction_train * config.federation.clients))
-    )
 
 
 def attackers(config: RunConfigBase) -> tuple[int, ...]:
@@ -80,7 +73,7 @@ def _check_clients(config: RunConfigBase, system: Assembled, data: DataSplits) -
     clients, images = config.federation.clients, len(data.train)
     if clients > images:
         raise ConfigError("federation.clients", clients, f"at most the number of training images, {images}")
-    sampled = participants_per_round(config)
+    sampled = participants_per_round(config.federation)
     if config.federation.min_replies > sampled:
         raise ConfigError(
             "federation.min_replies", config.federation.min_replies, f"at most the {sampled} clients sampled each round"
@@ -89,5 +82,4 @@ def _check_clients(config: RunConfigBase, system: Assembled, data: DataSplits) -
     system.rule.check(sampled, int(share * sampled))
     partitioner = config.component("partition", config.partition.name)
     assert isinstance(partitioner, Partitioner)
-    rng = numpy_generator(config.run.seed, "partition")  # the clients' own split: what they would refuse is known here
-    partitioner.split(data.train.labels.numpy(), clients, data.info.num_classes, rng)
+    partition_indices(config.task, partitioner, clients, config.run.seed)  # what the clients would refuse is known here

@@ -74,16 +74,19 @@ class Recorder:
         self.attack = attack
         self.on_folder = on_folder
         self.rounds: list[RoundRecord] = []
+        self._seconds = 0.0
 
     def on_round(self, outcome: RoundOutcome) -> None:
         """Write one line; the time it takes is counted with the next round."""
         start = time.perf_counter()
+        if self.rounds:
+            outcome.seconds["record"] = self._seconds
         row = to_record(outcome, self.attack)
         self.record.append_round(row)
         if self.on_folder is not None and not self.rounds:
             self.on_folder(self.record.folder)
         self.rounds.append(row)
-        outcome.seconds["record"] = time.perf_counter() - start
+        self._seconds = time.perf_counter() - start
 
     def on_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint."""

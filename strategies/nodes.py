@@ -92,7 +92,7 @@ def sample(
 
     ``exact`` draws floor(malicious_fraction x n) attackers every round, as the layer-poisoning code does (SPEC A.2).
     """
-    count = min(len(nodes), max(1, round_half_up(settings.fraction_train * settings.clients)))
+    count = min(len(nodes), participants_per_round(settings))
     rng = numpy_generator(seed, "sample", round)
     order = [nodes[i] for i in rng.permutation(len(nodes))]
     if exact:
@@ -103,6 +103,6 @@ def sample(
     return sorted(order[:count], key=lambda node: node.partition)
 
 
-def round_half_up(value: float) -> int:
-    """Nearest whole number, halves up."""
-    return int(value + 0.5)
+def participants_per_round(settings: FederationSection) -> int:
+    """Clients sampled each round: the stated share of all, halves up, at least one."""
+    return min(settings.clients, max(1, int(settings.fraction_train * settings.clients + 0.5)))

@@ -79,8 +79,11 @@ class RoundLoop(Strategy):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """Training messages for this round's participants, in partition order."""
+        return self._train_messages(server_round, from_arrays(arrays), grid)
+
+    def _train_messages(self, server_round: int, model: GlobalModel, grid: Grid) -> list[Message]:
         self._sent = self._participants(server_round, grid)
-        content = train_content(from_arrays(arrays), server_round, len(self._sent))
+        content = train_content(model, server_round, len(self._sent))
         return [
             Message(content=content, message_type=MessageType.TRAIN, dst_node_id=node.node_id) for node in self._sent
         ]
@@ -153,7 +156,7 @@ class RoundLoop(Strategy):
         outcome = self._outcome = RoundOutcome(server_round)
         if self.parts.system.uses_clients:
             with _timed(outcome, "sample"):
-                messages = list(self.configure_train(server_round, to_arrays(self.model), ConfigRecord(), grid))
+                messages = self._train_messages(server_round, self.model, grid)
             with _timed(outcome, "train"):
                 outcome.bytes_down = self.model.nbytes * len(messages)
                 poll = self.config.federation.poll_s if not self.parts.nodes.in_order else 0.05

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from defenses.base import Purified, Purifier, State
 from foundation.base import GuideTargets, ServerData
@@ -24,10 +23,6 @@ class ServerPhase:
         """Purify ``model`` in place; raises FloatingPointError when that leaves a parameter that is not finite."""
         result = self.purifier.purify(model, self.data, self.targets, rng, state)
         for name, tensor in model.state_dict().items():
-            if not _finite(tensor):
+            if not bool(torch.isfinite(tensor).all()):
                 raise FloatingPointError(f"purifier {self.purifier.name!r} left {name} not finite: lower its lr")
         return result
-
-
-def _finite(tensor: Tensor) -> bool:
-    return bool(torch.isfinite(tensor).all())

@@ -133,3 +133,8 @@ class TestSample:
 
     def test_everyone_takes_part_at_fraction_one(self) -> None:
         assert self.draw(1, fraction=1.0) == list(range(10))
+
+
+def test_the_time_of_recording_is_recorded(runs_folder: Path) -> None:
+    _, rounds = run(run__rounds=2)
+    assert [r.seconds.get("record", 0.0) > 0.0 for r in rounds] == [False, True, True]

@@ -1,0 +1,26 @@
+"""The run's split of its training images: one place, so that server and clients can't differ."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from config.sections import TaskSection
+from learning.datasets import load_task
+from learning.partition.base import Partitioner
+from learning.rng import numpy_generator
+
+
+@lru_cache(maxsize=4)
+def partition_indices(task: TaskSection, partitioner: Partitioner, clients: int, seed: int) -> tuple[Tensor, ...]:
+    """Training indices (int64) of every client; the same in every process because only the seed decides.
+
+    Raises ConfigError when the partitioner can't serve that many clients.
+    """
+    data = load_task(task)
+    rng = numpy_generator(seed, "partition")
+    parts = partitioner.split(data.train.labels.numpy(), clients, data.info.num_classes, rng)
+    return tuple(torch.from_numpy(np.asarray(part, dtype=np.int64)) for part in parts)
