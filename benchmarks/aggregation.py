@@ -126,7 +126,7 @@ class Task:
         self.w_t = torch.randn(d, generator=torch.Generator().manual_seed(2))
         root = updates[0].clone()
         self.view = ServerView(
-            slots=layout(d), clients=n, sampled=n, rounds=100, assumed_malicious=n // 5, train_root=lambda: root
+            slots=layout(d), clients=n, sampled=n, rounds=100, assumed_malicious=n // 5, train_root=lambda _: root
         )
         self.state: State = {}
         self.round = 0

@@ -14,14 +14,15 @@ from defenses.root_set import RootedRule
 class FLTrust(RootedRule):
     """Weigh clients by the cosine of their update to the server's, and give every update the server's length.
 
-    1. g0 = update of the server from w_t on its root set, with the clients' epochs, learning rate and batch size.
+    1. g0 = update of the server from w_t on its root set, with the clients' learning rate and batch size and, like
+       algorithm 2 of the paper, their number of steps (``root_training = "epochs"``: their number of epochs).
     2. TS_i = max(0, cos(u_i, g0)), of updates and never of whole models.
     3. delta = sum of TS_i * (||g0|| / ||u_i||) * u_i over sum of TS_i; the model is kept when nobody is trusted.
 
     The paper's root set is clean, labelled and real (100 images), which CLIP-Fed's threat model forbids; the default
     here is CLIP-Fed's synthetic set, so that both may use the same. A root set of another distribution than the
-    clients' costs accuracy; so does a small one, for a few batches make a short step and every update gets its length.
-    A backdoor whose update points along g0 is let through.
+    clients' costs accuracy. Epochs on a small one are few steps: every update is cut to their short length, and the
+    model hardly learns. A backdoor whose update points along g0 is let through.
     """
 
     paper = "Cao et al. 2021 (FLTrust), algorithm 2; SPEC E.3"
@@ -31,6 +32,7 @@ class FLTrust(RootedRule):
         "nobody trusted keeps the model: no uniform fallback",
         "the root set is never drawn from test images",
         "no root set is an error, never plain FedAvg",
+        "the server takes as many steps as a client, not as many epochs on its few images",
     )
 
     def aggregate(self, updates: ClientUpdates) -> Aggregate:

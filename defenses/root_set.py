@@ -31,6 +31,10 @@ class RootedRule(AggregationRule):
         description="Root set: the server's synthetic images, or real ones of the validation split (no client's)",
     )
     root_samples: int = Field(100, ge=1, description="Images in the root set, stratified by class")
+    root_training: Literal["steps", "epochs"] = Field(
+        "steps",
+        description="Train on the root set for as many SGD steps as the median client takes, or for as many epochs",
+    )
 
     def root_update(self, updates: ClientUpdates) -> Tensor:
         """The server's own update float32 ``[d]``, where the clients' updates lie.
@@ -40,7 +44,8 @@ class RootedRule(AggregationRule):
         """
         if updates.server.train_root is None:
             raise ValueError(f"{self.name} needs a root set to train on; ServerView.train_root is None")
-        update = updates.server.train_root()
+        like = int(updates.num_examples.median()) if self.root_training == "steps" else 0
+        update = updates.server.train_root(like)
         if update.shape != updates.w_t.shape:
             raise ValueError(f"the root update has shape {tuple(update.shape)}, not {tuple(updates.w_t.shape)}")
         if not bool(torch.isfinite(update).all()):

@@ -36,8 +36,9 @@ class ServerView:
     """The server's working model, on its device, holding ``w_t``; a rule may load other vectors into it."""
     image_shape: tuple[int, int, int] | None = None
     """(C, H, W) of the model's input."""
-    train_root: Callable[[], Tensor] | None = None
-    """Trains ``w_t`` on the server's root set as a client would; returns that update ``[d]``."""
+    train_root: Callable[[int], Tensor] | None = None
+    """Trains ``w_t`` on the server's root set for as many steps as a client with this many images takes (to the nearest
+    whole epoch; 0 = for the clients' number of epochs); returns that update ``[d]``."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from torch import Tensor
 from config.sections import TrainingSection
 from defenses.root_set import RootSet
 from learning.models.base import SplitModel
-from learning.training import train
+from learning.training import batch_bounds, train
 from learning.vector import flatten_parameters
 from strategies.messages import GlobalModel
 
@@ -20,15 +20,27 @@ def root_update(
     training: TrainingSection,
     rng: torch.Generator,
     precision: str,
+    like: int = 0,
 ) -> Tensor:
     """Train the server's working model from the model that was sent out; returns trained minus sent, ``[d]``.
+
+    ``like`` > 0 trains for as many steps as a client with that many images takes, to the nearest whole epoch of the
+    root set and at least one; 0 for the clients' number of epochs.
 
     The working model holds what was sent again afterwards, buffers included.
     """
     sent.load_into(model)
+    settings = training.model_copy(update={"local_epochs": _epochs(training, len(root.images), like)})
     try:
-        train(model, root.images, root.labels, training, rng, precision=precision)
+        train(model, root.images, root.labels, settings, rng, precision=precision)
         return flatten_parameters(model) - sent.parameters
     finally:
         model.eval()
         sent.load_into(model)
+
+
+def _epochs(training: TrainingSection, images: int, like: int) -> int:
+    if like == 0:
+        return training.local_epochs
+    steps_of_a_client = training.local_epochs * len(batch_bounds(like, training.batch_size))
+    return max(1, round(steps_of_a_client / len(batch_bounds(images, training.batch_size))))

@@ -337,10 +337,10 @@ class RoundLoop(Strategy):
             train_root=None if self.root is None else partial(self._train_root, self.root, server_round),
         )
 
-    def _train_root(self, root: RootSet, server_round: int) -> Tensor:
+    def _train_root(self, root: RootSet, server_round: int, like: int) -> Tensor:
         run = self.config.run
         rng = torch_generator(run.seed, "root", server_round)
-        return root_update(self.parts.model, self.model, root, self.config.training, rng, run.precision)
+        return root_update(self.parts.model, self.model, root, self.config.training, rng, run.precision, like)
 
     def _purify(self, server_round: int, outcome: RoundOutcome) -> None:
         if self.phase is None:

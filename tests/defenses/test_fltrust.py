@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 import torch
 
@@ -11,7 +13,7 @@ from defenses import Aggregate, ClientUpdates, FedAvg, FLTrust, ServerView
 def fltrust(updates: torch.Tensor, root: torch.Tensor, w_t: torch.Tensor | None = None) -> Aggregate:
     n, d = updates.shape
     start = torch.zeros(d) if w_t is None else w_t
-    view = ServerView(train_root=lambda: root)
+    view = ServerView(train_root=lambda _: root)
     return FLTrust().aggregate(
         ClientUpdates(start, updates, torch.ones(n), range(n), 1, torch.Generator(), server=view)
     )
@@ -87,3 +89,20 @@ def test_attackers_against_the_root_direction_are_out() -> None:
     updates = root + 2.0 * torch.randn(10, 500, generator=g)
     updates[7:] -= 2.0 * root
     assert (fltrust(updates, root).weights > 0).tolist() == [True] * 7 + [False] * 3
+
+
+@pytest.mark.parametrize(("root_training", "asked"), [("steps", 40), ("epochs", 0)])
+def test_the_server_trains_like_the_median_client(root_training: Literal["steps", "epochs"], asked: int) -> None:
+    """One client's boastful claim of examples changes nothing."""
+    seen: list[int] = []
+
+    def train(like: int) -> torch.Tensor:
+        seen.append(like)
+        return ROOT
+
+    examples = torch.tensor([10.0, 40.0, 40.0, 1e6])
+    view = ServerView(train_root=train)
+    FLTrust(root_training=root_training).aggregate(
+        ClientUpdates(torch.zeros(2), CLIENTS, examples, range(4), 1, torch.Generator(), server=view)
+    )
+    assert seen == [asked]

@@ -38,7 +38,7 @@ def tiny_view(w_t: torch.Tensor, n: int, **changes: object) -> ServerView:
         "rounds": 10,
         "scratch": model,
         "image_shape": INFO.shape,
-        "train_root": lambda: -0.1 * w_t,
+        "train_root": lambda _: -0.1 * w_t,
     }
     return ServerView(**{**values, **changes})  # type: ignore[arg-type]
 
