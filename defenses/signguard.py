@@ -21,7 +21,9 @@ NEAR, NEIGHBOURS = 0.05, 2
 
 def sign_fractions(block: Tensor) -> Tensor:
     """Fractions of positive, zero and negative coordinates of each row of ``[n, k]``: float64 ``[n, 3]``."""
-    positive, negative = (block > 0).sum(1).cpu(), (block < 0).sum(1).cpu()
+    # a row at a time: counting along a dimension would first make an int64 of every truth value
+    positive = torch.stack([(row > 0).count_nonzero() for row in block]).cpu()
+    negative = torch.stack([(row < 0).count_nonzero() for row in block]).cpu()
     counts = torch.stack([positive, block.shape[1] - positive - negative, negative], dim=1)
     return counts.to(torch.float64) / block.shape[1]
 
