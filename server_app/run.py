@@ -25,7 +25,8 @@ from server_app.recorder import Recorder
 from strategies.messages import GlobalModel, to_arrays
 from strategies.nodes import NodeDirectory
 from strategies.outcome import Checkpoint, Observer
-from strategies.round_loop import Parts, RoundLoop
+from strategies.parts import Parts
+from strategies.round_loop import RoundLoop
 from strategies.server_phase import ServerPhase
 
 EXAMPLES = 12

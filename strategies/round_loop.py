@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import partial
 from logging import INFO, WARNING
 from typing import TypeVar
 
@@ -18,20 +16,13 @@ from flwr.serverapp.strategy import Result, Strategy
 from torch import Tensor
 
 from config import ConfigError
-from config.compose import RunConfigBase
-from defenses.base import Aggregate, ClientUpdates, State
+from defenses.base import State
 from defenses.root_set import RootSet
-from defenses.updates import ServerView
-from foundation.base import ServerData
 from learning.device import deterministic_threads
 from learning.evaluation import predict
-from learning.models.base import SplitModel
 from learning.rng import torch_generator
-from learning.vector import (
-    buffer_slots,
-    parameter_slots,
-)
-from strategies.buffers import aggregate_buffers, variances_valid
+from learning.vector import buffer_slots
+from strategies.buffers import variances_valid
 from strategies.exchange import exchange
 from strategies.messages import (
     SURVEY_TYPE,
@@ -45,39 +36,13 @@ from strategies.messages import (
     to_arrays,
     train_content,
 )
-from strategies.nodes import Node, NodeDirectory, assumed_malicious, participants_per_round, sample
-from strategies.outcome import Checkpoint, Measured, Observer, RoundOutcome
-from strategies.root_training import root_update
+from strategies.nodes import Node, sample
+from strategies.outcome import Checkpoint, Measured, RoundOutcome
+from strategies.parts import Parts
+from strategies.rule_step import aggregate_replies
 from strategies.server_phase import ServerPhase
-from strategies.systems import Assembled
 
 T = TypeVar("T")
-
-
-@dataclass
-class Parts:
-    """What the round loop is given; everything it needs and nothing it could fetch by itself."""
-
-    config: RunConfigBase
-    system: Assembled
-    model: SplitModel
-    """The server's working copy, on the server's device; its initial weights are the initial global model."""
-    nodes: NodeDirectory
-    malicious: frozenset[int]
-    """Ground truth by seed; roles that nodes declare in deployment come on top."""
-    max_examples: int
-    image_shape: tuple[int, int, int]
-    """(C, H, W) of the task's images."""
-    evaluate: Callable[[SplitModel, RoundOutcome, bool], Measured]
-    """Measures a model: of which round, and whether it is the run's final one."""
-    server_phase: Callable[[], ServerPhase | None]
-    """Builds the server's data and targets, once, before round 1."""
-    server_data: Callable[[], ServerData]
-    """The server's own images, for a repair that looks at them without any purifier in the run."""
-    root_set: Callable[[], RootSet | None]
-    """Draws the root set of a rule that needs one, once, before round 1."""
-    observers: Sequence[Observer] = field(default_factory=tuple)
-    resume_from: Checkpoint | None = None
 
 
 class RoundLoop(Strategy):
@@ -279,24 +244,10 @@ class RoundLoop(Strategy):
         return found
 
     def _apply(self, server_round: int, replies: list[Reply], outcome: RoundOutcome) -> None:
-        w_t = self.model.parameters
-        updates = torch.empty(len(replies), w_t.numel())
-        for row, reply in zip(updates, replies, strict=True):
-            torch.sub(reply.parameters, w_t, out=row)
-        buffers = torch.stack([reply.buffers for reply in replies])
-        examples = torch.tensor([reply.num_examples for reply in replies], dtype=torch.float64)
         try:
-            seen = ClientUpdates(
-                w_t,
-                updates,
-                examples,
-                [reply.partition for reply in replies],
-                server_round,
-                torch_generator(self.config.run.seed, "rule", server_round),
-                self.states["rule"],
-                self._server_view(server_round, len(replies)),
+            result, merged = aggregate_replies(
+                self.parts, self.root, self.model, server_round, replies, self.states["rule"]
             )
-            result = self._run_rule(seen)
         except (ConfigError, ValueError, ArithmeticError, RuntimeError) as error:  # e.g. a decomposition that diverged
             outcome.notes.append(f"the rule could not aggregate ({error}): the model was kept")
             log(WARNING, "round %d: %s", server_round, outcome.notes[-1])
@@ -310,37 +261,8 @@ class RoundLoop(Strategy):
         if result.restart:
             self.model, self.states["purifier"] = self._initial, {}
             outcome.notes.append("the rule removed clients: training starts over from the initial model")
-            return
-        merged = aggregate_buffers(self.model.buffers, buffers, result.weights, buffer_slots(self.parts.model))
-        self.model = GlobalModel(w_t + result.delta, merged)
-
-    def _run_rule(self, updates: ClientUpdates) -> Aggregate:
-        rule = self.parts.system.rule
-        if len(updates) < rule.min_clients:
-            raise ValueError(f"{rule.name} needs {rule.min_clients} clients, {len(updates)} replied")
-        result = rule.aggregate(updates)
-        if not bool(torch.isfinite(updates.w_t + result.delta).all()):
-            raise FloatingPointError("the aggregate is not finite")
-        return result
-
-    def _server_view(self, server_round: int, participants: int) -> ServerView:
-        self._load()
-        config = self.config
-        return ServerView(
-            slots=parameter_slots(self.parts.model),
-            clients=config.federation.clients,
-            sampled=participants_per_round(config.federation),
-            rounds=config.run.rounds,
-            assumed_malicious=assumed_malicious(config, len(self.parts.malicious), participants),
-            scratch=self.parts.model,
-            image_shape=self.parts.image_shape,
-            train_root=None if self.root is None else partial(self._train_root, self.root, server_round),
-        )
-
-    def _train_root(self, root: RootSet, server_round: int, like: int) -> Tensor:
-        run = self.config.run
-        rng = torch_generator(run.seed, "root", server_round)
-        return root_update(self.parts.model, self.model, root, self.config.training, rng, run.precision, like)
+        else:
+            self.model = merged
 
     def _purify(self, server_round: int, outcome: RoundOutcome) -> None:
         if self.phase is None:
