@@ -169,7 +169,8 @@ class Attack(Component):
     def upload(self, view: AttackView) -> Upload:
         """One round of one attacker: train on poisoned data, clean data too if asked for, craft.
 
-        The buffers that travel are those of the poisoned training, uncrafted.
+        The buffers that travel are those of the poisoned training, uncrafted.  The examples claimed are those trained
+        on, poisoned copies included: under ``append-all`` nearly twice the attacker's own.
         """
         w_benign = view.clean_model().parameters if self.needs_benign_model else None
         trained = self.malicious_model(view)

@@ -29,7 +29,8 @@ class LPAdaptive(LP):
 
     Around g = w_t, with ben = the mean of the colluders' clean models and mal = the poisoned model of the first of
     them: w = g + lambda (mal - g) + max(0, 1 - lambda) (ben - g) on the critical layers L*, ben elsewhere.  L* is found
-    as lp does, with a higher tau.  All colluders upload the same vector.
+    as lp does, with a higher tau.  All colluders who hold the same L* upload the same vector: everyone under full
+    participation; under sampling those whose L* was found in the same round, for no attacker knows another's memory.
 
     The simulated round holds the k colluders' clean updates and as many copies of the crafted one as attackers would
     have there in the round's own proportion: round(k m / (n - m)), at least one, for m attackers among n participants.
@@ -46,9 +47,9 @@ class LPAdaptive(LP):
     """
 
     paper = "Zhuang et al. 2024 (backdoor-critical layers), adaptive LPA; SPEC D.15, F.9"
-    knowledge = ("the server's rule", "colluding attackers' data")
+    knowledge = ("the server's rule", "colluding attackers' data", "number of participants")
     state_kept = "critical layers, searched every few rounds"
-    cost = "as lp, and up to 20 simulated aggregations"
+    cost = "as lp, and a simulated aggregation (20 where lambda is searched for) for each number of layers tried"
     traps = ("the server's own rule is simulated, not a stand-in",)
     tau: float = Field(
         0.95, gt=0.0, le=1.0, description="Share (fraction) of w_mal's success that the layers must reach"

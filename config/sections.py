@@ -75,6 +75,10 @@ class FederationSection(Section):
     max_examples: int = Field(
         0, ge=0, description="A reply that claims more examples is dropped; 0 = ten times the largest fair share"
     )
+    buffers: Literal["mean", "median"] = Field(
+        "mean",
+        description="Batch-norm statistics of accepted clients: mean by weight, or coordinate-wise median (robust)",
+    )
     timeout_s: float = Field(3600.0, gt=0.0, description="Seconds to wait for a round's replies")
     wait_for_clients_s: float = Field(120.0, ge=0.0, description="Seconds to wait at the start until all are online")
     discovery: Literal["auto", "order", "query"] = Field(

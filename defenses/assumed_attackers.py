@@ -14,8 +14,9 @@ from defenses.base import AggregationRule, ClientUpdates
 class AssumesAttackers(AggregationRule):
     """A rule with a parameter f, the number of attackers among a round's n clients.
 
-    Set by hand it must be one that the rule tolerates.  Left to the server (-1) it is ``defense.assumed_malicious`` or,
-    where nothing is assumed, the largest that the rule tolerates; never more than that.
+    Set by hand it must be one that the rule tolerates; where replies were dropped, so that fewer came than were asked
+    for, it is cut to what the rest allows: no attacker may stop a run by sending rubbish.  Left to the server (-1) it
+    is ``defense.assumed_malicious`` or, where nothing is assumed, the largest that the rule tolerates; never more.
     """
 
     knowledge: ClassVar[tuple[str, ...]] = ("number of attackers",)
@@ -38,6 +39,8 @@ class AssumesAttackers(AggregationRule):
         if n < self.min_clients:
             raise ValueError(f"{self.name} needs at least {self.min_clients} clients, got n = {n}")
         largest = self.largest_f(n)
+        if self.f > largest and updates.server.sampled > n:
+            return largest
         if self.f > largest:
             raise ValueError(f"{self.name} can't tolerate f = {self.f} attackers among n = {n}: {self.condition}")
         if self.f >= 0:

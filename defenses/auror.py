@@ -56,20 +56,21 @@ class Auror(AggregationRule):
     def aggregate(self, updates: ClientUpdates) -> Aggregate:
         """Aggregate one round. State: ``indicative`` bool ``[columns]``, ``searched`` int64 ``[1]`` rounds so far.
 
-        Diagnostics per client: ``score`` = distance to the accepted clients' centre on the indicative coordinates,
-        ``norm``. Facts: ``indicative`` = their number, ``accepted``.
+        Diagnostics per client: ``score`` = distance to the accepted clients' centre on the indicative coordinates (the
+        norm for a giant), ``norm``. Facts: ``indicative`` = their number, ``accepted``.
         """
-        rows = updates.matrix[:, last_layer(updates)]
+        order = id_order(updates.ids)
+        order = order[updates.no_giants[order]]
+        rows = updates.matrix[:, last_layer(updates)][order.to(updates.matrix.device)]
         searched = int(updates.state["searched"]) if "searched" in updates.state else 0
         indicative = torch.zeros(rows.shape[1], dtype=torch.bool)
         if "indicative" in updates.state:
             indicative |= updates.state["indicative"].cpu()
         if searched < self.search_rounds:
             indicative |= indicative_columns(rows, self.alpha)
-        order = id_order(updates.ids)
-        inner = _inner_of(rows, indicative.nonzero().flatten())[order][:, order]
+        inner = _inner_of(rows, indicative.nonzero().flatten())
         core = _larger_group(inner)
-        accepted, score = torch.empty(len(rows), dtype=torch.bool), torch.empty(len(rows), dtype=torch.float64)
+        accepted, score = torch.zeros(len(updates), dtype=torch.bool), updates.norms.clone()
         accepted[order], score[order] = core, distance_to_centre(inner, core)
         weights = updates.equal_shares(accepted)
         return Aggregate(

@@ -87,8 +87,8 @@ def middle(values: Tensor) -> Tensor:
 def inner_mean(values: Tensor, trim: int) -> Tensor:
     """Mean of what is left without the ``trim`` lowest and highest; 2 trim < k.
 
-    Only what is kept is summed: a total minus the trimmed values would lose the others to a single giant.  Sums of so
-    few float32 numbers in pairs are as exact as the numbers themselves; float64 takes over where they overflow.
+    Only what is kept is summed: a total minus the trimmed values would lose the others to a single giant.  Summed in
+    float32, by pairs: exact to a few parts in 10 million of the largest kept value; float64 takes over on overflow.
     """
     kept = values[:, trim : values.shape[1] - trim]
     total = kept.sum(1)

@@ -95,7 +95,7 @@ class FedCPA(AggregationRule):
     def _agreement(self, updates: ClientUpdates, columns: list[slice], now: Tensor, before: Tensor | None) -> Floats:
         """sim between all clients, and the global model as the last row where it moved."""
         d, vectors = len(now), len(updates) + (before is not None)
-        k = max(1, int(self.fraction * d))
+        k = max(1, int(self.fraction * d + 1e-9))
         chosen = [
             Chosen(np.empty((vectors, k), dtype=np.int32), np.empty((vectors, k)), d) for _ in range(2)
         ]  # top, bottom

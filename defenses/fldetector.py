@@ -32,7 +32,8 @@ class FLDetector(AggregationRule):
        over from the run's initial model with those who remain.
     Otherwise the unweighted mean of everyone who wasn't removed: until the first removal nothing is defended.
 
-    With N = 10 and full participation the first removal can come in round 12.  Under client sampling a client's last
+    With N = 10 and full participation the first removal can come in round 12, and one in the last round leaves the
+    initial model as the result (``restart = "history"`` doesn't).  Under client sampling a client's last
     update counts while the window reaches back to the round it was sent in; a client seen more rarely is never scored.
     Honest clients with unlike or changing data are hard to predict as well, and every removal is final.  The test is
     made every round, and with few clients it errs: of normally distributed scores it finds clusters among 10 in 3 to

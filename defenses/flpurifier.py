@@ -65,7 +65,7 @@ class FLPurifier(AggregationRule):
         weights = updates.equal_shares(torch.ones(n, dtype=torch.bool))
         delta = updates.weighted_sum(shares if everything else weights)
         if not everything:
-            delta[columns] = (shares @ rows.to("cpu", torch.float64)).to(torch.float32)
+            delta[columns] = (shares @ rows.to("cpu", torch.float64)).to(delta)
         return Aggregate(
             delta,
             weights,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from defenses.base import RULES, Aggregate, AggregationRule, ClientUpdates
 from defenses.client_memory import IDS, recall, remember
-from defenses.geometry import cosine_distances, gram
+from defenses.geometry import FLOOR, cosine_distances, gram
 from defenses.last_layer import last_layer
 
 LARGE = 1e30
@@ -47,8 +47,10 @@ class FoolsGold(AggregationRule):
        weight_i = kappa * (ln(a_i / (1 - a_i)) + 0.5), cut to [0, 1].
     4. delta = sum of weight_i * u_i over the number of clients of non-zero weight (the original adds gradients up).
 
-    Nobody is trusted when all are identical. It bounds no length: one attacker with an update unlike all others gets
-    full weight however long it is. Honest clients with alike data lose theirs.
+    Nobody is trusted when all are identical. A client whose history has no length says nothing about whom it resembles:
+    it is not trusted where others have one, and not compared with them (the paper would trust it fully, and by that
+    distrust honest clients who resemble each other). It bounds no length: one attacker with an update unlike all others
+    gets full weight however long it is. Honest clients with alike data lose theirs.
     """
 
     paper = "Fung et al. 2020 (FoolsGold), algorithm 1; SPEC E.4"
@@ -79,7 +81,14 @@ class FoolsGold(AggregationRule):
             else:
                 past.add_((update.to(torch.float64) / norm).to(past.dtype))  # 1 / norm is none of float32's numbers
         state = remember(updates.state, "history", updates.ids, history)
-        trust, alike = foolsgold_weights(1.0 - cosine_distances(gram(history)).cpu(), self.kappa)
+        inner = gram(history).cpu()
+        compared = inner.diagonal().sqrt() > FLOOR
+        if not bool(compared.any()):
+            compared[:] = True
+        trust, alike = torch.zeros(len(updates), dtype=torch.float64), torch.zeros(len(updates), dtype=torch.float64)
+        trust[compared], alike[compared] = foolsgold_weights(
+            1.0 - cosine_distances(inner[compared][:, compared]), self.kappa
+        )
         trusted = int((trust > 0).sum())
         facts = {"trusted": float(trusted), "remembered": float(len(state[IDS]))}
         per_client = {"score": alike.tolist(), "trust": trust.tolist(), "norm": norms.tolist()}

@@ -82,7 +82,8 @@ def spanning_tree(distances: Tensor) -> list[tuple[float, int, int]]:
     outside[0] = False
     edges = []
     for _ in range(n - 1):
-        new = int(torch.where(outside, best, torch.inf).argmin())
+        left = outside.nonzero().flatten()  # and not an argmin over all: every point left may be infinitely far
+        new = int(left[best[left].argmin()])
         edges.append((float(best[new]), int(nearest[new]), new))
         outside[new] = False
         closer = distances[new] < best

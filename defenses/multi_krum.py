@@ -46,10 +46,10 @@ class MultiKrum(AssumesAttackers):
         ``accepted``.
         """
         f, n = self.attackers(updates), len(updates)
-        if self.m > n:
+        if self.m > n and updates.server.sampled <= n:  # else replies were dropped: all that came are averaged
             raise ValueError(f"multi-krum can't average m = {self.m} of n = {n} updates")
         near = Neighbourhood.of(updates)
-        chosen = (near.repeatedly if self.iterative else near.lowest)(f, self.m or n - f)
+        chosen = (near.repeatedly if self.iterative else near.lowest)(f, min(self.m, n) or n - f)
         accepted = torch.zeros(n, dtype=torch.bool)
         accepted[chosen] = True
         weights = updates.equal_shares(accepted)

@@ -44,8 +44,8 @@ class RootedRule(AggregationRule):
         """
         if updates.server.train_root is None:
             raise ValueError(f"{self.name} needs a root set to train on; ServerView.train_root is None")
-        like = int(updates.num_examples.median()) if self.root_training == "steps" else 0
-        update = updates.server.train_root(like)
+        client_images = int(updates.num_examples.median()) if self.root_training == "steps" else 0
+        update = updates.server.train_root(client_images)
         if update.shape != updates.w_t.shape:
             raise ValueError(f"the root update has shape {tuple(update.shape)}, not {tuple(updates.w_t.shape)}")
         if not bool(torch.isfinite(update).all()):

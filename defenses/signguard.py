@@ -80,7 +80,7 @@ class SignGuard(AggregationRule):
         "a random block, drawn from the run's generator",
     )
     lowest: float = Field(0.1, ge=0.0, lt=1.0, description="Shortest accepted update, in median norms")
-    highest: float = Field(3.0, gt=1.0, description="Longest accepted update, in median norms")
+    highest: float = Field(3.0, ge=2.0, description="Longest accepted update, in median norms")
     share: float = Field(0.1, gt=0.0, le=1.0, description="Share (fraction) of the coordinates whose signs are counted")
     clustering: Literal["mean-shift", "dbscan"] = Field("mean-shift", description="Clustering of the sign features")
 

@@ -7,11 +7,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from attacks.base import Attack
+from attacks.image_lists import members
+from attacks.task import AttackTask
 from config import ConfigError
 from config.compose import RunConfigBase
 from defenses.root_set import RootedRule, RootSet
 from foundation.base import ServerData
-from learning.data import DataSplits
+from learning.data import DataSplits, LabeledImages
 from learning.datasets.subsets import stratified_order
 from learning.rng import numpy_generator
 
@@ -28,8 +31,9 @@ def check_root_set(config: RunConfigBase, rule: RootedRule, data: DataSplits) ->
     if config.task.eval_split == "validation":
         allowed = "its images are the validation split, which task.eval_split = validation measures; allowed: synthetic"
         raise ConfigError(f"{key}.root", rule.root, allowed)
-    if wanted > len(data.validation):
-        allowed = f"at most the {len(data.validation)} images held out by task.validation_fraction"
+    available = len(_held_out(config, data))
+    if wanted > available:
+        allowed = f"at most the {available} images held out by task.validation_fraction"
         raise ConfigError(f"{key}.root_samples", wanted, allowed)
 
 
@@ -52,9 +56,19 @@ def build_root_set(
         made = synthetic()
         chosen = _stratified(made.labels.cpu(), rule.root_samples, config.run.seed)
         return RootSet(made.images.cpu()[chosen].to(device), made.labels.cpu()[chosen].to(device))
-    chosen = _stratified(data.validation.labels, rule.root_samples, config.run.seed)
-    held_out = data.validation.subset(chosen)
+    held_out = _held_out(config, data)
+    held_out = held_out.subset(_stratified(held_out.labels, rule.root_samples, config.run.seed))
     return RootSet(held_out.pixels().to(device), held_out.labels.to(device))
+
+
+def _held_out(config: RunConfigBase, data: DataSplits) -> LabeledImages:
+    """The validation split, without images that attack success is measured on."""
+    attack = config.component("attack", config.attack.name)
+    assert isinstance(attack, Attack)
+    measured = attack.held_out(AttackTask.of(config, data))
+    if measured is None:
+        return data.validation
+    return data.validation.subset((~members(data.validation.images, measured.images)).nonzero().flatten())
 
 
 def _stratified(labels: Tensor, samples: int, seed: int) -> Tensor:

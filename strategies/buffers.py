@@ -1,17 +1,29 @@
-"""Buffers after aggregation: running statistics are averaged, counters copied from the largest (SPEC 0)."""
+"""Buffers after aggregation: running statistics are averaged, counters copied from the largest (SPEC 0).
+
+The mean is what every paper assumes, and no rule looks at buffers: one accepted client with absurd statistics spoils
+the model for as long as they are remembered.  The coordinate-wise median can't be moved by a minority.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from defenses.coordinates import by_coordinate, middle
 from learning.vector import Slot
 
 
-def aggregate_buffers(current: Tensor, uploads: Tensor, weights: Tensor, slots: Sequence[Slot]) -> Tensor:
-    """New buffer vector ``[b]`` from accepted clients.
+def aggregate_buffers(
+    current: Tensor,
+    uploads: Tensor,
+    weights: Tensor,
+    slots: Sequence[Slot],
+    statistic: Literal["mean", "median"] = "mean",
+) -> Tensor:
+    """New buffer vector ``[b]`` from accepted clients: their mean by weight, or their coordinate-wise median.
 
     ``uploads`` float32 ``[n, b]``, ``weights`` ``[n]`` as the rule chose them (0 = rejected).  Keeps ``current`` when
     nobody was accepted.  Running variances stay non-negative because the weights are.
@@ -20,7 +32,8 @@ def aggregate_buffers(current: Tensor, uploads: Tensor, weights: Tensor, slots: 
     if current.numel() == 0 or not bool(accepted.any()):
         return current.clone()
     chosen, share = uploads[accepted], weights[accepted].double()
-    merged = ((share / share.sum()) @ chosen.double()).float()
+    shares = share / share.sum()
+    merged = (shares @ chosen.double()).float() if statistic == "mean" else by_coordinate(chosen, middle)
     for slot in slots:
         if slot.is_counter:
             merged[slot.start : slot.stop] = chosen[:, slot.start : slot.stop].amax(0)

@@ -98,7 +98,7 @@ def sample(
     rng = numpy_generator(seed, "sample", round)
     order = [nodes[i] for i in rng.permutation(len(nodes))]
     if exact:
-        wanted = int(malicious_fraction * count)
+        wanted = math.floor(malicious_fraction * count + 1e-9)  # 1e-9: 0.58 * 50 is 28.999999999999996
         bad = [node for node in order if node.partition in malicious][:wanted]
         good = [node for node in order if node.partition not in malicious][: count - len(bad)]
         order = bad + good

@@ -44,6 +44,8 @@ class RoundOutcome:
     bytes_down: int = 0
     bytes_up: int = 0
     measured: Measured | None = None
+    restarted: bool = False
+    """Training started over from the initial model: nothing more happens to it this round."""
 
 
 @dataclass(frozen=True)

@@ -20,17 +20,17 @@ def root_update(
     training: TrainingSection,
     rng: torch.Generator,
     precision: str,
-    like: int = 0,
+    client_images: int = 0,
 ) -> Tensor:
     """Train the server's working model from the model that was sent out; returns trained minus sent, ``[d]``.
 
-    ``like`` > 0 trains for as many steps as a client with that many images takes, to the nearest whole epoch of the
-    root set and at least one; 0 for the clients' number of epochs.
+    ``client_images`` > 0 trains for as many steps as a client with that many images takes, to the nearest whole epoch
+    of the root set and at least one; 0 for the clients' number of epochs.
 
     The working model holds what was sent again afterwards, buffers included.
     """
     sent.load_into(model)
-    settings = training.model_copy(update={"local_epochs": _epochs(training, len(root.images), like)})
+    settings = training.model_copy(update={"local_epochs": _epochs(training, len(root.images), client_images)})
     try:
         train(model, root.images, root.labels, settings, rng, precision=precision)
         return flatten_parameters(model) - sent.parameters
@@ -39,8 +39,8 @@ def root_update(
         sent.load_into(model)
 
 
-def _epochs(training: TrainingSection, images: int, like: int) -> int:
-    if like == 0:
+def _epochs(training: TrainingSection, images: int, client_images: int) -> int:
+    if client_images == 0:
         return training.local_epochs
-    steps_of_a_client = training.local_epochs * len(batch_bounds(like, training.batch_size))
+    steps_of_a_client = training.local_epochs * len(batch_bounds(client_images, training.batch_size))
     return max(1, round(steps_of_a_client / len(batch_bounds(images, training.batch_size))))

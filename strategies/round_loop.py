@@ -260,12 +260,16 @@ class RoundLoop(Strategy):
             outcome.notes.append("the rule accepted nobody")
         if result.restart:
             self.model, self.states["purifier"] = self._initial, {}
-            outcome.notes.append("the rule removed clients: training starts over from the initial model")
+            outcome.restarted = True
+            left = self.config.run.rounds - server_round
+            outcome.notes.append(
+                f"the rule removed clients: training starts over from the initial model, with {left} rounds left"
+            )
         else:
             self.model = merged
 
     def _purify(self, server_round: int, outcome: RoundOutcome) -> None:
-        if self.phase is None:
+        if self.phase is None or outcome.restarted:
             return
         self._load()
         rng = torch_generator(self.config.run.seed, "purify", server_round)

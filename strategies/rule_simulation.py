@@ -58,6 +58,6 @@ def accepted_updates(
     examples = torch.ones(n, dtype=torch.float64)
     try:
         result = chosen.aggregate(ClientUpdates(w_t, updates, examples, range(n), round, rng, {}, view))
-    except ValueError:
+    except (ValueError, ArithmeticError, RuntimeError):  # what the round loop tolerates, too
         return None
     return result.weights > 0

@@ -49,7 +49,9 @@ def aggregate_replies(
     if not bool(torch.isfinite(parameters).all()):
         raise FloatingPointError("the aggregate is not finite")
     buffers = torch.stack([reply.buffers for reply in replies])
-    merged = aggregate_buffers(sent.buffers, buffers, result.weights, buffer_slots(parts.model))
+    merged = aggregate_buffers(
+        sent.buffers, buffers, result.weights, buffer_slots(parts.model), parts.config.federation.buffers
+    )
     return result, GlobalModel(parameters, merged)
 
 
@@ -70,7 +72,7 @@ def _server_view(
     )
 
 
-def _train_root(parts: Parts, root: RootSet, sent: GlobalModel, server_round: int, like: int) -> Tensor:
+def _train_root(parts: Parts, root: RootSet, sent: GlobalModel, server_round: int, client_images: int) -> Tensor:
     run = parts.config.run
     rng = torch_generator(run.seed, "root", server_round)
-    return root_update(parts.model, sent, root, parts.config.training, rng, run.precision, like)
+    return root_update(parts.model, sent, root, parts.config.training, rng, run.precision, client_images)

@@ -64,9 +64,7 @@ def _page(demo: Demo) -> Path | None:
     rows = [ComparisonRow(folder, label) for label, folder in demo.reports()]
     if not rows:
         return None
-    return render_comparison(
-        rows, "Demo: BadNets on Fashion-MNIST", demo.folder / "report.html", undefended="FedAvg, attacked"
-    )
+    return render_comparison(rows, "Demo: BadNets on Fashion-MNIST", demo.folder / "report.html")
 
 
 @contextlib.contextmanager

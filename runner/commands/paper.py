@@ -33,7 +33,7 @@ def command(
 ) -> None:
     """Run a table of a paper and print our numbers beside the paper's, with every setting that had to be assumed.
 
-    `fedcrucible paper clip-fed table1 --small` takes under an hour on two CPU cores; without --small it is the paper's
+    `fedcrucible paper clip-fed table1 --small` takes about an hour on two CPU cores; without --small it is the paper's
     scale, for a GPU. The same as `fedcrucible compare --preset clip-fed/table1`.
     """
     with clear_errors():

@@ -10,8 +10,8 @@ from dataclasses import is_dataclass
 import torch
 
 from attacks.base import Attack
-from config.compose import REGISTRIES, RunConfigBase
-from config.load import Scalar, default_keys, flatten
+from config.compose import REGISTRIES, RunConfigBase, registry_of
+from config.load import Scalar, flatten
 from config.sections import TaskSection
 from learning.datasets import load_task
 from server_app.checks import attackers
@@ -21,6 +21,8 @@ from strategies.systems import assemble
 DIGITS = 16
 WITHOUT_EFFECT = ("output.", "run.resume", "run.checkpoint_every", "task.data_dir", "guide.cache_dir")
 """Keys (or sections) that say where things lie, not what is computed."""
+WINDOW = ("attack.start_round", "attack.stop_round")
+"""The rounds over which ASR is summed up, attackers or none."""
 
 
 def digest(config: RunConfigBase) -> str:
@@ -31,21 +33,41 @@ def digest(config: RunConfigBase) -> str:
 def identity(config: RunConfigBase) -> Mapping[str, Scalar]:
     """The settings that matter.
 
-    Parameters of components that aren't chosen count only where they differ from their defaults, so that results stay
-    valid when a component is added to the project.  Without any attacker the attack's settings count only by what they
-    do to the images on which ASR is measured: attacks that share a trigger share that run.
+    Parameters of components that the run can't reach don't count, so that results stay valid when a component is added
+    to the project or a preset says something about another one.  Without any attacker the attack's settings count only
+    by what they do to the images on which ASR is measured, and by its first and last round: attacks that share a
+    trigger share that run.
     """
     values = {key: value for key, value in flatten(config).items() if not key.startswith(WITHOUT_EFFECT)}
-    chosen, defaults = _chosen(config), default_keys()
+    reached = _reached(_chosen(config), values)
     for key in list(values):
         section, *rest = key.split(".")
-        idle = section in REGISTRIES and len(rest) == 2 and rest[0] != chosen[section]
-        if idle and values[key] == defaults[key]:
+        if section in REGISTRIES and len(rest) == 2 and (section, rest[0]) not in reached:
             del values[key]
     if not attackers(config):
-        values = {key: value for key, value in values.items() if not key.startswith("attack.")}
+        values = {key: value for key, value in values.items() if not key.startswith("attack.") or key in WINDOW}
         values |= _measured_on(config)
     return values
+
+
+def _reached(chosen: Mapping[str, str], values: Mapping[str, Scalar]) -> set[tuple[str, str]]:
+    """(section, name) of the chosen components and of those that their parameters name, however indirectly."""
+    reached: set[tuple[str, str]] = set()
+    waiting = list(chosen.items())
+    while waiting:
+        section, name = waiting.pop()
+        if (section, name) in reached:
+            continue
+        reached.add((section, name))
+        named = {value for key, value in values.items() if key.startswith(f"{section}.{name}.")}
+        waiting += [
+            (other, value)
+            for value in named
+            if isinstance(value, str)
+            for other in REGISTRIES
+            if value in registry_of(other).classes()
+        ]
+    return reached
 
 
 def _chosen(config: RunConfigBase) -> dict[str, str]:

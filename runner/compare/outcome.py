@@ -53,7 +53,7 @@ class Outcome:
     @cached_property
     def tests(self) -> list[Test]:
         """Paired tests against the reference."""
-        return tests(self.matrix, self.spots)
+        return tests(self.spots, self.reference)
 
     @property
     def reference(self) -> str:

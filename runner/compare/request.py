@@ -237,6 +237,8 @@ def _seeds(text: str) -> Iterable[int]:
         if not found:
             raise ConfigError("--seeds", text, "whole numbers and ranges, e.g. 1,2,3 or 1-5")
         first, last = int(found[1]), int(found[2] or found[1])
+        if last < first:
+            raise ConfigError("--seeds", text, f"{part.strip()} runs backwards; write {last}-{first}")
         if last - first >= MOST_SEEDS:
             raise ConfigError("--seeds", text, f"at most {MOST_SEEDS} seeds")
         yield from range(first, last + 1)

@@ -44,7 +44,10 @@ class Results:
 
 def distinct(cells: Sequence[Cell]) -> list[Cell]:
     """The cells that differ by more than their labels, first comers first."""
-    return list({cell.digest: cell for cell in reversed(cells)}.values())[::-1]
+    first: dict[str, Cell] = {}
+    for cell in cells:
+        first.setdefault(cell.digest, cell)
+    return list(first.values())
 
 
 def run_cells(

@@ -71,9 +71,9 @@ def spots(matrix: Matrix, frame: pd.DataFrame, paper: PaperTable | None) -> list
     ]
 
 
-def tests(matrix: Matrix, found: Sequence[Spot]) -> list[Test]:
-    """Paired tests of every system against the reference, over the seeds that both have."""
-    return [test for spot in found for test in _tests(matrix, spot)]
+def tests(found: Sequence[Spot], reference: str) -> list[Test]:
+    """Paired tests of every system against the reference, over the seeds that both have; none where it is missing."""
+    return [test for spot in found for test in _tests(spot, reference)]
 
 
 def as_object(spot: Spot, test_results: Sequence[Test]) -> Iterator[dict[str, Any]]:
@@ -130,8 +130,7 @@ def _spot(matrix: Matrix, key: Mapping[str, Scalar], frame: pd.DataFrame, paper:
     )
 
 
-def _tests(matrix: Matrix, spot: Spot) -> Iterator[Test]:
-    reference = matrix.reference or (spot.rows[0].system if spot.rows else "")
+def _tests(spot: Spot, reference: str) -> Iterator[Test]:
     base = next((row for row in spot.rows if row.system == reference), None)
     for row in spot.rows:
         if base is None or row is base:

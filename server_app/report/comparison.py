@@ -11,13 +11,17 @@ from urllib.parse import quote
 from server_app.record import files
 from server_app.record.reader import RecordedRun, Scalar, read
 from server_app.report.comparison_charts import curves_chart, sweep_chart, tradeoff_chart
-from server_app.report.groups import spread_of
+from server_app.report.groups import is_undefended, spread_of
 from server_app.report.page import MISSING, duration, rate, write_page
 from server_app.report.spread import Spread, spread
 from server_app.report.standing import WEAK_ATTACK_PERCENT
 
 SHOWN = ("ma_percent", "asr_percent", "base_rate_percent", "asr_last_mean_percent")
 """Columns of the table, before TPR and FPR."""
+NOT_SETTINGS = ("output.", "run.seed", "run.resume", "run.checkpoint_every", "task.data_dir", "guide.cache_dir")
+"""Keys in which repetitions of one cell may differ."""
+NAMED_DIFFERENCES = 3
+"""Settings that tell two cells of one label apart are named in the label, so many of them."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,7 @@ class Group:
     """Runs that differ in their seed only."""
 
     label: str
+    """What the reader calls it; where cells would share a label, with the settings that tell them apart."""
     attack: str
     sweep_value: Scalar | None
     runs: list[RecordedRun] = field(default_factory=list)
@@ -47,30 +52,28 @@ class Group:
         return self.label if self.sweep_value is None else f"{self.label}, {self.sweep_value}"
 
 
-def render_comparison(
-    rows: Sequence[ComparisonRow], title: str, out_path: Path, *, undefended: str = "fedavg", sweep: str = ""
-) -> Path:
+def render_comparison(rows: Sequence[ComparisonRow], title: str, out_path: Path, *, sweep: str = "") -> Path:
     """Write one page over several records and return its path.
 
-    Runs with the same label and attack are seeds of one cell: mean, standard deviation and Student-t 95 % interval.
-    ``undefended`` names the strategy whose ASR below 50 % marks the attack as weak. ``sweep`` is a configuration key
-    (e.g. ``attack.malicious_fraction``) that separates cells further and gets its own chart. Raises ValueError for no
-    rows, FileNotFoundError when a folder holds no record.
+    Runs with the same label, attack and settings are seeds of one cell: mean, standard deviation and Student-t 95 %
+    interval; of several runs with one seed the first counts. An attack is marked as weak where plain FedAvg ends below
+    50 % ASR under it. ``sweep`` is a configuration key (e.g. ``attack.malicious_fraction``) that gets its own chart.
+    Raises ValueError for no rows, FileNotFoundError when a folder holds no record.
     """
     if not rows:
         raise ValueError("a comparison needs at least one record folder")
     out_path = out_path.resolve()
     labelled = [(row.label, read(row.folder, arrays=False)) for row in rows]
-    groups = _groups(labelled, sweep)
+    groups, repeated = _groups(labelled, sweep)
     attacks = sorted({group.attack for group in groups})
-    weak = _weak_attacks(groups, undefended)
+    weak = _weak_attacks(groups)
     return write_page(
         out_path,
         "comparison",
         title=title,
         subtitle=_subtitle(labelled, attacks),
-        verdict=_verdict(groups, undefended) if len(attacks) == 1 and not sweep else "",
-        warnings=_warnings(groups, weak),
+        verdict=_verdict(groups) if len(attacks) == 1 and not sweep else "",
+        warnings=_warnings(groups, weak, repeated),
         table_note=_table_note(groups),
         sweep=sweep,
         groups=[_table_row(group, out_path.parent, (group.attack, group.sweep_value) in weak) for group in groups],
@@ -81,27 +84,65 @@ def render_comparison(
     )
 
 
-def _groups(labelled: Sequence[tuple[str, RecordedRun]], sweep: str) -> list[Group]:
-    found: dict[tuple[str, str, Scalar | None], Group] = {}
+def _groups(labelled: Sequence[tuple[str, RecordedRun]], sweep: str) -> tuple[list[Group], int]:
+    """Cells in the order of their first run, and how many runs were left out because their seed was there already."""
+    cells: dict[tuple[str, str, Settings], list[RecordedRun]] = {}
+    repeated = 0
     for label, record in labelled:
         name = label or record.run.strategy
-        value = record.config.get(sweep) if sweep else None
-        group = found.setdefault((name, record.run.attack, value), Group(name, record.run.attack, value))
-        group.runs.append(record)
-    return list(found.values())
+        runs = cells.setdefault((name, record.run.attack, _settings(record)), [])
+        if any(run.run.seed == record.run.seed for run in runs):
+            repeated += 1
+        else:
+            runs.append(record)
+    groups = []
+    for (name, attack, settings), runs in cells.items():
+        value = runs[0].config.get(sweep) if sweep else None
+        twins = [
+            other
+            for (label, under, other), (first, *_) in cells.items()
+            if (label, under) == (name, attack)
+            and other != settings
+            and (not sweep or first.config.get(sweep) == value)
+        ]
+        groups.append(Group(_told_apart(name, settings, twins), attack, value, runs))
+    return groups, repeated
 
 
-def _weak_attacks(groups: Sequence[Group], undefended: str) -> set[tuple[str, Scalar | None]]:
+Settings = frozenset[tuple[str, Scalar]]
+
+
+def _settings(record: RecordedRun) -> Settings:
+    return frozenset((key, value) for key, value in record.config.items() if not key.startswith(NOT_SETTINGS))
+
+
+def _told_apart(name: str, settings: Settings, twins: Sequence[Settings]) -> str:
+    """The name, with the settings in which other cells of that name differ."""
+    mine = dict(settings)
+    keys = sorted({key for other in twins for key, _ in settings ^ other})
+    if not keys:
+        return name
+    named = [f"{key} = {mine.get(key, 'unset')}" for key in keys[:NAMED_DIFFERENCES]]
+    more = f", and {len(keys) - NAMED_DIFFERENCES} more" if len(keys) > NAMED_DIFFERENCES else ""
+    return f"{name} ({', '.join(named)}{more})"
+
+
+def _weak_attacks(groups: Sequence[Group]) -> set[tuple[str, Scalar | None]]:
     weak = set()
     for group in groups:
         asr = group.spread_of("asr_percent")
-        if asr is not None and asr.mean < WEAK_ATTACK_PERCENT and _is_undefended(group, undefended):
+        if asr is not None and asr.mean < WEAK_ATTACK_PERCENT and _is_attacked(group) and _is_undefended(group):
             weak.add((group.attack, group.sweep_value))
     return weak
 
 
-def _is_undefended(group: Group, undefended: str) -> bool:
-    return all(run.run.strategy == undefended for run in group.runs)
+def _is_attacked(group: Group) -> bool:
+    """Whether clients took part and some of them were malicious."""
+    return all(run.run.rule and run.run.malicious for run in group.runs)
+
+
+def _is_undefended(group: Group) -> bool:
+    return all(is_undefended(run) for run in group.runs)
 
 
 def _subtitle(labelled: Sequence[tuple[str, RecordedRun]], attacks: Sequence[str]) -> str:
@@ -112,11 +153,11 @@ def _subtitle(labelled: Sequence[tuple[str, RecordedRun]], attacks: Sequence[str
     return " · ".join(parts)
 
 
-def _verdict(groups: Sequence[Group], undefended: str) -> str:
-    scored = [(g, g.spread_of("ma_percent"), g.spread_of("asr_percent")) for g in groups]
+def _verdict(groups: Sequence[Group]) -> str:
+    scored = [(g, g.spread_of("ma_percent"), g.spread_of("asr_percent")) for g in groups if _is_attacked(g)]
     known = [(g, ma, asr) for g, ma, asr in scored if ma is not None and asr is not None]
-    plain = next(((ma, asr) for g, ma, asr in known if _is_undefended(g, undefended)), None)
-    defended = [item for item in known if not _is_undefended(item[0], undefended)]
+    plain = next(((ma, asr) for g, ma, asr in known if _is_undefended(g)), None)
+    defended = [item for item in known if not _is_undefended(item[0])]
     if plain is None or not defended:
         return ""
     inputs = known[0][0].runs[0].run.attack_inputs
@@ -127,12 +168,14 @@ def _verdict(groups: Sequence[Group], undefended: str) -> str:
     )
 
 
-def _warnings(groups: Sequence[Group], weak: set[tuple[str, Scalar | None]]) -> list[str]:
+def _warnings(groups: Sequence[Group], weak: set[tuple[str, Scalar | None]], repeated: int) -> list[str]:
     found = [
         f"Weak attack: {attack}{'' if value is None else f' at {value}'} reaches less than "
         f"{WEAK_ATTACK_PERCENT:.0f} % ASR even undefended, so low numbers of defences say little."
         for attack, value in sorted(weak, key=str)
     ]
+    if repeated:
+        found.append(f"{repeated} runs repeat the settings and the seed of another one, and are left out.")
     if any(not run.finished for group in groups for run in group.runs):
         found.append("Some runs have no summary: they still go on, or ended early.")
     return found

@@ -83,6 +83,16 @@ class TestTraining:
         assert not torch.equal(first.parameters, other.parameters), "each purpose has its own shuffles"
         assert torch.equal(attacker.train(attacker.clean).parameters, first.parameters)
 
+    def test_every_round_and_every_client_shuffles_anew(self) -> None:
+        data = view().clean
+        trained = [
+            view(partition=partition, number=number).train(data).parameters
+            for partition, number in ((1, 1), (1, 2), (3, 1), (4, 1))
+        ]
+        for i, one in enumerate(trained):
+            assert not any(torch.equal(one, other) for other in trained[:i])
+        assert torch.equal(view().train(data).parameters, trained[0])
+
     def test_a_hook_reaches_the_loop(self) -> None:
         class Freeze(TrainingHook):
             def after_backward(self, model: torch.nn.Module) -> None:

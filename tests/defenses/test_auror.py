@@ -137,3 +137,12 @@ def test_a_late_attack_on_coordinates_never_found_passes() -> None:
     for t in range(1, 11):
         state = auror(torch.zeros(10, D), state, t).state
     assert accepted(auror(crowd(), state, 11)) == [True] * 10
+
+
+def test_a_giant_decoy_does_not_let_the_others_in() -> None:
+    """One attacker a million times longer would otherwise be the minority, and all others the majority."""
+    updates = crowd()
+    updates[9] = 1e6
+    result = auror(updates)
+    assert accepted(result) == [True] * 7 + [False] * 3
+    assert all(torch.isfinite(torch.tensor(result.per_client["score"])))

@@ -87,12 +87,17 @@ def test_a_single_crowd_is_no_cluster() -> None:
     assert density_clusters(torch.zeros(1, 1)).tolist() == [-1]
 
 
-def test_an_infinite_distance_is_just_far() -> None:
+@pytest.mark.parametrize("places", [[0], [2], [5], [0, 3], [1, 6], [0, 6]])
+def test_an_infinite_distance_is_just_far_wherever_it_stands(places: list[int]) -> None:
     points = torch.tensor([0.0, 0.1, 1.0, 1.15, 1.3])[:, None]
     distances = torch.cdist(points, points)
-    alone = torch.full((6, 6), torch.inf)
-    alone[:5, :5], alone[5, 5] = distances, 0.0
-    assert density_clusters(alone).tolist() == [*density_clusters(distances).tolist(), -1]
+    n = 5 + len(places)
+    near = [i for i in range(n) if i not in places]
+    alone = torch.full((n, n), torch.inf).fill_diagonal_(0.0)
+    alone[torch.tensor(near)[:, None], torch.tensor(near)] = distances
+    found = density_clusters(alone)
+    assert found[near].tolist() == density_clusters(distances).tolist()
+    assert found[places].tolist() == [-1] * len(places)
 
 
 def test_every_noise_point_is_alone() -> None:

@@ -40,6 +40,16 @@ def test_the_worked_number() -> None:
     assert result.weights.tolist() == [0.0, 0.0, 0.5, 0.5]
 
 
+def test_sybils_without_a_history_are_not_trusted() -> None:
+    """Attackers who leave the compared columns alone resemble nobody; honest clients resemble each other."""
+    rows = torch.tensor([[1.0, 0.0, 0.2], [0.0, 1.0, 0.1], [0.3, 0.2, 1.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    result, honest = foolsgold(rows, features="all"), foolsgold(rows[:3], features="all")
+    assert result.per_client["trust"] == [*honest.per_client["trust"], 0.0, 0.0]
+    assert torch.equal(result.delta, honest.delta)
+    alike = torch.tensor([[1.0, 0.1, 0.0], [1.0, 0.0, 0.1], [1.0, 0.1, 0.1], [0.0, 0.0, 0.0]])
+    assert foolsgold(alike, features="all").per_client["trust"][3] == 0.0
+
+
 def test_pardon_and_logit_of_a_case_between_the_extremes() -> None:
     similar = torch.tensor([[1.0, 0.7, 0.5], [0.7, 1.0, 0.1], [0.5, 0.1, 1.0]], dtype=torch.float64)
     trust, alike = foolsgold_weights(similar)

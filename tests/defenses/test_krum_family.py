@@ -257,3 +257,22 @@ def test_repeated_choice_of_many_agrees_with_scoring_anew() -> None:
     updates = stretched(40, 12, 3)
     near = Neighbourhood.of(ClientUpdates.bare(updates))
     assert near.repeatedly(9, 40) == slow.repeated_krum(updates.double().numpy(), 9, 40)
+
+
+@pytest.mark.parametrize(
+    ("rule", "asked"), [(Krum(f=3), 10), (MultiKrum(f=3), 10), (MultiKrum(m=10), 10), (Bulyan(f=1), 9)]
+)
+def test_dropped_replies_cannot_stop_a_rule_whose_number_was_set_by_hand(rule: AggregationRule, asked: int) -> None:
+    """Attackers who send rubbish would otherwise freeze the model; too few clients from the start stay an error."""
+    updates = normal(asked - 3, 6)
+
+    def with_sampled(sampled: int) -> Aggregate:
+        view = ServerView(sampled=sampled)
+        n = len(updates)
+        return rule.aggregate(
+            ClientUpdates(torch.zeros(6), updates, torch.ones(n), range(n), 1, torch.Generator(), server=view)
+        )
+
+    assert chosen(with_sampled(asked))
+    with pytest.raises(ValueError, match=f"{len(updates)}"):
+        with_sampled(len(updates))

@@ -99,7 +99,7 @@ def make_record(tmp_path: Path) -> RecordMaker:
             RunDescription(
                 strategy=strategy,
                 attack="badnets",
-                rule="hdbscan-filter" if defended else "mean",
+                rule="hdbscan-filter" if defended else "fedavg",
                 purifier="clip-fed" if defended else "none",
                 seed=seed,
                 rounds=rounds,

@@ -54,6 +54,17 @@ def test_the_signed_rank_test_counts_sign_patterns() -> None:
     assert mixed.wilcoxon_p == pytest.approx(2 * 3 / 16)
 
 
+def test_ties_of_rounded_rates_are_ties() -> None:
+    """Six differences of 0.1, two of them negative: W- = 7 of 21; 44 of 64 sign patterns are as extreme."""
+    pairs = [(70.31, 70.21), (68.12, 68.22), (81.07, 80.97), (75.55, 75.65), (70.2, 70.1), (66.43, 66.33)]
+    found = paired(dict(enumerate(p[0] for p in pairs)), dict(enumerate(p[1] for p in pairs)))
+    assert found is not None
+    assert found.wilcoxon_p == pytest.approx(44 / 64)
+    same = paired({1: 0.1 + 0.2, 2: 1.0}, {1: 0.3, 2: 0.0})
+    assert same is not None
+    assert same.wilcoxon_p == 1.0
+
+
 def test_ties_and_zeros() -> None:
     """Zero is left out, 2 and 2 share rank 1.5: all three patterns of one sign are as extreme."""
     found = paired({1: 2.0, 2: 2.0, 3: 0.0}, {1: 0.0, 2: 0.0, 3: 0.0})

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -207,8 +208,38 @@ def test_comparison_pools_seeds_and_marks_weak_attacks(make_record, tmp_path: Pa
     assert all(a.startswith(("data:", "#")) for a in page.loaded)
     assert {"table", "tradeoff", "curves", "runs"} <= set(page.ids)
     assert len(page.ids) == len(set(page.ids))
-    weak = render_comparison(rows, "Weak", tmp_path / "weak.html", undefended="clip-fed").read_text(encoding="utf-8")
-    assert "weak attack" in weak
+
+
+def edit(path: Path, **changes: object) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), **changes}), "utf-8")
+
+
+def test_a_weak_attack_is_one_that_fails_undefended(make_record, tmp_path: Path) -> None:
+    """By what was run, not by what it is called; without attackers nothing is weak."""
+
+    def page(*folders: Path) -> str:
+        rows = [ComparisonRow(folder, f"label {i}") for i, folder in enumerate(folders)]
+        return render_comparison(rows, "Weak", tmp_path / "weak.html").read_text(encoding="utf-8")
+
+    plain, defended = make_record(defended=False, seed=1), make_record(seed=1)
+    assert "Undefended, the attack succeeds on" in page(plain, defended)
+    assert "weak attack" not in page(plain, defended)
+    edit(plain / "summary.json", asr_percent=12.0)
+    assert "weak attack" in page(plain, defended)
+    edit(plain / "run.json", malicious=[])
+    text = page(plain, defended)
+    assert "weak attack" not in text
+    assert "Undefended, the attack succeeds on" not in text
+
+
+def test_runs_of_other_settings_are_no_seeds_of_one_cell(make_record, tmp_path: Path) -> None:
+    one, other, again = make_record(seed=1), make_record(seed=1, fraction=0.4), make_record(seed=1)
+    rows = [ComparisonRow(folder) for folder in (one, other, again)]
+    text = render_comparison(rows, "Two cells", tmp_path / "two.html").read_text(encoding="utf-8")
+    assert "clip-fed (attack.malicious_fraction = 0.3)" in text
+    assert "clip-fed (attack.malicious_fraction = 0.4)" in text
+    assert "1 runs repeat the settings and the seed of another one" in text
+    assert "±" not in text.split("<main")[-1].split("Results")[0]
 
 
 def test_comparison_can_sweep_a_setting(make_record, tmp_path: Path) -> None:

@@ -43,12 +43,24 @@ def test_where_things_lie_does_not_count() -> None:
     assert key() == key(output__name="mine", output__report=False, run__checkpoint_every=3, guide__cache_dir="/tmp/x")
 
 
-def test_idle_components_count_only_where_they_were_changed() -> None:
-    """A component that is added to the project must not make old results void, but nothing that was set is ignored."""
+def test_components_that_the_run_cannot_reach_do_not_count() -> None:
+    """Neither a new component nor a preset that says something about another one makes old results void."""
     names = identity(load({**SMOKE, "strategy": "fedavg"}))
     assert not any(name.startswith(("defense.flame.", "purifier.clip-guided.", "model.resnet8.")) for name in names)
     assert "defense.fedavg.max_weight" in names
-    assert key() != key(defense__flame__noise=0.5)
+    assert key() == key(defense__flame__noise=0.5)
+
+
+def test_components_that_a_chosen_one_names_do_count() -> None:
+    """The trigger that lp borrows, the rule that lp-adaptive simulates."""
+    assert key(attack__name="lp") != key(attack__name="lp", attack__badnets__size=2)
+    assert key(attack__name="lp") == key(attack__name="lp", attack__blend__alpha=0.5)
+    borrowed: dict[str, Scalar] = {"attack__name": "lp", "attack__lp__trigger": "blend"}
+    assert key(**borrowed) != key(**borrowed, attack__blend__alpha=0.5)
+    simulated: dict[str, Scalar] = {"attack__name": "lp-adaptive", "attack__lp_adaptive__simulate": "flame"}
+    simulated["attack.lp-adaptive.simulate"] = simulated.pop("attack__lp_adaptive__simulate")
+    assert key(**simulated) != key(**simulated, defense__flame__noise=0.5)
+    assert key(strategy="flame") != key(strategy="flame", defense__flame__noise=0.5)
 
 
 class SamePatch(BadNets):
@@ -92,6 +104,11 @@ def test_without_an_attack_its_settings_do_not_count() -> None:
     assert key(attack__name="none") == key(
         attack__name="none", attack__malicious_fraction=0.5, attack__poison_ratio=0.1
     )
+
+
+def test_without_attackers_the_window_of_the_attack_still_counts() -> None:
+    """The greatest ASR is sought, and ASR after the attack's end measured, in these rounds."""
+    assert unattacked("badnets") != unattacked("badnets", attack__start_round=2)
 
 
 def test_labels_do_not_count() -> None:

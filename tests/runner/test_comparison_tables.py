@@ -203,3 +203,23 @@ def test_records_of_other_sources_are_counted(tmp_path: Path) -> None:
         outcome, _ = compare(Request(options, 0, name, folder, quiet=True))
         assert outcome.other_sources == 1
         assert "made by other sources" in (folder / "results.md").read_text("utf-8")
+
+
+def test_where_the_reference_is_missing_nothing_is_tested(tmp_path: Path) -> None:
+    """Another system must not take its place without a word."""
+    options = Options(preset="smoke", strategies="krum,fedavg,flame", seeds="1-3", axes=["attack.badnets.size=3,1"])
+    cells = [
+        cell
+        for cell in matrix(options).cells()
+        if (cell.labels["strategy"], cell.labels["attack.badnets.size"]) != ("krum", 1)
+    ]
+    store = Store(tmp_path / "cells")
+    invent_all(store, cells, lambda cell: (70.0 + int(cell.labels["seed"]) * len(str(cell.labels["strategy"])), 5.0))
+    compare(Request(options, jobs=0, out=tmp_path, quiet=True))
+    text = (tmp_path / "results.md").read_text(encoding="utf-8")
+    tests = text.split("## Paired tests\n")[1].split("\n## ")[0]
+    assert "Each system against krum" in tests
+    rows = [line for line in tests.splitlines() if line.startswith("| ") and ("fedavg" in line or "flame" in line)]
+    assert rows
+    assert all("| 3 |" in row for row in rows)
+    assert not any("| 1 |" in row for row in rows)

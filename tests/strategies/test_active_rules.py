@@ -55,7 +55,9 @@ class TestStartingOver:
             assert [r.per_client["score"] for r in again[1:]] == [r.per_client["score"] for r in rounds[1:]]
         assert self.removed(rounds)[5] > 0, "the second cut must lie after a removal"
 
-    def test_the_purifier_forgets_too(self, runs_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_purifier_forgets_too_and_leaves_the_initial_model_alone(
+        self, runs_folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         seen: list[int] = []
         plain = RULES["fldetector"].aggregate
 
@@ -73,7 +75,8 @@ class TestStartingOver:
 
         monkeypatch.setattr(RULES["fldetector"], "aggregate", restart_in_round_two)
         monkeypatch.setattr(ClipGuided, "purify", spy)
-        play(strategy="clip-fed", defense__name="fldetector", run__rounds=3)
+        play(strategy="clip-fed", defense__name="fldetector", run__rounds=4)
+        assert len(seen) == 3, "not in the round of the restart"
         assert seen[0] == seen[1] == 0 < seen[2]
 
 

@@ -147,7 +147,7 @@ def test_it_can_stand_before_a_purifier(runs_folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("like", "epochs"),
+    ("client_images", "epochs"),
     [
         (0, 2),  # the clients' epochs
         (20, 2),  # a client as small as the root set
@@ -155,17 +155,17 @@ def test_it_can_stand_before_a_purifier(runs_folder: Path) -> None:
         (1, 2),
     ],
 )
-def test_the_root_update_takes_a_clients_steps(like: int, epochs: int) -> None:
+def test_the_root_update_takes_a_clients_steps(client_images: int, epochs: int) -> None:
     chosen = plan(training__local_epochs=2)
     root, model = chosen.root_set(), chosen.model()
     assert root is not None
     sent, settings = GlobalModel.of(model), chosen.config.training
 
-    def train(like: int, epochs: int) -> torch.Tensor:
+    def train(client_images: int, epochs: int) -> torch.Tensor:
         training = settings.model_copy(update={"local_epochs": epochs})
-        return root_update(model, sent, root, training, torch_generator(1, "root", 1), "fp32", like)
+        return root_update(model, sent, root, training, torch_generator(1, "root", 1), "fp32", client_images)
 
-    assert torch.equal(train(like, 2), train(0, epochs))
+    assert torch.equal(train(client_images, 2), train(0, epochs))
 
 
 def test_a_root_set_larger_than_a_clients_data_is_seen_once_at_least() -> None:
@@ -174,7 +174,7 @@ def test_a_root_set_larger_than_a_clients_data_is_seen_once_at_least() -> None:
     assert root is not None
     sent, settings = GlobalModel.of(model), chosen.config.training
 
-    def train(like: int) -> torch.Tensor:
-        return root_update(model, sent, root, settings, torch_generator(1, "root", 1), "fp32", like)
+    def train(client_images: int) -> torch.Tensor:
+        return root_update(model, sent, root, settings, torch_generator(1, "root", 1), "fp32", client_images)
 
     assert torch.equal(train(4), train(0))
