@@ -32,6 +32,7 @@ class ALIE(FromBenignStatistics):
     sigma = 0 and uploads its clean update.
     """
 
+    knowledge = (*FromBenignStatistics.knowledge, "numbers of participants and attackers")
     paper = "Baruch et al. 2019 (a little is enough); SPEC D, untargeted baselines"
     cost = "clean training of every colluder, once per round"
     traps = ("mean and deviation of clean updates only",)

@@ -19,7 +19,9 @@ class FromBenignStatistics(Untargeted):
     """
 
     needs_clean_updates: ClassVar[bool] = True
-    knowledge = ("honest clients' updates, estimated from the colluding attackers' clean data",)
+    knowledge: ClassVar[tuple[str, ...]] = (
+        "honest clients' updates, estimated from the colluding attackers' clean data",
+    )
 
     @abstractmethod
     def common_update(self, benign: Tensor, ctx: CraftContext) -> Tensor:

@@ -39,10 +39,12 @@ class LP(BorrowedTrigger):
     Where nobody can (accuracy not reached, no image of another class than the target's, a backdoor that doesn't take),
     the layers found before stay in use; without any the attacker uploads its clean model that round.
 
-    An attacker keeps L* in its memory, so a resumed run searches anew in its first round.
+    An attacker keeps L* in its memory, so a resumed run searches anew in its first round.  With a natural trigger
+    (semantic, edge-case) success is validated on the same few images that the additions to the training are drawn from.
     """
 
     paper = "Zhuang et al. 2024 (backdoor-critical layers), LPA; SPEC D.15"
+    knowledge: ClassVar[tuple[str, ...]] = ("critical layers found on a colluding attacker's data",)
     state_kept = "critical layers, searched every few rounds"
     cost = "clean and poisoned training; (layers + critical layers) evaluations per search"
     traps: ClassVar[tuple[str, ...]] = (

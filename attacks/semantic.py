@@ -57,7 +57,7 @@ class Semantic(Attack):
         "all", description="Images an attacker mislabels: all of the training set, or its own"
     )
     attribute_ratio: float = Field(
-        0.3, ge=0.0, le=0.95, description="Share (fraction) of an attacker's set that images = all fills with them"
+        0.3, ge=0.0, le=0.9, description="Share (fraction) of an attacker's set that images = all fills with them"
     )
 
     def check_task(self, task: AttackTask) -> None:
