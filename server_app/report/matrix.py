@@ -13,8 +13,10 @@ from server_app.report.spread import Spread
 
 NARROWEST = 5.0
 """Least span (points) of the tint of MA: differences that seeds make must not look like more."""
-SIDE_BY_SIDE = 44
-"""So many characters of headings still leave room for two tables in a row."""
+SIDE_BY_SIDE = 40
+"""Two heat maps stand beside each other up to so many characters of columns."""
+WEAK_BADGE, CELL = 11, 7
+"""Characters that a column needs at least: for the badge of a weak attack, for a number with its interval."""
 DEEPEST = 58.0
 """Largest share (percent) of the tone in a heat map's cell: text must stay readable on it."""
 
@@ -115,7 +117,7 @@ def _heats(page: MatrixPage, block: Sequence[MatrixSpot]) -> dict[str, object]:
     low = max(0.0, min([*known, high - NARROWEST]))
     return {
         "title": block[0].block,
-        "wide": sum(len(spot.column) for spot in block) > SIDE_BY_SIDE,
+        "wide": sum(max(len(spot.column), WEAK_BADGE if spot.weak else CELL) for spot in block) > SIDE_BY_SIDE,
         "columns": [{"name": spot.column or "all", "weak": spot.weak} for spot in block],
         "maps": [
             {
