@@ -161,6 +161,7 @@ BAD_OPTIONS = {
     "too many seeds": ({"seeds": "1-100000"}, "at most 1000"),
     "seed axis": ({"axes": ["run.seed=1,2"]}, "--seeds"),
     "broken list": ({"axes": ["run.rounds=[1,"]}, "TOML list"),
+    "seeds backwards": ({"seeds": "1,5-3"}, "5-3 runs backwards; write 3-5"),
     "list of lists": ({"axes": ["run.rounds=[[1]]"]}, "a list of texts"),
 }  # fmt: skip
 

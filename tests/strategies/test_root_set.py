@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from attacks import BadNets
 from config import ConfigError
 from config.load import load
 from learning.rng import torch_generator
@@ -178,3 +179,20 @@ def test_a_root_set_larger_than_a_clients_data_is_seen_once_at_least() -> None:
         return root_update(model, sent, root, settings, torch_generator(1, "root", 1), "fp32", client_images)
 
     assert torch.equal(train(4), train(0))
+
+
+def test_a_clean_root_holds_no_image_that_attack_success_is_measured_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A semantic attack may measure on listed training images, from which the validation split may be cut."""
+    validation = plan(defense__fltrust__root="clean", task__test_samples=0).data.validation
+    measured, held_out = validation.subset(torch.arange(30)), len(validation) - 30
+    monkeypatch.setattr(BadNets, "held_out", lambda self, task: measured)
+
+    def chosen(samples: int) -> Plan:
+        return plan(defense__fltrust__root="clean", task__test_samples=0, defense__fltrust__root_samples=samples)
+
+    root = chosen(held_out).root_set()
+    assert root is not None
+    assert len(root.labels) == held_out
+    assert not pixels(root.images) & pixels(measured.pixels())
+    with pytest.raises(ConfigError, match=f"at most the {held_out} images"):
+        chosen(held_out + 1)
