@@ -164,7 +164,7 @@ def _verdict(groups: Sequence[Group]) -> str:
     best, ma, asr = min(defended, key=lambda item: (item[2].mean, -item[1].mean))
     return (
         f"Undefended, the attack succeeds on {plain[1].mean:.1f} % of {inputs} at {plain[0].mean:.1f} % clean "
-        f"accuracy. The lowest attack success is {best.label}'s: {asr.mean:.1f} %, at {ma.mean:.1f} % clean accuracy."
+        f"accuracy. The lowest attack success: {asr.mean:.1f} % ({best.label}), at {ma.mean:.1f} % clean accuracy."
     )
 
 
