@@ -21,6 +21,9 @@ PRESETS = Path(__file__).parent / "presets"
 NOT_SETTINGS = ("preset", "compare")
 """Top-level entries of a preset file that are no settings: what it builds on, and the matrix of `compare`."""
 
+WITHOUT_EFFECT = ("output.", "run.resume", "run.checkpoint_every", "task.data_dir", "guide.cache_dir")
+"""Keys (or sections) that say where things lie, not what is computed."""
+
 
 def flatten(model: BaseModel, prefix: str = "") -> dict[str, Scalar]:
     """All keys of a configuration as ``section.key`` or ``section.component.key``, in declaration order."""

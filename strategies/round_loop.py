@@ -15,7 +15,6 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
 from torch import Tensor
 
-from config import ConfigError
 from defenses.base import State
 from defenses.root_set import RootSet
 from learning.device import deterministic_threads
@@ -39,7 +38,7 @@ from strategies.messages import (
 from strategies.nodes import Node, sample
 from strategies.outcome import Checkpoint, Measured, RoundOutcome
 from strategies.parts import Parts
-from strategies.rule_step import aggregate_replies
+from strategies.rule_step import FAILURES, aggregate_replies
 from strategies.server_phase import ServerPhase
 
 T = TypeVar("T")
@@ -248,7 +247,7 @@ class RoundLoop(Strategy):
             result, merged = aggregate_replies(
                 self.parts, self.root, self.model, server_round, replies, self.states["rule"]
             )
-        except (ConfigError, ValueError, ArithmeticError, RuntimeError) as error:  # e.g. a decomposition that diverged
+        except FAILURES as error:
             outcome.notes.append(f"the rule could not aggregate ({error}): the model was kept")
             log(WARNING, "round %d: %s", server_round, outcome.notes[-1])
             return

@@ -17,6 +17,7 @@ from learning.models.base import SplitModel
 from learning.rng import torch_generator
 from learning.vector import parameter_slots
 from strategies.nodes import assumed_malicious
+from strategies.rule_step import FAILURES
 from strategies.systems import assemble
 
 
@@ -58,6 +59,6 @@ def accepted_updates(
     examples = torch.ones(n, dtype=torch.float64)
     try:
         result = chosen.aggregate(ClientUpdates(w_t, updates, examples, range(n), round, rng, {}, view))
-    except (ValueError, ArithmeticError, RuntimeError):  # what the round loop tolerates, too
+    except FAILURES:
         return None
     return result.weights > 0

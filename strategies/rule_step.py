@@ -18,6 +18,9 @@ from strategies.nodes import assumed_malicious, participants_per_round
 from strategies.parts import Parts
 from strategies.root_training import root_update
 
+FAILURES = (ValueError, ArithmeticError, RuntimeError)
+"""What a rule may fail with, e.g. a decomposition that diverges; the model is kept then."""
+
 
 def aggregate_replies(
     parts: Parts, root: RootSet | None, sent: GlobalModel, server_round: int, replies: list[Reply], state: State
@@ -25,8 +28,7 @@ def aggregate_replies(
     """What the rule makes of ``replies`` to the model ``sent``, and that model moved by it, buffers included.
 
     Raises:
-        ConfigError, ValueError, ArithmeticError, RuntimeError: the rule can't work with these replies, or its
-            aggregate isn't finite; nothing has changed then.
+        FAILURES: the rule can't work with these replies, or its aggregate isn't finite; nothing has changed then.
     """
     w_t, rule = sent.parameters, parts.system.rule
     if len(replies) < rule.min_clients:

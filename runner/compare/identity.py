@@ -11,7 +11,7 @@ import torch
 
 from attacks.base import Attack
 from config.compose import REGISTRIES, RunConfigBase, registry_of
-from config.load import Scalar, flatten
+from config.load import WITHOUT_EFFECT, Scalar, flatten
 from config.sections import TaskSection
 from learning.datasets import load_task
 from server_app.checks import attackers
@@ -19,8 +19,6 @@ from server_app.evaluation import Evaluator
 from strategies.systems import assemble
 
 DIGITS = 16
-WITHOUT_EFFECT = ("output.", "run.resume", "run.checkpoint_every", "task.data_dir", "guide.cache_dir")
-"""Keys (or sections) that say where things lie, not what is computed."""
 WINDOW = ("attack.start_round", "attack.stop_round")
 """The rounds over which ASR is summed up, attackers or none."""
 

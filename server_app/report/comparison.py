@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
+from config.load import WITHOUT_EFFECT
 from server_app.record import files
 from server_app.record.reader import RecordedRun, Scalar, read
 from server_app.report.comparison_charts import curves_chart, sweep_chart, tradeoff_chart
@@ -18,7 +19,7 @@ from server_app.report.standing import WEAK_ATTACK_PERCENT
 
 SHOWN = ("ma_percent", "asr_percent", "base_rate_percent", "asr_last_mean_percent")
 """Columns of the table, before TPR and FPR."""
-NOT_SETTINGS = ("output.", "run.seed", "run.resume", "run.checkpoint_every", "task.data_dir", "guide.cache_dir")
+NOT_SETTINGS = (*WITHOUT_EFFECT, "run.seed")
 """Keys in which repetitions of one cell may differ."""
 NAMED_DIFFERENCES = 3
 """Settings that tell two cells of one label apart are named in the label, so many of them."""
