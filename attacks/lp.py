@@ -39,7 +39,7 @@ class LP(BorrowedTrigger):
     Where nobody can (accuracy not reached, no image of another class than the target's, a backdoor that doesn't take),
     the layers found before stay in use; without any the attacker uploads its clean model that round.
 
-    An attacker keeps L* in its memory, so a resumed run searches anew in its first round.  With a natural trigger
+    An attacker keeps L* in its memory, which checkpoints hold too.  With a natural trigger
     (semantic, edge-case) success is validated on the same few images that the additions to the training are drawn from.
     """
 

@@ -6,9 +6,11 @@ from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
 from client_app import benign, malicious
+from client_app.memory import answer_memory
 from client_app.roles import is_malicious
 from client_app.session import partition_of, train_reply
 from client_app.survey import answer_survey, honest_answer
+from strategies.attack_memory import MEMORY
 from strategies.messages import CLIENT, SURVEY
 
 app = ClientApp()
@@ -25,6 +27,12 @@ def train(msg: Message, context: Context) -> Message:
 def survey(msg: Message, context: Context) -> Message:
     """Answer a survey as what this node is."""
     return answer_survey(msg, context, malicious.survey_answer if is_malicious(context) else honest_answer)
+
+
+@app.query(MEMORY)
+def memory(msg: Message, context: Context) -> Message:
+    """Keep and tell an attacker's memory, for checkpoints; an honest node has none and takes none."""
+    return answer_memory(msg, context.state if is_malicious(context) else RecordDict())
 
 
 @app.query()

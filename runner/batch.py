@@ -183,6 +183,9 @@ class _Reporter:
     def on_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Nothing to tell."""
 
+    def on_note(self, text: str) -> None:
+        """Nothing to tell: the record holds it."""
+
 
 def _work(connection: Connection, settings: dict[str, Scalar], niceness: int, log: Path | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides

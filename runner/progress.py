@@ -34,6 +34,9 @@ class Silent:
     def on_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Told after each checkpoint."""
 
+    def on_note(self, text: str) -> None:
+        """Told what belongs to the run as a whole."""
+
 
 class Lines(Silent):
     """One plain line per round."""
@@ -49,6 +52,10 @@ class Lines(Silent):
         from server_app.console import round_line
 
         print("\n".join([round_line(outcome, self.rounds), *dropped_lines(outcome)]), file=sys.stderr, flush=True)
+
+    def on_note(self, text: str) -> None:
+        """Print the note."""
+        print(text, file=sys.stderr, flush=True)
 
 
 class Bar(Silent):
@@ -78,6 +85,10 @@ class Bar(Silent):
         self.progress.update(self.task, description="rounds", completed=outcome.round, clients="", **shown)  # type: ignore[arg-type]
         for line in [*(f"round {outcome.round}: {note}" for note in outcome.notes), *dropped_lines(outcome)]:
             self.progress.console.print(line, markup=False, highlight=False)
+
+    def on_note(self, text: str) -> None:
+        """Print the note above the bar."""
+        self.progress.console.print(text, markup=False, highlight=False)
 
 
 def dropped_lines(outcome: RoundOutcome) -> list[str]:

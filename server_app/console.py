@@ -42,6 +42,10 @@ class Console:
     def on_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Nothing to print."""
 
+    def on_note(self, text: str) -> None:
+        """Print the note."""
+        print(text, flush=True)
+
     def finish(self, summary: RunSummary) -> None:
         """Print the final numbers and where they lie."""
         print(f"{summary.strategy}: MA {percent(summary.ma_percent)}, ASR {percent(summary.asr_percent)}", flush=True)

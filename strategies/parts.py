@@ -38,4 +38,6 @@ class Parts:
     root_set: Callable[[], RootSet | None]
     """Draws the root set of a rule that needs one, once, before round 1."""
     observers: Sequence[Observer] = field(default_factory=tuple)
+    attackers_remember: bool = False
+    """Whether attackers keep something between rounds, which checkpoints must hold too."""
     resume_from: Checkpoint | None = None

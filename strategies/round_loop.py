@@ -21,6 +21,7 @@ from learning.device import deterministic_threads
 from learning.evaluation import predict
 from learning.rng import torch_generator
 from learning.vector import buffer_slots
+from strategies import attack_memory
 from strategies.buffers import variances_valid
 from strategies.exchange import exchange
 from strategies.messages import (
@@ -42,6 +43,8 @@ from strategies.rule_step import FAILURES, aggregate_replies
 from strategies.server_phase import ServerPhase
 
 T = TypeVar("T")
+MEMORY_LIMIT_S = 60.0
+"""Seconds to wait for what attackers remember when a checkpoint is kept."""
 
 
 class RoundLoop(Strategy):
@@ -141,8 +144,7 @@ class RoundLoop(Strategy):
         if self.root is not None:
             outcome.facts["root.images"] = float(len(self.root.labels))
         if self.parts.resume_from is not None:
-            self.model = self.parts.resume_from.model
-            self.states = dict(self.parts.resume_from.states)
+            self._restore(self.parts.resume_from, grid)
             return self.parts.resume_from.round + 1
         self._measure(outcome, final=self.config.run.rounds == 0)
         self._tell(outcome)
@@ -163,8 +165,37 @@ class RoundLoop(Strategy):
         self._tell(outcome)
         every = self.config.run.checkpoint_every
         if every and server_round % every == 0:
+            self._keep_checkpoint(server_round, grid)
+
+    def _keep_checkpoint(self, server_round: int, grid: Grid) -> None:
+        memories: dict[str, State] = {}
+        if self.parts.attackers_remember:
+            memories, problems = attack_memory.ask(self._ask_with(grid), self._attackers(grid), self.model.nbytes)
+            self._note(problems)
+        for observer in self.parts.observers:
+            observer.on_checkpoint(Checkpoint(server_round, self.model, self.states | memories))
+
+    def _restore(self, checkpoint: Checkpoint, grid: Grid) -> None:
+        self.model = checkpoint.model
+        self.states = attack_memory.without_memories(checkpoint.states)
+        if self.parts.attackers_remember:
+            self._note(attack_memory.give_back(self._ask_with(grid), self._attackers(grid), checkpoint.states))
+
+    def _attackers(self, grid: Grid) -> list[Node]:
+        nodes = self.parts.nodes.refresh(grid)
+        truth = self._truth(nodes)
+        return [node for node in nodes if node.partition in truth]
+
+    def _ask_with(self, grid: Grid) -> attack_memory.Send:
+        in_order, limit = self.parts.nodes.in_order, min(self.config.federation.timeout_s, MEMORY_LIMIT_S)
+        poll = 0.05 if in_order else self.config.federation.poll_s
+        return lambda messages: exchange(grid, messages, limit, poll, one_by_one=not in_order)
+
+    def _note(self, texts: Iterable[str]) -> None:
+        for text in texts:
+            log(WARNING, "%s", text)
             for observer in self.parts.observers:
-                observer.on_checkpoint(Checkpoint(server_round, self.model, dict(self.states)))
+                observer.on_note(text)
 
     def _exchange(self, grid: Grid, messages: Sequence[Message], timeout: float) -> dict[int, Message | Exception]:
         self._outcome.bytes_down = self.model.nbytes * len(messages)

@@ -12,7 +12,7 @@ from typing import Any
 from config import ConfigError
 from config.load import Scalar, load
 from runner.compare.cell import Cell, value_text
-from runner.compare.identity import digest
+from server_app.identity import digest
 from server_app.record import files
 
 FAILURES = "failures.json"
