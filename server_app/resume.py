@@ -12,7 +12,9 @@ from learning.data import DataSplits
 from server_app.identity import continued_settings, run_identity
 from server_app.record import files
 from server_app.record.checkpoint import Checkpoint
-from server_app.record.reader import DamagedRecordError, Scalar, read_lines, read_settings
+from server_app.record.environment import ROOT, source_digest, version_of
+from server_app.record.reader import DamagedRecordError, Scalar, parsed, read_lines, read_settings
+from server_app.record.schema import Environment
 from server_app.record.writer import RunRecord
 
 SHOWN_DIFFERENCES = 12
@@ -80,7 +82,7 @@ def starting_point(record: RunRecord, config: RunConfigBase, data: DataSplits) -
         allowed = f"{record.folder} holds {done} rounds already; at least that many, or another output.name"
         raise ConfigError("run.rounds", config.run.rounds, allowed)
     note = f"resumed after round {checkpoint.round} of {config.run.rounds}"
-    return Start(checkpoint, continues=True, notes=(*damaged, note))
+    return Start(checkpoint, continues=True, notes=(*damaged, note, *_other_versions(record)))
 
 
 def _check_settings(record: RunRecord, config: RunConfigBase) -> None:
@@ -127,6 +129,22 @@ def _rounds_done(record: RunRecord, checkpoint: Checkpoint) -> int:
     except DamagedRecordError:
         rounds = []
     return max([checkpoint.round, *rounds])
+
+
+def _other_versions(record: RunRecord) -> tuple[str, ...]:
+    """A sentence where the record was begun with other versions: its rounds then have two origins."""
+    path = record.folder / files.ENVIRONMENT
+    try:
+        before = parsed(path, Environment)
+    except (OSError, DamagedRecordError):
+        return ("nobody knows with which versions the record was begun",)
+    now = {name: version_of(name) for name in before.packages}
+    changed = [
+        f"{name} {then} then, {now[name] or 'none'} now" for name, then in before.packages.items() if then != now[name]
+    ]
+    if before.source_sha256 != source_digest(ROOT):
+        changed.append("other sources of this project")
+    return (f"resumed with other versions than the record was begun with: {'; '.join(changed)}",) if changed else ()
 
 
 def _refusal(allowed: str) -> ConfigError:

@@ -29,7 +29,7 @@ def collect_environment(device: str = "", device_name: str = "", threads: int = 
     return Environment(
         started_utc=datetime.now(UTC).isoformat(timespec="seconds"),
         python=platform.python_version(),
-        packages={name: version for name in PACKAGES if (version := _version(name))},
+        packages={name: version for name in PACKAGES if (version := version_of(name))},
         platform=platform.platform(),
         processor=_processor(),
         cpu_count=os.cpu_count() or 0,

@@ -225,6 +225,19 @@ def test_a_resumed_run_that_fails_at_its_start_leaves_the_record(
     assert content(runs_folder / "x") == before
 
 
+def test_other_versions_are_said(runs_folder: Path) -> None:
+    play()
+    path = runs_folder / "x" / files.ENVIRONMENT
+    environment = json.loads(path.read_bytes())
+    environment["packages"]["torch"] = "1.0"
+    path.write_text(json.dumps(environment))
+    play(run__resume=True, run__rounds=3)
+    notes = read(runs_folder / "x").run.notes
+    assert [n for n in notes if "torch 1.0 then" in n and "other sources" not in n]
+    play(run__resume=True, run__rounds=4)
+    assert not [n for n in read(runs_folder / "x").run.notes if "versions" in n]
+
+
 def test_seconds_cover_all_processes(runs_folder: Path) -> None:
     first, _ = play()
     path = runs_folder / "x" / files.CHECKPOINTS / "round-0000002.safetensors"
