@@ -81,7 +81,8 @@ def _git(root: Path, *arguments: str) -> str | None:
     return done.stdout if done.returncode == 0 else None
 
 
-def _version(name: str) -> str:
+def version_of(name: str) -> str:
+    """The installed version of a package; empty when it isn't installed."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
