@@ -24,6 +24,11 @@ def plain_text(value: object, limit: int = LONGEST) -> str:
     return _cut(visible(line), limit)
 
 
+def first_line(error: BaseException, limit: int = 1000) -> str:
+    """The first line of an exception's text as plain text; its type's name where that is empty."""
+    return plain_text(_spoken(error).strip().partition("\n")[0], limit) or plain_text(_name(error))
+
+
 def plain_repr(value: object, limit: int = 60) -> str:
     """``repr`` of a value as plain text; texts and sequences are cut before, for ``repr`` may multiply their length."""
     kept = value[: limit + 1] if type(value) in (str, bytes, list, tuple) else value  # type: ignore[index]
@@ -33,7 +38,7 @@ def plain_repr(value: object, limit: int = 60) -> str:
         raise
     except BaseException:
         text = _unspeakable(value)
-    return plain_text(text, limit)
+    return plain_text(text, limit) if "\n" in text else _cut(visible(text[: limit + 1]), limit)
 
 
 def error_text(error: BaseException, limit: int = LONGEST) -> str:

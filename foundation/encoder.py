@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from config import ConfigError
+from config.plain_text import first_line
 from foundation.cache import files_digest
 from foundation.preprocess import Preprocess
 
@@ -79,7 +80,7 @@ class Encoder:
         except ConfigError:
             raise
         except Exception as error:  # whatever goes wrong in loading, the user needs the same answer
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            reason = first_line(error)
             if folder:
                 allowed = f"can't be loaded ({reason}); check that the folder holds a complete {family} model"
             else:

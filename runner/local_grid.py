@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from copy import copy
+from copy import copy, deepcopy
 from typing import Any
 from uuid import uuid4
 
@@ -124,7 +124,7 @@ def _own_copy(message: Message) -> Message:
 def _copy(record: ArrayRecord | MetricRecord | ConfigRecord) -> ArrayRecord | MetricRecord | ConfigRecord:
     if isinstance(record, ArrayRecord):
         return ArrayRecord({key: Array(a.dtype, a.shape, a.stype, a.data) for key, a in record.items()})
-    return type(record)({key: value[:] if isinstance(value, list) else value for key, value in record.items()})
+    return deepcopy(record)
 
 
 def _answers(reply: object, message: Message) -> bool:

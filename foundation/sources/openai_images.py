@@ -18,6 +18,7 @@ from pydantic import Field
 from torch import Tensor
 
 from config import ConfigError
+from config.plain_text import plain_text
 from foundation.base import SOURCES, Provenance, Samples, SyntheticSource
 from foundation.cache import cache_folder, digest, write_atomically
 from foundation.pixels import fit
@@ -188,7 +189,7 @@ def _keep(path: Path, content: bytes) -> None:
 
 def _excerpt(text: str, key: str) -> str:
     """The start of an answer, on one line, without the key should a service repeat it."""
-    short = " ".join(text.split())[:200]
+    short = plain_text(text)
     return short.replace(key, "***") if key else short
 
 

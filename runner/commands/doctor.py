@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from config.plain_text import error_text
 from runner.failures import FAILED, clear_errors
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def examine() -> list[Finding]:
             found += module.check()
         except Exception as error:
             name = module.__name__.rpartition(".")[2]
-            found.append(Finding(name, "check", "fail", f"{type(error).__name__}: {error}", "see the lines above"))
+            found.append(Finding(name, "check", "fail", error_text(error, 500), "see the lines above"))
     return found
 
 

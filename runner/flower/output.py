@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-_COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+from config.plain_text import uncoloured, visible_lines
+
 _STARTED = re.compile(r"Successfully started run (\d+)")
 _NOISE = re.compile(
     r"^(\s|$|(DEBUG|INFO|WARN|WARNING|ERROR|CRITICAL) *:|Using SuperLink:|Successfully (started|installed) |\(|\["
@@ -14,8 +15,8 @@ _NOISE = re.compile(
 
 
 def plain(line: str) -> str:
-    """A line without colours and line end."""
-    return _COLOUR.sub("", line).rstrip()
+    """A line, or several, without colours and end; what else isn't shown as itself is replaced."""
+    return visible_lines(uncoloured(line).rstrip()).rstrip()
 
 
 def run_number(line: str) -> str | None:

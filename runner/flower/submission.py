@@ -13,6 +13,7 @@ from typing import Any
 
 from config.compose import RunConfigBase
 from config.load import Scalar, flatten, load
+from config.plain_text import plain_text
 from runner.flower.output import is_from_app, plain, run_number
 from server_app.plan import Plan
 from server_app.record import files
@@ -73,6 +74,8 @@ class Submission:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=_COMMAND_LIMIT_S,
             check=False,
         )
@@ -91,14 +94,12 @@ class Submission:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
             start_new_session=True,
         )
         try:
             assert process.stdout is not None
             for raw in process.stdout:
-                line = plain(raw)
+                line = plain(raw.decode("utf-8", errors="replace"))  # only \n ends a line: \r must not forge one
                 tail.append(line)
                 if number is None:
                     number = run_number(line)
@@ -135,13 +136,14 @@ class Submission:
                 break
             time.sleep(0.5)
         log = "\n".join(line for line in tail if line)
-        raise FlowerRunError(f"the Flower run ended as {status}: {run['status-details']}\nEnd of its log:\n{log}")
+        ended = f"the Flower run ended as {plain_text(status)}: {plain_text(run['status-details'], 1000)}"
+        raise FlowerRunError(f"{ended}\nEnd of its log:\n{log}")
 
     def _look_up(self, number: str) -> dict[str, Any]:
         answer = self.command("ls", CONNECTION, "--run-id", number, "--format", "json")
         found: dict[str, Any] = json.loads(answer[answer.index("{") :])
         if not found.get("runs"):
-            raise FlowerRunError(f"the SuperLink tells nothing about run {number}: {answer.strip()}")
+            raise FlowerRunError(f"the SuperLink tells nothing about run {number}: {plain_text(answer, 1000)}")
         run: dict[str, Any] = found["runs"][0]
         return run
 

@@ -24,12 +24,12 @@ HONEST = 3
 Deed = Callable[[Message, Context], Any]
 
 
-class _Mute(Exception):
+class _MuteError(Exception):
     def __str__(self) -> str:
         raise RuntimeError("no text")
 
 
-class _Quitter(Exception):
+class _QuitterError(Exception):
     def __str__(self) -> str:
         raise SystemExit(3)
 
@@ -40,7 +40,7 @@ class _Meta(type):
         raise RuntimeError("no name")
 
 
-class _Nameless(Exception, metaclass=_Meta):
+class _NamelessError(Exception, metaclass=_Meta):
     pass
 
 
@@ -49,7 +49,7 @@ class _Liar(str):
         return "\x1b[31m"
 
 
-class _Speaker(Exception):
+class _SpeakerError(Exception):
     def __str__(self) -> str:
         return _Liar("a text of a type of its own")
 
@@ -76,10 +76,10 @@ def _another(message: Message, context: Context) -> Any:
 
 DEEDS: dict[str, tuple[Deed, str]] = {
     "lone surrogate": (_raises(ValueError("lone \ud800")), "ValueError: lone \ufffd"),
-    "str raises": (_raises(_Mute()), "_Mute"),
-    "str exits": (_raises(_Quitter()), "_Quitter"),
-    "no name": (_raises(_Nameless("x")), "_Nameless"),
-    "text type": (_raises(_Speaker()), "_Speaker: a text of a type of its own"),
+    "str raises": (_raises(_MuteError()), "_MuteError"),
+    "str exits": (_raises(_QuitterError()), "_QuitterError"),
+    "no name": (_raises(_NamelessError("x")), "_NamelessError"),
+    "text type": (_raises(_SpeakerError()), "_SpeakerError: a text of a type of its own"),
     "exit": (_exits, "SystemExit: bye"),
     "generator exit": (_raises(GeneratorExit()), "GeneratorExit"),
     "cancelled": (_raises(asyncio.CancelledError("late")), "CancelledError: late"),
