@@ -11,8 +11,6 @@ from pathlib import Path
 
 import typer
 
-from config.plain_text import plain_text, visible_lines
-
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 LONGEST_MESSAGE = 4000
 """Characters of an unexpected error's message."""
@@ -46,6 +44,7 @@ def clear_errors() -> Iterator[Place]:
     FEDCRUCIBLE_TRACEBACK=1 lets exceptions other than these through.
     """
     from config.errors import ConfigError
+    from config.plain_text import plain_text
 
     place = Place()
     try:
@@ -71,6 +70,8 @@ def _kept(place: Place) -> str:
 
 
 def _exit(code: int, *lines: str) -> typer.Exit:
+    from config.plain_text import visible_lines
+
     for line in lines:
         if line:
             typer.echo(visible_lines(line), err=True)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from config.plain_text import error_text
 from runner.failures import FAILED, clear_errors
 
 if TYPE_CHECKING:
@@ -37,10 +36,11 @@ def command(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON
 def examine() -> list[Finding]:
     """All checks; one that breaks is itself a finding."""
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    from runner.health import Finding, content, hardware, places, software
+    from config.plain_text import error_text
+    from runner.health import Finding, content, hardware, network, places, software
 
     found: list[Finding] = []
-    for module in (software, hardware, content, places):
+    for module in (software, hardware, content, places, network):
         try:
             found += module.check()
         except Exception as error:

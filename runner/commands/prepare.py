@@ -10,7 +10,6 @@ from typing import Annotated
 
 import typer
 
-from config.plain_text import plain_text
 from runner.failures import CommandError, clear_errors
 
 
@@ -39,6 +38,7 @@ def prepare(name: str, data_dir: str = "") -> tuple[Path, int, int]:
         CommandError: it could not be fetched; the hint says where files can be put by hand.
     """
     from config.errors import ConfigError
+    from config.plain_text import plain_text
     from learning.datasets import data_root, dataset_source
     from learning.datasets import prepare as fetch
 

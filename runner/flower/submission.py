@@ -14,7 +14,7 @@ from typing import Any
 from config.compose import RunConfigBase
 from config.load import Scalar, flatten, load
 from config.plain_text import plain_text
-from runner.flower.output import is_from_app, plain, run_number
+from runner.flower.output import cause, is_from_app, plain, run_number
 from server_app.plan import Plan
 from server_app.record import files
 from server_app.record.location import run_folder
@@ -80,7 +80,8 @@ class Submission:
             check=False,
         )
         if done.returncode != 0:
-            raise FlowerRunError(f"`flwr {' '.join(arguments)}` failed:\n{plain(done.stdout)}\n{plain(done.stderr)}")
+            said = f"{plain(done.stdout)}\n{plain(done.stderr)}"
+            raise FlowerRunError(f"`flwr {' '.join(arguments)}` failed: {cause(said)}\n{said}")
         return done.stdout
 
     def _follow(
@@ -115,7 +116,8 @@ class Submission:
                 self._stop(number)
             raise
         if number is None:
-            raise FlowerRunError("Flower did not accept the run:\n" + "\n".join(tail))
+            said = "\n".join(tail)
+            raise FlowerRunError(f"Flower did not accept the run: {cause(said)}\n{said}")
         return number, list(tail)
 
     def _stop(self, number: str) -> None:
