@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from config import ConfigError
 from config.plain_text import first_line
+from config.text_files import read_text
 from foundation.cache import files_digest
 from foundation.preprocess import Preprocess
 
@@ -65,7 +66,7 @@ class Encoder:
         source = str(folder or model)
         revision = None if folder else cached_commit(model)
         if folder:
-            _check_family(model, json.loads((folder / "config.json").read_text(encoding="utf-8")), family)
+            _check_family(model, _settings(model, folder), family)
         import transformers
 
         model_class = {"clip": transformers.CLIPModel, "siglip": transformers.SiglipModel}[family]
@@ -134,6 +135,14 @@ class Encoder:
 def _pooled(features: Any) -> Tensor:
     """transformers 5 returns an output object, 4 the tensor itself."""
     return cast(Tensor, features if isinstance(features, Tensor) else features.pooler_output)
+
+
+def _settings(model: str, folder: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(read_text(folder / "config.json"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError("guide.model", model, f"its config.json can't be read ({error})") from error
+    return found if isinstance(found, dict) else {}
 
 
 def _check_family(model: str, settings: dict[str, Any], family: str) -> None:
