@@ -66,7 +66,6 @@ def test_a_program_that_imports_us_ends_with_the_same_line(room: str, tmp_path: 
     assert last.startswith(f"ImportError: {path} is in the way of FedCrucible's own {room!r}")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("app", ["server_app.app", "client_app.app"])
 def test_the_flower_apps_end_with_the_same_line(app: str, tmp_path: Path) -> None:
     path = _intrude(tmp_path, "foundation", "module")
