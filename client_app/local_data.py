@@ -74,7 +74,7 @@ def own_rows(config: RunConfigBase, partition: int) -> Tensor:
 def poisoned_data(config: RunConfigBase, attack: Attack, partition: int, part: int, device: torch.device) -> ClientData:
     """The malicious client's training set: the same poisoned samples in every round."""
     key = (config.task, config.partition, config.attack, config.federation.clients, config.run.seed, partition, part,
-           str(device))  # fmt: skip
+           config.run.threads, str(device))  # fmt: skip
     found = _PREPARED.get(key)
     if found is not None:
         return found

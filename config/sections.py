@@ -151,7 +151,9 @@ class GuideSection(Section):
     templates: str = Field(
         "a photo of a {}", description="Prompt templates, separated by |; several = ensemble of text embeddings"
     )
-    batch_size: int = Field(250, ge=1, description="Images per forward pass of the guide")
+    batch_size: int = Field(
+        250, ge=1, description="Images per forward pass of the guide; part of what makes runs bit-equal"
+    )
     cache_dir: str = Field("", description="Folder of cached embeddings; empty = user cache folder")
 
 

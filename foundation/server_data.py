@@ -12,7 +12,16 @@ from torch import Tensor
 
 from config import ConfigError
 from foundation.base import Guide, Provenance, Samples, ServerData, SyntheticSource
-from foundation.cache import cache_folder, digest, plain, read_tensors, usable, warn_unusable, write_tensors
+from foundation.cache import (
+    arithmetic,
+    cache_folder,
+    digest,
+    plain,
+    read_tensors,
+    usable,
+    warn_unusable,
+    write_tensors,
+)
 from foundation.frequency import FrequencyAugmentation
 from foundation.patches import random_patches
 from foundation.pixels import moment_match as match_moments
@@ -20,7 +29,7 @@ from foundation.sources.errors import SourceError
 from learning.data import DataInfo
 from learning.rng import torch_generator
 
-VERSION = "1"
+VERSION = "2"
 """Part of every key: raise it when the same parameters would make other images."""
 
 
@@ -108,7 +117,7 @@ def cached_samples(
     source: SyntheticSource, info: DataInfo, per_class: int, seed: int, device: torch.device, cache_dir: str | Path = ""
 ) -> Samples:
     """What the source generates, from the cache when it was made before; tensors on the CPU."""
-    parameters = json.dumps([source.model_dump(mode="json"), per_class, seed, device.type], sort_keys=True)
+    parameters = json.dumps([source.model_dump(mode="json"), per_class, seed, arithmetic(device)], sort_keys=True)
     data = json.dumps([info.name, info.class_names, info.shape])
     key = digest(VERSION, source.name, parameters, data, source.fingerprint())
     path = cache_folder(cache_dir) / "synthetic" / f"{source.name}-{key}.safetensors"

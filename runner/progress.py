@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
+from config.plain_text import visible
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
@@ -83,7 +85,7 @@ class Bar(Silent):
             shown["last"] = f"MA {percent(outcome.measured.clean.accuracy)}"
             shown["last"] += f"  ASR {percent(attack.asr)}" if attack else ""
         self.progress.update(self.task, description="rounds", completed=outcome.round, clients="", **shown)  # type: ignore[arg-type]
-        for line in [*(f"round {outcome.round}: {note}" for note in outcome.notes), *dropped_lines(outcome)]:
+        for line in [*(visible(f"round {outcome.round}: {note}") for note in outcome.notes), *dropped_lines(outcome)]:
             self.progress.console.print(line, markup=False, highlight=False)
 
     def on_note(self, text: str) -> None:
@@ -94,7 +96,8 @@ class Bar(Silent):
 def dropped_lines(outcome: RoundOutcome) -> list[str]:
     """Why replies of a round were dropped, for the first few."""
     causes = [
-        f"round {outcome.round}: reply of client {client} dropped: {cause}" for client, cause in outcome.dropped.items()
+        visible(f"round {outcome.round}: reply of client {client} dropped: {cause}")
+        for client, cause in outcome.dropped.items()
     ]
     more = len(causes) - MOST_CAUSES
     return causes[:MOST_CAUSES] + ([f"round {outcome.round}: {more} more dropped"] if more > 0 else [])

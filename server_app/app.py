@@ -9,11 +9,14 @@ from flwr.serverapp import Grid, ServerApp
 
 from config import ConfigError
 from config.load import load
+from config.plain_text import plain_text
 from server_app.console import Console
 from server_app.plan import Plan
 from server_app.run import execute
 
 app = ServerApp()
+LONGEST_ERROR = 4000
+"""Characters of a line that says why a run can't start."""
 REGISTRATION_S = 3.0
 """Seconds without another SuperNode after which a simulation is taken to have them all."""
 
@@ -29,7 +32,7 @@ def main(grid: Grid, context: Context) -> None:
         if in_simulation(grid) and plan.system.uses_clients:
             require_supernodes(grid, plan.config.federation.clients)
     except ConfigError as error:
-        print(f"error: {error}", flush=True)
+        print(f"error: {plain_text(error, LONGEST_ERROR)}", flush=True)
         raise
     console = Console(plan.config.run.rounds)
     discovery = plan.config.federation.discovery

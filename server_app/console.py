@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from config.plain_text import visible
 from server_app.record.schema import RunSummary
 from strategies.outcome import Checkpoint, RoundOutcome
 
@@ -26,7 +27,7 @@ def round_line(outcome: RoundOutcome, rounds: int) -> str:
     if outcome.dropped:
         parts.append(f"dropped {len(outcome.dropped)}")
     parts.append(f"{sum(outcome.seconds.values()):.1f} s")
-    return "  ".join([*parts, *outcome.notes])
+    return visible("  ".join([*parts, *outcome.notes]))
 
 
 class Console:
@@ -48,5 +49,6 @@ class Console:
 
     def finish(self, summary: RunSummary) -> None:
         """Print the final numbers and where they lie."""
-        print(f"{summary.strategy}: MA {percent(summary.ma_percent)}, ASR {percent(summary.asr_percent)}", flush=True)
-        print(f"record: {summary.folder}", flush=True)
+        rates = f"MA {percent(summary.ma_percent)}, ASR {percent(summary.asr_percent)}"
+        print(visible(f"{summary.strategy}: {rates}"), flush=True)
+        print(visible(f"record: {summary.folder}"), flush=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar, cast
 
@@ -11,6 +11,7 @@ import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
 from torch import Tensor, nn
 
+from config.plain_text import error_text, plain_repr, plain_text, uncoloured
 from learning.channels import Activation
 from learning.survey import Method, Survey
 from learning.vector import flatten_buffers, flatten_parameters, load_buffers, load_parameters
@@ -22,7 +23,7 @@ PARAMETERS, BUFFERS, ANSWER = "parameters", "buffers", "answer"
 SURVEY_TYPE = f"{MessageType.QUERY}.{SURVEY}"
 """Message type of a survey; a ClientApp answers it with ``@app.query(SURVEY)``."""
 MAX_CAUSE = 200
-"""Characters of a client's error text that are kept."""
+"""Characters of a cause that are kept: a client may choose its text, and its length."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,10 @@ class Reply:
 
 
 class InvalidReplyError(ValueError):
-    """A reply that can't be used; the text is the cause that is counted and shown."""
+    """A reply that can't be used; the text is the cause that is counted and shown, made plain here for all of them."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(plain_text(cause, MAX_CAUSE))
 
 
 def read_reply(message: Message | Exception | None, partition: int, expected: GlobalModel, max_examples: int) -> Reply:
@@ -156,16 +160,22 @@ def _received(message: Message | Exception | None, read: Callable[[RecordDict], 
     if message is None:
         raise InvalidReplyError("no reply in time")
     if isinstance(message, Exception):
-        raise InvalidReplyError(f"could not be fetched: {type(message).__name__}: {message}"[:MAX_CAUSE])
-    if message.has_error():
-        reason = " ".join(str(message.error.reason).split())[-MAX_CAUSE:]
-        raise InvalidReplyError(f"error {message.error.code}: {reason}")
+        raise InvalidReplyError(f"could not be fetched: {error_text(message)}")
     try:
+        if message.has_error():
+            raise InvalidReplyError(f"error {plain_text(message.error.code, 20)}: {_end(message.error.reason)}")
         return read(message.content)
-    except InvalidReplyError:
+    except (InvalidReplyError, KeyboardInterrupt):
         raise
-    except Exception as error:
-        raise InvalidReplyError(f"unreadable: {type(error).__name__}: {error}"[:MAX_CAUSE]) from error
+    except BaseException as error:  # in one process a reply's own code may run here
+        raise InvalidReplyError(f"unreadable: {error_text(error)}") from None
+
+
+def _end(reason: object) -> str:
+    """The end of an error's text, without colours: a traceback says last what went wrong."""
+    text = reason if type(reason) is str else plain_text(reason)
+    kept = MAX_CAUSE - 40  # the code goes before it
+    return plain_text(uncoloured(text[-8 * kept :]), 8 * kept)[-kept:]
 
 
 def _check_records(content: RecordDict, partition: int, kinds: dict[str, type]) -> None:
@@ -177,17 +187,22 @@ def _check_records(content: RecordDict, partition: int, kinds: dict[str, type]) 
             raise InvalidReplyError(f"record {key!r} is a {type(content[key]).__name__}, not a {kind.__name__}")
     unexpected = sorted(set(content) - set(kinds))
     if unexpected:
-        raise InvalidReplyError(f"unexpected records {unexpected}"[:MAX_CAUSE])
+        raise InvalidReplyError(f"unexpected records {_keys(unexpected)}")
     claimed = content.config_records[CLIENT].get("partition-id")
     if claimed != partition:
-        raise InvalidReplyError(f"claims to be partition {claimed!r}, but its node holds {partition}"[:MAX_CAUSE])
+        raise InvalidReplyError(f"claims to be partition {plain_repr(claimed)}, but its node holds {partition}")
+
+
+def _keys(names: Iterable[str]) -> str:
+    """The first names of a record that a client made, each cut short."""
+    return f"[{', '.join(plain_repr(name, 20) for name in sorted(names)[:6])}]"
 
 
 def _read_answer(content: RecordDict, partition: int, survey: Survey) -> Tensor:
     _check_records(content, partition, {SURVEY: ArrayRecord, CLIENT: ConfigRecord})
     arrays = content.array_records[SURVEY]
     if sorted(arrays) != [ANSWER]:
-        raise InvalidReplyError(f"arrays {sorted(arrays)[:6]}, expected ['{ANSWER}']"[:MAX_CAUSE])
+        raise InvalidReplyError(f"arrays {_keys(arrays)}, expected ['{ANSWER}']")
     answer = _vector(arrays[ANSWER], "answers", survey.channels, "int64")
     fault = survey.fault(answer)
     if fault:
@@ -200,12 +215,12 @@ def _read(content: RecordDict, partition: int, expected: GlobalModel, max_exampl
     metrics = content.metric_records[METRICS]
     examples = metrics.get("num-examples")
     if not isinstance(examples, int) or isinstance(examples, bool):
-        raise InvalidReplyError(f"num-examples is {examples!r}, not a whole number"[:MAX_CAUSE])
+        raise InvalidReplyError(f"num-examples is {plain_repr(examples)}, not a whole number")
     if not 1 <= examples <= max_examples:
-        raise InvalidReplyError(f"claims {examples} examples, allowed 1 to {max_examples}")
+        raise InvalidReplyError(f"claims {plain_repr(examples)} examples, allowed 1 to {max_examples}")
     arrays = content.array_records[MODEL]
     if sorted(arrays) != sorted((PARAMETERS, BUFFERS)):
-        raise InvalidReplyError(f"arrays {sorted(arrays)[:6]}, expected ['{BUFFERS}', '{PARAMETERS}']"[:MAX_CAUSE])
+        raise InvalidReplyError(f"arrays {_keys(arrays)}, expected ['{BUFFERS}', '{PARAMETERS}']")
     vectors = {}
     for name, wanted in ((PARAMETERS, expected.parameters), (BUFFERS, expected.buffers)):
         vectors[name] = _vector(arrays[name], name, wanted.numel())
@@ -221,12 +236,13 @@ def _read(content: RecordDict, partition: int, expected: GlobalModel, max_exampl
 
 def _vector(array: Array, name: str, length: int, dtype: str = "float32") -> Tensor:
     if array.dtype != dtype:
-        raise InvalidReplyError(f"{name} are {array.dtype}, not {dtype}"[:MAX_CAUSE])
+        raise InvalidReplyError(f"{name} are {plain_text(array.dtype, 60)}, not {dtype}")
     if tuple(array.shape) != (length,):
-        raise InvalidReplyError(f"{name} have shape {tuple(array.shape)}, expected ({length},)"[:MAX_CAUSE])
+        raise InvalidReplyError(f"{name} have shape {plain_repr(tuple(array.shape))}, expected ({length},)")
     values = array.numpy()
     if values.shape != (length,) or values.dtype != np.dtype(dtype):
-        raise InvalidReplyError(f"{name} hold {values.dtype} {values.shape}, not what their header says"[:MAX_CAUSE])
+        held = f"{plain_text(values.dtype, 60)} {plain_repr(values.shape)}"
+        raise InvalidReplyError(f"{name} hold {held}, not what their header says")
     if not np.isfinite(values).all():
         raise InvalidReplyError(f"{name} hold {int((~np.isfinite(values)).sum())} values that are not finite")
     return torch.tensor(values)

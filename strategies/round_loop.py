@@ -15,6 +15,7 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
 from torch import Tensor
 
+from config.plain_text import plain_text
 from defenses.base import State
 from defenses.root_set import RootSet
 from learning.device import deterministic_threads
@@ -279,7 +280,7 @@ class RoundLoop(Strategy):
                 self.parts, self.root, self.model, server_round, replies, self.states["rule"]
             )
         except FAILURES as error:
-            outcome.notes.append(f"the rule could not aggregate ({error}): the model was kept")
+            outcome.notes.append(f"the rule could not aggregate ({plain_text(error)}): the model was kept")
             log(WARNING, "round %d: %s", server_round, outcome.notes[-1])
             return
         self.states["rule"] = result.state
@@ -306,7 +307,7 @@ class RoundLoop(Strategy):
         try:
             result = self.phase.run(self.parts.model, rng, self.states["purifier"])
         except FloatingPointError as error:
-            outcome.notes.append(f"server phase discarded: {error}")
+            outcome.notes.append(f"server phase discarded: {plain_text(error)}")
             log(WARNING, "round %d: %s", server_round, outcome.notes[-1])
             return
         self.states["purifier"] = result.state
@@ -386,7 +387,7 @@ class RoundLoop(Strategy):
     def _tell(self, outcome: RoundOutcome) -> None:
         for node_id, cause in self.parts.nodes.refused.items():
             if node_id not in self._refused:
-                outcome.notes.append(f"node {node_id} is not used: {cause}")
+                outcome.notes.append(f"node {node_id} is not used: {plain_text(cause)}")
         self._refused = set(self.parts.nodes.refused)
         for observer in self.parts.observers:
             observer.on_round(outcome)

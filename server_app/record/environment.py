@@ -11,14 +11,12 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
+from config.rooms import ROOMS
 from server_app.record.schema import Environment
 
 PACKAGES = (
     "flwr", "torch", "torchvision", "numpy", "scipy", "scikit-learn", "hdbscan", "transformers", "safetensors",
     "pydantic", "ray", "matplotlib",
-)  # fmt: skip
-ROOMS = (
-    "config", "learning", "foundation", "attacks", "defenses", "strategies", "client_app", "server_app", "runner",
 )  # fmt: skip
 ROOT = Path(__file__).resolve().parents[2]
 

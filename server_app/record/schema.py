@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from config.plain_text import plain_text
+
 
 def _unmeasured(value: object) -> object:
     return None if isinstance(value, float) and math.isnan(value) else value
@@ -14,6 +16,17 @@ def _unmeasured(value: object) -> object:
 
 Percent = Annotated[float | None, BeforeValidator(_unmeasured)]
 """0 to 100; None when it could not be measured (NaN is read as None)."""
+
+LONGEST_LINE = 2000
+"""Characters of a text in a record."""
+
+
+def _line(value: object) -> object:
+    return plain_text(value, LONGEST_LINE) if isinstance(value, str) else value
+
+
+Line = Annotated[str, BeforeValidator(_line)]
+"""Text that somebody else may have chosen: one plain line, on writing and on reading a record from elsewhere."""
 
 PHASES = ("sample", "train", "validate", "aggregate", "server", "evaluate", "record")
 """Phases of a round in order; keys of ``RoundRecord.seconds``."""
@@ -28,20 +41,20 @@ class Record(BaseModel):
 class RunDescription(Record):
     """What the run is, known before its first round (run.json)."""
 
-    strategy: str
-    attack: str = "none"
-    rule: str = ""
-    purifier: str = ""
+    strategy: Line
+    attack: Line = "none"
+    rule: Line = ""
+    purifier: Line = ""
     seed: int
     rounds: int = 0
-    dataset: str = ""
-    class_names: tuple[str, ...] = ()
+    dataset: Line = ""
+    class_names: tuple[Line, ...] = ()
     target_label: int | None = None
     test_images: int = 0
     """Images that MA is measured on."""
     triggered_images: int = 0
     """Images that ASR is measured on: those test images of non-target classes that the attack is about."""
-    attack_inputs: str = "triggered images"
+    attack_inputs: Line = "triggered images"
     """What ASR is measured on, in words; empty for untargeted attacks."""
     natural: bool = False
     """Whether those inputs exist in one form only (no trigger is put on them), so that there is no base rate."""
@@ -51,9 +64,9 @@ class RunDescription(Record):
     attack_start_round: int = 1
     attack_stop_round: int = 0
     """Last round of the attack; 0 = it never stops."""
-    knowledge: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    knowledge: dict[Line, tuple[Line, ...]] = Field(default_factory=dict)
     """Component -> what it needs that a real server (or attacker) may not have."""
-    notes: tuple[str, ...] = ()
+    notes: tuple[Line, ...] = ()
 
 
 class RoundRecord(Record):
@@ -79,22 +92,22 @@ class RoundRecord(Record):
     accepted: tuple[int, ...] = ()
     rejected: tuple[int, ...] = ()
     """Participants that the defence gave weight 0; replies dropped before it are in ``dropped`` instead."""
-    weights: dict[str, float] = Field(default_factory=dict)
+    weights: dict[Line, float] = Field(default_factory=dict)
     """Partition -> share in the aggregate, in partition order."""
-    dropped: dict[str, str] = Field(default_factory=dict)
+    dropped: dict[Line, Line] = Field(default_factory=dict)
     """Partition (or node) -> why its reply never reached the defence: non-finite, wrong shape, error text."""
     attack_active: bool = False
     tpr_percent: Percent = None
     fpr_percent: Percent = None
-    seconds: dict[str, float] = Field(default_factory=dict)
+    seconds: dict[Line, float] = Field(default_factory=dict)
     """Phase (see ``PHASES``) -> wall-clock seconds."""
     peak_memory_mb: float | None = None
     bytes_down: int = 0
     bytes_up: int = 0
-    notes: tuple[str, ...] = ()
-    per_client: dict[str, list[float]] = Field(default_factory=dict)
+    notes: tuple[Line, ...] = ()
+    per_client: dict[Line, list[float]] = Field(default_factory=dict)
     """Diagnostic -> one number per client, in the order of ``weights``."""
-    facts: dict[str, float] = Field(default_factory=dict)
+    facts: dict[Line, float] = Field(default_factory=dict)
     """Diagnostics of the whole round."""
     confusion: tuple[tuple[int, ...], ...] | None = None
     """Triggered test images: counts by true class (row) and predicted class (column)."""
@@ -116,17 +129,17 @@ class Detection(Record):
 class RunSummary(Record):
     """The run in one object (summary.json)."""
 
-    strategy: str
-    attack: str
+    strategy: Line
+    attack: Line
     seed: int
     rounds: int
-    dataset: str = ""
+    dataset: Line = ""
     ma_percent: Percent = None
     ma_interval_percent: tuple[float, float] | None = None
     """Wilson 95 % interval over test images: sampling of the test set, not seed variation."""
     asr_percent: Percent = None
     asr_interval_percent: tuple[float, float] | None = None
-    attack_inputs: str = "triggered images"
+    attack_inputs: Line = "triggered images"
     """What ASR is measured on, in words; empty for untargeted attacks."""
     base_rate_percent: Percent = None
     net_asr_percent: Percent = None
@@ -149,13 +162,13 @@ class RunSummary(Record):
     """Share of all aggregation weight that went to malicious clients while the attack was active."""
     parameters_sha256: str = ""
     seconds_total: float = 0.0
-    seconds: dict[str, float] = Field(default_factory=dict)
+    seconds: dict[Line, float] = Field(default_factory=dict)
     peak_memory_mb: float | None = None
     bytes_down: int = 0
     bytes_up: int = 0
-    dropped: dict[str, int] = Field(default_factory=dict)
+    dropped: dict[Line, int] = Field(default_factory=dict)
     """Cause -> number of replies."""
-    knowledge: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    knowledge: dict[Line, tuple[Line, ...]] = Field(default_factory=dict)
     weak_attack: bool | None = None
     """True when the undefended run's ASR is below 50 %; None when no undefended run is at hand."""
     folder: str = ""
@@ -166,16 +179,16 @@ class Environment(Record):
 
     started_utc: str = ""
     python: str = ""
-    packages: dict[str, str] = Field(default_factory=dict)
-    platform: str = ""
-    processor: str = ""
+    packages: dict[Line, Line] = Field(default_factory=dict)
+    platform: Line = ""
+    processor: Line = ""
     cpu_count: int = 0
-    device: str = ""
-    device_name: str = ""
+    device: Line = ""
+    device_name: Line = ""
     threads: int = 0
     git_commit: str | None = None
     git_dirty: bool | None = None
     """True when the checkout differs from its commit; None outside a checkout."""
     source_sha256: str = ""
     """Digest of the project's own Python sources: the same in a checkout and in an installed app."""
-    command: tuple[str, ...] = ()
+    command: tuple[Line, ...] = ()
