@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -12,6 +12,8 @@ from flwr.proto.node_pb2 import NodeInfo
 from flwr.serverapp import Grid
 from flwr.supercore.task_identity import TaskIdentity
 
+from config.load import Scalar
+
 _CLIENT_APP_RAISED = 2
 """Flower's error code CLIENT_APP_RAISED_EXCEPTION."""
 
@@ -19,7 +21,8 @@ _CLIENT_APP_RAISED = 2
 class LocalGrid(Grid):
     """Runs every client in this process, one after the other, in the order the messages were pushed.
 
-    ``on_reply(done, total)`` is called after each client of a batch, for progress bars.
+    ``on_reply(done, total)`` is called after each client of a batch, for progress bars.  ``node_configs`` adds to the
+    configuration of single nodes, by partition, as ``--node-config`` does in a deployment; None takes a key away.
     """
 
     def __init__(
@@ -28,6 +31,7 @@ class LocalGrid(Grid):
         clients: int,
         run_config: dict[str, Any],
         on_reply: Callable[[int, int], None] | None = None,
+        node_configs: Mapping[int, Mapping[str, Scalar | None]] | None = None,
     ) -> None:
         _identify_process()
         self.client_app = client_app
@@ -39,7 +43,7 @@ class LocalGrid(Grid):
             partition + 2: Context(
                 run_id=1,
                 node_id=partition + 2,
-                node_config={"partition-id": partition, "num-partitions": clients},
+                node_config=_node_config(partition, clients, (node_configs or {}).get(partition, {})),
                 state=RecordDict(),
                 run_config=run_config,
             )
@@ -99,6 +103,11 @@ class LocalGrid(Grid):
             return self.client_app(message, self._contexts[message.metadata.dst_node_id])
         except Exception as error:  # as Flower does: the strategy sees an error reply, the run goes on
             return Message(Error(code=_CLIENT_APP_RAISED, reason=f"{type(error).__name__}: {error}"), reply_to=message)
+
+
+def _node_config(partition: int, clients: int, changes: Mapping[str, Scalar | None]) -> dict[str, Scalar]:
+    config = {"partition-id": partition, "num-partitions": clients, **changes}
+    return {key: value for key, value in config.items() if value is not None}
 
 
 def _identify_process() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from flwr.serverapp import Grid
 
+from config import ConfigError
 from config.load import default_keys, flatten
 from defenses.base import State
 from foundation.base import ServerData
@@ -68,6 +69,8 @@ def execute(
 
 def _run(plan: Plan, grid: Grid, in_order: bool, record: RunRecord, observers: Sequence[Observer]) -> RunSummary:
     config, start = plan.config, time.perf_counter()
+    if in_order and config.federation.own_data:
+        raise ConfigError("federation.own_data", True, "only in a deployment, whose nodes have data of their own")
     resume_from = _resume(record) if config.run.resume else None
     record.write_config(flatten(config), default_keys())
     record.write_environment(str(plan.device), config.run.threads)
@@ -87,7 +90,7 @@ def _run(plan: Plan, grid: Grid, in_order: bool, record: RunRecord, observers: S
             config=config,
             system=plan.system,
             model=model,
-            nodes=NodeDirectory(config.federation, in_order),
+            nodes=NodeDirectory(config.federation, in_order, plan.data.info),
             malicious=frozenset(attackers(config)),
             max_examples=max_examples(plan),
             image_shape=plan.data.info.shape,
@@ -97,6 +100,7 @@ def _run(plan: Plan, grid: Grid, in_order: bool, record: RunRecord, observers: S
             root_set=plan.root_set,
             observers=observers,
             resume_from=resume_from,
+            info=plan.data.info,
         )
     )
     initial = to_arrays(GlobalModel.of(model))
