@@ -11,6 +11,7 @@ from flwr.serverapp import Grid
 
 from config.plain_text import plain_text
 from learning.data import DataInfo
+from strategies.exchange import PatientPulls
 from strategies.messages import Claim, InvalidReplyError, query_message, read_claim
 
 SILENCE_S = 60.0
@@ -41,7 +42,7 @@ class PartitionQuery:
     """What nodes answer; those that failed or said nothing are asked again, after longer and longer pauses.
 
     ``clients`` is the number of partitions, ``pause_s`` the seconds before a failed answer is asked for again (doubled
-    every time), ``info`` what the server tells about its data set.
+    every time; none is waited for longer), ``info`` what the server tells about its data set.
     """
 
     def __init__(self, clients: int, pause_s: float, info: DataInfo | None = None) -> None:
@@ -53,6 +54,7 @@ class PartitionQuery:
         self.faults: dict[int, str] = {}
         """Node id to the cause for which its last answer can't be used."""
         self._nodes: dict[int, _Node] = {}
+        self._pulls = PatientPulls(pause_s)
 
     def step(self, grid: Grid, online: Mapping[int, str]) -> None:
         """Ask whom it is time to ask and collect the answers that have come.
@@ -99,7 +101,7 @@ class PartitionQuery:
         for message_id in list(node.pending):
             answer: Message | Exception | None
             try:
-                answer = next(iter(grid.pull_messages([message_id])), None)
+                answer = self._pulls.pull(grid, message_id)
             except Exception as error:
                 node.pending[message_id] += 1
                 answer = error if node.pending[message_id] >= ATTEMPTS else None
