@@ -10,7 +10,6 @@ from torch import Tensor
 
 from config import ConfigError
 from config.compose import RunConfigBase
-from config.errors import did_you_mean
 from config.plain_text import plain_text
 from config.sections import TaskSection
 from learning.data import DataInfo, DataSplits, LabeledImages
@@ -84,9 +83,8 @@ def _server_labels(labels: Tensor, names: tuple[str, ...], server: DataInfo) -> 
     numbers = {name: number for number, name in enumerate(server.class_names)}
     unknown = [names[label] for label in present if names[label] not in numbers]
     if unknown:
-        hint = did_you_mean(unknown[0], server.class_names)
-        allowed = f"classes {_listed(unknown)} are unknown to the server; {hint}it knows {_listed(server.class_names)}"
-        raise ConfigError(KEY, True, allowed)
+        known = _listed(server.class_names)
+        raise ConfigError(KEY, True, f"the server knows the classes {known}, but not this node's {_listed(unknown)}")
     return torch.tensor([numbers.get(name, -1) for name in names], dtype=torch.int64)[labels]
 
 
