@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from copy import copy, deepcopy
 from typing import Any
 from uuid import uuid4
@@ -14,6 +14,7 @@ from flwr.proto.node_pb2 import NodeInfo
 from flwr.serverapp import Grid
 from flwr.supercore.task_identity import TaskIdentity
 
+from config.load import Scalar
 from config.plain_text import error_text, plain_text
 
 _CLIENT_APP_RAISED = 2
@@ -25,7 +26,8 @@ LONGEST_REASON = 1000
 class LocalGrid(Grid):
     """Runs every client in this process, one after the other, in the order the messages were pushed.
 
-    ``on_reply(done, total)`` is called after each client of a batch, for progress bars.
+    ``on_reply(done, total)`` is called after each client of a batch, for progress bars.  ``node_configs`` adds to the
+    configuration of single nodes, by partition, as ``--node-config`` does in a deployment; None takes a key away.
     """
 
     def __init__(
@@ -34,6 +36,7 @@ class LocalGrid(Grid):
         clients: int,
         run_config: dict[str, Any],
         on_reply: Callable[[int, int], None] | None = None,
+        node_configs: Mapping[int, Mapping[str, Scalar | None]] | None = None,
     ) -> None:
         _identify_process()
         self.client_app = client_app
@@ -45,7 +48,7 @@ class LocalGrid(Grid):
             partition + 2: Context(
                 run_id=1,
                 node_id=partition + 2,
-                node_config={"partition-id": partition, "num-partitions": clients},
+                node_config=_node_config(partition, clients, (node_configs or {}).get(partition, {})),
                 state=RecordDict(),
                 run_config=run_config,
             )
@@ -139,6 +142,11 @@ def _misfit(reply: object) -> str:
 
 def _failed(message: Message, reason: str) -> Message:
     return Message(Error(code=_CLIENT_APP_RAISED, reason=reason), reply_to=message)
+
+
+def _node_config(partition: int, clients: int, changes: Mapping[str, Scalar | None]) -> dict[str, Scalar]:
+    config = {"partition-id": partition, "num-partitions": clients, **changes}
+    return {key: value for key, value in config.items() if value is not None}
 
 
 def _identify_process() -> None:

@@ -78,6 +78,8 @@ class _Smoothed:
             return f"the constant is derived for model 'logistic', not for {plan.config.model.name!r}"
         if plan.system.purifier is not None:
             return "a purifier follows the rule"
+        if plan.config.federation.own_data:
+            return "clients train on their own data, so how many steps they took isn't known"
         if (
             training.momentum
             or training.weight_decay

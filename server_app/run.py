@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from flwr.serverapp import Grid
 
+from config import ConfigError
 from config.load import default_keys, flatten
 from defenses.base import State
 from foundation.base import ServerData
@@ -51,6 +52,8 @@ def execute(
     initial model was measured leaves no folder behind.
     """
     config = plan.config
+    if in_order and config.federation.own_data:
+        raise ConfigError("federation.own_data", True, "only in a deployment, whose nodes have data of their own")
     with RunRecord.open(
         config.output,
         strategy=config.strategy,
@@ -120,7 +123,7 @@ def _run(
             config=config,
             system=plan.system,
             model=model,
-            nodes=NodeDirectory(config.federation, in_order),
+            nodes=NodeDirectory(config.federation, in_order, plan.data.info),
             malicious=frozenset(attackers(config)),
             max_examples=max_examples(plan),
             image_shape=plan.data.info.shape,
@@ -131,6 +134,7 @@ def _run(
             observers=observers,
             attackers_remember=bool(plan.attack.state_kept),
             resume_from=_checkpoint(start),
+            info=plan.data.info,
         )
     )
     initial = to_arrays(GlobalModel.of(model))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -13,12 +13,14 @@ from torch import Tensor, nn
 
 from config.plain_text import error_text, plain_repr, plain_text, uncoloured
 from learning.channels import Activation
+from learning.data import DataInfo
 from learning.survey import Method, Survey
 from learning.vector import flatten_buffers, flatten_parameters, load_buffers, load_parameters
 
 T = TypeVar("T")
 
 MODEL, ROUND, METRICS, CLIENT, SURVEY = "model", "round", "metrics", "client", "survey"
+TASK = "task"
 PARAMETERS, BUFFERS, ANSWER = "parameters", "buffers", "answer"
 SURVEY_TYPE = f"{MessageType.QUERY}.{SURVEY}"
 """Message type of a survey; a ClientApp answers it with ``@app.query(SURVEY)``."""
@@ -63,9 +65,42 @@ def _tensor(array: Array) -> Tensor:
     return torch.tensor(array.numpy(), dtype=torch.float32)
 
 
-def train_content(model: GlobalModel, round: int, participants: int) -> RecordDict:
-    """Content of a training message; shared by all messages of a round."""
-    return RecordDict({MODEL: to_arrays(model), ROUND: ConfigRecord({"round": round, "participants": participants})})
+def task_record(info: DataInfo) -> ConfigRecord:
+    """The facts of the server's data set that every client's model and labels must agree with."""
+    facts: dict[str, str | list[str] | list[int] | list[float]] = {
+        "name": info.name,
+        "class-names": list(info.class_names),
+        "shape": list(info.shape),
+        "mean": list(info.mean),
+        "std": list(info.std),
+    }
+    return ConfigRecord(dict(facts))
+
+
+def read_task(content: RecordDict) -> DataInfo | None:
+    """The server's facts in a message; None where it tells none."""
+    record = content.get(TASK)
+    if not isinstance(record, ConfigRecord):
+        return None
+    facts: Any = dict(record)
+    channels, height, width = facts["shape"]
+    return DataInfo(
+        facts["name"],
+        tuple(facts["class-names"]),
+        (channels, height, width),
+        tuple(facts["mean"]),
+        tuple(facts["std"]),
+    )
+
+
+def _with_task(content: dict[str, ArrayRecord | ConfigRecord], info: DataInfo | None) -> RecordDict:
+    return RecordDict({**content} if info is None else {**content, TASK: task_record(info)})
+
+
+def train_content(model: GlobalModel, round: int, participants: int, info: DataInfo | None = None) -> RecordDict:
+    """Content of a training message; shared by all messages of a round. ``info``: facts of the server's data set."""
+    order = ConfigRecord({"round": round, "participants": participants})
+    return _with_task({MODEL: to_arrays(model), ROUND: order}, info)
 
 
 def read_train(content: RecordDict) -> tuple[GlobalModel, int, int]:
@@ -80,8 +115,8 @@ def _whole(value: object) -> int:
     return value
 
 
-def survey_content(model: GlobalModel, round: int, survey: Survey) -> RecordDict:
-    """Content of a survey's message: the final model, and what is asked about it."""
+def survey_content(model: GlobalModel, round: int, survey: Survey, info: DataInfo | None = None) -> RecordDict:
+    """Content of a survey's message: the final model, and what is asked about it; ``info`` as in a training message."""
     question: dict[str, str | int] = {
         "round": round,
         "output": survey.output,
@@ -90,7 +125,7 @@ def survey_content(model: GlobalModel, round: int, survey: Survey) -> RecordDict
         "method": survey.method,
         "activation": survey.activation,
     }
-    return RecordDict({MODEL: to_arrays(model), SURVEY: ConfigRecord(dict(question))})
+    return _with_task({MODEL: to_arrays(model), SURVEY: ConfigRecord(dict(question))}, info)
 
 
 def read_survey(content: RecordDict) -> tuple[GlobalModel, int, Survey]:
@@ -116,9 +151,9 @@ def survey_reply(answer: Tensor, partition: int) -> RecordDict:
     )
 
 
-def query_message(node_id: int) -> Message:
-    """Asks a node for its partition and role."""
-    return Message(content=RecordDict(), message_type=MessageType.QUERY, dst_node_id=node_id)
+def query_message(node_id: int, info: DataInfo | None = None) -> Message:
+    """Asks a node for its partition and role, and whether its data fit the server's, whose facts are ``info``."""
+    return Message(content=_with_task({}, info), message_type=MessageType.QUERY, dst_node_id=node_id)
 
 
 @dataclass(frozen=True)
@@ -217,7 +252,8 @@ def _read(content: RecordDict, partition: int, expected: GlobalModel, max_exampl
     if not isinstance(examples, int) or isinstance(examples, bool):
         raise InvalidReplyError(f"num-examples is {plain_repr(examples)}, not a whole number")
     if not 1 <= examples <= max_examples:
-        raise InvalidReplyError(f"claims {plain_repr(examples)} examples, allowed 1 to {max_examples}")
+        claimed = plain_repr(examples)
+        raise InvalidReplyError(f"claims {claimed} examples, allowed 1 to {max_examples} (federation.max_examples)")
     arrays = content.array_records[MODEL]
     if sorted(arrays) != sorted((PARAMETERS, BUFFERS)):
         raise InvalidReplyError(f"arrays {_keys(arrays)}, expected ['{BUFFERS}', '{PARAMETERS}']")
@@ -250,3 +286,36 @@ def _vector(array: Array, name: str, length: int, dtype: str = "float32") -> Ten
 
 def _number(value: object) -> float:
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else float("nan")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a node says that it is, in answer to the partition query."""
+
+    partition: int
+    declared_malicious: bool | None = None
+    """The role that its configuration fixes; None: the seed decides."""
+    own_data: bool = False
+    """Whether it trains on images of its own."""
+
+
+def read_claim(message: Message | Exception | None, clients: int) -> Claim:
+    """Check the answer to the partition query completely.
+
+    Raises InvalidReplyError; whatever a node sends, nothing else escapes.
+    """
+    return _received(message, lambda content: _read_claim(content, clients))
+
+
+def _read_claim(content: RecordDict, clients: int) -> Claim:
+    record = content.get(CLIENT)
+    if not isinstance(record, ConfigRecord) or "partition-id" not in record:
+        raise InvalidReplyError("its answer to the partition query names no partition-id")
+    partition: object = record["partition-id"]
+    if not isinstance(partition, int) or isinstance(partition, bool) or not 0 <= partition < clients:
+        shown = plain_text(partition, 60)
+        shown = repr(shown) if isinstance(partition, str) else shown
+        raise InvalidReplyError(f"partition {shown}, allowed 0 to {clients - 1}")
+    role = record.get("role")
+    malicious = {"malicious": True, "benign": False}.get(role) if isinstance(role, str) else None
+    return Claim(partition, malicious, record.get("own-data") is True)

@@ -61,8 +61,6 @@ class RoundLoop(Strategy):
         self._sent: list[Node] = []
         self._outcome = RoundOutcome(0)
         self._measured: Measured | None = None
-        self._refused: set[int] = set()
-        """Nodes of which observers have been told that they aren't used."""
 
     # --- Flower's interface -------------------------------------------------------------------------------------
 
@@ -79,7 +77,7 @@ class RoundLoop(Strategy):
 
     def _train_messages(self, server_round: int, model: GlobalModel, grid: Grid) -> list[Message]:
         self._sent = self._participants(server_round, grid)
-        content = train_content(model, server_round, len(self._sent))
+        content = train_content(model, server_round, len(self._sent), self.parts.info)
         return [
             Message(content=content, message_type=MessageType.TRAIN, dst_node_id=node.node_id) for node in self._sent
         ]
@@ -343,7 +341,7 @@ class RoundLoop(Strategy):
             nodes = self.parts.nodes.refresh(grid)
             self._sent = nodes if survey.everyone else self._participants(outcome.round, grid)
             self._name_participants(outcome)
-            content = survey_content(self.model, outcome.round, survey)
+            content = survey_content(self.model, outcome.round, survey, self.parts.info)
             messages = [
                 Message(content=content, message_type=SURVEY_TYPE, dst_node_id=node.node_id) for node in self._sent
             ]
@@ -385,10 +383,7 @@ class RoundLoop(Strategy):
         self.model.load_into(self.parts.model)
 
     def _tell(self, outcome: RoundOutcome) -> None:
-        for node_id, cause in self.parts.nodes.refused.items():
-            if node_id not in self._refused:
-                outcome.notes.append(f"node {node_id} is not used: {plain_text(cause)}")
-        self._refused = set(self.parts.nodes.refused)
+        outcome.notes += self.parts.nodes.news()
         for observer in self.parts.observers:
             observer.on_round(outcome)
 
