@@ -9,8 +9,9 @@ from pydantic import Field
 
 from defenses.base import RULES, Aggregate, AggregationRule, ClientUpdates
 from defenses.clipping import add_noise, clip_factors
-from defenses.geometry import cosine_distances, median
+from defenses.geometry import COSINE_ERROR, cosine_distances, median
 from defenses.majority import Method, majority_cluster, majority_size
+from defenses.ties import level_ties
 
 
 @RULES.register("flame")
@@ -53,7 +54,7 @@ class Flame(AggregationRule):
         n = len(updates)
         norms = updates.norms
         distances = cosine_distances(updates.model_inner if self.cosine_on == "models" else updates.inner)
-        accepted = majority_cluster(distances, majority_size(n), self.method)
+        accepted = majority_cluster(level_ties(distances, COSINE_ERROR), majority_size(n), self.method)
         all_noise = not bool(accepted.any())
         if all_noise:
             accepted = torch.ones_like(accepted)

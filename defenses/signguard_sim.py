@@ -8,8 +8,9 @@ from torch import Tensor
 
 from defenses.base import RULES, ClientUpdates, State
 from defenses.direction import cosines_to
-from defenses.geometry import cosines, median
+from defenses.geometry import COSINE_ERROR, cosines, median
 from defenses.signguard import SignGuard
+from defenses.ties import level_ties
 
 
 def similarity_feature(cosine: Tensor) -> Tensor:
@@ -39,7 +40,7 @@ class SignGuardSim(SignGuard):
             cosine = self._among_clients(updates)
         else:
             cosine = cosines_to(updates, last)
-        return similarity_feature(cosine)[:, None]
+        return similarity_feature(level_ties(cosine, COSINE_ERROR))[:, None]
 
     def new_state(self, delta: Tensor) -> State:
         """State: ``last``, the aggregate float32 ``[d]``."""
