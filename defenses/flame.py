@@ -11,6 +11,7 @@ from defenses.base import RULES, Aggregate, AggregationRule, ClientUpdates
 from defenses.clipping import add_noise, clip_factors
 from defenses.geometry import COSINE_ERROR, cosine_distances, median
 from defenses.majority import Method, majority_cluster, majority_size
+from defenses.privacy import NO_CLAIM
 from defenses.ties import level_ties
 
 
@@ -43,6 +44,11 @@ class Flame(AggregationRule):
     clip: bool = Field(True, description="Clip accepted updates to the median norm of all")
     noise: float = Field(0.001, ge=0.0, description="lambda: noise deviation in units of the median norm")
     method: Method = Field("closed-form", description="Clustering: closed-form (single linkage, equal) or hdbscan")
+
+    @property
+    def privacy(self) -> str:
+        """It promises none."""
+        return NO_CLAIM if self.noise > 0.0 else ""
 
     def aggregate(self, updates: ClientUpdates) -> Aggregate:
         """Aggregate one round. Keeps no state.

@@ -30,7 +30,10 @@ class SignGuardSim(SignGuard):
     paper = "Xu et al. 2022 (SignGuard-Sim) and its public code; SPEC E.13"
     state_kept = "last aggregate, float32 [d]"
     cost = "as signguard; O(n^2 d): one Gram pass in the warm-up"
-    traps = ("the norm band acts before anything is clipped",)
+    traps = (
+        "the norm band acts before anything is clipped",
+        "mean shift started at bins, as in public code, finds other clusters than started at every point",
+    )
     warm_up: int = Field(3, ge=0, description="First rounds in which clients are compared with each other")
 
     def more_features(self, updates: ClientUpdates) -> Tensor:

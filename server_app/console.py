@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from server_app.record.privacy import privacy_line
 from server_app.record.schema import RunSummary
 from strategies.outcome import Checkpoint, RoundOutcome
 
@@ -45,4 +46,6 @@ class Console:
     def finish(self, summary: RunSummary) -> None:
         """Print the final numbers and where they lie."""
         print(f"{summary.strategy}: MA {percent(summary.ma_percent)}, ASR {percent(summary.asr_percent)}", flush=True)
+        if line := privacy_line(summary):
+            print(line, flush=True)
         print(f"record: {summary.folder}", flush=True)

@@ -54,6 +54,8 @@ class RunDescription(Record):
     knowledge: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """Component -> what it needs that a real server (or attacker) may not have."""
     notes: tuple[str, ...] = ()
+    privacy: str = ""
+    """What the rule promises of differential privacy, in words; empty where nothing looks like a promise."""
 
 
 class RoundRecord(Record):
@@ -159,6 +161,13 @@ class RunSummary(Record):
     weak_attack: bool | None = None
     """True when the undefended run's ASR is below 50 %; None when no undefended run is at hand."""
     folder: str = ""
+    epsilon: float | None = None
+    """Differential privacy that all rounds together have spent, at ``delta``: of clients, not of images; None where
+    nothing is promised. ``privacy`` says of what it is a bound."""
+    delta: float | None = None
+    private_rounds: int = 0
+    """Rounds that epsilon accounts for: those that changed the model under the rule, whoever took part."""
+    privacy: str = ""
 
 
 class Environment(Record):
