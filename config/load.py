@@ -25,6 +25,9 @@ NOT_SETTINGS = ("preset", "compare")
 WITHOUT_EFFECT = ("output.", "run.resume", "run.checkpoint_every", "task.data_dir", "guide.cache_dir")
 """Keys (or sections) that say where things lie, not what is computed."""
 
+BEFORE: Mapping[str, Scalar] = {"defense.signguard.bin_seeding": False, "defense.signguard-sim.bin_seeding": False}
+"""Keys whose default is another than what was computed before they existed: what a record without them stands for."""
+
 
 def flatten(model: BaseModel, prefix: str = "") -> dict[str, Scalar]:
     """All keys of a configuration as ``section.key`` or ``section.component.key``, in declaration order."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from config.plain_text import visible
+from server_app.record.privacy import privacy_line
 from server_app.record.schema import RunSummary
 from strategies.outcome import Checkpoint, RoundOutcome
 
@@ -45,10 +46,10 @@ class Console:
 
     def on_note(self, text: str) -> None:
         """Print the note."""
-        print(text, flush=True)
+        print(visible(text), flush=True)
 
     def finish(self, summary: RunSummary) -> None:
         """Print the final numbers and where they lie."""
         rates = f"MA {percent(summary.ma_percent)}, ASR {percent(summary.asr_percent)}"
-        print(visible(f"{summary.strategy}: {rates}"), flush=True)
-        print(visible(f"record: {summary.folder}"), flush=True)
+        lines = [f"{summary.strategy}: {rates}", privacy_line(summary), f"record: {summary.folder}"]
+        print("\n".join(visible(line) for line in lines if line), flush=True)

@@ -11,7 +11,6 @@ from torch import Tensor
 from defenses.certificate import LastRound, certified_radius, input_bound, largest_lr
 from defenses.smoothing import Smoothing, noisy_votes, vote_bounds
 from learning.models import Logistic, SplitModel
-from learning.partition import Partitioner
 from learning.partition.shares import partition_indices
 from learning.rng import torch_generator
 from server_app.evaluation import Evaluator
@@ -97,9 +96,7 @@ class _Smoothed:
         if not shares or sum(shares) <= 0.0:
             return {}  # nobody trained in the last round: there is nothing to attack in it
         config, info = self.plan.config, self.plan.data.info
-        partitioner = config.component("partition", config.partition.name)
-        assert isinstance(partitioner, Partitioner)
-        parts = partition_indices(config.task, partitioner, config.federation.clients, config.run.seed)
+        parts = partition_indices(config.task, self.plan.partitioner, config.federation.clients, config.run.seed)
         batches = math.ceil(max(len(part) for part in parts) / config.training.batch_size)
         past = LastRound(
             sent_norm=outcome.facts["rule.sent_norm"],

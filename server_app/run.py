@@ -14,6 +14,7 @@ from config import ConfigError
 from config.load import default_keys, flatten
 from defenses.base import State
 from foundation.base import ServerData
+from learning.partition.shares import partition_notes
 from learning.vector import buffer_slots, parameter_slots
 from server_app.checks import attackers
 from server_app.evaluation import Evaluator
@@ -176,6 +177,7 @@ def _describe(plan: Plan, evaluator: Evaluator, start: Start) -> RunDescription:
     notes = [] if config.task.eval_split == "test" else ["measured on the validation split"]
     if system.uses_clients:
         notes += plan.attack.notes(len(attackers(config)))
+        notes += partition_notes(config.task, plan.partitioner, config.federation.clients, config.run.seed)
     if plan.root_description:
         knowledge[system.rule.name] = (plan.root_description,)
         notes.append(f"{system.rule.name} was given a {plan.root_description}")
@@ -199,6 +201,7 @@ def _describe(plan: Plan, evaluator: Evaluator, start: Start) -> RunDescription:
         attack_stop_round=config.attack.stop_round,
         knowledge=knowledge,
         notes=(*notes, *start.notes),
+        privacy=system.rule.privacy if system.uses_clients else "",
     )
 
 

@@ -19,6 +19,10 @@ class Partitioner(Component):
     def owners(self, labels: Labels, clients: int, num_classes: int, rng: np.random.Generator) -> Labels:
         """The client (0..clients-1) of each image, int64 ``[M]``; arguments are those of :meth:`split`, checked."""
 
+    def notes(self, labels: Labels, clients: int, num_classes: int, rng: np.random.Generator) -> tuple[str, ...]:  # noqa: ARG002
+        """What the reader of a record must know of :meth:`split` with the same arguments and generator state."""
+        return ()
+
     def split(self, labels: Labels, clients: int, num_classes: int, rng: np.random.Generator) -> list[Labels]:
         """Indices of each client's images: disjoint, together all of 0..M-1, each ascending, none empty.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from config import ConfigError
-from config.load import Scalar, load
+from config.load import BEFORE, Scalar, load
 from runner.compare.cell import Cell, value_text
 from runner.failures import CommandError
 from server_app.identity import digest
@@ -108,6 +108,6 @@ def _clear_away(folder: Path) -> None:
 def _digest(record: Path) -> str | None:
     try:
         values: Mapping[str, Scalar] = json.loads((record / files.CONFIG).read_bytes())["values"]
-        return digest(load(values))
+        return digest(load({**BEFORE, **values}))
     except (ConfigError, OSError, ValueError, KeyError):  # another version's keys, data that is gone, a damaged file
         return None

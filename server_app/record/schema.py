@@ -67,6 +67,8 @@ class RunDescription(Record):
     knowledge: dict[Line, tuple[Line, ...]] = Field(default_factory=dict)
     """Component -> what it needs that a real server (or attacker) may not have."""
     notes: tuple[Line, ...] = ()
+    privacy: Line = ""
+    """What the rule promises of differential privacy, in words; empty where nothing looks like a promise."""
 
 
 class RoundRecord(Record):
@@ -172,6 +174,13 @@ class RunSummary(Record):
     weak_attack: bool | None = None
     """True when the undefended run's ASR is below 50 %; None when no undefended run is at hand."""
     folder: str = ""
+    epsilon: float | None = None
+    """Differential privacy that all rounds together have spent, at ``delta``: of clients, not of images; None where
+    nothing is promised. ``privacy`` says of what it is a bound."""
+    delta: float | None = None
+    private_rounds: int = 0
+    """Rounds that epsilon accounts for: those that changed the model under the rule, whoever took part."""
+    privacy: str = ""
 
 
 class Environment(Record):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from server_app.record.detection import pooled_detection
 from server_app.record.intervals import wilson_of_rate
+from server_app.record.privacy import spent
 from server_app.record.schema import RoundRecord, RunDescription, RunSummary
 
 LAST = 10
@@ -34,6 +35,7 @@ def summarize(
     worst = max(attacked, key=lambda r: r.asr_percent or 0.0, default=None)
     final = measured[-1] if measured else RoundRecord(round=0)
     seconds = _phase_totals(rounds)
+    private = spent(rounds)
     net = None
     if final.asr_percent is not None and final.base_rate_percent is not None:
         net = final.asr_percent - final.base_rate_percent
@@ -70,6 +72,10 @@ def summarize(
         dropped=dict(Counter(cause for r in rounds for cause in r.dropped.values()).most_common()),
         knowledge=run.knowledge,
         folder=folder,
+        epsilon=private.epsilon,
+        delta=private.delta,
+        private_rounds=private.rounds,
+        privacy=run.privacy,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from server_app.record.privacy import privacy_line
 from server_app.record.reader import RecordedRun, Scalar
 from server_app.record.schema import PHASES, Environment, RunDescription
 from server_app.report.curves import class_name
@@ -118,6 +119,8 @@ def warnings(record: RecordedRun) -> list[str]:
     needs = [f"{part}: {', '.join(what)}" for part, what in record.run.knowledge.items() if what]
     if needs:
         found.append("Needs knowledge that a real server or attacker may not have. " + "; ".join(needs) + ".")
+    if line := privacy_line(record.summary):
+        found.append(line[0].upper() + line[1:] + ".")
     return found + list(record.run.notes)
 
 
