@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from attacks.schedule import is_attack_round
@@ -22,12 +22,15 @@ def peak_memory_mb() -> float:
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 
 
-def to_record(outcome: RoundOutcome, attack: AttackSection) -> RoundRecord:
-    """A round's outcome as it is recorded; percent throughout."""
-    active = is_attack_round(attack, outcome.round) and bool(outcome.malicious)
+def to_record(outcome: RoundOutcome, attack: AttackSection, idle: Collection[int] = ()) -> RoundRecord:
+    """A round's outcome as it is recorded; percent throughout.
+
+    ``idle`` are malicious partitions that have nothing to attack with: they count as honest.
+    """
+    attacking = [i for i in outcome.malicious if i not in idle] if is_attack_round(attack, outcome.round) else []
     accepted = [i for i, weight in outcome.weights.items() if weight > 0]
     rejected = [i for i, weight in outcome.weights.items() if weight <= 0]
-    judged = detection(accepted, rejected, outcome.malicious if active else ())
+    judged = detection(accepted, rejected, attacking)
     fields: dict[str, object] = {}
     if outcome.measured is not None:
         clean, attacked = outcome.measured.clean, outcome.measured.attack
@@ -51,7 +54,9 @@ def to_record(outcome: RoundOutcome, attack: AttackSection) -> RoundRecord:
             "rejected": rejected,
             "weights": {str(i): weight for i, weight in outcome.weights.items()},
             "dropped": {str(i): cause for i, cause in outcome.dropped.items()},
-            "attack_active": active,
+            "attack_active": bool(attacking),
+            "attacking": attacking,
+            "model": outcome.model,
             "tpr_percent": judged.tpr_percent if outcome.weights else None,
             "fpr_percent": judged.fpr_percent if outcome.weights else None,
             "seconds": outcome.seconds,
@@ -69,10 +74,15 @@ class Recorder:
     """Appends every round to metrics.jsonl and keeps checkpoints."""
 
     def __init__(
-        self, record: RunRecord, attack: AttackSection, on_folder: Callable[[Path], None] | None = None
+        self,
+        record: RunRecord,
+        attack: AttackSection,
+        on_folder: Callable[[Path], None] | None = None,
+        idle: Collection[int] = (),
     ) -> None:
         self.record = record
         self.attack = attack
+        self.idle = idle
         self.on_folder = on_folder
         self.rounds: list[RoundRecord] = []
         self._seconds = 0.0
@@ -82,7 +92,7 @@ class Recorder:
         start = time.perf_counter()
         if self.rounds:
             outcome.seconds["record"] = self._seconds
-        row = to_record(outcome, self.attack)
+        row = to_record(outcome, self.attack, self.idle)
         self.record.append_round(row)
         if self.on_folder is not None and not self.rounds:
             self.on_folder(self.record.folder)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from server_app.record.detection import pooled_detection
+from server_app.record.findings import attack_rounds, findings, rounds_changed, state_of
 from server_app.record.intervals import wilson_of_rate
 from server_app.record.schema import RoundRecord, RunDescription, RunSummary
 
@@ -70,6 +71,10 @@ def summarize(
         dropped=dict(Counter(cause for r in rounds for cause in r.dropped.values()).most_common()),
         knowledge=run.knowledge,
         folder=folder,
+        notes=(*run.notes, *findings(run, rounds)),
+        state=state_of(rounds),
+        rounds_changed=rounds_changed(rounds),
+        attack_rounds=attack_rounds(rounds),
     )
 
 
@@ -87,8 +92,8 @@ def _phase_totals(rounds: Sequence[RoundRecord]) -> dict[str, float]:
 
 
 def _malicious_weight(rounds: Sequence[RoundRecord]) -> float | None:
-    active = [r for r in rounds if r.attack_active and r.malicious]
+    active = [r for r in rounds if r.attackers]
     total = sum(sum(r.weights.values()) for r in active)
     if total <= 0:
         return None
-    return 100.0 * sum(r.weights.get(str(i), 0.0) for r in active for i in r.malicious) / total
+    return 100.0 * sum(r.weights.get(str(i), 0.0) for r in active for i in r.attackers) / total
