@@ -12,11 +12,12 @@ from flwr.app import RecordDict
 from torch import Tensor
 
 from attacks.base import Attack
+from attacks.own_rows import own_rows
 from attacks.schedule import malicious_partitions
 from attacks.view import AttackView, LocalModel
 from client_app import benign
 from client_app.collusion import colluding_partitions
-from client_app.local_data import clean_data, data_info, own_rows, poisoned_data, poisoned_rows
+from client_app.local_data import clean_data, data_info, poisoned_data, poisoned_rows
 from client_app.memory import read_memory
 from client_app.roles import attacker_number
 from client_app.round_cache import ROUND_CACHE

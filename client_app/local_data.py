@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from attacks.base import Attack, PoisonContext
+from attacks.own_rows import own_rows
 from attacks.poisoning import poison_dataset
 from attacks.task import AttackTask
 from config.compose import RunConfigBase
 from config.sections import AttackSection
 from learning.data import ClientData, DataInfo
 from learning.datasets import load_task
-from learning.partition import Partitioner
-from learning.partition.shares import partition_indices
 from learning.rng import torch_generator
 
 
@@ -57,18 +55,6 @@ def clean_data(config: RunConfigBase, partition: int, device: torch.device) -> C
         return found
     mine = load_task(config.task).train.subset(own)
     return _PREPARED.put(key, ClientData(mine.pixels().to(device), mine.labels.to(device)))
-
-
-@lru_cache(maxsize=1000)
-def own_rows(config: RunConfigBase, partition: int) -> Tensor:
-    """The client's rows (int64) of the training images; none that attack success is measured on."""
-    partitioner = config.component("partition", config.partition.name)
-    attack = config.component("attack", config.attack.name)
-    assert isinstance(partitioner, Partitioner)
-    assert isinstance(attack, Attack)
-    own = partition_indices(config.task, partitioner, config.federation.clients, config.run.seed)[partition]
-    withheld = attack.withheld(AttackTask.of(config, load_task(config.task)))
-    return own if withheld is None else own[~withheld[own]]
 
 
 def poisoned_data(config: RunConfigBase, attack: Attack, partition: int, part: int, device: torch.device) -> ClientData:

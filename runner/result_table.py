@@ -36,6 +36,8 @@ def print_result(summary: RunSummary, report: Path | None) -> None:
     table.add_row("detection", *_detection(summary.detection))
     table.add_row("time", f"{summary.seconds_total:.1f} s", "")
     console().print(table)
+    for note in summary.notes:
+        typer.echo(f"note: {note}")
     typer.echo(f"record: {summary.folder}")
     if report is not None:
         typer.echo(f"report: {report}")

@@ -45,4 +45,6 @@ class Console:
     def finish(self, summary: RunSummary) -> None:
         """Print the final numbers and where they lie."""
         print(f"{summary.strategy}: MA {percent(summary.ma_percent)}, ASR {percent(summary.asr_percent)}", flush=True)
+        for note in summary.notes:
+            print(f"note: {note}", flush=True)
         print(f"record: {summary.folder}", flush=True)

@@ -15,6 +15,7 @@ from config.load import default_keys, flatten
 from defenses.base import State
 from foundation.base import ServerData
 from learning.vector import buffer_slots, parameter_slots
+from server_app.attack_facts import AttackFacts, attack_facts
 from server_app.checks import attackers
 from server_app.evaluation import Evaluator
 from server_app.measuring import measuring
@@ -50,6 +51,7 @@ def execute(
     initial model was measured leaves no folder behind.
     """
     config = plan.config
+    facts = attack_facts(plan, shares_known=in_order)
     record = RunRecord.create(
         config.output,
         strategy=config.strategy,
@@ -57,22 +59,24 @@ def execute(
         seed=config.run.seed,
         resume=config.run.resume,
     )
-    recorder = Recorder(record, config.attack, on_folder)
+    recorder = Recorder(record, config.attack, on_folder, facts.idle)
     try:
-        return _run(plan, grid, in_order, record, [recorder, *observers])
+        return _run(plan, grid, in_order, record, [recorder, *observers], facts)
     except BaseException:
         if not recorder.rounds and not config.run.resume:
             shutil.rmtree(record.folder, ignore_errors=True)
         raise
 
 
-def _run(plan: Plan, grid: Grid, in_order: bool, record: RunRecord, observers: Sequence[Observer]) -> RunSummary:
+def _run(
+    plan: Plan, grid: Grid, in_order: bool, record: RunRecord, observers: Sequence[Observer], facts: AttackFacts
+) -> RunSummary:
     config, start = plan.config, time.perf_counter()
     resume_from = _resume(record) if config.run.resume else None
     record.write_config(flatten(config), default_keys())
     record.write_environment(str(plan.device), config.run.threads)
     evaluator = Evaluator.build(config, plan.data, plan.attack, plan.device)
-    record.write_run(_describe(plan, evaluator))
+    record.write_run(_describe(plan, evaluator, facts))
     prepared: dict[str, ServerData] = {}
 
     def server_phase() -> ServerPhase | None:
@@ -130,7 +134,7 @@ def _resume(record: RunRecord) -> Checkpoint | None:
     return Checkpoint(found.round, GlobalModel(found.parameters, found.buffers), states)
 
 
-def _describe(plan: Plan, evaluator: Evaluator) -> RunDescription:
+def _describe(plan: Plan, evaluator: Evaluator, facts: AttackFacts) -> RunDescription:
     config, system = plan.config, plan.system
     knowledge = {
         part.name: part.knowledge for part in (system.rule, system.purifier, plan.attack) if part and part.knowledge
@@ -138,6 +142,7 @@ def _describe(plan: Plan, evaluator: Evaluator) -> RunDescription:
     notes = [] if config.task.eval_split == "test" else ["measured on the validation split"]
     if system.uses_clients:
         notes += plan.attack.notes(len(attackers(config)))
+    notes += facts.notes
     if plan.root_description:
         knowledge[system.rule.name] = (plan.root_description,)
         notes.append(f"{system.rule.name} was given a {plan.root_description}")
@@ -161,6 +166,8 @@ def _describe(plan: Plan, evaluator: Evaluator) -> RunDescription:
         attack_stop_round=config.attack.stop_round,
         knowledge=knowledge,
         notes=tuple(notes),
+        attack_expected=facts.expected,
+        idle=facts.idle,
     )
 
 

@@ -20,11 +20,7 @@ def pooled_detection(rounds: Iterable[RoundRecord]) -> Detection | None:
     that has nothing to poison: what it uploads is honest work, so it counts as honest.  Rounds without attackers
     contribute to the false positive rate only.
     """
-    parts = [
-        detection(r.accepted, r.rejected, r.attackers)
-        for r in rounds
-        if r.accepted or r.rejected
-    ]
+    parts = [detection(r.accepted, r.rejected, r.attackers) for r in rounds if r.accepted or r.rejected]
     if not parts:
         return None
     return _rates(

@@ -42,7 +42,7 @@ def attack_rounds(rounds: Sequence[RoundRecord]) -> int:
 
 def findings(run: RunDescription, rounds: Sequence[RoundRecord]) -> tuple[str, ...]:
     """What a reader of the final numbers must know, in sentences without a full stop."""
-    return tuple([*_of_the_model(run, rounds), *_of_replies(rounds), *_of_the_attack(run, rounds)])
+    return (*_of_the_model(run, rounds), *_of_replies(rounds), *_of_the_attack(run, rounds))
 
 
 def _of_the_model(run: RunDescription, rounds: Sequence[RoundRecord]) -> Iterator[str]:
@@ -50,10 +50,8 @@ def _of_the_model(run: RunDescription, rounds: Sequence[RoundRecord]) -> Iterato
     state, changed = state_of(rounds), rounds_changed(rounds)
     if state == "dead":
         clean, triggered = _not_finite(final)
-        yield (
-            f"the final model is dead: its outputs aren't finite for {clean:.1f} % of clean images"
-            f"{'' if final.asr_percent is None else f' and {triggered:.1f} % of attacked ones'}, which count as no class"
-        )
+        also = "" if final.asr_percent is None else f" and {triggered:.1f} % of attacked ones"
+        yield f"the final model is dead: its outputs aren't finite for {clean:.1f} % of clean images{also} (no class)"
     elif state == "unchanged" and changed == 0:
         yield f"no round changed the model: the numbers are those of the initial one (rounds: {len(trained)})"
     elif state == "unchanged":
@@ -75,7 +73,7 @@ def _of_replies(rounds: Sequence[RoundRecord]) -> Iterator[str]:
 
 def _of_the_attack(run: RunDescription, rounds: Sequence[RoundRecord]) -> Iterator[str]:
     if run.attack_expected and not attack_rounds(rounds):
-        yield "no client attacked in any round: the numbers say nothing about the attack, nor about a defence against it"
+        yield "no client attacked in any round: the numbers say nothing about the attack or a defence against it"
 
 
 def _trained(rounds: Sequence[RoundRecord]) -> list[RoundRecord]:
