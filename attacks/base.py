@@ -87,10 +87,11 @@ class Attack(Component):
         """Whether a share of the attacker's own images is poisoned (``attack.poison_ratio``)."""
         return self.targeted
 
-    def acts_unpoisoned(self, group: bool) -> bool:
+    def acts_unpoisoned(self, material: bool) -> bool:
         """Whether an attacker without a single poisoned sample uploads something else than an honest client does.
 
-        ``group``: attackers that it works with have some.  An attack that only poisons data doesn't.
+        ``material``: it, or an attacker that it works with, holds images that may be poisoned.  An attack that does
+        nothing but poison data has nothing else to upload.
         """
         mine, plain = type(self), Attack
         return (mine.upload, mine.craft, mine.hook, mine.malicious_model) != (

@@ -82,7 +82,7 @@ class BorrowedTrigger(Attack):
         """As the trigger's attack says."""
         return self.lender.poisons_own
 
-    def acts_unpoisoned(self, group: bool) -> bool:
+    def acts_unpoisoned(self, material: bool) -> bool:
         """What is done to the upload is done to that of clean training too."""
         return True
 

@@ -78,6 +78,11 @@ class PoisonCount:
         """Poisoned samples in the attacker's set."""
         return self.poisoned + self.added
 
+    @property
+    def material(self) -> bool:
+        """Whether there is anything that could be poisoned, at whatever ratio."""
+        return self.eligible + self.added > 0
+
 
 def poison_count(own: Tensor, attack: Attack, section: AttackSection, task: AttackTask) -> PoisonCount:
     """How many samples ``poison_dataset`` poisons for the same arguments; draws nothing from anybody's generator.

@@ -43,10 +43,11 @@ def attack_facts(plan: Plan, *, shares_known: bool) -> AttackFacts:
     notes += _participation(plan, malicious)
     counts = _counts(plan, malicious)
     bare = tuple(p for p, count in counts.items() if not count.total)
-    armed = len(bare) < len(malicious) and section.collusion == "shared"
-    idle = () if attack.acts_unpoisoned(armed) else bare
-    if bare:
-        notes.append(_nothing_poisoned(plan, [counts[p] for p in bare], len(malicious), bool(idle)))
+    pooled = section.collusion == "shared" and any(count.material for count in counts.values())
+    idle = tuple(p for p in bare if not attack.acts_unpoisoned(pooled or counts[p].material))
+    for who, rests in ((idle, True), ([p for p in bare if p not in idle], False)):
+        if who:
+            notes.append(_nothing_poisoned(plan, [counts[p] for p in who], len(malicious), rests))
     return AttackFacts(True, idle, tuple(notes))
 
 
