@@ -61,6 +61,10 @@ class LP(BorrowedTrigger):
     look_every: int = Field(4, ge=1, description="Epochs between looks at that accuracy")
     patience: int = Field(30, ge=1, description="Epochs after which the clean training is given up")
 
+    def acts_unpoisoned(self, material: bool) -> bool:
+        """No: a model of clean data on L* is the clean model."""
+        return False
+
     def upload(self, view: AttackView) -> Upload:
         """One round of one attacker."""
         layers, clean = self.layers(view), view.clean_model()

@@ -16,7 +16,7 @@ from attacks.schedule import malicious_partitions
 from attacks.view import AttackView, LocalModel
 from client_app import benign
 from client_app.collusion import colluding_partitions
-from client_app.local_data import clean_data, data_info, own_rows, poisoned_data, poisoned_rows
+from client_app.local_data import clean_data, data_info, local_rows, poisoned_data, poisoned_rows
 from client_app.memory import read_memory
 from client_app.roles import attacker_number
 from client_app.round_cache import ROUND_CACHE
@@ -72,7 +72,7 @@ class Attacker(AttackView):
     def with_poisoned_copies(self, rows: Tensor, purpose: str) -> ClientData:
         """Some of the own images, a poisoned copy of each that may be poisoned, and what the attack adds."""
         config, section = self.session.config, self.section.model_copy(update={"poison_mode": "append-all"})
-        mine = own_rows(config, self.partition, self.session.own)[rows]
+        mine = local_rows(config, self.partition, self.session.own)[rows]
         rng = self.generator(purpose)
         return poisoned_rows(config, self.attack, mine, section, self.part, rng, self.session.own)
 

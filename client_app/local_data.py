@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from attacks.base import Attack, PoisonContext
+from attacks.own_rows import own_rows
 from attacks.poisoning import poison_dataset
 from attacks.task import AttackTask
 from client_app.own_data import own_splits
@@ -16,8 +16,6 @@ from config.compose import RunConfigBase
 from config.sections import AttackSection
 from learning.data import ClientData, DataInfo, DataSplits
 from learning.datasets import load_task
-from learning.partition import Partitioner
-from learning.partition.shares import partition_indices
 from learning.rng import torch_generator
 
 
@@ -60,7 +58,7 @@ def local_splits(config: RunConfigBase, own: DataInfo | None = None) -> DataSpli
 
 def clean_data(config: RunConfigBase, partition: int, device: torch.device, own: DataInfo | None = None) -> ClientData:
     """The client's clean images and labels, on the training device."""
-    rows = own_rows(config, partition, own)
+    rows = local_rows(config, partition, own)
     key = (config.task, own, rows.numpy().tobytes(), str(device))
     found = _PREPARED.get(key)
     if found is not None:
@@ -69,21 +67,12 @@ def clean_data(config: RunConfigBase, partition: int, device: torch.device, own:
     return _PREPARED.put(key, ClientData(mine.pixels().to(device), mine.labels.to(device)))
 
 
-@lru_cache(maxsize=1000)
-def own_rows(config: RunConfigBase, partition: int, own: DataInfo | None = None) -> Tensor:
+def local_rows(config: RunConfigBase, partition: int, own: DataInfo | None = None) -> Tensor:
     """The client's rows (int64) of the training images; none that attack success is measured on.
 
     All rows where the images are the node's own: the server measures on none of them.
     """
-    if own is not None:
-        return torch.arange(len(own_splits(config.task, own).train))
-    partitioner = config.component("partition", config.partition.name)
-    attack = config.component("attack", config.attack.name)
-    assert isinstance(partitioner, Partitioner)
-    assert isinstance(attack, Attack)
-    rows = partition_indices(config.task, partitioner, config.federation.clients, config.run.seed)[partition]
-    withheld = attack.withheld(AttackTask.of(config, load_task(config.task)))
-    return rows if withheld is None else rows[~withheld[rows]]
+    return own_rows(config, partition) if own is None else torch.arange(len(own_splits(config.task, own).train))
 
 
 def poisoned_data(
@@ -101,7 +90,7 @@ def poisoned_data(
     if found is not None:
         return found
     rng = torch_generator(config.run.seed, "poison", partition)
-    data = poisoned_rows(config, attack, own_rows(config, partition, own), config.attack, part, rng, own)
+    data = poisoned_rows(config, attack, local_rows(config, partition, own), config.attack, part, rng, own)
     return _PREPARED.put(key, ClientData(data.images.to(device), data.labels.to(device)))
 
 

@@ -26,6 +26,7 @@ from foundation.cache import (
     warn_unusable,
     write_tensors,
 )
+from learning.evaluation import classes_of
 
 if TYPE_CHECKING:
     from foundation.encoder import Encoder
@@ -196,5 +197,5 @@ def zero_shot_accuracy(guide: Guide, images: Tensor, labels: Tensor, class_names
     """Percent of images ``[n, C, H, W]`` in [0, 1] whose most similar class text is their label's; NaN for none."""
     if not len(images):
         return float("nan")
-    predicted = guide.targets(images, class_names).logits.argmax(dim=1)
+    predicted = classes_of(guide.targets(images, class_names).logits)
     return 100.0 * float((predicted == labels.to(predicted.device)).float().mean())

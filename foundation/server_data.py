@@ -27,6 +27,7 @@ from foundation.patches import random_patches
 from foundation.pixels import moment_match as match_moments
 from foundation.sources.errors import SourceError
 from learning.data import DataInfo
+from learning.evaluation import classes_of
 from learning.rng import torch_generator
 
 VERSION = "2"
@@ -102,7 +103,7 @@ def keep_agreeing(samples: Samples, guide: Guide, info: DataInfo) -> Samples:
     Raises:
         ConfigError: a class would lose all its images.
     """
-    predicted = guide.targets(samples.images, info.class_names).logits.argmax(dim=1).cpu()
+    predicted = classes_of(guide.targets(samples.images, info.class_names).logits).cpu()
     keep = (predicted == samples.labels).nonzero().flatten()
     counts = torch.bincount(samples.labels[keep], minlength=info.num_classes)
     empty = [name for name, count in zip(info.class_names, counts.tolist(), strict=True) if not count]

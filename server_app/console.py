@@ -51,5 +51,6 @@ class Console:
     def finish(self, summary: RunSummary) -> None:
         """Print the final numbers and where they lie."""
         rates = f"MA {percent(summary.ma_percent)}, ASR {percent(summary.asr_percent)}"
-        lines = [f"{summary.strategy}: {rates}", privacy_line(summary), f"record: {summary.folder}"]
+        notes = [f"note: {note}" for note in summary.notes]
+        lines = [f"{summary.strategy}: {rates}", privacy_line(summary), *notes, f"record: {summary.folder}"]
         print("\n".join(visible(line) for line in lines if line), flush=True)

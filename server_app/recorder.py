@@ -6,7 +6,7 @@ import contextlib
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from logging import WARNING
 from pathlib import Path
 
@@ -27,12 +27,15 @@ def peak_memory_mb() -> float:
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 
 
-def to_record(outcome: RoundOutcome, attack: AttackSection) -> RoundRecord:
-    """A round's outcome as it is recorded; percent throughout."""
-    active = is_attack_round(attack, outcome.round) and bool(outcome.malicious)
+def to_record(outcome: RoundOutcome, attack: AttackSection, idle: Collection[int] = ()) -> RoundRecord:
+    """A round's outcome as it is recorded; percent throughout.
+
+    ``idle`` are malicious partitions that have nothing to attack with: they count as honest.
+    """
+    attacking = [i for i in outcome.malicious if i not in idle] if is_attack_round(attack, outcome.round) else []
     accepted = [i for i, weight in outcome.weights.items() if weight > 0]
     rejected = [i for i, weight in outcome.weights.items() if weight <= 0]
-    judged = detection(accepted, rejected, outcome.malicious if active else ())
+    judged = detection(accepted, rejected, attacking)
     fields: dict[str, object] = {}
     if outcome.measured is not None:
         clean, attacked = outcome.measured.clean, outcome.measured.attack
@@ -56,7 +59,9 @@ def to_record(outcome: RoundOutcome, attack: AttackSection) -> RoundRecord:
             "rejected": rejected,
             "weights": {str(i): weight for i, weight in outcome.weights.items()},
             "dropped": {str(i): cause for i, cause in outcome.dropped.items()},
-            "attack_active": active,
+            "attack_active": bool(attacking),
+            "attacking": attacking,
+            "model": outcome.model,
             "tpr_percent": judged.tpr_percent if outcome.weights else None,
             "fpr_percent": judged.fpr_percent if outcome.weights else None,
             "seconds": outcome.seconds,
@@ -116,7 +121,7 @@ class Recorder:
         self.open()
         if self.rounds:
             outcome.seconds["record"] = self._seconds
-        row = to_record(outcome, self.attack)
+        row = to_record(outcome, self.attack, self.description.idle)
         self.record.append_round(row)
         if self.on_folder is not None and not self.rounds:
             self.on_folder(self.record.folder)

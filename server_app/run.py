@@ -16,6 +16,7 @@ from defenses.base import State
 from foundation.base import ServerData
 from learning.partition.shares import partition_notes
 from learning.vector import buffer_slots, parameter_slots
+from server_app.attack_facts import AttackFacts, attack_facts
 from server_app.checks import attackers
 from server_app.evaluation import Evaluator
 from server_app.identity import run_identity
@@ -55,6 +56,7 @@ def execute(
     config = plan.config
     if in_order and config.federation.own_data:
         raise ConfigError("federation.own_data", True, "only in a deployment, whose nodes have data of their own")
+    facts = attack_facts(plan, shares_known=in_order)
     with RunRecord.open(
         config.output,
         strategy=config.strategy,
@@ -69,7 +71,7 @@ def execute(
             recorder = Recorder(
                 record,
                 config.attack,
-                _describe(plan, evaluator, start),
+                _describe(plan, evaluator, facts, start),
                 lambda: _open(record, plan, start),
                 identity=run_identity(config, plan.data) if config.run.checkpoint_every else "",
                 seconds_before=start.seconds,
@@ -169,7 +171,7 @@ def _checkpoint(start: Start) -> Checkpoint | None:
     return Checkpoint(found.round, GlobalModel(found.parameters, found.buffers), states)
 
 
-def _describe(plan: Plan, evaluator: Evaluator, start: Start) -> RunDescription:
+def _describe(plan: Plan, evaluator: Evaluator, facts: AttackFacts, start: Start) -> RunDescription:
     config, system = plan.config, plan.system
     knowledge = {
         part.name: part.knowledge for part in (system.rule, system.purifier, plan.attack) if part and part.knowledge
@@ -178,6 +180,7 @@ def _describe(plan: Plan, evaluator: Evaluator, start: Start) -> RunDescription:
     if system.uses_clients:
         notes += plan.attack.notes(len(attackers(config)))
         notes += partition_notes(config.task, plan.partitioner, config.federation.clients, config.run.seed)
+    notes += facts.notes
     if plan.root_description:
         knowledge[system.rule.name] = (plan.root_description,)
         notes.append(f"{system.rule.name} was given a {plan.root_description}")
@@ -202,6 +205,8 @@ def _describe(plan: Plan, evaluator: Evaluator, start: Start) -> RunDescription:
         knowledge=knowledge,
         notes=(*notes, *start.notes),
         privacy=system.rule.privacy if system.uses_clients else "",
+        attack_expected=facts.expected,
+        idle=facts.idle,
     )
 
 

@@ -45,6 +45,12 @@ class GlobalModel:
         load_parameters(model, self.parameters)
         load_buffers(model, self.buffers)
 
+    def equals(self, other: GlobalModel) -> bool:
+        """Whether both vectors are the same, bit for bit but for the sign of zero."""
+        return self is other or (
+            torch.equal(self.parameters, other.parameters) and torch.equal(self.buffers, other.buffers)
+        )
+
     @property
     def nbytes(self) -> int:
         """Bytes of the two vectors."""

@@ -46,6 +46,8 @@ class RoundOutcome:
     measured: Measured | None = None
     restarted: bool = False
     """Training started over from the initial model: nothing more happens to it this round."""
+    model: Literal["changed", "kept", "initial"] = "initial"
+    """The global model after the round: changed by it, as it was before, or the initial one, bit for bit."""
 
 
 @dataclass(frozen=True)

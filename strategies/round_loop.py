@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from logging import INFO, WARNING
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord
@@ -150,7 +150,8 @@ class RoundLoop(Strategy):
         return 1
 
     def _round(self, server_round: int, num_rounds: int, grid: Grid, timeout: float) -> None:
-        outcome = self._outcome = RoundOutcome(server_round)
+        outcome, before = RoundOutcome(server_round), self.model
+        self._outcome = outcome
         if self.parts.system.uses_clients:
             with _timed(outcome, "sample"):
                 messages = self._train_messages(server_round, self.model, grid)
@@ -159,6 +160,7 @@ class RoundLoop(Strategy):
             self._aggregate(server_round, answers)
         with _timed(outcome, "server"):
             self._purify(server_round, outcome)
+        outcome.model = self._compared(before)
         if server_round % self.config.run.eval_every == 0 or server_round == num_rounds:
             self._measure(outcome, final=server_round == num_rounds)
         self._tell(outcome)
@@ -332,7 +334,8 @@ class RoundLoop(Strategy):
         survey = self.parts.system.rule.survey(self.parts.model, self.parts.image_shape)
         if survey is None:
             return
-        outcome = self._outcome = RoundOutcome(num_rounds + 1, stage="repair")
+        outcome, trained = RoundOutcome(num_rounds + 1, stage="repair"), self.model
+        self._outcome = outcome
         before = self._measured or self.parts.evaluate(self.parts.model, outcome, False)
         outcome.facts["repair.ma_before_percent"] = before.clean.accuracy
         if before.attack is not None:
@@ -358,6 +361,7 @@ class RoundLoop(Strategy):
         else:
             with _timed(outcome, "server"):
                 self._act_on(torch.stack(answers), outcome)
+        outcome.model = self._compared(trained)
         self._measure(outcome, final=True)
         self._tell(outcome)
 
@@ -378,6 +382,12 @@ class RoundLoop(Strategy):
             return 100.0 * float((predict(model, data.images, batch, device) == data.labels).double().mean())
 
         return accuracy
+
+    def _compared(self, before: GlobalModel) -> Literal["changed", "kept", "initial"]:
+        """What became of the model since ``before``; of one that is where it began, that it is there."""
+        if self.model.equals(self._initial):
+            return "initial"
+        return "kept" if self.model.equals(before) else "changed"
 
     def _load(self) -> None:
         self.model.load_into(self.parts.model)

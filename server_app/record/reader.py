@@ -62,6 +62,11 @@ class RecordedRun:
     examples: tuple[Examples, ...] = ()
     embeddings: tuple[Embedding, ...] = ()
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the numbers must know: the run's own notes, then those of its summary."""
+        return tuple(dict.fromkeys((*self.run.notes, *self.summary.notes)))
+
 
 def read(folder: Path, *, arrays: bool = True) -> RecordedRun:
     """Read a record folder; ``arrays=False`` leaves example images and embeddings out.

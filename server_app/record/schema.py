@@ -28,6 +28,8 @@ def _line(value: object) -> object:
 Line = Annotated[str, BeforeValidator(_line)]
 """Text that somebody else may have chosen: one plain line, on writing and on reading a record from elsewhere."""
 
+NOT_FINITE, TRIGGERED_NOT_FINITE = "evaluate.not_finite_percent", "evaluate.triggered_not_finite_percent"
+"""Facts of a round: share of clean and of triggered images for which the model's outputs aren't finite."""
 PHASES = ("sample", "train", "validate", "aggregate", "server", "evaluate", "record")
 """Phases of a round in order; keys of ``RoundRecord.seconds``."""
 
@@ -69,6 +71,14 @@ class RunDescription(Record):
     notes: tuple[Line, ...] = ()
     privacy: Line = ""
     """What the rule promises of differential privacy, in words; empty where nothing looks like a promise."""
+
+    # --- whether the attack can happen ---
+    attack_expected: bool | None = None
+    """Whether somebody was to attack: an attack with a positive share of clients, or with listed ones.  None in older
+    records."""
+    idle: tuple[int, ...] = ()
+    """Malicious partitions that have no sample to poison and upload what an honest client would: they count as honest.
+    Only those of which the server can know."""
 
 
 class RoundRecord(Record):
@@ -112,7 +122,23 @@ class RoundRecord(Record):
     facts: dict[Line, float] = Field(default_factory=dict)
     """Diagnostics of the whole round."""
     confusion: tuple[tuple[int, ...], ...] | None = None
-    """Triggered test images: counts by true class (row) and predicted class (column)."""
+    """Triggered test images: counts by true class (row) and predicted class (column); a last column counts images for
+    which the model's outputs weren't finite, where there are any."""
+
+    # --- what really happened ---
+    attacking: tuple[int, ...] | None = None
+    """Malicious participants that attack in this round: its schedule is on, and they have something to attack with.
+    None in older records: see ``attackers``."""
+    model: Literal["changed", "kept", "initial"] | None = None
+    """The global model after the round: changed by it, as it was before, or still (or again) the initial one, bit for
+    bit; None in older records."""
+
+    @property
+    def attackers(self) -> tuple[int, ...]:
+        """Participants that count as malicious in this round; all others count as honest."""
+        if self.attacking is not None:
+            return self.attacking
+        return self.malicious if self.attack_active else ()
 
 
 class Detection(Record):
@@ -180,7 +206,19 @@ class RunSummary(Record):
     delta: float | None = None
     private_rounds: int = 0
     """Rounds that epsilon accounts for: those that changed the model under the rule, whoever took part."""
-    privacy: str = ""
+    privacy: Line = ""
+
+    # --- what really happened ---
+    notes: tuple[Line, ...] = ()
+    """What a reader of the numbers must know: the run's notes, then those that its rounds gave rise to."""
+    state: Literal["ok", "unchanged", "dead", "unknown"] = "unknown"
+    """unchanged: the final model is the initial one, bit for bit, though there were rounds to train it; dead: the final
+    model's outputs aren't finite for some images; unknown: an older record, which doesn't say.  Only numbers of runs
+    that are ok or unknown are compared."""
+    rounds_changed: int | None = None
+    """Rounds that changed the global model; None in older records."""
+    attack_rounds: int | None = None
+    """Rounds in which at least one client attacked; None in older records."""
 
 
 class Environment(Record):

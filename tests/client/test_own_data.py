@@ -15,7 +15,7 @@ from flwr.clientapp import ClientApp
 from attacks.base import Attack
 from client_app.app import app
 from client_app.collusion import colluding_partitions
-from client_app.local_data import clean_data, data_info, own_rows, poisoned_data
+from client_app.local_data import clean_data, data_info, local_rows, poisoned_data
 from client_app.round_cache import RoundCache
 from client_app.session import Session, local_model, own_info, run_config
 from config import ConfigError
@@ -143,7 +143,7 @@ class TestWhatANodeTrainsOn:
         for label in (0, 2):
             pattern = expected.pixels()[expected.labels == label].mean(0)
             assert torch.allclose(data.images[data.labels == label].mean(0), pattern, atol=0.02), "by name, not number"
-        assert len(own_rows(config, 0, info)) == 11, "whatever its number"
+        assert len(local_rows(config, 0, info)) == 11, "whatever its number"
 
     def test_the_servers_normalisation_counts(self, server: Path, tmp_path: Path) -> None:
         config = load(settings(server, federation__clients=1, federation__min_replies=1))
