@@ -9,8 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
-
 
 def decode_picture(content: bytes | Path, channels: int) -> Tensor:
     """A picture file as float32 ``[channels, h, w]`` in [0, 1], upright, transparency on white.
