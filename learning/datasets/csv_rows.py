@@ -11,9 +11,8 @@ from pathlib import Path
 from config import ConfigError
 from config.errors import did_you_mean
 from config.plain_text import plain_text
-from learning.datasets.listing import MOST_PICTURES, shown
+from learning.datasets.listing import KEY, MOST_PICTURES, shown
 
-KEY = "task.data_dir"
 SEPARATORS = (",", ";", "\t", "|")
 SUFFIXES = (".csv", ".tsv")
 PREFERRED_FILE = "labels.csv"

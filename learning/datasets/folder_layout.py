@@ -2,54 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from config import ConfigError
 from learning.datasets.class_folders import match_names, refuse_look_alikes, spelled
-from learning.datasets.listing import MOST_PICTURES, Listed, Listing, shown, split_named
+from learning.datasets.listing import KEY, MOST_PICTURES, Listed, Listing, shown, split_named
 from learning.datasets.picture_files import SUFFIXES, is_hidden, picture_files, sub_folders
 from learning.datasets.skipped import Skipped
 
-KEY = "task.data_dir"
+WHOLE_NUMBER = re.compile(r"\d{1,18}")
 EXPECTED = "one folder per class, or folders train and test (and validation) that hold one folder per class"
 
 
-def list_folder(folder: Path, classes: Sequence[str] = ()) -> Listing:
-    """The pictures of a folder.
+def list_folder(folder: Path) -> Listing:
+    """The pictures of a folder; those in folders inside a class folder are the class's too.
 
-    Classes are the class folders of all splits together, ordered by the code points of their names (NFC), which is the
-    order of torchvision's ``ImageFolder`` and of ``imagefolder`` on the hub.  Where ``classes`` are given they and their
-    order decide, and folders are matched to them (:func:`match_names`).
+    Classes are the class folders of all splits together.  They are ordered by the code points of their names (NFC),
+    which is the order of torchvision's ``ImageFolder`` and of ``imagefolder`` on the hub; where all names are whole
+    numbers, by size.
 
     Raises:
         ConfigError: on ``task.data_dir``: no such folder, no class folders, folders that could be either splits or
-            classes, class folders that can't be told apart or belong to no class, more than ``MOST_PICTURES``.
+            classes, class folders that can't be told apart, a class of the test split alone, more than
+            ``MOST_PICTURES``.
     """
     if not folder.is_dir():
         raise ConfigError(KEY, str(folder), f"no such folder; allowed: {EXPECTED}")
     skipped = Skipped()
-    roots = _splits(folder)
-    folders = {split: _class_folders(root, folder, skipped) for split, root in roots.items()}
-    names = _names(folders, folder, classes)
+    folders = {split: _class_folders(root, folder, skipped) for split, root in _splits(folder).items()}
+    names = _names(folders, folder)
     splits: dict[str, list[Listed]] = {}
+    listed = 0
     for split, found in folders.items():
         matched = match_names(names, list(found), KEY, str(folder))
-        _refuse_strangers(found, matched, split, folder, names)
-        splits[split] = [
-            Listed(file, name)
-            for name, own in zip(names, matched, strict=True)
-            if own is not None
-            for file in picture_files(found[own], skipped)
-        ]
-        if sum(map(len, splits.values())) > MOST_PICTURES:
-            raise too_many(str(folder))
+        splits[split] = []
+        for label, own in enumerate(matched):
+            for file in picture_files(found[own], skipped) if own is not None else ():
+                splits[split].append(Listed(file, label))
+                listed += 1
+                if listed > MOST_PICTURES:
+                    raise _too_many(folder)
     return Listing(splits, tuple(names), skipped)
 
 
-def too_many(value: str) -> ConfigError:
-    """The error for a data set that is larger than any that was meant."""
-    return ConfigError(KEY, value, f"has more than {MOST_PICTURES:,} pictures; allowed: fewer, e.g. a part of them")
+def _too_many(folder: Path) -> ConfigError:
+    allowed = f"has more than {MOST_PICTURES:,} pictures; allowed: fewer, e.g. a part of them in a folder of its own"
+    return ConfigError(KEY, str(folder), allowed)
 
 
 def _splits(folder: Path) -> dict[str, Path]:
@@ -87,26 +87,21 @@ def _class_folders(root: Path, folder: Path, skipped: Skipped) -> dict[str, Path
     return found
 
 
-def _names(folders: dict[str, dict[str, Path]], folder: Path, classes: Sequence[str]) -> list[str]:
-    """Names of the classes in label order."""
-    if classes:
-        return list(classes)
-    for found in folders.values():
-        refuse_look_alikes(list(found), "the class folders", KEY, str(folder))
-    names = {spelled(name): name for name in folders["train"]}
+def _names(folders: dict[str, dict[str, Path]], folder: Path) -> list[str]:
+    """Names of the class folders in label order, as the first split spells them."""
+    names: list[str] = []
     for split, found in folders.items():
-        matched = match_names(list(names.values()), list(found), KEY, str(folder))
+        refuse_look_alikes(list(found), "the class folders", KEY, str(folder))
+        matched = match_names(names, list(found), KEY, str(folder))
         new = [name for name in found if name not in matched]
         if split == "test" and new:
-            raise ConfigError(KEY, str(folder), f"class {shown(new)} is in test but not in train")
-        names |= {spelled(name): name for name in new}
-    return [names[key] for key in sorted(names)]
+            raise ConfigError(KEY, str(folder), f"the class {shown(new)} is in test but not in train")
+        names += new
+    return _ordered(names)
 
 
-def _refuse_strangers(
-    found: dict[str, Path], matched: Sequence[str | None], split: str, folder: Path, names: Sequence[str]
-) -> None:
-    strangers = [name for name in found if name not in matched]
-    if strangers:
-        allowed = f"class folder {shown(strangers)} of {split} is none of the classes {shown(names)}"
-        raise ConfigError(KEY, str(folder), allowed)
+def _ordered(names: Iterable[str]) -> list[str]:
+    names = list(names)
+    if all(WHOLE_NUMBER.fullmatch(name) for name in names):
+        return sorted(names, key=int)
+    return sorted(names, key=spelled)

@@ -10,6 +10,8 @@ from pathlib import Path
 from config import ConfigError
 from learning.datasets.skipped import Skipped
 
+KEY = "task.data_dir"
+"""What says where own data lie."""
 MOST_PICTURES = 2_000_000
 """More files than this are not even listed: nobody meant a whole disk."""
 SPLITS = {
@@ -27,11 +29,11 @@ def split_named(name: str) -> str | None:
 
 @dataclass(frozen=True)
 class Listed:
-    """One picture file: where it lies, which class it shows, whose it is (empty: nobody's in particular)."""
+    """One picture file: where it lies, the number of its class (-1: no label), its row where a table lists it."""
 
     file: Path
-    class_name: str
-    group: str = ""
+    label: int
+    row: int = 0
 
 
 @dataclass
@@ -43,32 +45,28 @@ class Listing:
     classes: tuple[str, ...]
     """Names of folders or labels in label order, every split's together."""
     skipped: Skipped = field(default_factory=Skipped)
-    notes: list[str] = field(default_factory=list)
 
 
-def check_classes(listing: Listing, key: str, value: object, missing_is_fine: bool = False) -> None:
-    """Every class has training pictures; a class that only another split lacks is a note.
-
-    ``missing_is_fine``: the classes were given, and this machine need not hold all of them.
+def check_classes(listing: Listing, value: object) -> tuple[str, ...]:
+    """Every class has training pictures; a class that only another split lacks is a note, which is returned.
 
     Raises:
-        ConfigError: on ``key = value``: no picture at all, fewer than two classes, or a class without training pictures.
+        ConfigError: on ``task.data_dir = value``: no training picture at all, or a class without any.
     """
-    counts = {split: Counter(item.class_name for item in items) for split, items in listing.splits.items()}
+    counts = {split: Counter(item.label for item in items) for split, items in listing.splits.items()}
     if not counts.get("train"):
-        raise ConfigError(key, value, f"no usable training picture{_because(listing.skipped)}")
-    if len(listing.classes) < 2:
-        allowed = f"has pictures of {len(listing.classes)} class ({', '.join(listing.classes)}); at least 2 are needed"
-        raise ConfigError(key, value, allowed)
+        raise ConfigError(KEY, value, f"no usable training picture{_because(listing.skipped)}")
+    notes = []
     for split, count in counts.items():
-        lacking = [name for name in listing.classes if not count[name]]
-        if lacking and split == "train" and not missing_is_fine:
-            elsewhere = sorted(other for other in counts if other != split and any(counts[other][n] for n in lacking))
-            also = f" (it is in {' and '.join(elsewhere)} only)" if elsewhere and len(lacking) == 1 else ""
-            allowed = f"no usable training picture of {shown(lacking)}{also}{_because(listing.skipped)}"
-            raise ConfigError(key, value, allowed)
-        if lacking:
-            listing.notes.append(f"{split} has no picture of {shown(lacking)}")
+        lacking = [number for number in range(len(listing.classes)) if not count[number]]
+        names = [listing.classes[number] for number in lacking]
+        if lacking and split == "train":
+            elsewhere = [other for other in counts if any(counts[other][number] for number in lacking)]
+            also = f" (but in {' and '.join(elsewhere)})" if elsewhere else ""
+            raise ConfigError(KEY, value, f"no usable training picture of {shown(names)}{also}{_because(listing.skipped)}")
+        if lacking and any(number >= 0 for number in count):
+            notes.append(f"{split} has no picture of {shown(names)}")
+    return tuple(notes)
 
 
 def shown(names: Sequence[str], most: int = 8) -> str:

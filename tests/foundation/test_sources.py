@@ -345,3 +345,27 @@ def test_shipped_classes_are_not_found_in_names_that_only_contain_them():
     info = DataInfo("x", ("bag", "猫 shirt"), (1, 28, 28), (0.5,), (0.5,))
     with pytest.raises(ConfigError, match="also has 猫 shirt"):
         fashion_classes(info, "flow")
+
+
+@pytest.mark.parametrize("value", [0, 0x4000, 0x8080, 0xFFFF])
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_folder_scales_sixteen_bits(value, suffix, tmp_path):
+    """They were cut off at 255: every picture but a black one was white."""
+    for name in ("scan", "film"):
+        (tmp_path / name).mkdir()
+        Image.fromarray(np.full((8, 8), value, dtype=np.uint16)).save(tmp_path / name / f"a.{suffix}")
+    info = DataInfo("own", ("film", "scan"), (1, 8, 8), (0.5,), (0.5,))
+    images = FolderSource(path=str(tmp_path)).generate(info, 1, 1, CPU).images
+    assert torch.allclose(images, torch.full_like(images, value / 0xFFFF), atol=0.5 / 255)
+
+
+def test_folder_reads_floating_point_or_says_why_not(tmp_path):
+    for name, level in (("scan", 0.25), ("film", 300.0)):
+        (tmp_path / name).mkdir()
+        Image.fromarray(np.full((8, 8), level, dtype=np.float32)).save(tmp_path / name / "a.tif")
+    one = DataInfo("own", ("scan",), (1, 8, 8), (0.5,), (0.5,))
+    images = FolderSource(path=str(tmp_path)).generate(one, 1, 1, CPU).images
+    assert torch.allclose(images, torch.full_like(images, 0.25), atol=0.5 / 255)
+    two = DataInfo("own", ("film", "scan"), (1, 8, 8), (0.5,), (0.5,))
+    with pytest.raises(SourceError, match=r"film.a\.tif: not a readable picture \(mode F with values 300"):
+        FolderSource(path=str(tmp_path)).generate(two, 1, 1, CPU)
