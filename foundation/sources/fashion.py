@@ -24,6 +24,12 @@ NAMES: tuple[tuple[str, ...], ...] = (
 """Fashion-MNIST's classes in published order, each with the spellings in use."""
 
 
+OTHER_SOURCES = (
+    "choose another source: folder (your own pictures in synthetic.folder.path, one folder per class), diffusers or "
+    "openai-images (made from the class names); strategies without a server phase, e.g. flame, need none"
+)
+
+
 def fashion_classes(info: DataInfo, source: str) -> Tensor:
     """Published Fashion-MNIST label of each of ``info``'s classes, int64 ``[C]``.
 
@@ -34,7 +40,7 @@ def fashion_classes(info: DataInfo, source: str) -> Tensor:
     unknown = [name for name in info.class_names if folded(name) not in known]
     if unknown:
         have = ", ".join(spellings[0] for spellings in NAMES)
-        wanted = f"only knows the classes {have}; {info.name} also has {', '.join(unknown)}: choose another source"
+        wanted = f"only knows the classes {have}; {info.name} also has {', '.join(unknown)}: {OTHER_SOURCES}"
         raise ConfigError("synthetic.source", source, wanted)
     return torch.tensor([known[folded(name)] for name in info.class_names])
 

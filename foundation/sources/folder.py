@@ -21,6 +21,10 @@ from learning.datasets.picture_files import picture_files, sub_folders
 from learning.rng import torch_generator
 
 
+READING = "2"
+"""Raise it when the same files would give other images, or go to other classes."""
+
+
 @SOURCES.register("folder")
 class FolderSource(SyntheticSource):
     """A folder of pictures with one sub-folder per class, named like the class.
@@ -44,14 +48,7 @@ class FolderSource(SyntheticSource):
             SourceError: a picture that can't be read.
         """
         folder = self._folder()
-        files = self._files(folder, info)
-        by_class = list(zip(info.class_names, files, strict=True))
-        few = [f"{name} ({len(found)})" for name, found in by_class if 0 < len(found) < per_class]
-        missing = [name for name, found in by_class if not found]
-        if missing or few:
-            problems = [f"no pictures of {', '.join(missing)}"] if missing else []
-            problems += [f"fewer than {per_class} pictures of {', '.join(few)}"] if few else []
-            raise ConfigError("synthetic.folder.path", self.path, "; ".join(problems))
+        files = self._enough_files(folder, info, per_class)
         drawn = []
         for label, found in enumerate(files):
             order = torch.randperm(len(found), generator=torch_generator(seed, "synthetic/folder", label))
@@ -67,20 +64,35 @@ class FolderSource(SyntheticSource):
             provenance.append(Provenance(self.name, file.relative_to(folder).as_posix(), index))
         return Samples(torch.cat(images), interleaved_labels(info.num_classes, per_class), tuple(provenance))
 
+    def check(self, info: DataInfo, per_class: int) -> None:
+        """Every class has a sub-folder with enough pictures. Raises ConfigError."""
+        self._enough_files(self._folder(), info, per_class)
+
     def fingerprint(self) -> str:
-        """Hash of every picture's path, size and time of change."""
+        """Hash of every picture's path, size and time of change, and of the way in which they are read."""
         folder = self._folder()
         stamps = []
         for file in (file for child in sub_folders(folder) for file in picture_files(child)):
             status = file.stat()
             stamps.append(f"{file.relative_to(folder).as_posix()} {status.st_size} {status.st_mtime_ns}")
-        return digest(str(folder.resolve()), *stamps)
+        return digest(READING, str(folder.resolve()), *stamps)
 
     def _folder(self) -> Path:
         folder = Path(self.path).expanduser()
         if not self.path or not folder.is_dir():
             raise ConfigError("synthetic.folder.path", self.path, "must be a folder with one sub-folder per class")
         return folder
+
+    def _enough_files(self, folder: Path, info: DataInfo, per_class: int) -> list[list[Path]]:
+        files = self._files(folder, info)
+        by_class = list(zip(info.class_names, files, strict=True))
+        few = [f"{name} ({len(found)})" for name, found in by_class if 0 < len(found) < per_class]
+        missing = [name for name, found in by_class if not found]
+        if missing or few:
+            problems = [f"no pictures of {', '.join(missing)}"] if missing else []
+            problems += [f"fewer than {per_class} pictures (synthetic.per_class) of {', '.join(few)}"] if few else []
+            raise ConfigError("synthetic.folder.path", self.path, "; ".join(problems))
+        return files
 
     def _files(self, folder: Path, info: DataInfo) -> list[list[Path]]:
         """Picture files of each class, in name order."""

@@ -63,7 +63,9 @@ def check_classes(listing: Listing, value: object) -> tuple[str, ...]:
         if lacking and split == "train":
             elsewhere = [other for other in counts if any(counts[other][number] for number in lacking)]
             also = f" (but in {' and '.join(elsewhere)})" if elsewhere else ""
-            raise ConfigError(KEY, value, f"no usable training picture of {shown(names)}{also}{_because(listing.skipped)}")
+            raise ConfigError(
+                KEY, value, f"no usable training picture of {shown(names)}{also}{_because(listing.skipped)}"
+            )
         if lacking and any(number >= 0 for number in count):
             notes.append(f"{split} has no picture of {shown(names)}")
     return tuple(notes)

@@ -23,6 +23,7 @@ from learning.datasets.npz_arrays import (
     pair_splits,
     read_arrays,
     read_headers,
+    refuse_objects,
 )
 from learning.datasets.own import OwnData
 from learning.datasets.pictures import resized, stack_splits
@@ -48,6 +49,7 @@ class PictureArrays(OwnData):
         file = npz_file(self.at(root))
         headers = read_headers(file)
         pairs = pair_splits(headers, file)
+        refuse_objects(headers, [CLASS_NAMES, *(name for pair in pairs.values() for name in pair)], file)
         check_bytes(sum(headers[name].bytes for pair in pairs.values() for name in pair), str(file))
         named = [CLASS_NAMES] if CLASS_NAMES in headers else []
         arrays = read_arrays(file, [*named, *(name for pair in pairs.values() for name in pair)])
@@ -80,7 +82,8 @@ def number_entries(
         place = {own: number for number, own in enumerate(matched) if own is not None}
         strangers = [str(entry) for entry in found if entry not in place]
     else:
-        place = {entry: int(entry) for entry in found if -1 <= entry < len(classes)}  # type: ignore[call-overload,operator]
+        known = range(-1, len(classes))
+        place = {entry: known.index(entry) - 1 for entry in found if entry in known}  # type: ignore[arg-type]
         strangers = [str(entry) for entry in found if entry not in place]
     if strangers:
         allowed = f"the label {shown(strangers)} is none of the {len(classes)} in {CLASS_NAMES}"
@@ -93,7 +96,9 @@ def _entries(array: Array, name: str, file: Path) -> list[object]:
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1 or array.dtype.kind not in "biufUS":
-        allowed = f"{name} is {array.dtype} {list(array.shape)}; allowed: one whole number or text per picture, [n] or [n, 1]"
+        allowed = (
+            f"{name} is {array.dtype} {list(array.shape)}; allowed: one whole number or text per picture, [n] or [n, 1]"
+        )
         raise ConfigError(KEY, str(file), allowed)
     if array.dtype.kind == "S":
         return [entry.decode("utf-8", "replace").strip() for entry in array.tolist()]

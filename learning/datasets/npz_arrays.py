@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,25 +48,24 @@ def npz_file(place: Path) -> Path:
 
 
 def read_headers(file: Path) -> dict[str, Header]:
-    """Array name -> header.
-
-    Raises:
-        ConfigError: no NPZ file, or an array of Python objects, which is never read: it could run code.
-    """
+    """Array name -> header. Raises ConfigError for what is no NPZ file."""
     try:
         with zipfile.ZipFile(file) as archive:
             names = [name for name in archive.namelist() if name.endswith(".npy")]
-            found = {name.removesuffix(".npy"): _header(archive, name) for name in names}
+            return {name.removesuffix(".npy"): _header(archive, name) for name in names}
     except Exception as error:  # zipfile, zlib, struct and numpy raise what they like on damaged bytes
         raise ConfigError(KEY, str(file), f"is no readable NPZ file ({plain_text(error)})") from error
-    objects = [name for name, header in found.items() if header.dtype.hasobject]
+
+
+def refuse_objects(headers: Mapping[str, Header], names: Iterable[str], file: Path) -> None:
+    """Raise ConfigError where an array to be read holds Python objects: unpickling them could run code."""
+    objects = [name for name in names if name in headers and headers[name].dtype.hasobject]
     if objects:
         allowed = (
             f"holds Python objects in {shown(objects)}, which are never read (they could run code); save plain "
             "arrays: np.asarray(labels, dtype=str) for text, np.stack(images) for pictures of one size"
         )
         raise ConfigError(KEY, str(file), allowed)
-    return found
 
 
 def pair_splits(headers: Mapping[str, Header], file: Path) -> dict[str, tuple[str, str]]:

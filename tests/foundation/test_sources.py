@@ -162,7 +162,7 @@ def test_folder_names_every_missing_and_every_thin_class(colour_info, tmp_path):
         FolderSource(path=str(tmp_path)).generate(colour_info, 2, 1, CPU)
     assert caught.value.key == "synthetic.folder.path"
     assert "no pictures of dog, ship" in str(caught.value)
-    assert "fewer than 2 pictures of cat (1)" in str(caught.value)
+    assert "fewer than 2 pictures (synthetic.per_class) of cat (1)" in str(caught.value)
 
 
 @pytest.mark.parametrize("path", ["", "/no/such/folder"])
