@@ -19,6 +19,7 @@ from torch import Tensor
 
 from config import ConfigError
 from config.plain_text import plain_text
+from learning.datasets.base import UndecidedError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -122,7 +123,7 @@ def stack_splits(splits: Mapping[str, Sequence[Pixels]], dataset: str) -> dict[s
     if len(sizes) > 1:
         shown = ", ".join(f"{width} x {height}" for height, width in sizes[:3])
         allowed = f"needs images of one size, found {len(sizes)} sizes, e.g. {shown} pixels; set task.image_size"
-        raise ConfigError("task.dataset", dataset, allowed)
+        raise UndecidedError("task.dataset", dataset, allowed)
     grey = all(pixels.ndim == 2 for pixels in everything)
     return {name: _stacked(split, sizes[0], grey) for name, split in splits.items()}
 

@@ -380,8 +380,8 @@ class TestHub:
         self.splits(sizes=((8, 8), (9, 8))).save_to_disk(str(tmp_path / "hf" / "uneven"))
         with pytest.raises(ConfigError, match="needs images of one size"):
             load_task(task(tmp_path, "hf:uneven"))
-        self.splits(parts=(("train", 4),)).save_to_disk(str(tmp_path / "hf" / "half"))
-        with pytest.raises(ConfigError, match="needs the splits train and test, has train"):
+        self.splits(parts=(("first", 4), ("second", 4))).save_to_disk(str(tmp_path / "hf" / "half"))
+        with pytest.raises(ConfigError, match="needs a split train, has first, second"):
             load_task(task(tmp_path, "hf:half"))
 
     @pytest.mark.parametrize("name", ["hf", "hf:", "hf:..", "hf:../up", "hf:a/b/c"])
