@@ -20,7 +20,6 @@ from learning.datasets.class_folders import match_names
 from learning.datasets.picture_files import picture_files, sub_folders
 from learning.rng import torch_generator
 
-
 READING = "2"
 """Raise it when the same files would give other images, or go to other classes."""
 

@@ -63,6 +63,8 @@ class DatasetSource(Component):
     """Long-tail factor that applies where ``task.imbalance_factor`` is left at 1."""
     by_hand: ClassVar[str] = ""
     """What to do without a download: which files, from where, put where (``{root}`` is the data folder)."""
+    after_colon: ClassVar[str] = ""
+    """Field that takes what follows a colon in ``task.dataset``; empty = nothing may follow."""
     has_columns: ClassVar[bool] = False
     """True where ``task.image_column`` and ``task.label_column`` choose something."""
 
@@ -78,6 +80,8 @@ class DatasetSource(Component):
 
     def ids(self, root: Path, column: str) -> Sequence[object]:  # noqa: ARG002
         """What the scalar column ``column`` says of each row of the published training split, in its order.
+
+        Where :meth:`read` says which rows its training images are, of each row that it counts.
 
         Raises:
             ConfigError: no such column; the message lists those that exist.

@@ -15,8 +15,8 @@ class PictureFolder(OwnData):
     """Own pictures in class folders, or in folders ``train`` and ``test`` (and ``validation``) of class folders.
 
     The folder is ``task.data_dir``, or ``task.dataset="folder:PLACE"`` within it.  Without a folder ``test`` a share of
-    the pictures is set aside (``task.test_fraction``).  Pictures of several sizes need ``task.image_size``.  Classes are
-    the folders' names in order of code points, whole numbers by size; folders inside a class folder belong to it;
+    the pictures is set aside (``task.test_fraction``).  Pictures of several sizes need ``task.image_size``.  Classes
+    are the folders' names in order of code points, whole numbers by size; folders inside a class folder belong to it;
     hidden files are no data; a file that is no usable picture is left out and reported.
     """
 
@@ -24,6 +24,6 @@ class PictureFolder(OwnData):
     holds: ClassVar[str] = EXPECTED
 
     def read(self, root: Path, reading: Reading = READ_AS_IT_IS) -> PublishedData:
-        """Read all pictures. Raises ConfigError for a folder that can't be used, naming it and the classes in question."""
+        """Read all pictures. Raises ConfigError for a folder that can't be used, naming it and the classes."""
         place = self.at(root)
         return self.of_files(list_folder(place), reading, place)

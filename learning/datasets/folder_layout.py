@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from config import ConfigError
 from learning.datasets.class_folders import match_names, refuse_look_alikes, spelled
-from learning.datasets.listing import KEY, MOST_PICTURES, Listed, Listing, shown, split_named
+from learning.datasets.listing import KEY, MOST_PICTURES, SPLITS, Listed, Listing, shown, split_named
 from learning.datasets.picture_files import SUFFIXES, is_hidden, picture_files, sub_folders
 from learning.datasets.skipped import Skipped
 
@@ -31,7 +31,7 @@ def list_folder(folder: Path) -> Listing:
     if not folder.is_dir():
         raise ConfigError(KEY, str(folder), f"no such folder; allowed: {EXPECTED}")
     skipped = Skipped()
-    folders = {split: _class_folders(root, folder, skipped) for split, root in _splits(folder).items()}
+    folders = {split: _class_folders(root, folder, skipped) for split, root in _splits(folder, skipped).items()}
     names = _names(folders, folder)
     splits: dict[str, list[Listed]] = {}
     listed = 0
@@ -52,26 +52,40 @@ def _too_many(folder: Path) -> ConfigError:
     return ConfigError(KEY, str(folder), allowed)
 
 
-def _splits(folder: Path) -> dict[str, Path]:
-    """Split -> the folder that holds its class folders; ``train`` alone where there are no folders of splits."""
+def _splits(folder: Path, skipped: Skipped) -> dict[str, Path]:
+    """Split -> the folder that holds its class folders; ``train`` alone where there are no folders of splits.
+
+    A folder of test pictures without class folders, thus without labels, is passed over.
+    """
     inside = sub_folders(folder)
     named: dict[str, list[Path]] = {}
     for child in inside:
         split = split_named(child.name)
         if split is not None and sub_folders(child):
             named.setdefault(split, []).append(child)
-    others = [child.name for child in inside if not any(child in found for found in named.values())]
+    others = [child for child in inside if not any(child in found for found in named.values())]
+    unlabelled = [child for child in others if split_named(child.name) is not None]
+    if inside and len(unlabelled) == len(inside):
+        raise ConfigError(KEY, str(folder), f"no class folders in {_names_of(unlabelled)}; allowed: {EXPECTED}")
     if not named or ("train" not in named and others):
         return {"train": folder}
-    if others:
-        allowed = f"{shown(sorted(named))} look like splits and {shown(others)} like classes; allowed: {EXPECTED}"
+    if len(unlabelled) < len(others):
+        classes = _names_of([child for child in others if child not in unlabelled])
+        allowed = f"{shown(sorted(named))} look like splits and {classes} like classes; allowed: {EXPECTED}"
         raise ConfigError(KEY, str(folder), allowed)
     twice = [found for found in named.values() if len(found) > 1]
     if twice:
-        raise ConfigError(KEY, str(folder), f"{shown([path.name for path in twice[0]])} are the same split twice")
+        raise ConfigError(KEY, str(folder), f"{_names_of(twice[0])} are the same split twice")
     if "train" not in named:
         raise ConfigError(KEY, str(folder), f"has {shown(sorted(named))} but no folder train; allowed: {EXPECTED}")
-    return {split: named[split][0] for split in ("train", "validation", "test") if split in named}
+    for child in unlabelled:
+        for file in picture_files(child, skipped):
+            skipped.add("in a split without class folders, so without a label", file)
+    return {split: named[split][0] for split in SPLITS if split in named}
+
+
+def _names_of(folders: Sequence[Path]) -> str:
+    return shown([folder.name for folder in folders])
 
 
 def _class_folders(root: Path, folder: Path, skipped: Skipped) -> dict[str, Path]:

@@ -54,6 +54,7 @@ class HuggingFace(DatasetSource):
     paper = "flwr-datasets"
     by_hand = "run this command on a machine with a network and copy its folder {root}/hf here"
     has_columns = True
+    after_colon = "repo"
     repo: str = Field("", description="Data set on the hub, org/name")
 
     @property

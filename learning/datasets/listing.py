@@ -51,11 +51,12 @@ def check_classes(listing: Listing, value: object) -> tuple[str, ...]:
     """Every class has training pictures; a class that only another split lacks is a note, which is returned.
 
     Raises:
-        ConfigError: on ``task.data_dir = value``: no training picture at all, or a class without any.
+        ConfigError: on ``task.data_dir = value``: a split without any picture, or a class without training pictures.
     """
     counts = {split: Counter(item.label for item in items) for split, items in listing.splits.items()}
-    if not counts.get("train"):
-        raise ConfigError(KEY, value, f"no usable training picture{_because(listing.skipped)}")
+    for split in {"train": 0} | counts:
+        if not counts.get(split):
+            raise ConfigError(KEY, value, f"no usable picture in {split}{_because(listing.skipped)}")
     notes = []
     for split, count in counts.items():
         lacking = [number for number in range(len(listing.classes)) if not count[number]]

@@ -17,7 +17,6 @@ from config.sections import TaskSection
 from learning.data import DataSplits, LabeledImages
 from learning.datasets.base import DATASETS, DatasetSource, PublishedData, Reading
 from learning.datasets.class_names import class_names
-from learning.datasets.hub import HuggingFace
 from learning.datasets.label_check import with_usable_labels
 from learning.datasets.labels import number_ids
 from learning.datasets.sizes import in_size
@@ -37,13 +36,14 @@ def data_root(data_dir: str = "") -> Path:
 
 
 def dataset_source(name: str) -> DatasetSource:
-    """The source behind ``task.dataset``: a registered name or ``hf:org/name``.
+    """The source behind ``task.dataset``: a registered name, ``hf:org/name``, or ``folder:PLACE`` and the like.
 
     Raises:
         ConfigError: unknown name; the message lists what is allowed.
     """
-    if name.startswith("hf:"):
-        return HuggingFace(repo=name.removeprefix("hf:").strip())
+    kind, colon, place = name.partition(":")
+    if colon and kind in DATASETS and DATASETS[kind].after_colon:
+        return DATASETS[kind].model_validate({DATASETS[kind].after_colon: place.strip()})
     if name not in DATASETS:
         allowed = f"{did_you_mean(name, DATASETS)}allowed: {', '.join(DATASETS)}, or hf:org/name"
         raise ConfigError("task.dataset", name, allowed)
@@ -153,7 +153,7 @@ def _published(name: str, root: Path, reading: Reading, test_fraction: float) ->
                 f"task.{key}", getattr(reading, key), f"{name} has no columns to choose from; leave it empty"
             )
     data = in_size(source.read(root, reading), reading.image_size)
-    train = data.train.numbered()
+    train = data.train if data.train.rows is not None else data.train.numbered()
     if data.test is not None:
         return replace(data, train=train)
     with_usable_labels(data)  # before the images are parted: what is wrong is wrong with train

@@ -26,7 +26,7 @@ from learning.datasets.npz_arrays import (
     refuse_objects,
 )
 from learning.datasets.own import OwnData
-from learning.datasets.pictures import resized, stack_splits
+from learning.datasets.pictures import Pixels, resized, stack_splits
 from learning.datasets.read_pictures import check_bytes
 from learning.partition.base import Labels
 
@@ -36,9 +36,9 @@ class PictureArrays(OwnData):
     """Own pictures as arrays of an NPZ file: ``x_train``, ``y_train``, ``x_test``, ``y_test``, or in MedMNIST's names.
 
     The file is ``task.data_dir`` or the only NPZ file in it; ``task.dataset="npz:PLACE"`` names it within the data
-    folder.  Also understood: ``train_images``/``train_labels``, ``val``/``valid``/``validation``, and ``images``/``labels``
-    alone.  Images are [n, H, W], [n, H, W, C] or [n, C, H, W]: uint8, uint16 (0..65535), bool, or floats in 0..1.
-    Labels are [n] or [n, 1]: whole numbers or text; an array ``class_names`` names them.  Nothing is ever unpickled.
+    folder.  Also understood: ``train_images``/``train_labels``, ``val``/``valid``/``validation``, and
+    ``images``/``labels`` alone.  Images are [n, H, W], [n, H, W, C] or [n, C, H, W]: uint8, uint16 (0..65535), bool,
+    floats in 0..1 or whole numbers in 0..255.  Labels are [n] or [n, 1]: whole numbers or text; an array ``class_names`` names them.  Nothing is ever unpickled.
     """
 
     paper = "numpy's format; MedMNIST's names (Yang et al. 2023)"
@@ -79,7 +79,7 @@ def number_entries(
     found = list(dict.fromkeys(entry for split in entries.values() for entry in split))
     if any(isinstance(entry, str) for entry in found):
         matched = match_names(classes, [str(entry) for entry in found], KEY, str(file))
-        place = {own: number for number, own in enumerate(matched) if own is not None}
+        place: dict[object, int] = {own: number for number, own in enumerate(matched) if own is not None}
         strangers = [str(entry) for entry in found if entry not in place]
     else:
         known = range(-1, len(classes))

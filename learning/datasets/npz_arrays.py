@@ -75,15 +75,8 @@ def pair_splits(headers: Mapping[str, Header], file: Path) -> dict[str, tuple[st
         ConfigError: images without labels or the other way round, no training split, two candidates for one split, or
             images and labels of different numbers.
     """
-    splits: dict[str, tuple[str, str]] = {}
-    for split, aliases in SPLITS.items():
-        found = _pairs(headers, [pair for alias in aliases for pair in _spellings(alias)], file)
-        if len(found) > 1:
-            raise ConfigError(KEY, str(file), f"{shown([images for images, _ in found])} could each be {split}")
-        splits |= {split: found[0]} if found else {}
-    if not splits:
-        found = _pairs(headers, list(WHOLE_SET.items()), file)
-        splits = {"train": found[0]} if len(found) == 1 else {}
+    spellings = {split: [pair for alias in names for pair in _spellings(alias)] for split, names in SPLITS.items()}
+    splits = _chosen(headers, spellings, file) or _chosen(headers, {"train": list(WHOLE_SET.items())}, file)
     if "train" not in splits:
         raise ConfigError(KEY, str(file), f"has the arrays {shown(sorted(headers))}; needs {EXPECTED}")
     for images, labels in splits.values():
@@ -118,6 +111,20 @@ def _spellings(alias: str) -> list[tuple[str, str]]:
         (f"{alias}_images", f"{alias}_labels"),
         (f"images_{alias}", f"labels_{alias}"),
     ]
+
+
+def _chosen(
+    headers: Mapping[str, Header], spellings: Mapping[str, list[tuple[str, str]]], file: Path
+) -> dict[str, tuple[str, str]]:
+    """Split -> the one pair of its spellings that is in the file."""
+    splits = {}
+    for split, pairs in spellings.items():
+        found = _pairs(headers, pairs, file)
+        if len(found) > 1:
+            raise ConfigError(KEY, str(file), f"{shown([images for images, _ in found])} could each be {split}")
+        if found:
+            splits[split] = found[0]
+    return splits
 
 
 def _pairs(headers: Mapping[str, Header], spellings: list[tuple[str, str]], file: Path) -> list[tuple[str, str]]:

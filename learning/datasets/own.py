@@ -26,6 +26,7 @@ class OwnData(DatasetSource):
     a colon and a place, relative to ``task.data_dir``.
     """
 
+    after_colon: ClassVar[str] = "place"
     holds: ClassVar[str] = ""
     """What must lie at the place, in words."""
     place: str = Field("", description="Where it lies, from the data folder; empty = the data folder itself")

@@ -69,7 +69,7 @@ def examine(settings: Sequence[str], preset: str = "") -> DataReport:
     from learning.datasets.class_names import ids_among
 
     chosen = (load_preset(preset) if preset else {}) | load_assignments(list(settings))
-    task = load({key: 0 for key in SAMPLES} | chosen).task
+    task = load(dict.fromkeys(SAMPLES, 0) | chosen).task
     data = load_task(task)
     channels, height, width = data.info.shape
     return DataReport(
@@ -93,7 +93,7 @@ def _classes(data: DataSplits) -> list[dict[str, str | int]]:
     names = data.info.class_names
     counts = {split: images.labels.bincount(minlength=len(names)).tolist() for split, images in _splits(data).items()}
     return [
-        {"label": label, "name": name} | {split: of_class[label] for split, of_class in counts.items()}
+        {"label": label, "name": name, **{split: of_class[label] for split, of_class in counts.items()}}
         for label, name in enumerate(names)
     ]
 

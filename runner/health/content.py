@@ -24,7 +24,7 @@ def _datasets() -> list[Finding]:
     empty = not root.is_dir() or not any(root.iterdir())
     for name in DATASETS:
         source = dataset_source(name)
-        if name == "hf":
+        if source.after_colon:  # of the hub, or of the user: not ours to look for
             continue
         if empty and not source.ships:
             absent.append(name)

@@ -146,7 +146,7 @@ def test_gtsrb_is_resized_once(tmp_path):
     assert torch.equal(again.test.labels, data.test.labels)
 
 
-@pytest.mark.parametrize("name", [n for n in DATASETS if not DATASETS[n].ships and n != "hf"])
+@pytest.mark.parametrize("name", [n for n in DATASETS if not DATASETS[n].ships and not DATASETS[n].after_colon])
 def test_absent_data_says_how_to_get_it(name, tmp_path):
     with pytest.raises(ConfigError, match=rf"task.dataset = '{name}': .*`fedcrucible prepare {name}`") as caught:
         load_task(task(tmp_path, name))
@@ -164,7 +164,7 @@ def test_unknown_names_are_answered_with_a_suggestion(tmp_path):
         load_task(task(tmp_path, "cifar-10"))
 
 
-@pytest.mark.parametrize("name", [n for n in DATASETS if n != "hf"])
+@pytest.mark.parametrize("name", [n for n in DATASETS if not DATASETS[n].after_colon])
 def test_every_registered_source_has_a_source_and_documentation(name):
     source = dataset_source(name)
     assert source.name == name

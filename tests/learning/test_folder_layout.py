@@ -133,6 +133,7 @@ def test_names_of_files_are_safe_to_print(tmp_path):
         (("1.png", "2.jpg", "a.txt"), "no class folders in .*, 2 pictures lie directly in it"),
         (("test/cat/1.png", "val/cat/1.png"), "has 'test', 'validation' but no folder train"),
         (("train/cat/1.png", "val/cat/1.png", "valid/cat/1.png"), "'val', 'valid' are the same split twice"),
+        (("train/1.png", "test/1.png"), "no class folders in 'test', 'train'"),
         (("train/cat/1.png", "plane/1.png"), "'train' look like splits and 'plane' like classes"),
         (("train/cat/1.png", "test/cat/1.png", "test/dog/1.png"), "the class 'dog' is in test but not in train"),
         (("Cat/1.png", "cat/1.png"), "the class folders 'Cat' and 'cat' differ only"),
@@ -144,6 +145,13 @@ def test_layouts_that_can_not_be_meant_are_refused(files, message, tmp_path):
     with pytest.raises(ConfigError, match=message) as caught:
         list_folder(tmp_path)
     assert caught.value.key == "task.data_dir"
+
+
+def test_a_test_folder_without_classes_has_no_labels(tmp_path):
+    touch(tmp_path, "train/cat/1.png", "train/dog/1.png", "test/1.png", "test/2.png")
+    found = list_folder(tmp_path)
+    assert (list(found.splits), found.classes) == (["train"], ("cat", "dog"))
+    assert dict(found.skipped.counts) == {"in a split without class folders, so without a label": 2}
 
 
 def test_a_folder_that_is_not_there(tmp_path):
