@@ -38,7 +38,8 @@ class PictureArrays(OwnData):
     The file is ``task.data_dir`` or the only NPZ file in it; ``task.dataset="npz:PLACE"`` names it within the data
     folder.  Also understood: ``train_images``/``train_labels``, ``val``/``valid``/``validation``, and
     ``images``/``labels`` alone.  Images are [n, H, W], [n, H, W, C] or [n, C, H, W]: uint8, uint16 (0..65535), bool,
-    floats in 0..1 or whole numbers in 0..255.  Labels are [n] or [n, 1]: whole numbers or text; an array ``class_names`` names them.  Nothing is ever unpickled.
+    floats in 0..1 or whole numbers in 0..255.  Labels are [n] or [n, 1]: whole numbers or text; an array
+    ``class_names`` names them.  Nothing is ever unpickled.
     """
 
     paper = "numpy's format; MedMNIST's names (Yang et al. 2023)"
