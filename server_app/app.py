@@ -32,6 +32,7 @@ def main(grid: Grid, context: Context) -> None:
         print(f"error: {error}", flush=True)
         raise
     console = Console(plan.config.run.rounds)
+    console.notes(plan.data_notes)
     discovery = plan.config.federation.discovery
     in_order = in_simulation(grid) if discovery == "auto" else discovery == "order"
     summary = execute(plan, grid, in_order=in_order, observers=[console])

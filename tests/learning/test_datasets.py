@@ -159,6 +159,25 @@ def test_damaged_data_is_refused(tmp_path):
         load_task(task(tmp_path, "cifar10"))
 
 
+@pytest.mark.parametrize("name", ["mnist", "cifar10"])
+def test_labels_that_are_no_class_are_refused_whatever_the_source(name, tmp_path, accept_fakes, monkeypatch):
+    WRITERS[name](tmp_path)
+    source = DATASETS[name]
+    whole = source.open_split
+
+    def spoiled(self, root, train, download=False):
+        split = whole(self, root, train, download)
+        split.labels[:3] = 255 if train else -1
+        return split
+
+    monkeypatch.setattr(source, "open_split", spoiled)
+    message = (
+        r"3 of 200 labels of the train split are no class \(e.g. 255.*; 3 of 40 labels of the test split are missing"
+    )
+    with pytest.raises(ConfigError, match=message):
+        load_task(task(tmp_path, name))
+
+
 def test_unknown_names_are_answered_with_a_suggestion(tmp_path):
     with pytest.raises(ConfigError, match=r"task.dataset = 'cifar-10': did you mean 'cifar10'\?"):
         load_task(task(tmp_path, "cifar-10"))
