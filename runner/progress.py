@@ -57,7 +57,7 @@ class Lines(Silent):
 
     def on_note(self, text: str) -> None:
         """Print the note."""
-        print(text, file=sys.stderr, flush=True)
+        print(visible(f"note: {text}"), file=sys.stderr, flush=True)
 
 
 class Bar(Silent):
@@ -90,7 +90,7 @@ class Bar(Silent):
 
     def on_note(self, text: str) -> None:
         """Print the note above the bar."""
-        self.progress.console.print(text, markup=False, highlight=False)
+        self.progress.console.print(visible(f"note: {text}"), markup=False, highlight=False)
 
 
 def dropped_lines(outcome: RoundOutcome) -> list[str]:

@@ -46,7 +46,7 @@ class Console:
 
     def on_note(self, text: str) -> None:
         """Print the note."""
-        print(visible(text), flush=True)
+        print(visible(f"note: {text}"), flush=True)
 
     def finish(self, summary: RunSummary) -> None:
         """Print the final numbers and where they lie."""

@@ -11,7 +11,7 @@ import torch
 
 from attacks.base import Attack
 from config.compose import REGISTRIES, RunConfigBase, registry_of
-from config.load import WITHOUT_EFFECT, Scalar, default_keys, flatten
+from config.load import Scalar, default_keys, flatten, has_effect
 from config.sections import TaskSection
 from learning.data import DataSplits
 from learning.datasets import load_task
@@ -53,7 +53,8 @@ def identity(config: RunConfigBase) -> Mapping[str, Scalar]:
 
 def reached_settings(config: RunConfigBase) -> dict[str, Scalar]:
     """The settings that a run comes across: those without effect and those of components it can't reach left out."""
-    values = {key: value for key, value in flatten(config).items() if not key.startswith(WITHOUT_EFFECT)}
+    settings = flatten(config)
+    values = {key: value for key, value in settings.items() if has_effect(key, settings)}
     reached = _reached(_chosen(config), values)
     for key in list(values):
         section, *rest = key.split(".")

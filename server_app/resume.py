@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from config import ConfigError
 from config.compose import RunConfigBase
-from config.load import default_keys, flatten, load
+from config.load import BEFORE, default_keys, flatten, load
 from learning.data import DataSplits
 from server_app.identity import continued_settings, run_identity
 from server_app.record import files
@@ -104,11 +104,11 @@ def _check_settings(record: RunRecord, config: RunConfigBase) -> None:
 def differences(recorded: Mapping[str, Scalar], old: Mapping[str, Scalar], config: RunConfigBase) -> list[str]:
     """Settings that change numbers and that ``config`` has other values of than a record, in words; empty for none.
 
-    A key that the record doesn't know had its default; one that isn't known here counts unless it had its default of
-    then, ``old``.
+    A key that the record doesn't know had its default, or what was computed before it existed; one that isn't known
+    here counts unless it had its default of then, ``old``.
     """
     values, defaults = flatten(config), default_keys()
-    before = defaults | {key: value for key, value in recorded.items() if key in defaults}
+    before = defaults | dict(BEFORE) | {key: value for key, value in recorded.items() if key in defaults}
     ours = continued_settings(config)
     try:
         theirs = continued_settings(load(before))

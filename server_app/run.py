@@ -68,17 +68,18 @@ def execute(
         recorded: list[RoundRecord] = []
         try:
             evaluator = Evaluator.build(config, plan.data, plan.attack, plan.device)
+            description = _describe(plan, evaluator, facts, start)
             recorder = Recorder(
                 record,
                 config.attack,
-                _describe(plan, evaluator, facts, start),
+                description,
                 lambda: _open(record, plan, start),
                 identity=run_identity(config, plan.data) if config.run.checkpoint_every else "",
                 seconds_before=start.seconds,
                 on_folder=on_folder,
             )
             recorded = recorder.rounds
-            _tell(start.notes, observers)
+            _tell(description.notes, observers)
             if not start.continues:
                 recorder.open()
             return _run(plan, grid, in_order, recorder, evaluator, start, [recorder, *observers])
@@ -177,6 +178,7 @@ def _describe(plan: Plan, evaluator: Evaluator, facts: AttackFacts, start: Start
         part.name: part.knowledge for part in (system.rule, system.purifier, plan.attack) if part and part.knowledge
     }
     notes = [] if config.task.eval_split == "test" else ["measured on the validation split"]
+    notes += plan.data_notes
     if system.uses_clients:
         notes += plan.attack.notes(len(attackers(config)))
         notes += partition_notes(config.task, plan.partitioner, config.federation.clients, config.run.seed)

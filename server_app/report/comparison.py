@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from config.load import WITHOUT_EFFECT
+from config.load import has_effect
 from server_app.record import files
 from server_app.record.reader import RecordedRun, Scalar, read
 from server_app.report.cells import Cell
@@ -20,8 +20,6 @@ from server_app.report.standing import MARGIN_POINTS, WEAK_ATTACK_PERCENT, stand
 MA, ASR = "ma_percent", "asr_percent"
 SHOWN = (MA, ASR, "base_rate_percent", "asr_last_mean_percent")
 """Columns of the table, before TPR and FPR."""
-NOT_SETTINGS = (*WITHOUT_EFFECT, "run.seed")
-"""Keys in which repetitions of one cell may differ."""
 DEFENCE = ("strategy", "defense.", "purifier.", "synthetic.", "guide.")
 """Keys in which cells that faced the same attack on the same data may differ."""
 Settings = frozenset[tuple[str, Scalar]]
@@ -134,7 +132,8 @@ def _without_defence(settings: Settings) -> Settings:
 
 
 def _settings(record: RecordedRun) -> Settings:
-    return frozenset((key, value) for key, value in record.config.items() if not key.startswith(NOT_SETTINGS))
+    settings = record.config
+    return frozenset((k, v) for k, v in settings.items() if has_effect(k, settings) and k != "run.seed")
 
 
 def _told_apart(name: str, settings: Settings, twins: Sequence[Settings]) -> str:
