@@ -80,6 +80,8 @@ def as_object(summary: RunSummary) -> dict[str, object]:
         "base_rate": summary.base_rate_percent,
         "TPR": caught.tpr_percent if caught else None,
         "FPR": caught.fpr_percent if caught else None,
+        "epsilon": summary.epsilon,
+        "delta": summary.delta,
         "sha256": summary.parameters_sha256,
         "record": summary.folder,
         "report": str(report) if report else None,
