@@ -73,6 +73,7 @@ def task_record(info: DataInfo) -> ConfigRecord:
         "shape": list(info.shape),
         "mean": list(info.mean),
         "std": list(info.std),
+        "own-names": list(info.own_names),
     }
     return ConfigRecord(dict(facts))
 
@@ -90,6 +91,7 @@ def read_task(content: RecordDict) -> DataInfo | None:
         (channels, height, width),
         tuple(facts["mean"]),
         tuple(facts["std"]),
+        tuple(facts["own-names"]),
     )
 
 
