@@ -44,6 +44,7 @@ def listed_images(path: str, task: TaskSection, key: str) -> ListedImages:
     if split == "train" and set(lists["train"]) & set(lists["test"]):
         raise ConfigError(key, path, "an image is both in train and in test: success would not be measured held out")
     data = published(task)
+    assert data.test is not None
     held_out = data.train if split == "train" else data.test
     parts = []
     for name, images, number_of in (("train", data.train, "train"), ("test", held_out, split)):

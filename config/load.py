@@ -23,6 +23,15 @@ NOT_SETTINGS = ("preset", "compare")
 
 WITHOUT_EFFECT = ("output.", "run.resume", "run.checkpoint_every", "task.data_dir", "guide.cache_dir")
 """Keys (or sections) that say where things lie, not what is computed."""
+DATA_IS_THE_PLACE = ("folder", "csv", "npz")
+"""Data sets without a name of their own: for them ``task.data_dir`` says what is learned."""
+
+
+def has_effect(key: str, settings: Mapping[str, Scalar]) -> bool:
+    """Whether the numbers of a run with these settings depend on ``key``."""
+    if key == "task.data_dir":
+        return settings.get("task.dataset") in DATA_IS_THE_PLACE
+    return not key.startswith(WITHOUT_EFFECT)
 
 
 def flatten(model: BaseModel, prefix: str = "") -> dict[str, Scalar]:

@@ -50,6 +50,20 @@ class TaskSection(Section):
         lt=1.0,
         description="Share (fraction) of training images held out as validation where none ships; 0 = none",
     )
+    test_fraction: float = Field(
+        0.2,
+        gt=0.0,
+        lt=1.0,
+        description="Share (fraction) of training images set aside as test where the data set has no test split",
+    )
+    image_size: int = Field(
+        0, ge=0, le=1024, description="Side in pixels of the square that images are resized to; 0 = as they are"
+    )
+    image_column: str = Field("", description="Column of the images, in data sets with columns; empty = found by name")
+    label_column: str = Field("", description="Column of the labels, in data sets with columns; empty = found by name")
+    class_names: str = Field(
+        "", description="Class names in order, separated by , or |; or a file id -> name; empty = the data set's own"
+    )
     imbalance_factor: float = Field(
         1.0, ge=1.0, le=10_000.0, description="Long tail: largest over smallest class count; 1 = as is (SPEC A.4)"
     )

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ class Silent:
 
     def started(self, rounds: int) -> None:
         """Told the number of rounds, once it is known."""
+
+    def notes(self, notes: Sequence[str]) -> None:
+        """Told before the first round what a reader has to know."""
 
     def on_reply(self, done: int, total: int) -> None:
         """Told after each client of a round."""
@@ -44,6 +47,11 @@ class Lines(Silent):
         """Remember how many there will be."""
         self.rounds = rounds
 
+    def notes(self, notes: Sequence[str]) -> None:
+        """Print one line each."""
+        for note in notes:
+            print(f"note: {note}", file=sys.stderr, flush=True)
+
     def on_round(self, outcome: RoundOutcome) -> None:
         """Print the round and why replies were dropped."""
         from server_app.console import round_line
@@ -61,6 +69,11 @@ class Bar(Silent):
     def started(self, rounds: int) -> None:
         """Set the bar's length."""
         self.progress.update(self.task, description="preparing", total=rounds)
+
+    def notes(self, notes: Sequence[str]) -> None:
+        """Print one line each, above the bar."""
+        for note in notes:
+            self.progress.console.print(f"note: {note}", markup=False, highlight=False)
 
     def on_reply(self, done: int, total: int) -> None:
         """Show how many clients of this round have answered."""

@@ -14,6 +14,7 @@ from config import ConfigError
 from config.compose import RunConfigBase
 from defenses.base import RULES, AggregationRule
 from defenses.root_set import RootedRule
+from foundation.base import SyntheticSource
 from learning.data import DataSplits
 from learning.datasets import dataset_source
 from learning.models import ModelSpec
@@ -38,11 +39,20 @@ def check_combination(
     """Raise ConfigError for settings that are each fine but can't be had together."""
     if config.run.precision == "fp16" and device.type == "cpu":
         raise ConfigError("run.precision", "fp16", "fp16 needs a GPU; on a CPU use fp32 or bf16")
+    if data.info.num_classes < 2:
+        allowed = (
+            f"has one class only ({', '.join(data.info.class_names)}); are its class folders one folder further down?"
+        )
+        raise ConfigError("task.dataset", config.task.dataset, allowed)
     _check_model(config, system, data)
     _check_attack(config, attack, data)
     attack.check_run(RunFacts(_layout(config, data), tuple(RULES)))
     if system.needs_guide or (system.needs_server_data and config.synthetic.guide_agreement):
         _check_guide(config)
+    if system.needs_server_data:
+        source = config.component("synthetic", config.synthetic.source)
+        assert isinstance(source, SyntheticSource)
+        source.check(data.info, config.synthetic.per_class)
     if system.uses_clients:
         _check_clients(config, system, data)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from server_app.record.schema import RunSummary
 from strategies.outcome import Checkpoint, RoundOutcome
 
@@ -34,6 +36,11 @@ class Console:
 
     def __init__(self, rounds: int) -> None:
         self.rounds = rounds
+
+    def notes(self, notes: Sequence[str]) -> None:
+        """Print what a reader has to know before the first round."""
+        for note in notes:
+            print(f"note: {note}", flush=True)
 
     def on_round(self, outcome: RoundOutcome) -> None:
         """Print the round."""

@@ -16,6 +16,7 @@ from foundation.guide import load_guide
 from foundation.server_data import build_server_data
 from learning.data import DataSplits
 from learning.datasets import load_task
+from learning.datasets.class_names import ids_among
 from learning.device import resolve_device
 from learning.models import ModelSpec, SplitModel
 from server_app.checks import check_combination
@@ -48,6 +49,20 @@ class Plan:
         data = load_task(config.task)
         check_combination(config, system, attack, data, device)
         return cls(config, system, attack, data, device)
+
+    @property
+    def data_notes(self) -> tuple[str, ...]:
+        """What a reader has to know of the data: how it was parted, names that tell the guide nothing."""
+        system, notes = self.system, self.data.notes
+        guided = system.needs_guide or (system.needs_server_data and self.config.synthetic.guide_agreement)
+        ids = ids_among(self.data.info.class_names) if guided else ()
+        if not ids:
+            return notes
+        shown = f"{', '.join(ids[:3])}{', ...' if len(ids) > 3 else ''}"
+        return (
+            *notes,
+            f"class names look like ids ({shown}): the guide reads them in its prompts; set task.class_names",
+        )
 
     def guide(self) -> Guide:
         """The configured guide, loaded when first asked."""

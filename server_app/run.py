@@ -140,6 +140,7 @@ def _describe(plan: Plan, evaluator: Evaluator) -> RunDescription:
         part.name: part.knowledge for part in (system.rule, system.purifier, plan.attack) if part and part.knowledge
     }
     notes = [] if config.task.eval_split == "test" else ["measured on the validation split"]
+    notes += plan.data_notes
     if system.uses_clients:
         notes += plan.attack.notes(len(attackers(config)))
     if plan.root_description:

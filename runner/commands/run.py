@@ -51,6 +51,7 @@ def run(settings: list[str], preset: str, quiet: bool, place: Place) -> RunSumma
         chosen = load_preset(preset) if preset else {}
         plan = Plan.make(load(chosen | load_assignments(settings)))
         display.started(plan.config.run.rounds)
+        display.notes(plan.data_notes)
         return run_in_process(plan, [display], display.on_reply, place.found)
 
 

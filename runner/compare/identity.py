@@ -11,7 +11,7 @@ import torch
 
 from attacks.base import Attack
 from config.compose import REGISTRIES, RunConfigBase, registry_of
-from config.load import WITHOUT_EFFECT, Scalar, flatten
+from config.load import Scalar, flatten, has_effect
 from config.sections import TaskSection
 from learning.datasets import load_task
 from server_app.checks import attackers
@@ -36,7 +36,8 @@ def identity(config: RunConfigBase) -> Mapping[str, Scalar]:
     by what they do to the images on which ASR is measured, and by its first and last round: attacks that share a
     trigger share that run.
     """
-    values = {key: value for key, value in flatten(config).items() if not key.startswith(WITHOUT_EFFECT)}
+    settings = flatten(config)
+    values = {key: value for key, value in settings.items() if has_effect(key, settings)}
     reached = _reached(_chosen(config), values)
     for key in list(values):
         section, *rest = key.split(".")

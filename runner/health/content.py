@@ -24,7 +24,7 @@ def _datasets() -> list[Finding]:
     empty = not root.is_dir() or not any(root.iterdir())
     for name in DATASETS:
         source = dataset_source(name)
-        if name == "hf":
+        if source.after_colon:  # of the hub, or of the user: not ours to look for
             continue
         if empty and not source.ships:
             absent.append(name)
@@ -39,7 +39,7 @@ def _datasets() -> list[Finding]:
                 absent.append(name)
             continue
         where = "ships" if source.ships else str(root)
-        found.append(Finding(GROUP_DATA, name, "ok", f"{len(data.train)} + {len(data.test)} images, {where}"))
+        found.append(Finding(GROUP_DATA, name, "ok", f"{len(data.train)} + {len(data.test or ())} images, {where}"))
     saved = sorted(path.name.replace("--", "/", 1) for path in (root / "hf").glob("*") if path.is_dir())
     found += [Finding(GROUP_DATA, f"hf:{name}", "ok", str(root / "hf")) for name in saved]
     if absent:

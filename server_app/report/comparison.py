@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
-from config.load import WITHOUT_EFFECT
+from config.load import has_effect
 from server_app.record import files
 from server_app.record.reader import RecordedRun, Scalar, read
 from server_app.report.comparison_charts import curves_chart, sweep_chart, tradeoff_chart
@@ -19,8 +19,6 @@ from server_app.report.standing import WEAK_ATTACK_PERCENT
 
 SHOWN = ("ma_percent", "asr_percent", "base_rate_percent", "asr_last_mean_percent")
 """Columns of the table, before TPR and FPR."""
-NOT_SETTINGS = (*WITHOUT_EFFECT, "run.seed")
-"""Keys in which repetitions of one cell may differ."""
 NAMED_DIFFERENCES = 3
 """Settings that tell two cells of one label apart are named in the label, so many of them."""
 
@@ -114,7 +112,8 @@ Settings = frozenset[tuple[str, Scalar]]
 
 
 def _settings(record: RecordedRun) -> Settings:
-    return frozenset((key, value) for key, value in record.config.items() if not key.startswith(NOT_SETTINGS))
+    settings = record.config
+    return frozenset((k, v) for k, v in settings.items() if has_effect(k, settings) and k != "run.seed")
 
 
 def _told_apart(name: str, settings: Settings, twins: Sequence[Settings]) -> str:
