@@ -11,7 +11,8 @@ from client_app.roles import declared_role, is_malicious
 from client_app.session import own_info, partition_of, run_config, train_reply
 from client_app.survey import answer_survey, honest_answer
 from strategies.attack_memory import MEMORY
-from strategies.messages import CLIENT, SURVEY, read_task
+from strategies.messages import CLIENT, SURVEY
+from strategies.task_facts import read_task
 
 app = ClientApp()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from pathlib import Path
 
 import torch
 from flwr.app import Context
@@ -13,7 +14,7 @@ from config.compose import RunConfigBase
 from config.plain_text import plain_text
 from config.sections import TaskSection
 from learning.data import DataInfo, DataSplits, LabeledImages
-from learning.datasets import dataset_source, load_task, published
+from learning.datasets import dataset_source, load_task, whole_training_split
 
 KEY = "node-config own-data"
 MOST_NAMES = 12
@@ -23,8 +24,8 @@ MOST_NAMES = 12
 def has_own_data(context: Context, config: RunConfigBase) -> bool:
     """Whether this node's ``data-dir`` holds images of its own (``own-data=true``).
 
-    Raises ConfigError for a value that is no truth value, without a ``data-dir``, for a data set that ships with the
-    package and so is nobody's own, and where the run asks for own data that this node hasn't got.
+    Raises ConfigError for a value that is no truth value, without a ``data-dir``, for a data set that lies elsewhere
+    (ships with the package, or at an absolute place), and where the run asks for own data that this node hasn't got.
     """
     own = context.node_config.get("own-data", False)
     if not isinstance(own, bool):
@@ -36,7 +37,12 @@ def has_own_data(context: Context, config: RunConfigBase) -> bool:
         return False
     if not str(context.node_config.get("data-dir", "")).strip():
         raise ConfigError(KEY, own, "needs data-dir too, the folder of this node's images")
-    if dataset_source(config.task.dataset).ships:
+    source = dataset_source(config.task.dataset)
+    if Path(str(getattr(source, "place", ""))).is_absolute():
+        raise ConfigError(
+            KEY, own, f"task.dataset = {config.task.dataset!r} names one place for all, whatever data-dir"
+        )
+    if source.ships:
         raise ConfigError(KEY, own, f"task.dataset = {config.task.dataset!r} ships with the package, no node owns it")
     return True
 
@@ -46,15 +52,18 @@ def own_splits(task: TaskSection, server: DataInfo) -> DataSplits:
     """All training images of the node's folder, labelled as the server numbers its classes; nothing is held out.
 
     No subset, hold-out or long tail of ``task`` applies, and the folder's test and validation images are not used.
+    Classes go by name: by what the server's data set itself calls them, or what ``task.class_names`` makes of that.
+    Grey images become colour ones where the server's are.
 
     Raises:
         ConfigError: no images, images of another shape, or a class that the server doesn't know.
     """
-    data = published(task)
-    if not len(data.train):
-        raise ConfigError(KEY, True, f"{_folder(task)} holds no training images")
-    _check_shape(task, tuple(data.train.images.shape[1:]), server)
-    train = LabeledImages(data.train.images, _server_labels(data.train.labels, data.info.class_names, server))
+    info, found = whole_training_split(task)
+    images = found.images
+    if images.shape[1] == 1 and server.shape[0] == 3:  # grey is a colour
+        images = images.expand(-1, 3, -1, -1)
+    _check_shape(task, tuple(images.shape[1:]), server)
+    train = LabeledImages(images.contiguous(), _server_labels(found.labels, info.class_names, server))
     none = train.subset(torch.arange(0))
     return DataSplits(server, train, none, none)
 
@@ -76,11 +85,8 @@ def check_data(config: RunConfigBase, server: DataInfo | None, own: bool) -> Non
 def _server_labels(labels: Tensor, names: tuple[str, ...], server: DataInfo) -> Tensor:
     """Labels int64 ``[n]`` that number ``names`` as labels that number the server's classes."""
     present = torch.unique(labels).tolist()
-    if present[0] < 0 or present[-1] >= len(names):
-        raise ConfigError(
-            KEY, True, f"labels go from {present[0]} to {present[-1]}, but there are {len(names)} classes"
-        )
-    numbers = {name: number for number, name in enumerate(server.class_names)}
+    called = (server.class_names, server.own_names)
+    numbers = {name: number for names_of in called for number, name in enumerate(names_of)}
     unknown = [names[label] for label in present if names[label] not in numbers]
     if unknown:
         known = _listed(server.class_names)
@@ -92,10 +98,6 @@ def _check_shape(task: TaskSection, shape: tuple[int, ...], server: DataInfo) ->
     if tuple(shape) != tuple(server.shape):
         here, there = ("x".join(map(str, sides)) for sides in (shape, server.shape))
         raise ConfigError("task.dataset", task.dataset, f"images here are {here} (CxHxW), the server's {there}")
-
-
-def _folder(task: TaskSection) -> str:
-    return f"data-dir {task.data_dir!r}"
 
 
 def _listed(names: list[str] | tuple[str, ...]) -> str:

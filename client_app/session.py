@@ -23,7 +23,8 @@ from learning.device import deterministic_threads, resolve_device
 from learning.models import ModelSpec, SplitModel
 from learning.rng import torch_generator
 from learning.training import LocalTraining, TrainResult, train
-from strategies.messages import CLIENT, METRICS, MODEL, GlobalModel, read_task, read_train, to_arrays
+from strategies.messages import CLIENT, METRICS, MODEL, GlobalModel, read_train, to_arrays
+from strategies.task_facts import read_task
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from config.compose import RunConfigBase
 from learning.channels import mean_activations
 from learning.device import deterministic_threads, resolve_device
 from learning.survey import Survey
-from strategies.messages import read_survey, read_task, survey_reply
+from strategies.messages import read_survey, survey_reply
+from strategies.task_facts import read_task
 
 Answer = Callable[[RunConfigBase, int, Survey, Tensor], Tensor]
 """Configuration, round, question, mean activations ``[channels]`` on clean data: the answer int64 ``[channels]``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 import numpy as np
 import torch
@@ -16,11 +16,11 @@ from learning.channels import Activation
 from learning.data import DataInfo
 from learning.survey import Method, Survey
 from learning.vector import flatten_buffers, flatten_parameters, load_buffers, load_parameters
+from strategies.task_facts import TASK, task_record
 
 T = TypeVar("T")
 
 MODEL, ROUND, METRICS, CLIENT, SURVEY = "model", "round", "metrics", "client", "survey"
-TASK = "task"
 PARAMETERS, BUFFERS, ANSWER = "parameters", "buffers", "answer"
 SURVEY_TYPE = f"{MessageType.QUERY}.{SURVEY}"
 """Message type of a survey; a ClientApp answers it with ``@app.query(SURVEY)``."""
@@ -69,34 +69,6 @@ def from_arrays(arrays: ArrayRecord) -> GlobalModel:
 
 def _tensor(array: Array) -> Tensor:
     return torch.tensor(array.numpy(), dtype=torch.float32)
-
-
-def task_record(info: DataInfo) -> ConfigRecord:
-    """The facts of the server's data set that every client's model and labels must agree with."""
-    facts: dict[str, str | list[str] | list[int] | list[float]] = {
-        "name": info.name,
-        "class-names": list(info.class_names),
-        "shape": list(info.shape),
-        "mean": list(info.mean),
-        "std": list(info.std),
-    }
-    return ConfigRecord(dict(facts))
-
-
-def read_task(content: RecordDict) -> DataInfo | None:
-    """The server's facts in a message; None where it tells none."""
-    record = content.get(TASK)
-    if not isinstance(record, ConfigRecord):
-        return None
-    facts: Any = dict(record)
-    channels, height, width = facts["shape"]
-    return DataInfo(
-        facts["name"],
-        tuple(facts["class-names"]),
-        (channels, height, width),
-        tuple(facts["mean"]),
-        tuple(facts["std"]),
-    )
 
 
 def _with_task(content: dict[str, ArrayRecord | ConfigRecord], info: DataInfo | None) -> RecordDict:

@@ -11,18 +11,20 @@ import pytest
 import torch
 from flwr.app import Context, Message, RecordDict
 from flwr.clientapp import ClientApp
+from PIL import Image
 
 from attacks.base import Attack
 from client_app.app import app
 from client_app.collusion import colluding_partitions
 from client_app.local_data import clean_data, data_info, local_rows, poisoned_data
+from client_app.own_data import own_splits
 from client_app.round_cache import RoundCache
 from client_app.session import Session, local_model, own_info, run_config
 from config import ConfigError
 from config.compose import RunConfigBase
 from config.load import Scalar, flatten, load
 from learning.data import DataInfo, LabeledImages
-from learning.datasets import DATASETS, DatasetSource, PublishedData, load_task
+from learning.datasets import DATASETS, DatasetSource, PublishedData, Reading, load_task
 from runner.engine import run_in_process
 from runner.local_grid import LocalGrid
 from server_app.plan import Plan
@@ -63,7 +65,7 @@ def invented() -> Iterator[None]:
     class Invented(DatasetSource):
         """For tests."""
 
-        def read(self, root: Path) -> PublishedData:
+        def read(self, root: Path, reading: Reading = Reading()) -> PublishedData:  # noqa: B008
             if not (root / "set.npz").is_file():
                 raise ConfigError("task.dataset", "invented", f"absent in {root}")
             with np.load(root / "set.npz") as saved:
@@ -220,7 +222,7 @@ class TestWholeRuns:
         for number, cause in enumerate([
             "the server knows the classes 'cat', 'dog', 'owl', but not this node's 'dgo'",
             "images here are 3x8x8 (CxHxW), the server's 1x8x8",
-            "holds no training images",
+            "no image in the train split",
             "absent in",
             "own-data = False: the run's federation.own_data asks for",
             "needs data-dir too",
@@ -279,6 +281,52 @@ class TestTheServersSide:
     def test_simulated_clients_have_no_data_of_their_own(self, server: Path, runs_folder: Path) -> None:
         with pytest.raises(ConfigError, match=r"federation.own_data = True: only in a deployment"):
             run_in_process(Plan.make(load(settings(server))))
+
+
+class TestClassFolders:
+    """Hospitals with a folder of pictures each, class by class, as ``task.dataset=folder`` reads them."""
+
+    def write(self, root: Path, classes: dict[str, int], mode: str = "RGB", seed: int = 0) -> str:
+        """``classes``: pictures by class folder; the shade tells the class."""
+        rng = np.random.default_rng(seed)
+        for name, count in classes.items():
+            (root / name).mkdir(parents=True)
+            for i in range(count):
+                shade = 20 + 90 * (ord(name[-1]) % 3)
+                pixels = (shade + rng.integers(0, 9, size=(8, 8) if mode == "L" else (8, 8, 3))).astype(np.uint8)
+                Image.fromarray(pixels).save(root / name / f"{i}.png")
+        return str(root)
+
+    def test_every_picture_is_trained_on_under_the_servers_names(self, tmp_path: Path, runs_folder: Path) -> None:
+        server = tmp_path / "server"
+        self.write(server / "train", {"n01": 4, "n02": 4, "n03": 4})
+        self.write(server / "test", {"n01": 9, "n02": 9, "n03": 9}, seed=1)
+        nodes = {
+            0: own(self.write(tmp_path / "0", {"n03": 30, "n02": 10}, seed=2)),
+            1: own(self.write(tmp_path / "1", {"n01": 30, "n02": 10}, "L", seed=3)),
+            2: own(
+                self.write(tmp_path / "2" / "train", {"n01": 15, "n02": 10, "n03": 15}, seed=4).removesuffix("train")
+            ),
+        }
+        self.write(tmp_path / "2" / "test", {"n01": 50})
+        folder = {"task__dataset": "folder", "task__class_names": "otter|heron|tern", "task__validation_fraction": 0.3}
+        plan = Plan.make(load(settings(server, **folder, run__rounds=2, federation__clients=3)))
+        assert plan.data.info.own_names == ("n01", "n02", "n03")
+        grid = LocalGrid(app, 3, flatten(plan.config), node_configs=nodes)
+        summary = execute(plan, grid, in_order=False)
+        assert summary.dropped == {}
+        last = read(Path(summary.folder)).rounds[-1]
+        assert list(last.weights.values()) == pytest.approx([1 / 3] * 3), "40 pictures each, nothing set aside"
+        splits = own_splits(run_config(context(plan.config, 1, **nodes[1])).task, plan.data.info)
+        assert splits.train.images.shape == (40, 3, 8, 8)
+        assert splits.train.labels.bincount().tolist() == [30, 10]
+
+    def test_one_place_for_all_is_no_nodes_own(self, tmp_path: Path) -> None:
+        place = self.write(tmp_path / "server" / "train", {"a": 4, "b": 4}).removesuffix("/train")
+        self.write(tmp_path / "server" / "test", {"a": 4, "b": 4})
+        config = load(settings(tmp_path, task__dataset=f"folder:{place}"))
+        with pytest.raises(ConfigError, match="names one place for all, whatever data-dir"):
+            own_info(context(config, data_dir="/here", own_data=True), config, None)
 
 
 def test_a_survey_looks_at_a_nodes_own_images(server: Path, tmp_path: Path, runs_folder: Path) -> None:

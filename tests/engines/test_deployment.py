@@ -103,7 +103,7 @@ def test_a_nodes_own_images_are_its_partition(on_mnist: Settings, deployment: De
 
 
 def test_too_few_usable_nodes_fail_with_each_nodes_cause(on_mnist: Settings, deployment: Deployment) -> None:
-    wanted = {"federation.clients": 5, "federation.min_replies": 5, "federation.wait_for_clients_s": 45.0}
+    wanted = {"federation.clients": 5, "federation.min_replies": 5, "federation.wait_for_clients_s": 120.0}
     lines: list[str] = []
     with pytest.raises(FlowerRunError, match=r"of 5 clients can be used, 5 needed"):
         deployment.run({**on_mnist, **wanted, "output.name": "too-few"}, lines.append)
