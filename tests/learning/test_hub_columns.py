@@ -125,6 +125,13 @@ def test_a_label_of_another_class_in_test_is_named_with_split_and_count(tmp_path
     assert class_numbers(["dog", "emu"], TEXT, ("cat", "dog")).tolist() == [1, 2]
 
 
+def test_a_column_of_ids_is_not_taken_for_labels(tmp_path):
+    names = [f"{i}.png" for i in range(60)]
+    save(tmp_path, {"image": PICTURE, "file": TEXT}, train={"image": colours(60), "file": names})
+    with pytest.raises(ConfigError, match="has 60 different labels for 60 training images: ids, not classes"):
+        load_task(task(tmp_path))
+
+
 @pytest.mark.parametrize("hidden", [[-1, -1], [None, None]])
 @pytest.mark.parametrize("published", [True, False])
 def test_a_test_split_without_labels_falls_back_to_validation(hidden, published, tmp_path):
