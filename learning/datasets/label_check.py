@@ -8,6 +8,9 @@ from config import ConfigError
 from learning.data import LabeledImages
 from learning.datasets.base import PublishedData
 
+MANY_CLASSES = 50
+"""Fewer classes than this may have one image each."""
+
 
 def with_usable_labels(data: PublishedData) -> PublishedData:
     """``data`` in which each image of each split has a label; splits without any label at all are gone.
@@ -17,7 +20,7 @@ def with_usable_labels(data: PublishedData) -> PublishedData:
 
     Raises:
         ConfigError: an empty split, labels that are missing in a part of a split (or in all of train), or that are no
-            class; the message names every such split and how many labels.
+            class; the message names every such split and how many labels.  Or each image has its own label.
     """
     splits = {"train": data.train, "validation": data.validation, "test": data.test}
     empty = [name for name, split in splits.items() if split is not None and not len(split)]
@@ -32,6 +35,11 @@ def with_usable_labels(data: PublishedData) -> PublishedData:
     ]
     if problems:
         raise ConfigError("task.dataset", data.info.name, "; ".join(problems))
+    if data.info.num_classes >= max(len(data.train), MANY_CLASSES):
+        allowed = (
+            f"has {data.info.num_classes} different labels for {len(data.train)} training images: ids, not classes"
+        )
+        raise ConfigError("task.dataset", data.info.name, allowed)
     notes = tuple(f"none of the {len(splits[name] or ())} {name} images has a label" for name in hidden)
     return replace(data, **dict.fromkeys(hidden), notes=data.notes + notes)  # type: ignore[arg-type]
 

@@ -69,7 +69,8 @@ def load_task(task: TaskSection) -> DataSplits:
     Raises:
         ConfigError: unknown or absent data set, missing labels, or a number of samples that it doesn't have.
     """
-    return _load_task(task, data_root(task.data_dir))
+    root = data_root(task.data_dir)
+    return _named(task, root) if task.class_names else _load_task(task, root)
 
 
 def published(task: TaskSection) -> PublishedData:
@@ -111,6 +112,15 @@ def load_ids(task: TaskSection, column: str) -> Labels:
 
 
 @lru_cache(maxsize=2)
+def _named(task: TaskSection, root: Path) -> DataSplits:
+    """The same tensors under the names that ``task.class_names`` gives."""
+    splits = _load_task(task.model_copy(update={"class_names": ""}), root)
+    own = splits.info.class_names
+    names = class_names(task.class_names, own, root)
+    return splits if names == own else replace(splits, info=replace(splits.info, class_names=names, own_names=own))
+
+
+@lru_cache(maxsize=2)
 def _load_task(task: TaskSection, root: Path) -> DataSplits:
     reading = Reading.of(task)
     splits, stratified = _load(task.dataset, root, reading, task.test_fraction, task.validation_fraction)
@@ -129,10 +139,7 @@ def _load_task(task: TaskSection, root: Path) -> DataSplits:
         validation = _first(validation, task.test_samples, "task.test_samples", task.dataset, "validation", False)
     else:
         test = _first(test, task.test_samples, "task.test_samples", task.dataset, "test", False)
-    own = splits.info.class_names
-    names = class_names(task.class_names, own, root)
-    info = splits.info if names == own else replace(splits.info, class_names=names, own_names=own)
-    return DataSplits(info, train, validation, test, splits.notes)
+    return DataSplits(splits.info, train, validation, test, splits.notes)
 
 
 @lru_cache(maxsize=2)

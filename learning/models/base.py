@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from config import Component, Registry
+from config import Component, ConfigError, Registry
 from learning.data import DataInfo
 from learning.rng import derive_seed
 
@@ -48,12 +48,22 @@ class ModelSpec(Component):
     has_extractor: ClassVar[bool] = True
     """False: the feature extractor has no parameters, and nothing that trains one can use the model."""
 
+    smallest: ClassVar[int] = 1
+    """Least height and width of images, in pixels."""
+
     @abstractmethod
     def make(self, info: DataInfo) -> SplitModel:
         """Build the architecture for a data set (weights drawn from torch's current generator)."""
 
     def build(self, info: DataInfo, seed: int, *, channels_last: bool = False) -> SplitModel:
-        """A model initialised from ``seed`` alone; torch's global generator is left as it was."""
+        """A model initialised from ``seed`` alone; torch's global generator is left as it was.
+
+        Raises:
+            ConfigError: images smaller than the architecture takes.
+        """
+        if min(info.shape[1:]) < self.smallest:
+            allowed = f"takes images of at least {self.smallest} x {self.smallest} pixels, has {info.shape[1:]}"
+            raise ConfigError("model.name", self.name, allowed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(seed, "model-init"))
             model = self.make(info)

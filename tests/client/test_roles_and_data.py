@@ -54,6 +54,12 @@ def test_an_unknown_role_is_refused() -> None:
         is_malicious(context(0, role="evil"))
 
 
+def test_a_node_needs_no_file_of_class_names() -> None:
+    run = dict(flatten(config(task__class_names="on-the-server.json")))
+    node = Context(run_id=1, node_id=2, node_config={"partition-id": 0}, state=RecordDict(), run_config=run)
+    assert len(clean_data(run_config(node), 0, CPU)) == 40
+
+
 def test_a_nodes_data_folder_goes_before_the_runs() -> None:
     assert run_config(context(0)).task.data_dir == ""
     assert run_config(context(0, **{"data-dir": "/elsewhere"})).task.data_dir == "/elsewhere"

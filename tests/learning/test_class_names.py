@@ -105,7 +105,9 @@ def test_files_that_do_not_fit_are_one_error(file, tmp_path):
 
 def test_a_run_sees_the_names_that_were_set():
     names = [f"thing number {i}" for i in range(10)]
-    assert load_task(TaskSection(class_names="|".join(names))).info.class_names == tuple(names)
+    named = load_task(TaskSection(class_names="|".join(names)))
+    assert named.info.class_names == tuple(names)
+    assert named.train is load_task(TaskSection()).train
 
 
 @pytest.mark.parametrize(

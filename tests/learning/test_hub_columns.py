@@ -12,6 +12,9 @@ from config import ConfigError
 from config.sections import TaskSection
 from learning.datasets import load_ids, load_task, prepare
 from learning.datasets.labels import class_numbers
+from learning.partition import ByColumnPartitioner
+from learning.partition.shares import partition_indices
+from runner.commands.prepare import prepare as prepare_command
 
 datasets = pytest.importorskip("datasets")
 PICTURE = datasets.Image()
@@ -123,6 +126,13 @@ def test_a_label_of_another_class_in_test_is_named_with_split_and_count(tmp_path
     assert class_numbers([0, 1, 2], made["test"].features["label"], ("cat", "dog")).tolist() == [1, 2, 0]
     assert class_numbers([0, None, 5, -1], CLASSES, CLASSES.names).tolist() == [0, -1, 5, -1]
     assert class_numbers(["dog", "emu"], TEXT, ("cat", "dog")).tolist() == [1, 2]
+
+
+def test_a_column_of_ids_is_not_taken_for_labels(tmp_path):
+    names = [f"{i}.png" for i in range(60)]
+    save(tmp_path, {"image": PICTURE, "file": TEXT}, train={"image": colours(60), "file": names})
+    with pytest.raises(ConfigError, match="has 60 different labels for 60 training images: ids, not classes"):
+        load_task(task(tmp_path))
 
 
 @pytest.mark.parametrize("hidden", [[-1, -1], [None, None]])
@@ -398,6 +408,38 @@ def test_ids_follow_images_through_every_choice(tmp_path):
     numbered = data.train.images[:, 0, 0, 0].tolist()
     names = sorted({ids[i] for i in numbered})
     assert [names[place] for place in load_ids(chosen, "writer_id")] == [ids[i] for i in numbered]
+
+
+def test_natural_clients_are_one_id_each_or_whole_ids(tmp_path):
+    ids = [f"w{i % 7}" for i in range(120)]
+    save(
+        tmp_path,
+        {"image": PICTURE, "label": CLASSES, "writer_id": TEXT},
+        train={"image": colours(120), "label": [i % 2 for i in range(120)], "writer_id": ids},
+    )
+    chosen = task(tmp_path, validation_fraction=0.1)
+    numbered = load_task(chosen).train.images[:, 0, 0, 0]
+    natural = ByColumnPartitioner(column="writer_id")
+
+    def writers(clients: int) -> list[list[str]]:
+        parts = partition_indices(chosen, natural, clients, 1)
+        return [sorted({ids[i] for i in numbered[part].tolist()}) for part in parts]
+
+    assert writers(7) == [[f"w{i}"] for i in range(7)]
+    assert sorted(name for client in writers(3) for name in client) == [f"w{i}" for i in range(7)]
+    with pytest.raises(ConfigError, match=r"federation.clients = 8: allowed: 1 to 7, the ids in column 'writer_id'"):
+        writers(8)
+
+
+def test_prepare_says_what_a_run_has_to_choose(tmp_path):
+    rows = {"image": [*colours(2), *colours(2, size=(9, 9))], "label": [0, 1, 0, 1]}
+    save(tmp_path, {"image": PICTURE, "label": CLASSES}, train=rows)
+    found = prepare_command("hf:own/set", str(tmp_path))
+    assert found.as_object()["train_images"] is None
+    assert "a run needs images of one size, found 2 sizes" in found.as_line()
+    save(tmp_path / "even", {"image": PICTURE, "label": CLASSES}, train={"image": colours(4), "label": [0, 1, 0, 1]})
+    line = prepare_command("hf:own/set", str(tmp_path / "even")).as_line()
+    assert line.startswith("hf:own/set: 4 training and no test images (task.test_fraction sets some aside)")
 
 
 def test_ids_that_are_not_there_are_named(tmp_path):

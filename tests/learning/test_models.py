@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from config import ConfigError
 from learning.data import DataInfo
 from learning.models import MODELS, SplitModel
 from learning.vector import flatten_buffers, flatten_parameters
@@ -75,3 +76,14 @@ def test_resnet18_has_the_cifar_stem_and_512_features():
     assert model.feature_dim == 512
     assert model.features.conv1.stride == (1, 1)
     assert model.features.conv1.kernel_size == (3, 3)
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+def test_images_that_are_too_small_are_refused_by_name(name):
+    spec = MODELS.create(name)
+    smallest = DataInfo("tiny", ("a", "b"), (1, spec.smallest, spec.smallest), (0.5,), (0.5,))
+    spec.build(smallest, 1).eval()(torch.zeros(1, *smallest.shape))
+    if spec.smallest > 1:
+        below = DataInfo("tiny", ("a", "b"), (1, 9, spec.smallest - 1), (0.5,), (0.5,))
+        with pytest.raises(ConfigError, match=rf"model.name = '{name}': takes images of at least 4 x 4 pixels"):
+            spec.build(below, 1)
