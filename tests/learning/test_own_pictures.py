@@ -206,3 +206,12 @@ def test_two_folders_are_two_data_sets_and_one_moved_set_is_one(tmp_path):
     assert of(task__dataset="folder", task__data_dir="/a") != of(task__dataset="folder", task__data_dir="/b")
     assert of(task__dataset="folder:x", task__data_dir="/a") == of(task__dataset="folder:x", task__data_dir="/b")
     assert of(task__dataset="mnist", task__data_dir="/a") == of(task__dataset="mnist", task__data_dir="/b")
+
+
+def test_names_in_another_order_would_exchange_the_classes(tmp_path):
+    write_folder(tmp_path, 5)
+    with pytest.raises(
+        ConfigError, match=r"task\.class_names = 'Plum, Apple, banana': the classes' own names in another"
+    ):
+        load(tmp_path, class_names="Plum, Apple, banana")
+    assert load(tmp_path, class_names="Apple, banana, PLUM").info.class_names == ("Apple", "banana", "PLUM")
