@@ -13,6 +13,7 @@ from torch import Tensor
 
 from config import ConfigError
 from config.sections import TaskSection
+from config.text_files import read_text
 from learning.data import LabeledImages
 
 FORMAT = 'a JSON file {"train": [numbers], "test": [numbers], "test_split": "test" or "train"}'
@@ -71,7 +72,7 @@ def members(images: Tensor, of: Tensor) -> Tensor:
 
 def _read(path: str, key: str) -> dict[str, Any]:
     try:
-        found = json.loads(Path(path).expanduser().read_text(encoding="utf-8"))
+        found = json.loads(read_text(Path(path).expanduser()))
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(key, path, f"{error}; allowed: {FORMAT}") from error
     if not isinstance(found, dict) or not {"train", "test"} <= set(found) <= {"train", "test", "test_split"}:

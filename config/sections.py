@@ -99,6 +99,16 @@ class FederationSection(Section):
         "auto", description="How nodes map to partitions: by registration order (simulation) or by asking them"
     )
     poll_s: float = Field(0.5, gt=0.0, le=60.0, description="Seconds between polls for replies in deployment")
+    node_partitions: str = Field(
+        "",
+        description="Deployment: which node may hold which partition, NODE:PARTITION by commas; NODE is a registered "
+        "name, a node id or a key's SHA256:... fingerprint; empty = the first node that claims a partition holds it",
+    )
+    own_data: bool = Field(
+        False,
+        description="Deployment: every node trains on images of its own (node config own-data=true); "
+        "the server's training images are shared out to nobody",
+    )
 
 
 class AttackSection(Section):
@@ -165,7 +175,9 @@ class GuideSection(Section):
     templates: str = Field(
         "a photo of a {}", description="Prompt templates, separated by |; several = ensemble of text embeddings"
     )
-    batch_size: int = Field(250, ge=1, description="Images per forward pass of the guide")
+    batch_size: int = Field(
+        250, ge=1, description="Images per forward pass of the guide; part of what makes runs bit-equal"
+    )
     cache_dir: str = Field("", description="Folder of cached embeddings; empty = user cache folder")
 
 

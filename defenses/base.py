@@ -62,6 +62,14 @@ class AggregationRule(Component):
         return None
 
     @property
+    def privacy(self) -> str:
+        """What it promises of differential privacy, in words for the record; empty where nothing looks like a promise.
+
+        A rule that states an epsilon says so by the facts ``epsilon``, ``delta`` and ``releases`` of every round.
+        """
+        return ""
+
+    @property
     def needs_server_images(self) -> bool:
         """Whether ``repair`` measures the model on the server's own images."""
         return False

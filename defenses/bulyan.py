@@ -21,6 +21,12 @@ class Bulyan(AssumesAttackers):
     2. In every coordinate the median of the theta selected values is taken, then the plain mean of the beta values
        closest to it; of two that are as far, the lower.
 
+    The neighbours of Krum's scores, n - f - 2, shrink with the set: the last choice is among 2f + 1 updates, by f - 1
+    neighbours.  At f = 1 that is none, and all three would score 0; the nearest other one counts then, so that the last
+    one selected is of the two that are closest to each other, which score alike, that of the lower client id.  The
+    paper leaves that case open; the authors' code never comes to it (it takes n - 2f - 2 means by Multi-Krum from one
+    scoring).  At f = 0 everybody is selected.
+
     Needs n >= 4f + 3, so at least three clients; fewer keep the model.  f = 0 is the plain mean.  Giants (over 10,000
     times longer than the median) are never selected; where fewer than theta others are left, theta is their number.
     """
@@ -31,6 +37,7 @@ class Bulyan(AssumesAttackers):
         "the winner is removed before Krum runs again",
         "indices of the full set: nobody is selected twice",
         "beta = theta - 2f, so that something is trimmed",
+        "at f = 1 the last choice has n - f - 2 = 0 neighbours: the nearest one counts, not the client id",
     )
     min_clients = 3
     condition = "n >= 4f + 3 is needed"

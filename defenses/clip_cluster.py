@@ -9,8 +9,9 @@ from torch import Tensor
 from defenses.base import RULES, Aggregate, AggregationRule, ClientUpdates
 from defenses.client_memory import id_order
 from defenses.clipping import clip_factors
-from defenses.geometry import FLOOR, cosine_distances, cosines, median
+from defenses.geometry import COSINE_ERROR, FLOOR, cosine_distances, cosines, median
 from defenses.linkage import merge_tree
+from defenses.ties import level_ties
 
 
 def direction_distances(inner: Tensor) -> Tensor:
@@ -27,10 +28,11 @@ def larger_cluster(distances: Tensor, similar: Tensor) -> Tensor:
     """Members, bool ``[n]``, of the larger of two clusters by average linkage.
 
     Of two equally large ones it is that of the larger mean similarity between its members; when these agree too, both.
-    Fewer than three points, and points that all coincide, are one cluster.
+    Equal distances are merged in the order of the points.  Fewer than three points, and points that all coincide, are
+    one cluster.
     """
     n = len(distances)
-    tree = merge_tree(distances, "average")
+    tree = merge_tree(level_ties(distances, COSINE_ERROR), "average")
     if n < 3 or tree.height(tree.root) == 0.0:
         return torch.ones(n, dtype=torch.bool)
     left, right = (tree.members(child) for child in tree.children(tree.root))
@@ -60,7 +62,8 @@ class ClipCluster(AggregationRule):
        the one of the larger mean similarity counts.
 
     Two clusters are always made: somebody is rejected in every round of three or more clients who don't all agree,
-    attack or none. Attackers who send larger updates early raise S for good.
+    attack or none. Equal distances are merged in the order of client ids. Attackers who send larger updates early
+    raise S for good.
     """
 
     paper = "Li et al. 2021 (ClippedClustering), algorithm 1, as far as known; SPEC E.12"

@@ -9,9 +9,10 @@ from pydantic import Field
 from torch import Tensor
 
 from defenses.base import RULES, Aggregate, AggregationRule, ClientUpdates
-from defenses.geometry import FLOOR, gram, principal_scores, squared_distances
+from defenses.geometry import FLOOR, gram, principal_scores, rounding_errors, squared_distances
 from defenses.giants import without_giants
 from defenses.majority import Method, majority_cluster, majority_size
+from defenses.ties import level_ties
 from defenses.weighting import sample_shares
 
 
@@ -24,6 +25,12 @@ class Embedding:
     components: int
     explained: float
     """Share (0..1) of the variance that the components hold; 1 when there is none at all."""
+    slack: float
+    """Squared distances no further apart than this are equal: what rounding may have done to them."""
+
+    def distances(self) -> Tensor:
+        """Euclidean distances float64 ``[k, k]``; equal ones are exactly tied."""
+        return level_ties(squared_distances(self.inner), self.slack).sqrt()
 
 
 def component_count(n: int) -> int:
@@ -35,22 +42,43 @@ def component_count(n: int) -> int:
     return max(0, min(n - 1, 10, max(2, n // 3) if n <= 15 else 10))
 
 
-def embed_updates(inner: Tensor, components: int, explained_variance: float = 0.0) -> Embedding:
+def embed_updates(inner: Tensor, components: int, explained_variance: float = 0.0, *, error: float = 0.0) -> Embedding:
     """Keep the first ``components`` principal components of a centred Gram matrix ``[k, k]``.
 
     With ``explained_variance`` > 0 it is as many components as reach that share of the variance instead. k - 1
     components hold everything: the Gram matrix is returned as it is.
+
+    Components of the variance of the last one kept are kept as well: among equal variances an eigendecomposition
+    picks directions by the order of the rows.  ``error`` is what rounding may have done to an entry, where that is
+    more than it does to a product of rows as long as these.
     """
+    error = max(error, float(rounding_errors(inner).max()))
     scores, variances = principal_scores(inner)
     total = float(variances.sum())
     kept = min(components, len(inner) - 1)
     if explained_variance > 0.0 and total > 0.0:
         reached = variances.cumsum(0) / total >= explained_variance - 1e-12
         kept = min(int(reached.int().argmax()) + 1 if bool(reached.any()) else len(inner), len(inner) - 1)
+    kept = whole_levels(variances, kept, error)
     if kept >= len(inner) - 1:
-        return Embedding(inner, max(0, len(inner) - 1), 1.0)
+        return Embedding(inner, max(0, len(inner) - 1), 1.0, error)
     used = scores[:, :kept]
-    return Embedding(used @ used.T, kept, float(variances[:kept].sum()) / total if total > 0.0 else 1.0)
+    explained = float(variances[:kept].sum()) / total if total > 0.0 else 1.0
+    return Embedding(used @ used.T, kept, explained, error * _mixing(variances, kept))
+
+
+def whole_levels(variances: Tensor, kept: int, error: float = 0.0) -> int:
+    """At least ``kept`` of the falling variances ``[k]``: so many that no two equal ones are parted."""
+    noise = max(error, 8 * len(variances) * torch.finfo(torch.float64).eps * float(variances.max()))
+    while 0 < kept < len(variances) and noise < float(variances[kept - 1]) <= float(variances[kept]) + noise:
+        kept += 1
+    return kept
+
+
+def _mixing(variances: Tensor, kept: int) -> float:
+    """How much an error of the Gram matrix grows where components end at a small gap: variance / gap, at least 1."""
+    last, gap = float(variances[kept - 1]), float(variances[kept - 1] - variances[kept])
+    return last / gap if gap > 0.0 else 1.0
 
 
 @RULES.register("clip-fed-filter")
@@ -98,16 +126,17 @@ class ClipFedFilter(AggregationRule):
         norms = updates.norms
         usable = torch.ones_like(norms, dtype=torch.bool) if self.normalise else without_giants(norms)
         rows = usable.nonzero().flatten()
-        inner = self._inner(updates, rows)
-        embedding = embed_updates(inner, self.pca_components or component_count(n), self.explained_variance)
-        members = majority_cluster(squared_distances(embedding.inner).sqrt(), majority_size(n), self.method)
+        inner, error = self._inner(updates, rows)
+        components = self.pca_components or component_count(n)
+        embedding = embed_updates(inner, components, self.explained_variance, error=error)
+        members = majority_cluster(embedding.distances(), majority_size(n), self.method)
         all_noise = not bool(members.any())
         if all_noise:
             members = torch.ones_like(members)
         accepted = torch.zeros(n, dtype=torch.bool)
         accepted[rows[members]] = True
         score = norms.clone()
-        score[rows] = distance_to_centre(embedding.inner, members)
+        score[rows] = distance_to_centre(embedding.inner, members, error=error)
         weights = sample_shares(updates.num_examples, accepted, self.max_weight)
         facts = {
             "accepted": float(accepted.sum()),
@@ -119,17 +148,22 @@ class ClipFedFilter(AggregationRule):
         diagnostics = {"score": score.tolist(), "norm": norms.tolist()}
         return Aggregate(updates.weighted_sum(weights), weights, diagnostics, facts)
 
-    def _inner(self, updates: ClientUpdates, rows: Tensor) -> Tensor:
+    def _inner(self, updates: ClientUpdates, rows: Tensor) -> tuple[Tensor, float]:
+        """Centred Gram matrix of the rows, and what rounding may have done to its entries beside its own scale."""
         whole = len(rows) == len(updates)
         if not self.normalise:
-            return updates.centred_inner if whole else gram(updates.matrix, centred=True, members=rows)
+            return (updates.centred_inner if whole else gram(updates.matrix, centred=True, members=rows)), 0.0
         scale = updates.norms.clamp(min=FLOOR)
         inner = updates.inner / scale[:, None] / scale[None, :]  # nobody is left out when lengths don't count
-        return inner - inner.mean(0) - inner.mean(1, keepdim=True) + inner.mean()
+        centred = inner - inner.mean(0) - inner.mean(1, keepdim=True) + inner.mean()
+        return centred, float(rounding_errors(inner).max())
 
 
-def distance_to_centre(inner: Tensor, members: Tensor) -> Tensor:
-    """Distance ``[k]`` of every row to the mean of the member rows, from the Gram matrix."""
+def distance_to_centre(inner: Tensor, members: Tensor, *, error: float = 0.0) -> Tensor:
+    """Distance ``[k]`` of every row to the mean of the member rows, from the Gram matrix; 0 where that is rounding.
+
+    ``error`` as in :func:`embed_updates`.
+    """
     core = inner[:, members]
     squares = inner.diagonal() - 2.0 * core.mean(1) + core[members].mean()
-    return squares.clamp(min=0.0).sqrt()
+    return squares.masked_fill(squares <= max(error, float(rounding_errors(inner).max())), 0.0).sqrt()

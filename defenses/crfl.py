@@ -7,6 +7,7 @@ from pydantic import Field
 
 from defenses.base import RULES, Aggregate, AggregationRule, ClientUpdates
 from defenses.geometry import FLOOR, row_norms
+from defenses.privacy import NO_CLAIM
 from defenses.smoothing import Smoothing
 from defenses.weighting import sample_shares
 
@@ -53,6 +54,11 @@ class CRFL(AggregationRule):
     alpha: float = Field(0.001, gt=0.0, lt=1.0, description="Failure probability of one bound on a vote's share")
     certified_attackers: int = Field(1, ge=1, description="Attackers that certified radii allow for")
     max_weight: float = Field(1.0, gt=0.0, le=1.0, description="Cap (fraction) on one client's share of the mean")
+
+    @property
+    def privacy(self) -> str:
+        """It promises none."""
+        return NO_CLAIM if self.sigma > 0.0 else ""
 
     @property
     def smoothing(self) -> Smoothing | None:

@@ -11,7 +11,17 @@ from torch import Tensor
 from defenses.base import RULES, Aggregate, AggregationRule, ClientUpdates
 from defenses.clipping import clip_factors
 from defenses.density_clusters import density_clusters, together
-from defenses.geometry import FLOOR, column_blocks, cosine_distances, gram, median, squared_distances
+from defenses.geometry import (
+    COSINE_ERROR,
+    FLOOR,
+    column_blocks,
+    cosine_distances,
+    gram,
+    median,
+    rounding_errors,
+    squared_distances,
+)
+from defenses.ties import level_ties
 from learning.models.base import SplitModel
 from learning.vector import load_parameters
 
@@ -106,7 +116,8 @@ class DeepSight(AggregationRule):
     def _bias_distances(self, updates: ClientUpdates) -> Tensor:
         biases = updates.columns("classifier.bias")
         whole = len(biases) == updates.matrix.shape[1]
-        return cosine_distances(updates.inner if whole else gram(updates.matrix[:, biases]))
+        inner = updates.inner if whole else gram(updates.matrix[:, biases])
+        return level_ties(cosine_distances(inner), COSINE_ERROR)
 
     def _ddif_distances(self, updates: ClientUpdates) -> list[Tensor]:
         model, shape = updates.server.scratch, updates.server.image_shape
@@ -162,7 +173,8 @@ def neup_evidence(updates: ClientUpdates, exceeding: float) -> tuple[Tensor, Ten
     exceedings = torch.zeros(n, dtype=torch.float64)
     for energy in update_energies(updates):
         exceedings += (energy.square().cpu() > threshold[:, None]).sum(1)
-    return squared_distances(inner / scale[:, None] / scale[None, :]).sqrt(), exceedings
+    inner = inner / scale[:, None] / scale[None, :]
+    return level_ties(squared_distances(inner), float(rounding_errors(inner).max())).sqrt(), exceedings
 
 
 def update_energies(updates: ClientUpdates) -> Iterator[Tensor]:

@@ -12,6 +12,12 @@ from defenses.base import RULES, Aggregate, AggregationRule, ClientUpdates
 from defenses.clipping import add_noise, clip_factors
 from defenses.privacy import epsilon
 
+CLAIM = (
+    "of one client's whole participation, for the model's parameters alone (batch-norm statistics are averaged without "
+    "noise), if each client joins a round by its own coin and the server is trusted"
+)
+"""What (epsilon, delta) is a bound on."""
+
 
 @RULES.register("dp")
 class Dp(AggregationRule):
@@ -26,7 +32,9 @@ class Dp(AggregationRule):
     it assumes: every client joins a round by its own coin of probability q (the round loop draws a fixed number, which
     the usual accounting ignores too; exact for q = 1), the noise is secret, and only the model's parameters are
     released.  Batch-norm statistics are averaged WITHOUT noise, so a model that has them is not covered by the claim.
-    The server is trusted: it sees every update before the noise.
+    The server is trusted: it sees every update before the noise.  Rounds that keep the model release nothing and cost
+    nothing; a stated q below the share that really takes part doesn't count.  Without noise, or for one client alone
+    (delta would be 1), there is no promise and no epsilon.
     """
 
     paper = "McMahan et al. 2018 (DP-FedAvg, fixed denominator); Geyer et al. 2017; SPEC E.7"
@@ -48,22 +56,24 @@ class Dp(AggregationRule):
         """Aggregate one round.
 
         Diagnostics per client: ``score`` = ``norm`` = length (higher is more suspicious), ``clip`` = factor
-        min(1, S/||u_i||). Facts: ``deviation`` of the noise per parameter, ``sampling_rate``, ``denominator`` q N, and
-        unless there is no noise ``epsilon`` and ``delta``.
+        min(1, S/||u_i||). Facts: ``deviation`` of the noise per parameter, ``sampling_rate``, ``denominator`` q N,
+        ``releases`` = rounds accounted for, and unless there is no noise ``epsilon`` and ``delta``.
 
         State: ``releases`` int64, rounds accounted for.
         """
-        clients, rate = self._population(updates)
+        clients, sampled = self._population(updates)
+        rate = self.sampling_rate or sampled / clients
         denominator = rate * clients
         deviation = self.noise * self.clip / denominator
         factors = clip_factors(updates.norms, self.clip)
         result = updates.weighted_sum(factors / denominator)
         add_noise(result, deviation, updates.rng)
         releases = int(updates.state.get("releases", torch.tensor(0))) + 1
-        facts = {"deviation": deviation, "sampling_rate": rate, "denominator": denominator}
+        facts = {"deviation": deviation, "sampling_rate": rate, "denominator": denominator, "releases": float(releases)}
         level = self.delta or clients**-1.1
         if self.noise > 0.0 and level < 1.0:
-            facts |= {"epsilon": epsilon(rate, self.noise, releases, level), "delta": level}
+            taken = min(1.0, max(rate, sampled / clients, len(updates) / clients))  # a smaller share would flatter
+            facts |= {"epsilon": epsilon(taken, self.noise, releases, level), "delta": level}
         everyone = torch.ones(len(updates), dtype=torch.bool)
         return Aggregate(
             result,
@@ -73,11 +83,15 @@ class Dp(AggregationRule):
             {"releases": torch.tensor(releases)},
         )
 
-    def _population(self, updates: ClientUpdates) -> tuple[int, float]:
-        """N and q; a bare call takes its updates for everyone there is."""
+    @property
+    def privacy(self) -> str:
+        """The promise that ``epsilon`` measures."""
+        return CLAIM if self.noise > 0.0 else "none: without noise epsilon is infinite"
+
+    def _population(self, updates: ClientUpdates) -> tuple[int, int]:
+        """N and how many are sampled each round; a bare call takes its updates for everyone there is."""
         clients = updates.server.clients or len(updates)
-        sampled = updates.server.sampled or min(len(updates), clients)
-        return clients, self.sampling_rate or sampled / clients
+        return clients, updates.server.sampled or min(len(updates), clients)
 
     def check(self, clients: int, malicious: int) -> None:
         """Raise ConfigError also when the accountant isn't installed."""

@@ -79,12 +79,13 @@ class FedCPA(AggregationRule):
             scores = scores + agreement[:n, n]
         trust = torch.from_numpy(trust_from_scores(scores))
         trusted = int((trust > 0).sum())
-        spread = max(float(scores.max() - scores.min()), EQUAL)
+        behind = scores.max() - scores
+        spread = float(behind.max())
         return Aggregate(
             updates.weighted_sum(trust / max(1, trusted)),
             trust / trust.sum(),
             {
-                "score": ((scores.max() - scores) / spread).tolist(),
+                "score": (behind / spread if spread > EQUAL else np.zeros(n)).tolist(),
                 "trust": trust.tolist(),
                 "norm": updates.norms.tolist(),
             },

@@ -9,7 +9,7 @@ from torch import Tensor
 from defenses.base import RULES, Aggregate, AggregationRule, ClientUpdates
 from defenses.client_memory import id_order, recall, remember
 from defenses.clip_fed_filter import embed_updates
-from defenses.geometry import gram, squared_distances
+from defenses.geometry import gram
 from defenses.giants import without_giants
 from defenses.linkage import MergeTree, merge_tree
 
@@ -70,7 +70,7 @@ class FedDMC(AggregationRule):
         verdict = torch.ones(len(updates), dtype=torch.float64)
         whole = len(rows) == len(updates)
         inner = updates.centred_inner[rows][:, rows] if whole else gram(updates.matrix, centred=True, members=rows)
-        distances = squared_distances(embed_updates(inner.cpu(), self.components).inner).sqrt()
+        distances = embed_updates(inner.cpu(), self.components).distances()
         benign, peeled = benign_branch(merge_tree(distances, "ward"), self.noise_size, len(updates))
         verdict[rows[benign]] = 0.0
         past = recall(updates.state, "verdict", updates.ids, torch.tensor(0.5, dtype=torch.float64))

@@ -9,8 +9,10 @@ from pydantic import Field
 
 from defenses.base import RULES, Aggregate, AggregationRule, ClientUpdates
 from defenses.clipping import add_noise, clip_factors
-from defenses.geometry import cosine_distances, median
+from defenses.geometry import COSINE_ERROR, cosine_distances, median
 from defenses.majority import Method, majority_cluster, majority_size
+from defenses.privacy import NO_CLAIM
+from defenses.ties import level_ties
 
 
 @RULES.register("flame")
@@ -43,6 +45,11 @@ class Flame(AggregationRule):
     noise: float = Field(0.001, ge=0.0, description="lambda: noise deviation in units of the median norm")
     method: Method = Field("closed-form", description="Clustering: closed-form (single linkage, equal) or hdbscan")
 
+    @property
+    def privacy(self) -> str:
+        """It promises none."""
+        return NO_CLAIM if self.noise > 0.0 else ""
+
     def aggregate(self, updates: ClientUpdates) -> Aggregate:
         """Aggregate one round. Keeps no state.
 
@@ -53,7 +60,7 @@ class Flame(AggregationRule):
         n = len(updates)
         norms = updates.norms
         distances = cosine_distances(updates.model_inner if self.cosine_on == "models" else updates.inner)
-        accepted = majority_cluster(distances, majority_size(n), self.method)
+        accepted = majority_cluster(level_ties(distances, COSINE_ERROR), majority_size(n), self.method)
         all_noise = not bool(accepted.any())
         if all_noise:
             accepted = torch.ones_like(accepted)

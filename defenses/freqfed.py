@@ -11,8 +11,9 @@ from pydantic import Field
 from torch import Tensor
 
 from defenses.base import RULES, Aggregate, AggregationRule, ClientUpdates
-from defenses.geometry import cosine_distances, gram
+from defenses.geometry import COSINE_ERROR, cosine_distances, gram
 from defenses.majority import Method, majority_cluster, majority_size
+from defenses.ties import level_ties
 from defenses.weighting import sample_shares
 
 HELD = 0.2
@@ -102,7 +103,8 @@ class FreqFed(AggregationRule):
         """
         inner = low_frequency_inner(updates, self.low_share, of_models=self.cosine_on == "models")
         distances = cosine_distances(inner)
-        accepted = majority_cluster(distances, majority_size(len(updates)), self.method)
+        tied = level_ties(distances, COSINE_ERROR)
+        accepted = majority_cluster(tied, majority_size(len(updates)), self.method)
         all_noise = not bool(accepted.any())
         if all_noise:
             accepted = torch.ones_like(accepted)

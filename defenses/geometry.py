@@ -20,6 +20,8 @@ BLOCK = 2**19
 """Numbers per block: 4 MiB in float64, which stays in a core's cache, and far less than any matrix worth blocking."""
 NO_FLOAT64 = frozenset({"mps"})
 """Devices without float64; their blocks are worked on by the CPU."""
+COSINE_ERROR = 1e-14
+"""What rounding may do to a cosine of float64 inner products."""
 
 
 def require_finite(updates: Tensor, ids: Sequence[int]) -> Tensor:
@@ -155,9 +157,9 @@ def cosines(inner: Tensor) -> Tensor:
 
 
 def cosine_distances(inner: Tensor) -> Tensor:
-    """1 - cosine, float64 ``[n, n]`` in [0, 2], zero diagonal; rounding errors (below 1e-14) count as zero."""
+    """1 - cosine, float64 ``[n, n]`` in [0, 2], zero diagonal; what is below ``COSINE_ERROR`` counts as zero."""
     distances = 1.0 - cosines(inner)
-    return distances.masked_fill(distances < 1e-14, 0.0)
+    return distances.masked_fill(distances < COSINE_ERROR, 0.0)
 
 
 def principal_scores(inner: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import warnings
 from functools import cache
 
+NO_CLAIM = "none: the noise isn't calibrated to what one client can change, so no epsilon is stated"
+"""What rules say whose noise is a defence only."""
+
 ORDERS = [
     *(1.001, 1.002, 1.005, 1.01, 1.02, 1.05),
     *(1.0 + x / 10.0 for x in range(1, 100)),

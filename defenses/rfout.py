@@ -8,6 +8,7 @@ from pydantic import Field
 from defenses.base import RULES, Aggregate, AggregationRule, ClientUpdates
 from defenses.clipping import add_noise, clip_factors
 from defenses.coordinates import mean_without_outliers
+from defenses.privacy import NO_CLAIM
 
 
 @RULES.register("rfout")
@@ -28,6 +29,11 @@ class RfOut(AggregationRule):
     deviations: float = Field(3.0, gt=0.0, description="Standard deviations beyond which a value is an outlier")
     clip: float = Field(0.0, ge=0.0, description="Length that updates are clipped to before; 0 = off")
     noise: float = Field(0.0, ge=0.0, description="Deviation of Gaussian noise on every parameter of the result")
+
+    @property
+    def privacy(self) -> str:
+        """It promises none."""
+        return NO_CLAIM if self.noise > 0.0 else ""
 
     def aggregate(self, updates: ClientUpdates) -> Aggregate:
         """Aggregate one round. Keeps no state.

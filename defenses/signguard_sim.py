@@ -8,8 +8,9 @@ from torch import Tensor
 
 from defenses.base import RULES, ClientUpdates, State
 from defenses.direction import cosines_to
-from defenses.geometry import cosines, median
+from defenses.geometry import COSINE_ERROR, cosines, median
 from defenses.signguard import SignGuard
+from defenses.ties import level_ties
 
 
 def similarity_feature(cosine: Tensor) -> Tensor:
@@ -29,7 +30,10 @@ class SignGuardSim(SignGuard):
     paper = "Xu et al. 2022 (SignGuard-Sim) and its public code; SPEC E.13"
     state_kept = "last aggregate, float32 [d]"
     cost = "as signguard; O(n^2 d): one Gram pass in the warm-up"
-    traps = ("the norm band acts before anything is clipped",)
+    traps = (
+        "the norm band acts before anything is clipped",
+        "mean shift started at bins, as in public code, finds other clusters than started at every point",
+    )
     warm_up: int = Field(3, ge=0, description="First rounds in which clients are compared with each other")
 
     def more_features(self, updates: ClientUpdates) -> Tensor:
@@ -39,7 +43,7 @@ class SignGuardSim(SignGuard):
             cosine = self._among_clients(updates)
         else:
             cosine = cosines_to(updates, last)
-        return similarity_feature(cosine)[:, None]
+        return similarity_feature(level_ties(cosine, COSINE_ERROR))[:, None]
 
     def new_state(self, delta: Tensor) -> State:
         """State: ``last``, the aggregate float32 ``[d]``."""

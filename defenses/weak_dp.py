@@ -7,6 +7,7 @@ from pydantic import Field
 from defenses.base import RULES, Aggregate, ClientUpdates
 from defenses.clipping import add_noise
 from defenses.norm_threshold import NormThreshold
+from defenses.privacy import NO_CLAIM
 
 
 @RULES.register("weak-dp")
@@ -23,6 +24,11 @@ class WeakDp(NormThreshold):
     cost = "O(nd): two passes"
     traps = ("noise once on the aggregate, not per client", "claims no epsilon")
     sigma: float = Field(0.002, ge=0.0, description="Deviation of the noise on every parameter of the mean")
+
+    @property
+    def privacy(self) -> str:
+        """It promises none."""
+        return NO_CLAIM if self.sigma > 0.0 else ""
 
     def aggregate(self, updates: ClientUpdates) -> Aggregate:
         """Aggregate one round; diagnostics, facts and state are those of norm thresholding."""

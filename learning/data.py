@@ -67,6 +67,8 @@ class DataInfo:
     shape: tuple[int, int, int]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    own_names: tuple[str, ...] = ()
+    """What the data set itself calls its classes, where ``task.class_names`` renames them; empty = ``class_names``."""
 
     @property
     def num_classes(self) -> int:

@@ -6,8 +6,10 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, TypeVar
+
+from config.plain_text import visible
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -25,9 +27,6 @@ class Silent:
     def started(self, rounds: int) -> None:
         """Told the number of rounds, once it is known."""
 
-    def notes(self, notes: Sequence[str]) -> None:
-        """Told before the first round what a reader has to know."""
-
     def on_reply(self, done: int, total: int) -> None:
         """Told after each client of a round."""
 
@@ -36,6 +35,9 @@ class Silent:
 
     def on_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Told after each checkpoint."""
+
+    def on_note(self, text: str) -> None:
+        """Told what belongs to the run as a whole."""
 
 
 class Lines(Silent):
@@ -47,16 +49,15 @@ class Lines(Silent):
         """Remember how many there will be."""
         self.rounds = rounds
 
-    def notes(self, notes: Sequence[str]) -> None:
-        """Print one line each."""
-        for note in notes:
-            print(f"note: {note}", file=sys.stderr, flush=True)
-
     def on_round(self, outcome: RoundOutcome) -> None:
         """Print the round and why replies were dropped."""
         from server_app.console import round_line
 
         print("\n".join([round_line(outcome, self.rounds), *dropped_lines(outcome)]), file=sys.stderr, flush=True)
+
+    def on_note(self, text: str) -> None:
+        """Print the note."""
+        print(visible(f"note: {text}"), file=sys.stderr, flush=True)
 
 
 class Bar(Silent):
@@ -69,11 +70,6 @@ class Bar(Silent):
     def started(self, rounds: int) -> None:
         """Set the bar's length."""
         self.progress.update(self.task, description="preparing", total=rounds)
-
-    def notes(self, notes: Sequence[str]) -> None:
-        """Print one line each, above the bar."""
-        for note in notes:
-            self.progress.console.print(f"note: {note}", markup=False, highlight=False)
 
     def on_reply(self, done: int, total: int) -> None:
         """Show how many clients of this round have answered."""
@@ -89,14 +85,19 @@ class Bar(Silent):
             shown["last"] = f"MA {percent(outcome.measured.clean.accuracy)}"
             shown["last"] += f"  ASR {percent(attack.asr)}" if attack else ""
         self.progress.update(self.task, description="rounds", completed=outcome.round, clients="", **shown)  # type: ignore[arg-type]
-        for line in [*(f"round {outcome.round}: {note}" for note in outcome.notes), *dropped_lines(outcome)]:
+        for line in [*(visible(f"round {outcome.round}: {note}") for note in outcome.notes), *dropped_lines(outcome)]:
             self.progress.console.print(line, markup=False, highlight=False)
+
+    def on_note(self, text: str) -> None:
+        """Print the note above the bar."""
+        self.progress.console.print(visible(f"note: {text}"), markup=False, highlight=False)
 
 
 def dropped_lines(outcome: RoundOutcome) -> list[str]:
     """Why replies of a round were dropped, for the first few."""
     causes = [
-        f"round {outcome.round}: reply of client {client} dropped: {cause}" for client, cause in outcome.dropped.items()
+        visible(f"round {outcome.round}: reply of client {client} dropped: {cause}")
+        for client, cause in outcome.dropped.items()
     ]
     more = len(causes) - MOST_CAUSES
     return causes[:MOST_CAUSES] + ([f"round {outcome.round}: {more} more dropped"] if more > 0 else [])

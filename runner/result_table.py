@@ -9,6 +9,7 @@ from rich.table import Table
 
 from runner.catalogue_text import console
 from server_app.console import percent
+from server_app.record.privacy import privacy_line
 from server_app.record.schema import Detection, RunSummary
 
 
@@ -36,6 +37,10 @@ def print_result(summary: RunSummary, report: Path | None) -> None:
     table.add_row("detection", *_detection(summary.detection))
     table.add_row("time", f"{summary.seconds_total:.1f} s", "")
     console().print(table)
+    if line := privacy_line(summary):
+        typer.echo(line)
+    for note in summary.notes:
+        typer.echo(f"note: {note}")
     typer.echo(f"record: {summary.folder}")
     if report is not None:
         typer.echo(f"report: {report}")

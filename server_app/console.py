@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
+from config.plain_text import visible
+from server_app.record.privacy import privacy_line
 from server_app.record.schema import RunSummary
 from strategies.outcome import Checkpoint, RoundOutcome
 
@@ -28,7 +28,7 @@ def round_line(outcome: RoundOutcome, rounds: int) -> str:
     if outcome.dropped:
         parts.append(f"dropped {len(outcome.dropped)}")
     parts.append(f"{sum(outcome.seconds.values()):.1f} s")
-    return "  ".join([*parts, *outcome.notes])
+    return visible("  ".join([*parts, *outcome.notes]))
 
 
 class Console:
@@ -37,11 +37,6 @@ class Console:
     def __init__(self, rounds: int) -> None:
         self.rounds = rounds
 
-    def notes(self, notes: Sequence[str]) -> None:
-        """Print what a reader has to know before the first round."""
-        for note in notes:
-            print(f"note: {note}", flush=True)
-
     def on_round(self, outcome: RoundOutcome) -> None:
         """Print the round."""
         print(round_line(outcome, self.rounds), flush=True)
@@ -49,7 +44,13 @@ class Console:
     def on_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Nothing to print."""
 
+    def on_note(self, text: str) -> None:
+        """Print the note."""
+        print(visible(f"note: {text}"), flush=True)
+
     def finish(self, summary: RunSummary) -> None:
         """Print the final numbers and where they lie."""
-        print(f"{summary.strategy}: MA {percent(summary.ma_percent)}, ASR {percent(summary.asr_percent)}", flush=True)
-        print(f"record: {summary.folder}", flush=True)
+        rates = f"MA {percent(summary.ma_percent)}, ASR {percent(summary.asr_percent)}"
+        notes = [f"note: {note}" for note in summary.notes]
+        lines = [f"{summary.strategy}: {rates}", privacy_line(summary), *notes, f"record: {summary.folder}"]
+        print("\n".join(visible(line) for line in lines if line), flush=True)

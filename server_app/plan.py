@@ -19,6 +19,7 @@ from learning.datasets import load_task
 from learning.datasets.class_names import ids_among
 from learning.device import resolve_device
 from learning.models import ModelSpec, SplitModel
+from learning.partition import Partitioner
 from server_app.checks import check_combination
 from server_app.root_set import build_root_set, describe_root_set
 from strategies.server_phase import ServerPhase
@@ -49,6 +50,13 @@ class Plan:
         data = load_task(config.task)
         check_combination(config, system, attack, data, device)
         return cls(config, system, attack, data, device)
+
+    @property
+    def partitioner(self) -> Partitioner:
+        """How the training images are shared out."""
+        found = self.config.component("partition", self.config.partition.name)
+        assert isinstance(found, Partitioner)
+        return found
 
     @property
     def data_notes(self) -> tuple[str, ...]:

@@ -3,7 +3,15 @@
 from learning.datasets import csv_table, folder, npz, shipped, vision
 from learning.datasets.base import DATASETS, DatasetSource, PublishedData, Reading
 from learning.datasets.hub import HuggingFace
-from learning.datasets.load import data_root, dataset_source, load_ids, load_task, prepare, published
+from learning.datasets.load import (
+    data_root,
+    dataset_source,
+    load_ids,
+    load_task,
+    prepare,
+    published,
+    whole_training_split,
+)
 from learning.datasets.subsets import long_tail, long_tail_counts, stratified_order
 
 __all__ = [
@@ -26,4 +34,5 @@ __all__ = [
     "shipped",
     "stratified_order",
     "vision",
+    "whole_training_split",
 ]

@@ -109,4 +109,5 @@ def absent(name: str, root: Path) -> ConfigError:
 def no_such_column(dataset: str, column: str, columns: Sequence[str]) -> ConfigError:
     """The error for an id column that a data set doesn't have."""
     has = f"has the columns {', '.join(columns)}" if columns else "has no column besides images and labels"
-    return ConfigError("partition.by-column.column", column, f"{dataset} {has}")
+    why = "no such column" if column else "name the column of ids"
+    return ConfigError("partition.by-column.column", column, f"{why}; {dataset} {has}")

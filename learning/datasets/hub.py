@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -126,8 +125,11 @@ class HuggingFace(DatasetSource):
             return found
 
         federated = FederatedDataset(dataset=self.repo, partitioners={}, shuffle=False, preprocessor=keep_all)
-        with contextlib.suppress(ValueError):  # the data set may have no such split; all were seen by then
+        try:
             federated.load_split("train")
+        except ValueError:  # the data set may have no such split; all were seen by then
+            if not splits:
+                raise
         if not splits:
             raise self._unusable("has no split")
         partial = folder.with_name(folder.name + ".partial")

@@ -14,7 +14,7 @@ import torch
 from config import ConfigError
 from config.errors import did_you_mean
 from config.sections import TaskSection
-from learning.data import DataSplits, LabeledImages
+from learning.data import DataInfo, DataSplits, LabeledImages
 from learning.datasets.base import DATASETS, DatasetSource, PublishedData, Reading
 from learning.datasets.class_names import class_names
 from learning.datasets.label_check import with_usable_labels
@@ -83,6 +83,19 @@ def published(task: TaskSection) -> PublishedData:
     return _published(task.dataset, data_root(task.data_dir), Reading.of(task), task.test_fraction)
 
 
+def whole_training_split(task: TaskSection) -> tuple[DataInfo, LabeledImages]:
+    """All images that a data set's owner may train on, in their order; read from disk on every call.
+
+    Nothing is set aside, held out, left out or renamed, whatever ``task`` says; only sizes and columns are as it says.
+
+    Raises:
+        ConfigError: unknown or absent data set, or missing labels.
+    """
+    data = _read(task.dataset, data_root(task.data_dir), Reading.of(task))
+    data = with_usable_labels(replace(data, validation=None, test=None))
+    return data.info, data.train
+
+
 def load_ids(task: TaskSection, column: str) -> Labels:
     """For each image that is shared out to clients, the place of its id in ``column``: int64 ``[M]``.
 
@@ -116,7 +129,9 @@ def _load_task(task: TaskSection, root: Path) -> DataSplits:
         validation = _first(validation, task.test_samples, "task.test_samples", task.dataset, "validation", False)
     else:
         test = _first(test, task.test_samples, "task.test_samples", task.dataset, "test", False)
-    info = replace(splits.info, class_names=class_names(task.class_names, splits.info.class_names, root))
+    own = splits.info.class_names
+    names = class_names(task.class_names, own, root)
+    info = splits.info if names == own else replace(splits.info, class_names=names, own_names=own)
     return DataSplits(info, train, validation, test, splits.notes)
 
 
@@ -146,13 +161,7 @@ def _load(
 
 def _published(name: str, root: Path, reading: Reading, test_fraction: float) -> PublishedData:
     """The splits as published, in the size that is asked for, with a test split set aside where there is none."""
-    source = dataset_source(name)
-    for key in ("image_column", "label_column"):
-        if getattr(reading, key) and not source.has_columns:
-            raise ConfigError(
-                f"task.{key}", getattr(reading, key), f"{name} has no columns to choose from; leave it empty"
-            )
-    data = in_size(source.read(root, reading), reading.image_size)
+    data = _read(name, root, reading)
     train = data.train if data.train.rows is not None else data.train.numbered()
     if data.test is not None:
         return replace(data, train=train)
@@ -164,6 +173,17 @@ def _published(name: str, root: Path, reading: Reading, test_fraction: float) ->
     train, test = _parted(train, stratified_order(_labels(train), _generator("test split")), aside)
     note = f"{name} has no test split: {aside} of its {aside + len(train)} training images are set aside for tests"
     return replace(data, train=train, test=test, train_is_stratified=False, notes=(*data.notes, note))
+
+
+def _read(name: str, root: Path, reading: Reading) -> PublishedData:
+    """What the source reads, in the size that is asked for."""
+    source = dataset_source(name)
+    for key in ("image_column", "label_column"):
+        if getattr(reading, key) and not source.has_columns:
+            raise ConfigError(
+                f"task.{key}", getattr(reading, key), f"{name} has no columns to choose from; leave it empty"
+            )
+    return in_size(source.read(root, reading), reading.image_size)
 
 
 def _parted(data: LabeledImages, order: Labels, count: int) -> tuple[LabeledImages, LabeledImages]:

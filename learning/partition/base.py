@@ -19,6 +19,10 @@ class Partitioner(Component):
     def owners(self, labels: Labels, clients: int, num_classes: int, rng: np.random.Generator) -> Labels:
         """The client (0..clients-1) of each image, int64 ``[M]``; arguments are those of :meth:`split`, checked."""
 
+    def notes(self, labels: Labels, clients: int, num_classes: int, rng: np.random.Generator) -> tuple[str, ...]:  # noqa: ARG002
+        """What the reader of a record must know of :meth:`split` with the same arguments and generator state."""
+        return ()
+
     @property
     def id_column(self) -> str | None:
         """The data set's column that owners are read from; None where labels are enough."""

@@ -16,16 +16,35 @@ class DirichletPartitioner(Partitioner):
     A draw that leaves some client with fewer than ``min_samples`` images is thrown away, at most ``tries`` times.
     After that the draw whose smallest client was largest is repaired: images, chosen at random, move one by one from
     the client that is largest at that moment to those that are short.  With hundreds of clients nearly every draw needs
-    this; it touches only as many images as are missing.
+    this; it touches only as many images as are missing, and the record says how many.
+
+    Hsu et al. 2019 draw the other way round, for each client its proportions of classes; clients are equally large
+    then, here they are not.
     """
 
-    paper = "Hsu et al. 2019; minimum size and redrawing as in Li et al. 2022 (NIID-Bench)"
+    paper = "Yurochkin et al. 2019, Li et al. 2022 (NIID-Bench): per class over clients, redrawn below a minimum size"
     beta: float = Field(0.5, gt=0.0, le=1e6, description="Concentration; 0.1 = strong skew, 100 = nearly IID")
     min_samples: int = Field(10, ge=1, description="Fewest images that a client may have")
     tries: int = Field(20, ge=1, le=1000, description="Draws before the best one is repaired")
 
     def owners(self, labels: Labels, clients: int, num_classes: int, rng: np.random.Generator) -> Labels:
         """Client of each image. Raises ConfigError when there are fewer than ``min_samples`` images per client."""
+        drawn = self._best_draw(labels, clients, num_classes, rng)
+        return self._repair(drawn, clients, rng)
+
+    def notes(self, labels: Labels, clients: int, num_classes: int, rng: np.random.Generator) -> tuple[str, ...]:
+        """How many images a repair moved, if there was one."""
+        drawn = self._best_draw(labels, clients, num_classes, rng)
+        moved = int((self._repair(drawn, clients, rng) != drawn).sum())
+        if not moved:
+            return ()
+        return (
+            f"partition repaired: {moved} of {len(labels)} training images were moved to clients whom the best of "
+            f"{self.tries} draws left with fewer than {self.min_samples}",
+        )
+
+    def _best_draw(self, labels: Labels, clients: int, num_classes: int, rng: np.random.Generator) -> Labels:
+        """The first draw that leaves nobody short, else the one whose smallest client is largest."""
         if self.min_samples * clients > len(labels):
             raise ConfigError(
                 "partition.dirichlet.min_samples",
@@ -39,8 +58,8 @@ class DirichletPartitioner(Partitioner):
             if minimum > best_minimum:
                 best, best_minimum = drawn, minimum
             if best_minimum >= self.min_samples:
-                return best
-        return self._repair(best, clients, rng)
+                break
+        return best
 
     def _draw(self, labels: Labels, clients: int, num_classes: int, rng: np.random.Generator) -> Labels:
         owners = np.empty(len(labels), dtype=np.int64)

@@ -25,3 +25,10 @@ def partition_indices(task: TaskSection, partitioner: Partitioner, clients: int,
     ids = None if partitioner.id_column is None else load_ids(task, partitioner.id_column)
     parts = partitioner.split(data.train.labels.numpy(), clients, data.info.num_classes, rng, ids)
     return tuple(torch.from_numpy(np.asarray(part, dtype=np.int64)) for part in parts)
+
+
+def partition_notes(task: TaskSection, partitioner: Partitioner, clients: int, seed: int) -> tuple[str, ...]:
+    """What the reader of a record must know of these indices, such as how many images a repair moved."""
+    data = load_task(task)
+    rng = numpy_generator(seed, "partition")
+    return partitioner.notes(data.train.labels.numpy(), clients, data.info.num_classes, rng)

@@ -64,6 +64,7 @@ def prepare(name: str, data_dir: str = "") -> Prepared:
         CommandError: it could not be fetched; the hint says where files can be put by hand.
     """
     from config.errors import ConfigError
+    from config.plain_text import plain_text
     from learning.datasets import data_root, dataset_source
     from learning.datasets import prepare as fetch
     from learning.datasets.base import UndecidedError
@@ -77,7 +78,7 @@ def prepare(name: str, data_dir: str = "") -> Prepared:
     except ConfigError:
         raise
     except Exception as error:  # torchvision, urllib and the hub raise what they like
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = plain_text(error, 1000) or type(error).__name__
         by_hand = source.by_hand.format(root=root) if source.by_hand else ""
         hint = f"Without a network, by hand: {by_hand}; then run this again." if by_hand else ""
         raise CommandError(f"{name} can't be downloaded to {root}: {reason}", hint) from error

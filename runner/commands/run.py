@@ -51,7 +51,6 @@ def run(settings: list[str], preset: str, quiet: bool, place: Place) -> RunSumma
         chosen = load_preset(preset) if preset else {}
         plan = Plan.make(load(chosen | load_assignments(settings)))
         display.started(plan.config.run.rounds)
-        display.notes(plan.data_notes)
         return run_in_process(plan, [display], display.on_reply, place.found)
 
 
@@ -81,6 +80,8 @@ def as_object(summary: RunSummary) -> dict[str, object]:
         "base_rate": summary.base_rate_percent,
         "TPR": caught.tpr_percent if caught else None,
         "FPR": caught.fpr_percent if caught else None,
+        "epsilon": summary.epsilon,
+        "delta": summary.delta,
         "sha256": summary.parameters_sha256,
         "record": summary.folder,
         "report": str(report) if report else None,
@@ -90,4 +91,6 @@ def as_object(summary: RunSummary) -> dict[str, object]:
         "dataset": summary.dataset,
         "rounds": summary.rounds,
         "seed": summary.seed,
+        "state": summary.state,
+        "notes": list(summary.notes),
     }

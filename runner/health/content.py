@@ -6,9 +6,11 @@ import importlib.util
 import os
 from collections.abc import Callable
 
+from config.plain_text import plain_text
 from runner.health.finding import Finding
 
 GROUP_DATA, GROUP_MODELS = "data", "guide and sources"
+LONGEST_DETAIL = 500
 DEMO_DATASET = "fashion-mnist-slice"
 
 
@@ -34,7 +36,7 @@ def _datasets() -> list[Finding]:
         except Exception as error:
             if source.ships:
                 status = "fail" if name == DEMO_DATASET else "warn"
-                found.append(Finding(GROUP_DATA, name, status, str(error), "reinstall the package"))  # type: ignore[arg-type]
+                found.append(Finding(GROUP_DATA, name, status, _line(error), "reinstall the package"))  # type: ignore[arg-type]
             else:
                 absent.append(name)
             continue
@@ -120,4 +122,4 @@ SOURCE_TESTS: dict[str, Callable[[], tuple[str, str]]] = {
 
 
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return plain_text(error, LONGEST_DETAIL) or type(error).__name__

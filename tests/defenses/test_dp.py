@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load, save
 
 from config import ConfigError
-from defenses import Aggregate, ClientUpdates, Dp, ServerView
+from defenses import CRFL, Aggregate, ClientUpdates, Dp, FedAvg, Flame, RfOut, ServerView, WeakDp
 from defenses.privacy import epsilon
 
 
@@ -115,6 +115,23 @@ def test_epsilon_grows_with_every_round_and_survives_a_restart() -> None:
     assert result.facts["sampling_rate"] == 0.1
     assert spent[3] == pytest.approx(epsilon(0.1, 1.0, 4, 100**-1.1))
     assert int(state["releases"]) == 4
+
+
+@pytest.mark.parametrize(("clients", "sampled", "replies"), [(100, 50, 50), (100, 50, 30), (20, 0, 15)])
+def test_a_stated_share_below_the_real_one_does_not_flatter_epsilon(clients: int, sampled: int, replies: int) -> None:
+    result = run(Dp(sampling_rate=0.01), normal(replies, 10), ServerView(clients=clients, sampled=sampled))
+    real = max(sampled, replies) / clients
+    assert result.facts["epsilon"] == pytest.approx(epsilon(real, 1.0, 1, clients**-1.1))
+    assert result.facts["sampling_rate"] == 0.01
+    assert result.facts["denominator"] == pytest.approx(0.01 * clients)
+
+
+def test_what_a_rule_promises_is_said_in_words() -> None:
+    assert "one client" in Dp().privacy
+    assert Dp(noise=0.0).privacy == "none: without noise epsilon is infinite"
+    for rule in (WeakDp(), Flame(), CRFL(), RfOut(noise=0.1)):
+        assert rule.privacy.startswith("none")
+    assert FedAvg().privacy == RfOut().privacy == WeakDp(sigma=0.0).privacy == ""
 
 
 def test_settings_by_hand_win() -> None:

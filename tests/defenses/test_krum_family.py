@@ -149,6 +149,41 @@ def test_bulyan_at_the_limit_of_attackers(n: int, f: int) -> None:
         np.testing.assert_allclose(result.delta.numpy(), mean, rtol=1e-5, atol=1e-6)
 
 
+def test_bulyans_last_choice_at_one_attacker() -> None:
+    """n = 7, f = 1: neighbours 4, 3, 2, 1 and, where n - f - 2 is 0, the nearest one.
+
+    Chosen: 3 (71), 6 (77), 1 (82), 10 (25, as 15), then of 0, 15, 40 by the nearest: 225, 225, 625.
+    """
+    line = torch.tensor([[0.0], [1.0], [3.0], [6.0], [10.0], [15.0], [40.0]])
+    near = Neighbourhood.of(ClientUpdates.bare(line))
+    assert near.repeatedly(1, 5) == [2, 3, 1, 4, 0]
+    result = aggregate(Bulyan(f=1), line)
+    assert chosen(result) == [0, 1, 2, 3, 4]
+    assert result.facts == {"f": 1.0, "accepted": 5.0, "beta": 3.0}
+    assert result.delta.item() == pytest.approx((0 + 1 + 3) / 3)  # median 3; 0 and 6 are as far, the lower counts
+    turned = aggregate(Bulyan(f=1), line, ids=[6, 5, 4, 3, 2, 1, 0])  # of equal scores the other one is the lower id
+    assert chosen(turned) == [1, 2, 3, 4, 5]
+    assert turned.delta.item() == pytest.approx((3 + 6 + 10) / 3)
+
+
+def test_bulyans_last_choice_never_takes_the_one_far_from_both_others() -> None:
+    """By no neighbours at all the lowest id would be taken, wherever its update is."""
+    for seed in range(30):
+        updates = normal(7, 5, seed)
+        updates[0] += 100.0
+        assert 0 not in chosen(Bulyan(f=1)(updates)), seed
+
+
+@pytest.mark.parametrize(("n", "f"), [(3, 0), (4, 0), (7, 1), (8, 1), (11, 2), (15, 3)])
+def test_bulyans_neighbours_shrink_to_f_minus_one(n: int, f: int) -> None:
+    counts = [Neighbourhood._neighbours(n - gone, f, n - gone) for gone in range(n - 2 * f)]
+    expected = [max(1, n - gone - f - 2) for gone in range(n - 2 * f)]
+    if f == 0:
+        expected[-1] = 0  # the last one left has nobody beside it
+    assert counts == expected
+    assert counts[-1] == {0: 0, 1: 1}.get(f, f - 1)
+
+
 def test_bulyan_without_attackers_is_the_mean() -> None:
     updates = normal(9, 40)
     torch.testing.assert_close(Bulyan(f=0)(updates).delta, updates.mean(0))

@@ -90,7 +90,7 @@ def test_names_that_blanks_would_make_equal_stay_as_they_are(tmp_path):
 BAD_LABELS = {
     "fractions": (FRACTION, [0.5, 1.0], [1.0], r"task.label_column = 'label': holds 0.5"),
     "several for one image": (
-        datasets.List(WHOLE), [[0, 1], [1]], [[0]], r"column label holds several labels for one image",
+        datasets.Sequence(WHOLE), [[0, 1], [1]], [[0]], r"column label holds several labels for one image",
     ),
     "some missing in test": (CLASSES, [0, 1], [0, -1, None], r"2 of 3 labels of the test split are missing"),
     "some missing in train": (WHOLE, [0, -1, 1, 1], [0], r"1 of 4 labels of the train split are missing"),
@@ -334,8 +334,8 @@ class TestPictures:
 
     @pytest.mark.parametrize(
         "kind",
-        [datasets.Array2D((4, 5), "uint8"), datasets.List(datasets.List(datasets.Value("int64"))),
-         datasets.List(datasets.List(datasets.Value("uint8")))],
+        [datasets.Array2D((4, 5), "uint8"), datasets.Sequence(datasets.Sequence(datasets.Value("int64"))),
+         datasets.Sequence(datasets.Sequence(datasets.Value("uint8")))],
     )  # fmt: skip
     def test_arrays_of_whole_numbers_are_grey_pictures(self, kind, tmp_path):
         arrays = np.random.default_rng(0).integers(0, 256, (4, 4, 5))
@@ -408,9 +408,11 @@ def test_ids_that_are_not_there_are_named(tmp_path):
         test={"image": colours(1), "label": [0], "site": ["a"]},
     )
     key = "partition.by-column.column"
-    with pytest.raises(ConfigError, match=rf"{key} = 'writer': hf:own/set has the columns label, site"):
+    with pytest.raises(ConfigError, match=rf"{key} = 'writer': no such column; hf:own/set has the columns label, site"):
         load_ids(task(tmp_path), "writer")
-    with pytest.raises(ConfigError, match=rf"{key} = '': hf:own/set has the columns label, site"):
+    with pytest.raises(
+        ConfigError, match=rf"{key} = '': name the column of ids; hf:own/set has the columns label, site"
+    ):
         load_ids(task(tmp_path), "")
     with pytest.raises(ConfigError, match=rf"{key} = 'site': 2 of 4 training images have no id"):
         load_ids(task(tmp_path), "site")

@@ -1,5 +1,7 @@
 """The contract of every partitioner, and the numbers of SPEC A.3."""
 
+import hashlib
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -18,6 +20,7 @@ from learning.partition import (
 
 EVERY = pytest.mark.parametrize("name", list(PARTITIONERS))
 LOOSE = {"dirichlet": {"min_samples": 1}}
+DIGESTS = ("023a7537efddc545", "3dbef3ec44b45a66")
 
 
 def random_labels(count: int, num_classes: int = 10, seed: int = 0) -> np.ndarray:
@@ -113,6 +116,35 @@ def test_dirichlet_repairs_the_best_of_its_draws():
     owners = partitioner.owners(labels, 100, 10, np.random.default_rng(0))
     assert min(minima) < max(minima) < 30
     assert (owners != best).sum() == np.maximum(30 - np.bincount(best, minlength=100), 0).sum()
+
+
+def test_dirichlet_says_how_many_images_a_repair_moved():
+    labels = random_labels(4000)
+    partitioner = DirichletPartitioner(beta=0.3, min_samples=30, tries=6)
+    rng = np.random.default_rng(0)
+    best = max(
+        (partitioner._draw(labels, 100, 10, rng) for _ in range(6)), key=lambda d: np.bincount(d, minlength=100).min()
+    )
+    missing = np.maximum(30 - np.bincount(best, minlength=100), 0).sum()
+    assert partitioner.notes(labels, 100, 10, np.random.default_rng(0)) == (
+        f"partition repaired: {missing} of 4000 training images were moved to clients whom the best of 6 draws left "
+        "with fewer than 30",
+    )
+
+
+@pytest.mark.parametrize("name", sorted(PARTITIONERS))
+def test_a_partition_that_was_not_repaired_has_no_notes(name):
+    partitioner = PARTITIONERS.create(name, {"beta": 100.0} if name == "dirichlet" else None)
+    assert partitioner.notes(random_labels(2000), 4, 10, np.random.default_rng(0)) == ()
+
+
+def test_the_partition_is_that_of_before_there_were_notes():
+    """No draw of the generator has moved: the parts of one seed, repaired and not, by checksum."""
+    labels = random_labels(2000)
+    for options, expected in (({"beta": 0.5}, 0), ({"beta": 0.05, "tries": 3}, 1)):
+        parts = DirichletPartitioner(**options).split(labels, 40, 10, np.random.default_rng(5))
+        total = hashlib.sha256(b"".join(np.asarray(p, dtype=np.int64).tobytes() for p in parts)).hexdigest()[:16]
+        assert total == DIGESTS[expected]
 
 
 def test_dirichlet_with_exactly_enough_images_gives_everyone_the_minimum():

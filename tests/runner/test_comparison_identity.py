@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,9 @@ from attacks.badnets import BadNets
 from attacks.base import ATTACKS
 from config.load import Scalar, default_keys, load, load_preset
 from runner.compare.cell import Cell
-from runner.compare.identity import digest, identity
 from runner.compare.run import distinct
 from runner.compare.store import Store
+from server_app.identity import digest, identity
 from tests.runner.invented_cells import invent
 
 SMOKE = load_preset("smoke")
@@ -123,6 +124,19 @@ def test_a_record_is_found_by_what_it_computed_not_by_its_name(tmp_path: Path) -
     store = Store(tmp_path)
     assert store.finished(cell) == tmp_path / "by another name"
     assert store.finished(other) is None
+
+
+def test_a_record_without_a_key_stands_for_what_was_computed_before_there_was_one(tmp_path: Path) -> None:
+    def cell(**changes: Scalar) -> Cell:
+        return Cell({"seed": 1}, {**SMOKE, "strategy": "signguard", **changes})
+
+    record = invent(Store(tmp_path), cell(), (50.0, 5.0))
+    content = json.loads((record / "config.json").read_text("utf-8"))
+    del content["values"]["defense.signguard.bin_seeding"]
+    (record / "config.json").write_text(json.dumps(content), "utf-8")
+    store = Store(tmp_path)
+    assert store.finished(cell()) is None
+    assert store.finished(cell(**{"defense.signguard.bin_seeding": False})) == record
 
 
 @pytest.mark.parametrize("file", ["config.json", "summary.json"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,19 @@ from config.load import Scalar, load
 from defenses.privacy import epsilon
 from runner.engine import run_in_process
 from server_app.plan import Plan
+from server_app.record.privacy import privacy_line
 from server_app.record.reader import read
-from server_app.record.schema import RoundRecord
+from server_app.record.schema import RoundRecord, RunSummary
 from strategies import round_loop
 from strategies.messages import InvalidReplyError
 
 
 def run(**settings: Scalar) -> tuple[str, list[RoundRecord]]:
+    summary, rounds = play(**settings)
+    return summary.parameters_sha256, rounds
+
+
+def play(**settings: Scalar) -> tuple[RunSummary, list[RoundRecord]]:
     merged: dict[str, Scalar] = {
         "strategy": "dp",
         "run.rounds": 3,
@@ -33,7 +40,7 @@ def run(**settings: Scalar) -> tuple[str, list[RoundRecord]]:
         **{key.replace("__", "."): value for key, value in settings.items()},
     }
     summary = run_in_process(Plan.make(load(merged)))
-    return summary.parameters_sha256, list(read(Path(summary.folder)).rounds)
+    return summary, list(read(Path(summary.folder)).rounds)
 
 
 def test_rounds_are_accounted_with_the_share_that_is_sampled(runs_folder: Path) -> None:
@@ -67,6 +74,61 @@ def test_a_restart_forgets_no_round(runs_folder: Path) -> None:
     resumed, rounds = run(run__checkpoint_every=1, output__name="cut", run__resume=True)
     assert resumed == whole
     assert rounds[-1].facts["rule.epsilon"] == pytest.approx(epsilon(0.4, 1.0, 3, 10**-1.1))
+
+
+def test_the_summary_says_what_was_spent_and_of_what(runs_folder: Path) -> None:
+    summary, _ = play(run__rounds=2)
+    stored = json.loads((Path(summary.folder) / "summary.json").read_text("utf-8"))
+    assert stored["epsilon"] == summary.epsilon == pytest.approx(epsilon(0.4, 1.0, 2, 10**-1.1))
+    assert stored["delta"] == summary.delta == pytest.approx(10**-1.1)
+    assert stored["private_rounds"] == 2
+    assert "one client" in stored["privacy"]
+    assert "batch-norm statistics" in stored["privacy"]
+    assert privacy_line(summary).startswith(
+        f"differential privacy: epsilon {summary.epsilon:.3g} at delta 0.079 after 2"
+    )
+
+
+def test_a_round_that_keeps_the_model_spends_nothing(runs_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read_reply, seen = round_loop.read_reply, [0]
+
+    def refuse_second_round(*arguments: Any) -> Any:
+        seen[0] += 1
+        if 4 < seen[0] <= 8:
+            raise InvalidReplyError("for this test")
+        return read_reply(*arguments)
+
+    monkeypatch.setattr(round_loop, "read_reply", refuse_second_round)
+    summary, rounds = play()
+    assert [len(record.weights) for record in rounds] == [0, 4, 0, 4]
+    assert summary.private_rounds == 2
+    assert summary.epsilon == pytest.approx(epsilon(0.4, 1.0, 2, 10**-1.1))
+
+
+def test_a_resumed_run_has_spent_what_the_whole_one_has(runs_folder: Path) -> None:
+    whole, _ = play()
+    play(run__rounds=2, run__checkpoint_every=1, output__name="cut")
+    resumed, _ = play(run__checkpoint_every=1, output__name="cut", run__resume=True)
+    assert (resumed.epsilon, resumed.delta, resumed.private_rounds) == (whole.epsilon, whole.delta, 3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"defense__dp__noise": 0.0}, "without noise epsilon is infinite"),
+        ({"strategy": "weak-dp"}, "no epsilon is stated"),
+        ({"strategy": "fedavg"}, ""),
+    ],
+)
+def test_where_nothing_is_promised_there_is_no_epsilon(
+    settings: dict[str, Scalar], words: str, runs_folder: Path
+) -> None:
+    summary, _ = play(run__rounds=1, **settings)
+    stored = json.loads((Path(summary.folder) / "summary.json").read_text("utf-8"))
+    assert stored["epsilon"] is None
+    assert stored["delta"] is None
+    assert words in privacy_line(summary)
+    assert bool(privacy_line(summary)) == bool(words)
 
 
 def test_more_attackers_than_a_rule_tolerates_are_refused_before_any_client_starts(runs_folder: Path) -> None:
