@@ -197,9 +197,8 @@ def test_own_data_are_known_by_their_place():
 
 
 def test_two_folders_are_two_data_sets_and_one_moved_set_is_one(tmp_path):
-    from runner.compare.identity import identity
-
     from config.load import load as load_config
+    from server_app.identity import identity
 
     def of(**settings: object):
         return identity(load_config({"strategy": "fedavg"} | {k.replace("__", "."): v for k, v in settings.items()}))
