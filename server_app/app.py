@@ -34,7 +34,6 @@ def main(grid: Grid, context: Context) -> None:
         if in_simulation(grid) and plan.system.uses_clients:
             require_supernodes(grid, plan.config.federation.clients)
         console = Console(plan.config.run.rounds)
-        console.notes(plan.data_notes)
         discovery = plan.config.federation.discovery
         in_order = in_simulation(grid) if discovery == "auto" else discovery == "order"
         summary = execute(plan, grid, in_order=in_order, observers=[console])

@@ -24,8 +24,10 @@ MODEL, ROUND, METRICS, CLIENT, SURVEY = "model", "round", "metrics", "client", "
 PARAMETERS, BUFFERS, ANSWER = "parameters", "buffers", "answer"
 SURVEY_TYPE = f"{MessageType.QUERY}.{SURVEY}"
 """Message type of a survey; a ClientApp answers it with ``@app.query(SURVEY)``."""
-MAX_CAUSE = 200
+MAX_CAUSE = 300
 """Characters of a cause that are kept: a client may choose its text, and its length."""
+LONGEST_READ = 20_000
+"""Characters of it that are looked at."""
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,7 @@ def _received(message: Message | Exception | None, read: Callable[[RecordDict], 
         raise InvalidReplyError(f"could not be fetched: {error_text(message)}")
     try:
         if message.has_error():
-            raise InvalidReplyError(f"error {plain_text(message.error.code, 20)}: {_end(message.error.reason)}")
+            raise InvalidReplyError(f"error {plain_text(message.error.code, 20)}: {_said(message.error.reason)}")
         return read(message.content)
     except (InvalidReplyError, KeyboardInterrupt):
         raise
@@ -184,11 +186,14 @@ def _received(message: Message | Exception | None, read: Callable[[RecordDict], 
         raise InvalidReplyError(f"unreadable: {error_text(error)}") from None
 
 
-def _end(reason: object) -> str:
-    """The end of an error's text, without colours: a traceback says last what went wrong."""
+def _said(reason: object) -> str:
+    """What went wrong in one line, without colours: of a traceback what stands below its last frame."""
     text = reason if type(reason) is str else plain_text(reason)
-    kept = MAX_CAUSE - 40  # the code goes before it
-    return plain_text(uncoloured(text[-8 * kept :]), 8 * kept)[-kept:]
+    traced = "Traceback" in text
+    text = uncoloured(text[-LONGEST_READ:] if traced else text[:LONGEST_READ])
+    lines = [line for line in text.splitlines() if line.strip()]
+    frames = [i for i, line in enumerate(lines[:-1], 1) if line[0].isspace()] if traced else []
+    return plain_text("\n".join(lines[frames[-1] if frames else 0 :]), MAX_CAUSE - 20)  # the code goes before it
 
 
 def _check_records(content: RecordDict, partition: int, kinds: dict[str, type]) -> None:

@@ -24,7 +24,7 @@ from runner.progress import Lines
 from server_app.console import Console
 from server_app.plan import Plan
 from server_app.run import execute
-from strategies.messages import GlobalModel, InvalidReplyError, read_reply, read_survey_answer
+from strategies.messages import MAX_CAUSE, GlobalModel, InvalidReplyError, read_reply, read_survey_answer
 from tests.strategies.hostile_replies import Fuzzer, honest_content
 from tests.strategies.tiny_runs import settings
 
@@ -97,7 +97,7 @@ def test_no_cause_holds_what_a_client_may_hide_in_it(logged: list[str]) -> None:
         except InvalidReplyError as cause:
             said = str(cause)
             assert not unseen(said), ascii(said)
-            assert 0 < len(said) <= 200
+            assert 0 < len(said) <= MAX_CAUSE
             kinds[said[:12]] += 1
     assert len(kinds) > 15, "the replies must fail in many ways"
     assert valid < REPLIES / 4

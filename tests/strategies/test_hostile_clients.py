@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
@@ -18,6 +19,7 @@ from runner.local_grid import LocalGrid
 from server_app.plan import Plan
 from server_app.record.reader import RecordedRun, read
 from server_app.run import execute
+from strategies.messages import MAX_CAUSE, GlobalModel, InvalidReplyError, read_reply
 from tests.strategies.tiny_runs import settings
 
 HONEST = 3
@@ -123,7 +125,7 @@ def test_whatever_a_client_raises_or_returns_is_dropped_and_named(runs_folder: P
         shown = recorded.dropped[str(HONEST + place)]
         assert cause in shown, name
         assert shown.isprintable(), name
-        assert len(shown) <= 200, name
+        assert len(shown) <= MAX_CAUSE, name
 
 
 def test_the_user_s_own_interrupt_still_ends_the_run(runs_folder: Path) -> None:
@@ -189,3 +191,32 @@ def test_an_unknown_array_is_shown_in_one_line(runs_folder: Path) -> None:
     cause = _run([forge]).rounds[1].dropped[str(HONEST)]
     assert cause.startswith("parameters are float64 WARNING : round 1: client 0 is")
     assert cause.isprintable()
+
+
+TRACED = "ray::ClientAppActor.run()\nTraceback (most recent call last):\n  File 'a.py', line 3\n    f()\n"
+
+
+@pytest.mark.parametrize(
+    ("reason", "cause"),
+    [
+        ("<class 'ValueError'>:<'data are gone'>", "<class 'ValueError'>:<'data are gone'>"),
+        (TRACED + "\x1b[31mValueError\x1b[0m: data are gone", "ValueError: data are gone"),
+        (TRACED + "ValueError: data\nare gone\n\n", "ValueError: data are gone"),
+        (3 * TRACED + "OSError: [Errno 28] disk full", "OSError: [Errno 28] disk full"),
+        ("Traceback", "Traceback"),
+        ("", ""),
+    ],
+)
+def test_the_cause_is_what_went_wrong_not_where(reason: str, cause: str) -> None:
+    message = Message(Error(code=2, reason=reason), reply_to=Message(RecordDict(), 1, "train"))
+    with pytest.raises(InvalidReplyError) as caught:
+        read_reply(message, 0, GlobalModel(torch.zeros(1), torch.zeros(0)), 10)
+    assert str(caught.value) == f"error 2: {cause}".strip()
+
+
+def test_a_long_message_keeps_its_beginning() -> None:
+    message = Message(
+        Error(code=2, reason="ConfigError: task.dataset " + "x" * 10**6), reply_to=Message(RecordDict(), 1, "train")
+    )
+    with pytest.raises(InvalidReplyError, match=r"^error 2: ConfigError: task\.dataset x+\.\.\.$"):
+        read_reply(message, 0, GlobalModel(torch.zeros(1), torch.zeros(0)), 10)
