@@ -215,3 +215,13 @@ def test_names_in_another_order_would_exchange_the_classes(tmp_path):
     ):
         load(tmp_path, class_names="Plum, Apple, banana")
     assert load(tmp_path, class_names="Apple, banana, PLUM").info.class_names == ("Apple", "banana", "PLUM")
+
+
+@pytest.mark.parametrize("name", DATA_IS_THE_PLACE)
+def test_own_data_need_a_place(name, monkeypatch, tmp_path):
+    """Not the cache of downloaded data, whatever lies there."""
+    monkeypatch.delenv("FEDCRUCIBLE_DATA", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    write_folder(tmp_path / "fedcrucible" / "data", 2)
+    with pytest.raises(ConfigError, match=rf"task\.data_dir = '': task\.dataset = '{name}' needs a place: "):
+        load_task(TaskSection(dataset=name))
