@@ -15,6 +15,7 @@ from config.plain_text import plain_text
 from config.sections import TaskSection
 from learning.data import DataInfo, DataSplits, LabeledImages
 from learning.datasets import dataset_source, load_task, whole_training_split
+from learning.datasets.class_folders import match_names
 
 KEY = "node-config own-data"
 MOST_NAMES = 12
@@ -85,8 +86,11 @@ def check_data(config: RunConfigBase, server: DataInfo | None, own: bool) -> Non
 def _server_labels(labels: Tensor, names: tuple[str, ...], server: DataInfo) -> Tensor:
     """Labels int64 ``[n]`` that number ``names`` as labels that number the server's classes."""
     present = torch.unique(labels).tolist()
-    called = (server.class_names, server.own_names)
-    numbers = {name: number for names_of in called for number, name in enumerate(names_of)}
+    numbers: dict[str, int] = {}
+    for known_names in (server.own_names, server.class_names):
+        left = [names[label] for label in present if names[label] not in numbers]
+        matched = match_names(known_names, left, KEY, True)
+        numbers |= {own: number for number, own in enumerate(matched) if own is not None}
     unknown = [names[label] for label in present if names[label] not in numbers]
     if unknown:
         known = _listed(server.class_names)

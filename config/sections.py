@@ -37,8 +37,12 @@ class RunSection(Section):
 class TaskSection(Section):
     """What is learned: data set, its subsets, its long tail."""
 
-    dataset: str = Field("fashion-mnist-slice", description="Data set by registered name")
-    data_dir: str = Field("", description="Folder of downloaded data; empty = FEDCRUCIBLE_DATA or the user cache")
+    dataset: str = Field(
+        "fashion-mnist-slice", description="Data set by registered name, hf:org/name, or own: folder, csv, npz"
+    )
+    data_dir: str = Field(
+        "", description="Folder of downloaded or own data; empty = FEDCRUCIBLE_DATA or the user cache"
+    )
     train_samples: int = Field(20_000, ge=0, description="Training images shared out to clients; 0 = all")
     test_samples: int = Field(0, ge=0, description="Images of the evaluation split that are used; 0 = all")
     eval_split: Literal["test", "validation"] = Field(

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+import platformdirs
+
 from config import Component, ConfigError, Registry
 from config.sections import TaskSection
 from learning.data import DataInfo, LabeledImages
@@ -94,6 +96,11 @@ class DatasetSource(Component):
 
 
 DATASETS: Registry[DatasetSource] = Registry("dataset", "learning.datasets", key="task.dataset")
+
+
+def default_root() -> Path:
+    """The data folder where nobody names one: in the user's cache."""
+    return platformdirs.user_cache_path("fedcrucible") / "data"
 
 
 def absent(name: str, root: Path) -> ConfigError:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from config import ConfigError
 from config.plain_text import plain_text
+from learning.datasets.class_folders import folded
 
 KEY = "task.class_names"
 FILE_SUFFIXES = frozenset({".json", ".csv", ".tsv", ".txt"})
@@ -36,13 +37,15 @@ def class_names(setting: str, own: Sequence[str], root: Path) -> tuple[str, ...]
     from 0.
 
     Raises:
-        ConfigError: a wrong number of names, empty or equal ones, ids that are unknown or missing, an unreadable file.
+        ConfigError: a wrong number of names, empty or equal ones, the classes' own in another order, ids that are
+            unknown or missing, an unreadable file.
     """
     if not setting.strip():
         return tuple(own)
     path = _file(setting.strip(), root)
     if path is None:
         names = [name.strip() for name in setting.split("|" if "|" in setting else ",")]
+        _refuse_permutation(names, setting, own)
     else:
         names = _from_file(path, setting, own)
     return _checked(names, setting, own)
@@ -133,6 +136,13 @@ def _mapped(pairs: Sequence[tuple[str, str]], setting: str, own: Sequence[str]) 
         problems += [f"no name for {_some(missing)}"] if missing else []
         raise ConfigError(KEY, setting, f"{'; '.join(problems)}; the classes are {_some(list(own))}")
     return [by_id[id_] for id_ in wanted]
+
+
+def _refuse_permutation(names: Sequence[str], setting: str, own: Sequence[str]) -> None:
+    """A list renames; where it holds the classes' own names in another order, that can't be meant."""
+    given, classes = [folded(name) for name in names], [folded(name) for name in own]
+    if given != classes and sorted(given) == sorted(classes):
+        raise ConfigError(KEY, setting, f"the classes' own names in another order; their order is {_some(list(own))}")
 
 
 def _checked(names: Sequence[str], setting: str, own: Sequence[str]) -> tuple[str, ...]:

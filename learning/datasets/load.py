@@ -8,14 +8,13 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import platformdirs
 import torch
 
 from config import ConfigError
 from config.errors import did_you_mean
 from config.sections import TaskSection
 from learning.data import DataInfo, DataSplits, LabeledImages
-from learning.datasets.base import DATASETS, DatasetSource, PublishedData, Reading
+from learning.datasets.base import DATASETS, DatasetSource, PublishedData, Reading, default_root
 from learning.datasets.class_names import class_names
 from learning.datasets.label_check import with_usable_labels
 from learning.datasets.labels import number_ids
@@ -32,7 +31,7 @@ SUBSET_SEED = 20_240
 def data_root(data_dir: str = "") -> Path:
     """The folder of downloaded data: ``data_dir``, else ``$FEDCRUCIBLE_DATA``, else the user's cache folder."""
     chosen = data_dir or os.environ.get(DATA_ENV, "")
-    return Path(chosen).expanduser().resolve() if chosen else platformdirs.user_cache_path("fedcrucible") / "data"
+    return Path(chosen).expanduser().resolve() if chosen else default_root()
 
 
 def dataset_source(name: str) -> DatasetSource:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from config import ConfigError
 from learning.data import DataInfo, LabeledImages
-from learning.datasets.base import READ_AS_IT_IS, DatasetSource, PublishedData, Reading
+from learning.datasets.base import READ_AS_IT_IS, DatasetSource, PublishedData, Reading, default_root
 from learning.datasets.listing import KEY, Listing, check_classes
 from learning.datasets.pictures import stack_splits
 from learning.datasets.read_pictures import read_listing
@@ -37,7 +37,9 @@ class OwnData(DatasetSource):
         return f"{self.name}:{self.place}" if self.place else self.name
 
     def at(self, root: Path) -> Path:
-        """The place. Raises ConfigError where there is nothing."""
+        """The place. Raises ConfigError where there is nothing, or none is named."""
+        if not self.place and root == default_root():
+            raise ConfigError(KEY, "", f"task.dataset = {self.name!r} needs a place: {self.holds}")
         place = root / Path(self.place).expanduser() if self.place else root
         if not place.exists():
             raise ConfigError(KEY, str(place), f"nothing is there; {self.full_name} needs {self.holds}")

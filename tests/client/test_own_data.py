@@ -353,3 +353,15 @@ def test_a_survey_looks_at_a_nodes_own_images(server: Path, tmp_path: Path, runs
     summary = execute(plan, grid, in_order=False)
     assert len(set(asked)) == 3
     assert summary.dropped == {}
+
+
+def test_a_nodes_classes_are_matched_as_class_folders_are() -> None:
+    from client_app.own_data import _server_labels
+
+    server = DataInfo("server", ("C", "C++", "ankle boot", "猫"), (1, 8, 8), (0.5,), (0.5,))
+    names = ("Ankle_Boot", "C", "c++", "猫")
+    assert _server_labels(torch.tensor([3, 0, 1, 2]), names, server).tolist() == [3, 2, 0, 1]
+    with pytest.raises(ConfigError, match="but not this node's '狗'"):
+        _server_labels(torch.tensor([0]), ("狗",), server)
+    with pytest.raises(ConfigError, match="'ankle-boot' and 'ankle_boot' can each be meant by 'ankle boot'"):
+        _server_labels(torch.tensor([0, 1]), ("ankle_boot", "ankle-boot"), server)

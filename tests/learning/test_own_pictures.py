@@ -197,9 +197,8 @@ def test_own_data_are_known_by_their_place():
 
 
 def test_two_folders_are_two_data_sets_and_one_moved_set_is_one(tmp_path):
-    from runner.compare.identity import identity
-
     from config.load import load as load_config
+    from server_app.identity import identity
 
     def of(**settings: object):
         return identity(load_config({"strategy": "fedavg"} | {k.replace("__", "."): v for k, v in settings.items()}))
@@ -207,3 +206,22 @@ def test_two_folders_are_two_data_sets_and_one_moved_set_is_one(tmp_path):
     assert of(task__dataset="folder", task__data_dir="/a") != of(task__dataset="folder", task__data_dir="/b")
     assert of(task__dataset="folder:x", task__data_dir="/a") == of(task__dataset="folder:x", task__data_dir="/b")
     assert of(task__dataset="mnist", task__data_dir="/a") == of(task__dataset="mnist", task__data_dir="/b")
+
+
+def test_names_in_another_order_would_exchange_the_classes(tmp_path):
+    write_folder(tmp_path, 5)
+    with pytest.raises(
+        ConfigError, match=r"task\.class_names = 'Plum, Apple, banana': the classes' own names in another"
+    ):
+        load(tmp_path, class_names="Plum, Apple, banana")
+    assert load(tmp_path, class_names="Apple, banana, PLUM").info.class_names == ("Apple", "banana", "PLUM")
+
+
+@pytest.mark.parametrize("name", DATA_IS_THE_PLACE)
+def test_own_data_need_a_place(name, monkeypatch, tmp_path):
+    """Not the cache of downloaded data, whatever lies there."""
+    monkeypatch.delenv("FEDCRUCIBLE_DATA", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    write_folder(tmp_path / "fedcrucible" / "data", 2)
+    with pytest.raises(ConfigError, match=rf"task\.data_dir = '': task\.dataset = '{name}' needs a place: "):
+        load_task(TaskSection(dataset=name))
