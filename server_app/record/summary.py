@@ -72,7 +72,7 @@ def summarize(
         knowledge=run.knowledge,
         folder=folder,
         notes=(*run.notes, *findings(run, rounds)),
-        state=state_of(rounds),
+        state=state_of(run, rounds),
         rounds_changed=rounds_changed(rounds),
         attack_rounds=attack_rounds(rounds),
     )
