@@ -82,8 +82,8 @@ def legend(outcome: Outcome) -> str:
     if any(row.flaw for spot in outcome.spots for row in spot.rows):
         text += (
             " Dead: the model's outputs aren't finite; unchanged: the final model is the initial one; no clients: "
-            "no update of a client ever entered it; never attacked: the attack was to take place and didn't. Such cells "
-            "are listed and never best."
+            "no update of a client ever entered it; never attacked: the attack was to take place and didn't. "
+            "Such cells are listed and never best."
         )
     return text
 
