@@ -81,8 +81,9 @@ def legend(outcome: Outcome) -> str:
         text += " Where no undefended run stands beside an attack, whether it is weak isn't known."
     if any(row.flaw for spot in outcome.spots for row in spot.rows):
         text += (
-            " Dead: the model's outputs aren't finite; unchanged: the final model is the initial one; never attacked: "
-            "the attack was to take place and didn't. Such cells are listed and never best."
+            " Dead: the model's outputs aren't finite; unchanged: the final model is the initial one; no clients: "
+            "no update of a client ever entered it; never attacked: the attack was to take place and didn't. "
+            "Such cells are listed and never best."
         )
     return text
 

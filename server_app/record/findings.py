@@ -8,14 +8,14 @@ from typing import Literal
 from server_app.record.intervals import wilson_of_rate
 from server_app.record.schema import NOT_FINITE, TRIGGERED_NOT_FINITE, RoundRecord, RunDescription
 
-State = Literal["ok", "unchanged", "dead", "unknown"]
+State = Literal["ok", "unchanged", "alone", "dead", "unknown"]
 """See ``RunSummary.state``."""
 MOST_DROPPED_PERCENT = 50.0
 """Where more replies than this were dropped, a reader is told."""
 
 
-def state_of(rounds: Sequence[RoundRecord]) -> State:
-    """Whether the final model has learned, and answers.
+def state_of(run: RunDescription, rounds: Sequence[RoundRecord]) -> State:
+    """Whether the final model has learned, from whom, and whether it answers.
 
     Rounds that nobody was to train in (none at all, or a control that trains nothing) leave it ``ok``.
     """
@@ -24,7 +24,13 @@ def state_of(rounds: Sequence[RoundRecord]) -> State:
     trained = _trained(rounds)
     if not trained:
         return "ok"
-    return {"initial": "unchanged", None: "unknown"}.get(trained[-1].model, "ok")  # type: ignore[return-value]
+    last = trained[-1].model
+    if last is None:
+        return "unknown"
+    if last == "initial":
+        return "unchanged"
+    heard = any(weight > 0 for r in trained for weight in r.weights.values())
+    return "ok" if heard or not run.rule else "alone"
 
 
 def rounds_changed(rounds: Sequence[RoundRecord]) -> int | None:
@@ -47,7 +53,7 @@ def findings(run: RunDescription, rounds: Sequence[RoundRecord]) -> tuple[str, .
 
 def _of_the_model(run: RunDescription, rounds: Sequence[RoundRecord]) -> Iterator[str]:
     trained, final = _trained(rounds), _final(rounds)
-    state, changed = state_of(rounds), rounds_changed(rounds)
+    state, changed = state_of(run, rounds), rounds_changed(rounds)
     if state == "dead":
         clean, triggered = _not_finite(final)
         also = "" if final.asr_percent is None else f" and {triggered:.1f} % of attacked ones"
@@ -56,6 +62,8 @@ def _of_the_model(run: RunDescription, rounds: Sequence[RoundRecord]) -> Iterato
         yield f"no round changed the model: the numbers are those of the initial one (rounds: {len(trained)})"
     elif state == "unchanged":
         yield "training started over in the end: the numbers are those of the initial model"
+    elif state == "alone":
+        yield "no client's update ever entered the model: what it learned is from the server's own data"
     if changed and changed < len(trained):
         yield f"{len(trained) - changed} of {len(trained)} rounds left the model without progress"
     if state in ("ok", "unknown") and trained and not _above_chance(run, final):

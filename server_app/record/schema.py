@@ -211,10 +211,11 @@ class RunSummary(Record):
     # --- what really happened ---
     notes: tuple[Line, ...] = ()
     """What a reader of the numbers must know: the run's notes, then those that its rounds gave rise to."""
-    state: Literal["ok", "unchanged", "dead", "unknown"] = "unknown"
-    """unchanged: the final model is the initial one, bit for bit, though there were rounds to train it; dead: the final
-    model's outputs aren't finite for some images; unknown: an older record, which doesn't say.  Only numbers of runs
-    that are ok or unknown are compared."""
+    state: Literal["ok", "unchanged", "alone", "dead", "unknown"] = "unknown"
+    """unchanged: the final model is the initial one, bit for bit, though there were rounds to train it; alone: the
+    server changed it, but clients were to take part and no update of theirs ever entered it; dead: the final model's
+    outputs aren't finite for some images; unknown: an older record, which doesn't say.  Only numbers of runs that are
+    ok or unknown are compared."""
     rounds_changed: int | None = None
     """Rounds that changed the global model; None in older records."""
     attack_rounds: int | None = None

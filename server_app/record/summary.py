@@ -78,7 +78,7 @@ def summarize(
         private_rounds=private.rounds,
         privacy=run.privacy,
         notes=(*run.notes, *findings(run, rounds)),
-        state=state_of(rounds),
+        state=state_of(run, rounds),
         rounds_changed=rounds_changed(rounds),
         attack_rounds=attack_rounds(rounds),
     )

@@ -12,8 +12,10 @@ from server_app.record.reader import RecordedRun
 from server_app.record.schema import Detection
 from server_app.report.spread import Spread, spread
 
-UNSOUND = ("dead", "unchanged")
+UNSOUND = ("dead", "unchanged", "alone")
 """States of a run whose numbers are listed and never compared; see ``RunSummary.state``."""
+WORDS = {"alone": "no clients"}
+"""How a reader is told, where the state's name doesn't say it."""
 Rate = Literal["tpr_percent", "fpr_percent"]
 
 
@@ -48,7 +50,7 @@ class Cell:
     def flaw(self) -> str:
         """Why its numbers can't be compared with others', in words that stand beside them; empty where they can."""
         found: Counter[str] = Counter(run.summary.state for run in self.runs)
-        parts = [_of_runs(state, found[state], len(self.runs)) for state in UNSOUND if found[state]]
+        parts = [_of_runs(WORDS.get(state, state), found[state], len(self.runs)) for state in UNSOUND if found[state]]
         rested = sum(_rested(run) for run in self.runs)
         return ", ".join([*parts, *([_of_runs("never attacked", rested, len(self.runs))] if rested else [])])
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from server_app.record.reader import RecordedRun, Scalar
 from server_app.report.canvas import (
     FONT_SIZE,
     MANY_ROUNDS,
@@ -19,42 +17,11 @@ from server_app.report.canvas import (
     round_axis,
     style,
 )
+from server_app.report.comparison_groups import Group
 from server_app.report.palette import GRID, INK, SERIES
-from server_app.report.spread import Spread
 
 DASHES = ("-", "--", ":", "-.")
 MARKERS = "osD^vP*X"
-
-
-class Group(Protocol):
-    """A cell as the page calls it."""
-
-    @property
-    def label(self) -> str:
-        """Name of the strategy."""
-
-    @property
-    def title(self) -> str:
-        """Name of the cell."""
-
-    @property
-    def flaw(self) -> str:
-        """Why it isn't compared."""
-
-    @property
-    def attack(self) -> str:
-        """Name of the attack."""
-
-    @property
-    def sweep_value(self) -> Scalar | None:
-        """Value of the swept setting."""
-
-    @property
-    def runs(self) -> Sequence[RecordedRun]:
-        """Its runs."""
-
-    def spread_of(self, name: str) -> Spread | None:
-        """Mean and spread of a number of the summary."""
 
 
 def tradeoff_chart(cells: Sequence[Group]) -> Markup | None:

@@ -77,6 +77,8 @@ def verdict(record: RecordedRun) -> str:
         return "The final model is dead: its outputs aren't finite, so its numbers say nothing about attack or defence."
     if found.state == "unchanged":
         return "The final model is the initial one: nothing was learned, so there is nothing to conclude."
+    if found.state == "alone":
+        return "No client's update ever entered the model: the numbers are those of the server's own data."
     text = f"After {found.rounds} rounds the global model classifies {found.ma_percent:.1f} % of clean images correctly"
     if found.asr_percent is None:
         return f"{text}; {unmeasured(record.run)}."

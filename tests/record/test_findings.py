@@ -49,6 +49,18 @@ def test_one_that_ends_where_it_began_too() -> None:
     assert summarize(RUN, rounds("initial", "changed", "kept")).state == "ok"
 
 
+def test_a_model_that_no_client_ever_moved_is_the_servers_alone() -> None:
+    """A purifier trains on its own data though every reply was dropped."""
+    silent = rounds("changed", "changed", weights={}, accepted=(), rejected=())
+    summary = summarize(RUN, silent)
+    assert summary.state == "alone"
+    assert "no client's update ever entered the model" in summary.notes[0]
+    assert summarize(RUN.model_copy(update={"rule": ""}), silent).state == "ok", "a control without clients"
+    rejected = rounds("changed", weights={"0": 0.0, "1": 0.0, "2": 0.0})
+    assert summarize(RUN, rejected).state == "alone"
+    assert summarize(RUN, [*silent, *rounds("changed")[1:]]).state == "ok"
+
+
 def test_rounds_without_progress_are_counted() -> None:
     summary = summarize(RUN, rounds("changed", "kept", "kept"))
     assert summary.state == "ok"
