@@ -87,6 +87,17 @@ class Attack(Component):
         """Whether a share of the attacker's own images is poisoned (``attack.poison_ratio``)."""
         return self.targeted
 
+    def acts_unpoisoned(self, material: bool) -> bool:
+        """Whether an attacker without a single poisoned sample uploads something else than an honest client does.
+
+        ``material``: it, or an attacker that it works with, holds images that may be poisoned.  An attack that does
+        nothing but poison data has nothing else to upload.
+        """
+        mine, plain = type(self), Attack
+        return (mine.upload, mine.craft, mine.hook, mine.malicious_model) != (
+            plain.upload, plain.craft, plain.hook, plain.malicious_model,
+        )  # fmt: skip
+
     def check_task(self, task: AttackTask) -> None:
         """Raise ConfigError where the attack's settings don't fit the task; called before any client starts."""
 

@@ -82,6 +82,10 @@ class BorrowedTrigger(Attack):
         """As the trigger's attack says."""
         return self.lender.poisons_own
 
+    def acts_unpoisoned(self, material: bool) -> bool:
+        """What is done to the upload is done to that of clean training too."""
+        return True
+
     def check_task(self, task: AttackTask) -> None:
         """As the trigger's attack does."""
         self.lender.check_task(task)

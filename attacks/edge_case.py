@@ -96,10 +96,11 @@ class EdgeCase(Attack):
 @lru_cache(maxsize=4)
 def _pictures(folder: str, part: str, shape: tuple[int, int, int]) -> Tensor:
     from foundation.pixels import fit  # decoders of pictures: only where some are used
-    from foundation.sources.pictures import SUFFIXES, decode_picture
+    from foundation.sources.pictures import decode_picture
+    from learning.datasets.picture_files import picture_files
 
     place = Path(folder).expanduser() / part
-    files = sorted(f for f in place.glob("*") if f.suffix.lower() in SUFFIXES) if place.is_dir() else []
+    files = list(picture_files(place)) if place.is_dir() else []
     if not files:
         raise ConfigError(FOLDER, folder, "allowed: a folder whose sub-folders train and test both hold pictures")
     try:

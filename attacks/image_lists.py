@@ -13,6 +13,7 @@ from torch import Tensor
 
 from config import ConfigError
 from config.sections import TaskSection
+from config.text_files import read_text
 from learning.data import LabeledImages
 
 FORMAT = 'a JSON file {"train": [numbers], "test": [numbers], "test_split": "test" or "train"}'
@@ -44,6 +45,7 @@ def listed_images(path: str, task: TaskSection, key: str) -> ListedImages:
     if split == "train" and set(lists["train"]) & set(lists["test"]):
         raise ConfigError(key, path, "an image is both in train and in test: success would not be measured held out")
     data = published(task)
+    assert data.test is not None
     held_out = data.train if split == "train" else data.test
     parts = []
     for name, images, number_of in (("train", data.train, "train"), ("test", held_out, split)):
@@ -70,7 +72,7 @@ def members(images: Tensor, of: Tensor) -> Tensor:
 
 def _read(path: str, key: str) -> dict[str, Any]:
     try:
-        found = json.loads(Path(path).expanduser().read_text(encoding="utf-8"))
+        found = json.loads(read_text(Path(path).expanduser()))
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(key, path, f"{error}; allowed: {FORMAT}") from error
     if not isinstance(found, dict) or not {"train", "test"} <= set(found) <= {"train", "test", "test_split"}:

@@ -25,6 +25,10 @@ class LF(LP):
     cost = "as lp"
     traps = ("batch-norm buffers are never flipped",)
 
+    def acts_unpoisoned(self, material: bool) -> bool:
+        """Where L* can be found, the clean model too is turned round there."""
+        return material
+
     def craft(self, w_global: Tensor, w_benign: Tensor | None, w_malicious: Tensor, ctx: CraftContext) -> Tensor:
         """The flipped model on the chosen coordinates, the clean one elsewhere."""
         turned = flipped(w_global, w_malicious)

@@ -39,7 +39,7 @@ class LP(BorrowedTrigger):
     Where nobody can (accuracy not reached, no image of another class than the target's, a backdoor that doesn't take),
     the layers found before stay in use; without any the attacker uploads its clean model that round.
 
-    An attacker keeps L* in its memory, so a resumed run searches anew in its first round.  With a natural trigger
+    An attacker keeps L* in its memory, which checkpoints hold too.  With a natural trigger
     (semantic, edge-case) success is validated on the same few images that the additions to the training are drawn from.
     """
 
@@ -60,6 +60,10 @@ class LP(BorrowedTrigger):
     least: float = Field(0.8, ge=0.0, le=1.0, description="Accuracy (fraction) that is enough when patience is over")
     look_every: int = Field(4, ge=1, description="Epochs between looks at that accuracy")
     patience: int = Field(30, ge=1, description="Epochs after which the clean training is given up")
+
+    def acts_unpoisoned(self, material: bool) -> bool:
+        """No: a model of clean data on L* is the clean model."""
+        return False
 
     def upload(self, view: AttackView) -> Upload:
         """One round of one attacker."""

@@ -66,6 +66,10 @@ class LPAdaptive(LP):
         if self.simulate != "server" and self.simulate not in run.rules:
             raise ConfigError("attack.lp-adaptive.simulate", self.simulate, f"allowed: server, {', '.join(run.rules)}")
 
+    def acts_unpoisoned(self, material: bool) -> bool:
+        """Where L* can be found: all upload the same vector, made of the first one's model."""
+        return material
+
     def upload(self, view: AttackView) -> Upload:
         """One round of one attacker: the vector that all colluders upload."""
         layers, clean = self.layers(view), view.clean_model()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from attacks.base import Attack, PoisonContext
+from attacks.task import AttackTask
 from config.sections import AttackSection
 from learning.data import LabeledImages
 
@@ -51,8 +53,7 @@ def poison_dataset(own: Tensor, attack: Attack, section: AttackSection, ctx: Poi
     mine = ctx.task.train.subset(own)
     x, y = mine.pixels(), mine.labels.clone()
     if attack.poisons_own:
-        carriers = attack.carriers(ctx.task.train, ctx.task)
-        eligible = eligible_images(mine, attack, section, None if carriers is None else carriers[own])
+        eligible = _eligible_rows(own, attack, section, ctx.task)
         if section.poison_mode == "append-all":
             x, y = _append_all(x, y, eligible, attack, ctx)
         else:
@@ -61,10 +62,63 @@ def poison_dataset(own: Tensor, attack: Attack, section: AttackSection, ctx: Poi
     return (x, y) if added is None else (torch.cat([x, added[0]]), torch.cat([y, added[1]]))
 
 
+@dataclass(frozen=True)
+class PoisonCount:
+    """What an attacker has to attack with."""
+
+    eligible: int
+    """Own images that may be poisoned, and would be another sample then."""
+    poisoned: int
+    """Those of them, or copies of them, that are; at most, where the draw decides."""
+    added: int
+    """Samples that the attack adds by itself."""
+
+    @property
+    def total(self) -> int:
+        """Poisoned samples in the attacker's set."""
+        return self.poisoned + self.added
+
+    @property
+    def material(self) -> bool:
+        """Whether there is anything that could be poisoned, at whatever ratio."""
+        return self.eligible + self.added > 0
+
+
+def poison_count(own: Tensor, attack: Attack, section: AttackSection, task: AttackTask) -> PoisonCount:
+    """How many samples ``poison_dataset`` poisons for the same arguments; draws nothing from anybody's generator.
+
+    An attack without trigger changes labels alone: an image that has the label already stays what it is.
+    """
+    ctx = PoisonContext(task, 0, torch.Generator())
+    eligible = poisoned = 0
+    if attack.poisons_own:
+        labels = task.train.labels[own[_eligible_rows(own, attack, section, task)]]
+        eligible = len(labels) if attack.has_trigger else _relabelled(labels, attack, ctx)
+        share = len(labels) if section.poison_mode == "append-all" else _share(section.poison_ratio, len(labels))
+        poisoned = min(share, eligible)
+    added = attack.additions(own, ctx)
+    return PoisonCount(eligible, poisoned, 0 if added is None else len(added[1]))
+
+
+def _relabelled(labels: Tensor, attack: Attack, ctx: PoisonContext) -> int:
+    _, lies = attack.poison_train(torch.empty(len(labels), 0, 0, 0), labels, ctx)
+    return int((lies != labels).sum())
+
+
+def _eligible_rows(own: Tensor, attack: Attack, section: AttackSection, task: AttackTask) -> Tensor:
+    """Numbers within ``own`` of the images that may be poisoned."""
+    carriers = attack.carriers(task.train, task)
+    return eligible_images(task.train.subset(own), attack, section, None if carriers is None else carriers[own])
+
+
+def _share(ratio: float, eligible: int) -> int:
+    return math.floor(ratio * eligible + 0.5)
+
+
 def _replace(
     x: Tensor, y: Tensor, eligible: Tensor, attack: Attack, ratio: float, ctx: PoisonContext
 ) -> tuple[Tensor, Tensor]:
-    count = math.floor(ratio * len(eligible) + 0.5)
+    count = _share(ratio, len(eligible))
     if not count:
         return x, y
     order = eligible[torch.randperm(len(eligible), generator=ctx.rng)]

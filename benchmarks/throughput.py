@@ -37,6 +37,9 @@ class TrainSeconds:
     def on_checkpoint(self, checkpoint: Checkpoint) -> None:
         pass
 
+    def on_note(self, text: str) -> None:
+        pass
+
 
 def plain_loop(plan: Plan) -> float:
     """Seconds of one epoch over all training images."""

@@ -53,6 +53,9 @@ class LastModel:
     def on_checkpoint(self, checkpoint: Checkpoint) -> None:
         self.checkpoint = checkpoint
 
+    def on_note(self, text: str) -> None:
+        pass
+
 
 FILTERS: dict[str, tuple[str, dict[str, Any]]] = {
     "PCA 10 (auto), raw": ("clip-fed-filter", {}),

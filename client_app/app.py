@@ -6,10 +6,13 @@ from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
 from client_app import benign, malicious
-from client_app.roles import is_malicious
-from client_app.session import partition_of, train_reply
+from client_app.memory import answer_memory
+from client_app.roles import declared_role, is_malicious
+from client_app.session import own_info, partition_of, run_config, train_reply
 from client_app.survey import answer_survey, honest_answer
+from strategies.attack_memory import MEMORY
 from strategies.messages import CLIENT, SURVEY
+from strategies.task_facts import read_task
 
 app = ClientApp()
 
@@ -27,10 +30,22 @@ def survey(msg: Message, context: Context) -> Message:
     return answer_survey(msg, context, malicious.survey_answer if is_malicious(context) else honest_answer)
 
 
+@app.query(MEMORY)
+def memory(msg: Message, context: Context) -> Message:
+    """Keep and tell an attacker's memory, for checkpoints; an honest node has none and takes none."""
+    return answer_memory(msg, context.state if is_malicious(context) else RecordDict())
+
+
 @app.query()
 def query(msg: Message, context: Context) -> Message:
-    """Say which partition this node holds and, if its configuration fixes one, its role (for detection figures)."""
-    answer = ConfigRecord({"partition-id": partition_of(context)})
-    if context.node_config.get("role", "by-seed") != "by-seed":
-        answer["role"] = str(context.node_config["role"])
+    """Say which partition this node holds and, if its configuration fixes one, its role (for detection figures).
+
+    A node that couldn't train says why instead: its role, its data, or how they differ from the server's.
+    """
+    partition, role, config = partition_of(context), declared_role(context), run_config(context)
+    answer = ConfigRecord({"partition-id": partition})
+    if 0 <= partition < config.federation.clients:  # the server refuses others, whatever their data
+        answer["own-data"] = own_info(context, config, read_task(msg.content)) is not None
+    if role != "by-seed":
+        answer["role"] = role
     return Message(RecordDict({CLIENT: answer}), reply_to=msg)

@@ -16,7 +16,7 @@ from attacks.schedule import malicious_partitions
 from attacks.view import AttackView, LocalModel
 from client_app import benign
 from client_app.collusion import colluding_partitions
-from client_app.local_data import clean_data, data_info, own_rows, poisoned_data, poisoned_rows
+from client_app.local_data import clean_data, data_info, local_rows, poisoned_data, poisoned_rows
 from client_app.memory import read_memory
 from client_app.roles import attacker_number
 from client_app.round_cache import ROUND_CACHE
@@ -61,18 +61,20 @@ class Attacker(AttackView):
     @property
     def clean(self) -> ClientData:
         """The attacker's own images."""
-        return clean_data(self.session.config, self.partition, self.session.device)
+        return clean_data(self.session.config, self.partition, self.session.device, self.session.own)
 
     @property
     def poisoned(self) -> ClientData:
         """The same, poisoned; equal in every round."""
-        return poisoned_data(self.session.config, self.attack, self.partition, self.part, self.session.device)
+        session = self.session
+        return poisoned_data(session.config, self.attack, self.partition, self.part, session.device, session.own)
 
     def with_poisoned_copies(self, rows: Tensor, purpose: str) -> ClientData:
         """Some of the own images, a poisoned copy of each that may be poisoned, and what the attack adds."""
         config, section = self.session.config, self.section.model_copy(update={"poison_mode": "append-all"})
-        own = own_rows(config, self.partition)[rows]
-        return poisoned_rows(config, self.attack, own, section, self.part, self.generator(purpose))
+        mine = local_rows(config, self.partition, self.session.own)[rows]
+        rng = self.generator(purpose)
+        return poisoned_rows(config, self.attack, mine, section, self.part, rng, self.session.own)
 
     def train(
         self,
@@ -137,7 +139,7 @@ class Attacker(AttackView):
             participants=self.participants,
             malicious=len(malicious_partitions(config.attack, config.federation.clients, config.run.seed)),
             scratch=self.session.model,
-            image_shape=data_info(config).shape,
+            image_shape=data_info(config, self.session.own).shape,
         )
 
     def once(self, key: Hashable, compute: Callable[[], T]) -> T:

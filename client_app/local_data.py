@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from attacks.base import Attack, PoisonContext
+from attacks.own_rows import own_rows
 from attacks.poisoning import poison_dataset
 from attacks.task import AttackTask
+from client_app.own_data import own_splits
 from config.compose import RunConfigBase
 from config.sections import AttackSection
-from learning.data import ClientData, DataInfo
+from learning.data import ClientData, DataInfo, DataSplits
 from learning.datasets import load_task
-from learning.partition import Partitioner
-from learning.partition.shares import partition_indices
 from learning.rng import torch_generator
 
 
@@ -43,49 +42,67 @@ class _Cache:
 _PREPARED = _Cache(limit=2 * 1024**3)
 
 
-def data_info(config: RunConfigBase) -> DataInfo:
-    """Facts of the configured data set."""
-    return load_task(config.task).info
+def data_info(config: RunConfigBase, own: DataInfo | None = None) -> DataInfo:
+    """Facts of the configured data set; the server's, where the node's images are its own."""
+    return load_task(config.task).info if own is None else own
 
 
-def clean_data(config: RunConfigBase, partition: int, device: torch.device) -> ClientData:
+def local_splits(config: RunConfigBase, own: DataInfo | None = None) -> DataSplits:
+    """The images that clients of this node are given: the run's, or the node's own, numbered as ``own`` says.
+
+    ``own``, here and below, is the server's facts of the task where the node's images are its own; None: where they
+    are a share of the run's data set.
+    """
+    return load_task(config.task) if own is None else own_splits(config.task, own)
+
+
+def clean_data(config: RunConfigBase, partition: int, device: torch.device, own: DataInfo | None = None) -> ClientData:
     """The client's clean images and labels, on the training device."""
-    own = own_rows(config, partition)
-    key = (config.task, own.numpy().tobytes(), str(device))
+    rows = local_rows(config, partition, own)
+    key = (config.task, own, rows.numpy().tobytes(), str(device))
     found = _PREPARED.get(key)
     if found is not None:
         return found
-    mine = load_task(config.task).train.subset(own)
+    mine = local_splits(config, own).train.subset(rows)
     return _PREPARED.put(key, ClientData(mine.pixels().to(device), mine.labels.to(device)))
 
 
-@lru_cache(maxsize=1000)
-def own_rows(config: RunConfigBase, partition: int) -> Tensor:
-    """The client's rows (int64) of the training images; none that attack success is measured on."""
-    partitioner = config.component("partition", config.partition.name)
-    attack = config.component("attack", config.attack.name)
-    assert isinstance(partitioner, Partitioner)
-    assert isinstance(attack, Attack)
-    own = partition_indices(config.task, partitioner, config.federation.clients, config.run.seed)[partition]
-    withheld = attack.withheld(AttackTask.of(config, load_task(config.task)))
-    return own if withheld is None else own[~withheld[own]]
+def local_rows(config: RunConfigBase, partition: int, own: DataInfo | None = None) -> Tensor:
+    """The client's rows (int64) of the training images; none that attack success is measured on.
+
+    All rows where the images are the node's own: the server measures on none of them.
+    """
+    return own_rows(config, partition) if own is None else torch.arange(len(own_splits(config.task, own).train))
 
 
-def poisoned_data(config: RunConfigBase, attack: Attack, partition: int, part: int, device: torch.device) -> ClientData:
+def poisoned_data(
+    config: RunConfigBase,
+    attack: Attack,
+    partition: int,
+    part: int,
+    device: torch.device,
+    own: DataInfo | None = None,
+) -> ClientData:
     """The malicious client's training set: the same poisoned samples in every round."""
     key = (config.task, config.partition, config.attack, config.federation.clients, config.run.seed, partition, part,
-           str(device))  # fmt: skip
+           config.run.threads, str(device), own)  # fmt: skip
     found = _PREPARED.get(key)
     if found is not None:
         return found
     rng = torch_generator(config.run.seed, "poison", partition)
-    data = poisoned_rows(config, attack, own_rows(config, partition), config.attack, part, rng)
+    data = poisoned_rows(config, attack, local_rows(config, partition, own), config.attack, part, rng, own)
     return _PREPARED.put(key, ClientData(data.images.to(device), data.labels.to(device)))
 
 
 def poisoned_rows(
-    config: RunConfigBase, attack: Attack, rows: Tensor, section: AttackSection, part: int, rng: torch.Generator
+    config: RunConfigBase,
+    attack: Attack,
+    rows: Tensor,
+    section: AttackSection,
+    part: int,
+    rng: torch.Generator,
+    own: DataInfo | None = None,
 ) -> ClientData:
     """Training images ``rows`` (int64) as an attacker that owns them poisons them, on the CPU."""
-    context = PoisonContext(AttackTask.of(config, load_task(config.task)), part, rng)
+    context = PoisonContext(AttackTask.of(config, local_splits(config, own)), part, rng)
     return ClientData(*poison_dataset(rows, attack, section, context))

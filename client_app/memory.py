@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import torch
-from flwr.app import Array, ArrayRecord, RecordDict
+from flwr.app import Array, ArrayRecord, Message, RecordDict
 from torch import Tensor
+
+from strategies.attack_memory import MEMORY
 
 ATTACKER = "attacker"
 """Name of the record in ``context.state``."""
@@ -24,3 +26,12 @@ def write_memory(state: RecordDict, memory: dict[str, Tensor]) -> None:
         state[ATTACKER] = ArrayRecord({name: Array(tensor.numpy()) for name, tensor in memory.items()})
     elif ATTACKER in state:
         del state[ATTACKER]
+
+
+def answer_memory(msg: Message, state: RecordDict) -> Message:
+    """Remember what the server kept of an interrupted run, or tell it what is remembered now."""
+    kept = msg.content.get(MEMORY)
+    if isinstance(kept, ArrayRecord):
+        state[ATTACKER] = kept
+    known = state.get(ATTACKER)
+    return Message(RecordDict({MEMORY: known if isinstance(known, ArrayRecord) else ArrayRecord()}), reply_to=msg)

@@ -12,15 +12,21 @@ from config.compose import RunConfigBase
 ROLES = ("benign", "malicious", "by-seed")
 
 
+def declared_role(context: Context) -> str:
+    """What the node's own configuration says that it is. Raises ConfigError for a role that there isn't."""
+    role = context.node_config.get("role", "by-seed")
+    if role not in ROLES:
+        raise ConfigError("node-config role", role, f"allowed: {', '.join(ROLES)}")
+    return str(role)
+
+
 def is_malicious(context: Context) -> bool:
     """The role of a node.
 
     ``--node-config "role='benign'"`` (or ``malicious``) wins: no run configuration can turn an honest machine into an
     attacker.  Without a role, or with ``by-seed``, the run's seed chooses, as in simulation.
     """
-    role = context.node_config.get("role", "by-seed")
-    if role not in ROLES:
-        raise ConfigError("node-config role", role, f"allowed: {', '.join(ROLES)}")
+    role = declared_role(context)
     if role != "by-seed":
         return role == "malicious"
     config = run_config(context)

@@ -35,6 +35,7 @@ class RoundCache:
             and known.round == session.round
             and known.config == session.config
             and known.device == session.device
+            and known.own == session.own
             and torch.equal(known.received.parameters, session.received.parameters)
             and torch.equal(known.received.buffers, session.received.buffers)
         )

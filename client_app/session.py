@@ -13,16 +13,18 @@ from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 from torch import Tensor
 
 from client_app.local_data import data_info
+from client_app.own_data import check_data, has_own_data
 from config import ConfigError
 from config.compose import RunConfigBase
 from config.load import load
 from config.sections import TrainingSection
-from learning.data import ClientData
+from learning.data import ClientData, DataInfo
 from learning.device import deterministic_threads, resolve_device
 from learning.models import ModelSpec, SplitModel
 from learning.rng import torch_generator
 from learning.training import LocalTraining, TrainResult, train
 from strategies.messages import CLIENT, METRICS, MODEL, GlobalModel, read_train, to_arrays
+from strategies.task_facts import read_task
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,9 @@ class Session:
     """What this node keeps between messages (``context.state``)."""
     shares_data: bool = True
     """False: the node has a data folder of its own, so it can't work with other clients' data."""
+    own: DataInfo | None = None
+    """The server's facts of the task, where this node's images are its own partition; None: it holds a share of the
+    run's data set."""
 
     def fit(
         self,
@@ -89,17 +94,33 @@ def run_config(context: Context) -> RunConfigBase:
 
 
 @lru_cache(maxsize=2)
-def local_model(config: RunConfigBase, device: torch.device) -> SplitModel:
-    """This process's model of a configuration; whoever uses it loads parameters first."""
+def local_model(config: RunConfigBase, device: torch.device, info: DataInfo | None = None) -> SplitModel:
+    """This process's model of a configuration, for the data set that ``info`` describes (None: the configured one).
+
+    Whoever uses it loads parameters first.
+    """
     spec = config.component("model", config.model.name)
     assert isinstance(spec, ModelSpec)
-    return spec.build(data_info(config), config.run.seed, channels_last=config.run.channels_last).to(device)
+    info = info or data_info(config)
+    return spec.build(info, config.run.seed, channels_last=config.run.channels_last).to(device)
+
+
+def own_info(context: Context, config: RunConfigBase, server: DataInfo | None) -> DataInfo | None:
+    """The server's facts where this node's images are its own, else None.
+
+    Raises ConfigError when the node can't read its data or they don't fit the server's.
+    """
+    own = has_own_data(context, config)
+    if own and server is None:
+        raise ValueError("own-data needs a server that tells which classes it has; this one doesn't")
+    check_data(config, server, own)
+    return server if own else None
 
 
 def partition_of(context: Context) -> int:
     """This node's partition. Raises ConfigError when the node wasn't given one."""
     partition = context.node_config.get("partition-id")
-    if not isinstance(partition, int):
+    if not isinstance(partition, int) or isinstance(partition, bool):
         raise ConfigError("node-config partition-id", partition, "a whole number, e.g. --node-config 'partition-id=0'")
     return partition
 
@@ -110,6 +131,8 @@ def train_reply(msg: Message, context: Context, update: Callable[[Session], Loca
     config = run_config(context)
     partition = partition_of(context)
     received, server_round, participants = read_train(msg.content)
+    server = read_task(msg.content)
+    own = own_info(context, config, server)
     device = resolve_device(config.run.device)
     with deterministic_threads(config.run.threads):
         session = Session(
@@ -117,11 +140,12 @@ def train_reply(msg: Message, context: Context, update: Callable[[Session], Loca
             partition=partition,
             round=server_round,
             participants=participants,
-            model=local_model(config, device),
+            model=local_model(config, device, server),
             received=received,
             device=device,
             state=context.state,
             shares_data="data-dir" not in context.node_config,
+            own=own,
         )
         done = update(session)
     metrics = MetricRecord(

@@ -8,12 +8,13 @@ from flwr.app import Context, Message
 from torch import Tensor
 
 from client_app.local_data import clean_data
-from client_app.session import local_model, partition_of, run_config
+from client_app.session import local_model, own_info, partition_of, run_config
 from config.compose import RunConfigBase
 from learning.channels import mean_activations
 from learning.device import deterministic_threads, resolve_device
 from learning.survey import Survey
 from strategies.messages import read_survey, survey_reply
+from strategies.task_facts import read_task
 
 Answer = Callable[[RunConfigBase, int, Survey, Tensor], Tensor]
 """Configuration, round, question, mean activations ``[channels]`` on clean data: the answer int64 ``[channels]``."""
@@ -28,11 +29,13 @@ def answer_survey(msg: Message, context: Context, answer: Answer) -> Message:
     """Answer a survey's message with what ``answer`` makes of the activity on this client's clean images."""
     config, partition = run_config(context), partition_of(context)
     received, server_round, survey = read_survey(msg.content)
+    server = read_task(msg.content)
+    own = own_info(context, config, server)
     device = resolve_device(config.run.device)
     with deterministic_threads(config.run.threads):
-        model = local_model(config, device)
+        model = local_model(config, device, server)
         received.load_into(model)
-        images = clean_data(config, partition, device).images
+        images = clean_data(config, partition, device, own).images
         activations = mean_activations(
             model, survey.output, images, config.run.eval_batch_size, device, survey.activation
         )

@@ -3,5 +3,8 @@
 from config.component import Component
 from config.errors import ConfigError
 from config.registry import Registry
+from config.rooms import require_own_rooms
 
 __all__ = ["Component", "ConfigError", "Registry"]
+
+require_own_rooms()

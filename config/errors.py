@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from config.plain_text import plain_repr, plain_text, visible_lines
+
 LONGEST_VALUE = 120
 
 
@@ -15,7 +17,7 @@ class ConfigError(ValueError):
         self.key = key
         self.value = value
         self.allowed = allowed
-        super().__init__(f"{key} = {_shown(value)}: {allowed}")
+        super().__init__(f"{plain_text(key)} = {_shown(value)}: {visible_lines(allowed)}")
 
     def __reduce__(self) -> tuple[type[ConfigError], tuple[str, object, str]]:
         """So that it crosses process borders whole."""
@@ -37,8 +39,4 @@ def _squeezed(name: str) -> str:
 
 
 def _shown(value: object) -> str:
-    try:
-        text = repr(value)
-    except ValueError:  # a whole number of thousands of digits
-        text = f"<{type(value).__name__}>"
-    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 3]}..."
+    return plain_repr(value, LONGEST_VALUE)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from config.compose import RunConfigBase, run_config_type
 from config.describe import allowed, field_of, key_info, kind_of
 from config.errors import ConfigError, did_you_mean
+from config.text_files import read_text
 
 Scalar = str | int | float | bool
 LARGEST_INT = 2**63 - 1
@@ -23,9 +24,17 @@ NOT_SETTINGS = ("preset", "compare")
 
 WITHOUT_EFFECT = ("output.", "run.resume", "run.checkpoint_every", "task.data_dir", "guide.cache_dir")
 """Keys (or sections) that say where things lie, not what is computed."""
-
+DATA_IS_THE_PLACE = ("folder", "csv", "npz")
+"""Data sets without a name of their own: for them ``task.data_dir`` says what is learned."""
 BEFORE: Mapping[str, Scalar] = {"defense.signguard.bin_seeding": False, "defense.signguard-sim.bin_seeding": False}
 """Keys whose default is another than what was computed before they existed: what a record without them stands for."""
+
+
+def has_effect(key: str, settings: Mapping[str, Scalar]) -> bool:
+    """Whether the numbers of a run with these settings depend on ``key``."""
+    if key == "task.data_dir":
+        return settings.get("task.dataset") in DATA_IS_THE_PLACE
+    return not key.startswith(WITHOUT_EFFECT)
 
 
 def flatten(model: BaseModel, prefix: str = "") -> dict[str, Scalar]:
@@ -210,7 +219,7 @@ def preset_layers(name: str) -> list[dict[str, Any]]:
         path = _preset_path(name, seen)
         seen.add(path)
         try:
-            table = tomllib.loads(path.read_text(encoding="utf-8"))
+            table = tomllib.loads(read_text(path))
         except (OSError, ValueError, RecursionError) as error:
             raise ConfigError("preset", name, f"can't be read as TOML: {error}") from None
         layers.insert(0, table)

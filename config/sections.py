@@ -50,6 +50,20 @@ class TaskSection(Section):
         lt=1.0,
         description="Share (fraction) of training images held out as validation where none ships; 0 = none",
     )
+    test_fraction: float = Field(
+        0.2,
+        gt=0.0,
+        lt=1.0,
+        description="Share (fraction) of training images set aside as test where the data set has no test split",
+    )
+    image_size: int = Field(
+        0, ge=0, le=1024, description="Side in pixels of the square that images are resized to; 0 = as they are"
+    )
+    image_column: str = Field("", description="Column of the images, in data sets with columns; empty = found by name")
+    label_column: str = Field("", description="Column of the labels, in data sets with columns; empty = found by name")
+    class_names: str = Field(
+        "", description="Class names in order, separated by , or |; or a file id -> name; empty = the data set's own"
+    )
     imbalance_factor: float = Field(
         1.0, ge=1.0, le=10_000.0, description="Long tail: largest over smallest class count; 1 = as is (SPEC A.4)"
     )
@@ -85,6 +99,16 @@ class FederationSection(Section):
         "auto", description="How nodes map to partitions: by registration order (simulation) or by asking them"
     )
     poll_s: float = Field(0.5, gt=0.0, le=60.0, description="Seconds between polls for replies in deployment")
+    node_partitions: str = Field(
+        "",
+        description="Deployment: which node may hold which partition, NODE:PARTITION by commas; NODE is a registered "
+        "name, a node id or a key's SHA256:... fingerprint; empty = the first node that claims a partition holds it",
+    )
+    own_data: bool = Field(
+        False,
+        description="Deployment: every node trains on images of its own (node config own-data=true); "
+        "the server's training images are shared out to nobody",
+    )
 
 
 class AttackSection(Section):
@@ -151,7 +175,9 @@ class GuideSection(Section):
     templates: str = Field(
         "a photo of a {}", description="Prompt templates, separated by |; several = ensemble of text embeddings"
     )
-    batch_size: int = Field(250, ge=1, description="Images per forward pass of the guide")
+    batch_size: int = Field(
+        250, ge=1, description="Images per forward pass of the guide; part of what makes runs bit-equal"
+    )
     cache_dir: str = Field("", description="Folder of cached embeddings; empty = user cache folder")
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from learning.evaluation import predict
+from learning.evaluation import NO_CLASS, predict
 from learning.models.base import SplitModel
 from learning.vector import flatten_parameters, load_parameters
 
@@ -41,7 +41,8 @@ def noisy_votes(
 ) -> list[Tensor]:
     """Votes int64 ``[n, C]`` of ``copies`` noisy models for every set of images ``[n, C, H, W]``.
 
-    All sets are shown to the same copies.  The model holds its own parameters again afterwards.
+    All sets are shown to the same copies.  A copy without a finite answer for an image votes for no class.  The model
+    holds its own parameters again afterwards.
     """
     own = flatten_parameters(model)
     classes = model.classifier.out_features
@@ -51,21 +52,30 @@ def noisy_votes(
             load_parameters(model, own + sigma * torch.randn(own.shape, generator=rng))
             for images, count in zip(sets, votes, strict=True):
                 chosen = predict(model, images, batch_size, device)
-                count[torch.arange(len(chosen)), chosen] += 1
+                voting = (chosen != NO_CLASS).nonzero().flatten()
+                count[voting, chosen[voting]] += 1
     finally:
         load_parameters(model, own)
     return votes
 
 
-def vote_bounds(votes: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
+def winners(votes: Tensor, copies: int) -> Tensor:
+    """The class int64 ``[n]`` with most votes ``[n, C]``, the first of equal ones; ``NO_CLASS`` where more of the
+    ``copies`` voted for none."""
+    most, winner = votes.max(1)
+    return torch.where(copies - votes.sum(1) > most, NO_CLASS, winner)
+
+
+def vote_bounds(votes: Tensor, alpha: float, copies: int | None = None) -> tuple[Tensor, Tensor]:
     """Lower bound of the winner's and upper bound of the runner-up's true share, float64 ``[n]`` each.
 
     Hoeffding: a share of M votes is within sqrt(ln(1/alpha) / (2 M)) of the truth on one side, but for probability
     alpha.  No other class can have more than what the winner leaves.  Winner and bounds come from the same votes.
+    Of ``copies`` (None: all voted) those without a class count as one more candidate.
     """
-    copies = votes[0].sum()
-    top = votes.topk(min(2, votes.shape[1]), dim=1).values.to(torch.float64) / copies
-    slack = math.sqrt(math.log(1.0 / alpha) / (2.0 * float(copies)))
+    total = int(votes[0].sum()) if copies is None else copies
+    none = total - votes.sum(1, keepdim=True)
+    top = torch.cat([votes, none], dim=1).topk(2, dim=1).values.to(torch.float64) / total
+    slack = math.sqrt(math.log(1.0 / alpha) / (2.0 * total))
     lower = (top[:, 0] - slack).clamp(min=0.0)
-    second = top[:, 1] if top.shape[1] > 1 else torch.zeros_like(lower)
-    return lower, torch.minimum(second + slack, 1.0 - lower)
+    return lower, torch.minimum(top[:, 1] + slack, 1.0 - lower)

@@ -98,6 +98,14 @@ class SyntheticSource(Component):
     def generate(self, info: DataInfo, per_class: int, seed: int, device: torch.device) -> Samples:
         """``per_class`` images of every class, resized to ``info.shape``, deterministic for a seed where possible."""
 
+    def check(self, info: DataInfo, per_class: int) -> None:  # noqa: ARG002
+        """Whether it can make ``per_class`` images of every class; cheap, and asked before any client starts.
+
+        Raises:
+            ConfigError: it can't; the message says what it lacks.
+        """
+        return
+
     def fingerprint(self) -> str:
         """What besides its parameters decides its images (weights, files), for cache keys; cheap to compute."""
         return ""

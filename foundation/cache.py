@@ -44,6 +44,21 @@ def digest(*parts: str | bytes | Tensor) -> str:
     return total.hexdigest()
 
 
+def arithmetic(device: torch.device) -> str:
+    """What the last bits of a float result depend on besides its inputs; part of the key of whatever is computed.
+
+    So a cache holds what this process would compute, whoever filled it: under another number of threads, or on another
+    machine or version, the same sums round differently.
+    """
+    if device.type == "cuda":
+        place = torch.cuda.get_device_name(device)
+    elif device.type == "cpu":
+        place = f"{torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads"
+    else:
+        place = ""
+    return f"{device.type} {place}, torch {torch.__version__}, {torch.get_float32_matmul_precision()}"
+
+
 def files_digest(files: Iterable[Path]) -> str:
     """sha256 of the names and contents of files; remembered in this process while size and time stay."""
     return digest(*(f"{path.name} {_file_digest(path, *_stamp(path))}" for path in sorted(files)))
@@ -74,12 +89,12 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]] | None:
 
 
 def plain(tensor: Tensor) -> Tensor:
-    """A contiguous copy in memory of its own on the CPU.
+    """A copy in memory of its own on the CPU, with the strides of a fresh tensor of its shape.
 
     Strides and alignment can change the last bit of a product, so what is computed now and what comes from a file
     (whose tensors lie at any offset) must be brought to the same form before use.
     """
-    return tensor.detach().cpu().contiguous().clone()
+    return torch.empty(tensor.shape, dtype=tensor.dtype).copy_(tensor.detach())
 
 
 def warn_unusable(path: Path, reason: object) -> None:

@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from config import ConfigError
+from config.plain_text import first_line
+from config.text_files import read_text
 from foundation.cache import files_digest
 from foundation.preprocess import Preprocess
 
@@ -64,7 +66,7 @@ class Encoder:
         source = str(folder or model)
         revision = None if folder else cached_commit(model)
         if folder:
-            _check_family(model, json.loads((folder / "config.json").read_text(encoding="utf-8")), family)
+            _check_family(model, _settings(model, folder), family)
         import transformers
 
         model_class = {"clip": transformers.CLIPModel, "siglip": transformers.SiglipModel}[family]
@@ -79,7 +81,7 @@ class Encoder:
         except ConfigError:
             raise
         except Exception as error:  # whatever goes wrong in loading, the user needs the same answer
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            reason = first_line(error)
             if folder:
                 allowed = f"can't be loaded ({reason}); check that the folder holds a complete {family} model"
             else:
@@ -133,6 +135,14 @@ class Encoder:
 def _pooled(features: Any) -> Tensor:
     """transformers 5 returns an output object, 4 the tensor itself."""
     return cast(Tensor, features if isinstance(features, Tensor) else features.pooler_output)
+
+
+def _settings(model: str, folder: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(read_text(folder / "config.json"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError("guide.model", model, f"its config.json can't be read ({error})") from error
+    return found if isinstance(found, dict) else {}
 
 
 def _check_family(model: str, settings: dict[str, Any], family: str) -> None:

@@ -6,6 +6,7 @@ Sources: CLIP (Radford et al., 2021), SigLIP (Zhai et al., 2023); their use as a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -15,12 +16,22 @@ from torch.nn import functional as F
 
 from config import ConfigError
 from foundation.base import Guide
-from foundation.cache import cache_folder, digest, plain, read_tensors, usable, warn_unusable, write_tensors
+from foundation.cache import (
+    arithmetic,
+    cache_folder,
+    digest,
+    plain,
+    read_tensors,
+    usable,
+    warn_unusable,
+    write_tensors,
+)
+from learning.evaluation import classes_of
 
 if TYPE_CHECKING:
     from foundation.encoder import Encoder
 
-VERSION = "1"
+VERSION = "2"
 """Part of every key: raise it when embeddings of the same input would change."""
 
 
@@ -28,7 +39,8 @@ class TransformersGuide(Guide):
     """CLIP or SigLIP through transformers; loaded only when something asked for isn't in the cache.
 
     Embeddings, logit scale and bias are kept under ``<cache>/guide`` by the content of the model folder (or hub name
-    and commit), the device's type, and the images' bytes and shape or the texts.
+    and commit), the images' bytes and shape or the texts, and all that their last bits depend on: images per forward
+    pass, threads, device, versions.  So what is found there is what would be computed, whoever filled the cache.
     """
 
     def __init__(
@@ -79,10 +91,11 @@ class TransformersGuide(Guide):
             raise ValueError(f"{wanted}, got {images.dtype} {tuple(images.shape)}")
         if not len(images):
             return self.text_embeddings(("nothing",))[:0]
-        path = self._path("image", images.to(torch.float32))
+        pixels = plain(images.to(torch.float32))
+        path = self._path("image", f"{self.batch_size} a pass", pixels)
         found = self._read(path, (len(images), -1))
         if found is None:
-            found = plain(self._load().images(images.to(torch.float32), self.batch_size))
+            found = plain(self._load().images(pixels, self.batch_size))
             self._write(path, found)
         return found.to(self.device)
 
@@ -132,7 +145,8 @@ class TransformersGuide(Guide):
         return self._encoder
 
     def _path(self, kind: str, *content: str | Tensor) -> Path:
-        key = digest(VERSION, kind, self.identity, self.family, self.device.type, *content)
+        computed = f"{arithmetic(self.device)}, transformers {metadata.version('transformers')}"
+        key = digest(VERSION, kind, self.identity, self.family, computed, *content)
         return self.cache / f"{kind}-{key}.safetensors"
 
     def _read(self, path: Path, shape: tuple[int, ...]) -> Tensor | None:
@@ -163,7 +177,7 @@ def load_guide(
         model: "tiny" (ships), a local folder, or a Hugging Face hub name.
         family: "clip" (CLIPModel) or "siglip" (SiglipModel).
         templates: prompt templates separated by ``|``, each with one ``{}``; several make an ensemble.
-        batch_size: images per forward pass.
+        batch_size: images per forward pass; bounds memory, and changes the last bits of embeddings.
         cache_dir: folder of cached embeddings; empty = the user's cache folder of ``fedcrucible``.
         device: where the model runs and embeddings are returned.
 
@@ -183,5 +197,5 @@ def zero_shot_accuracy(guide: Guide, images: Tensor, labels: Tensor, class_names
     """Percent of images ``[n, C, H, W]`` in [0, 1] whose most similar class text is their label's; NaN for none."""
     if not len(images):
         return float("nan")
-    predicted = guide.targets(images, class_names).logits.argmax(dim=1)
+    predicted = classes_of(guide.targets(images, class_names).logits)
     return 100.0 * float((predicted == labels.to(predicted.device)).float().mean())

@@ -12,15 +12,25 @@ from torch import Tensor
 
 from config import ConfigError
 from foundation.base import Guide, Provenance, Samples, ServerData, SyntheticSource
-from foundation.cache import cache_folder, digest, plain, read_tensors, usable, warn_unusable, write_tensors
+from foundation.cache import (
+    arithmetic,
+    cache_folder,
+    digest,
+    plain,
+    read_tensors,
+    usable,
+    warn_unusable,
+    write_tensors,
+)
 from foundation.frequency import FrequencyAugmentation
 from foundation.patches import random_patches
 from foundation.pixels import moment_match as match_moments
 from foundation.sources.errors import SourceError
 from learning.data import DataInfo
+from learning.evaluation import classes_of
 from learning.rng import torch_generator
 
-VERSION = "1"
+VERSION = "2"
 """Part of every key: raise it when the same parameters would make other images."""
 
 
@@ -93,7 +103,7 @@ def keep_agreeing(samples: Samples, guide: Guide, info: DataInfo) -> Samples:
     Raises:
         ConfigError: a class would lose all its images.
     """
-    predicted = guide.targets(samples.images, info.class_names).logits.argmax(dim=1).cpu()
+    predicted = classes_of(guide.targets(samples.images, info.class_names).logits).cpu()
     keep = (predicted == samples.labels).nonzero().flatten()
     counts = torch.bincount(samples.labels[keep], minlength=info.num_classes)
     empty = [name for name, count in zip(info.class_names, counts.tolist(), strict=True) if not count]
@@ -108,7 +118,7 @@ def cached_samples(
     source: SyntheticSource, info: DataInfo, per_class: int, seed: int, device: torch.device, cache_dir: str | Path = ""
 ) -> Samples:
     """What the source generates, from the cache when it was made before; tensors on the CPU."""
-    parameters = json.dumps([source.model_dump(mode="json"), per_class, seed, device.type], sort_keys=True)
+    parameters = json.dumps([source.model_dump(mode="json"), per_class, seed, arithmetic(device)], sort_keys=True)
     data = json.dumps([info.name, info.class_names, info.shape])
     key = digest(VERSION, source.name, parameters, data, source.fingerprint())
     path = cache_folder(cache_dir) / "synthetic" / f"{source.name}-{key}.safetensors"

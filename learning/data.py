@@ -10,10 +10,15 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class LabeledImages:
-    """Images uint8 ``[n, C, H, W]`` (0..255) with labels int64 ``[n]``."""
+    """Images uint8 ``[n, C, H, W]`` (0..255) with labels int64 ``[n]``; -1 = no label.
+
+    ``rows`` int64 ``[n]`` says which rows of the published split these are, where that is known: what the split says
+    of an image besides its label (who made it, where) is found by it.
+    """
 
     images: Tensor
     labels: Tensor
+    rows: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.images.ndim != 4 or self.images.dtype != torch.uint8:
@@ -26,7 +31,12 @@ class LabeledImages:
 
     def subset(self, indices: Tensor) -> LabeledImages:
         """The samples at ``indices`` (int64)."""
-        return LabeledImages(self.images[indices], self.labels[indices])
+        rows = None if self.rows is None else self.rows[indices]
+        return LabeledImages(self.images[indices], self.labels[indices], rows)
+
+    def numbered(self) -> LabeledImages:
+        """The same samples as rows 0..n-1 of their published split."""
+        return LabeledImages(self.images, self.labels, torch.arange(len(self)))
 
     def pixels(self) -> Tensor:
         """Images as float32 in [0, 1]; triggers, guides and models all take this scale."""
@@ -57,6 +67,8 @@ class DataInfo:
     shape: tuple[int, int, int]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    own_names: tuple[str, ...] = ()
+    """What the data set itself calls its classes, where ``task.class_names`` renames them; empty = ``class_names``."""
 
     @property
     def num_classes(self) -> int:
@@ -66,9 +78,13 @@ class DataInfo:
 
 @dataclass(frozen=True)
 class DataSplits:
-    """``train`` is shared out to clients; ``validation`` is for choices; ``test`` is measured once chosen."""
+    """``train`` is shared out to clients; ``validation`` is for choices; ``test`` is measured once chosen.
+
+    ``notes`` are what a reader of the numbers has to know of the splits.
+    """
 
     info: DataInfo
     train: LabeledImages
     validation: LabeledImages
     test: LabeledImages
+    notes: tuple[str, ...] = ()

@@ -18,6 +18,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from config.load import Scalar
+from config.plain_text import plain_text, visible_lines
 from server_app.record.schema import RunSummary
 from strategies.outcome import Checkpoint, RoundOutcome
 
@@ -26,6 +27,8 @@ PRELOADED = ["torch", "flwr.serverapp", "flwr.clientapp"]
 them is not where this one does."""
 STOP_LIMIT_S = 5.0
 LOG_TAIL = 15
+LONGEST_CAUSE = 4000
+"""Characters of the line that says why a run failed."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Finished:
     @property
     def cause(self) -> str:
         """The message without the traceback."""
-        return self.error.partition("\n")[0]
+        return plain_text(self.error.partition("\n")[0], LONGEST_CAUSE)
 
 
 @dataclass(frozen=True)
@@ -183,6 +186,9 @@ class _Reporter:
     def on_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Nothing to tell."""
 
+    def on_note(self, text: str) -> None:
+        """Nothing to tell: the record holds it."""
+
 
 def _work(connection: Connection, settings: dict[str, Scalar], niceness: int, log: Path | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
@@ -196,7 +202,8 @@ def _work(connection: Connection, settings: dict[str, Scalar], niceness: int, lo
     try:
         answer = run_settings(settings, connection), ""
     except Exception as problem:
-        answer = None, f"{' '.join(str(problem).split()) or type(problem).__name__}\n{traceback.format_exc()}"
+        cause = plain_text(problem, LONGEST_CAUSE) or type(problem).__name__
+        answer = None, f"{cause}\n{visible_lines(traceback.format_exc())}"
     with contextlib.suppress(OSError):
         connection.send(answer)
 
@@ -220,4 +227,5 @@ def _death(exit_code: int | None) -> str:
 def _tail(log: Path | None) -> str:
     if log is None or not log.is_file():
         return ""
-    return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_TAIL:])
+    lines = log.read_bytes().decode("utf-8", errors="replace").removesuffix("\n").split("\n")
+    return visible_lines("\n".join(lines[-LOG_TAIL:]))

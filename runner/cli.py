@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from runner.commands import compare, config, demo, doctor, flower_env, listing, paper, prepare, report, run
+from runner.commands import compare, config, data, demo, doctor, flower_env, listing, paper, prepare, report, run
 
 app = typer.Typer(
     name="fedcrucible",
@@ -23,6 +23,7 @@ app.command("paper")(paper.command)
 app.command("list")(listing.command)
 app.command("config")(config.command)
 app.command("doctor")(doctor.command)
+app.command("data")(data.command)
 app.command("prepare")(prepare.command)
 app.command("report")(report.command)
 app.command("flower-env")(flower_env.command)

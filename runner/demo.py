@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from config.load import Scalar
+from config.plain_text import first_line, plain_text
 from server_app.record.schema import RunSummary
 
 
@@ -96,7 +97,7 @@ class Demo:
             wait(self._pages)
             for page, progress in self._pages.items():
                 if problem := page.exception():  # costs no row: its numbers are recorded
-                    self._note(progress, state="done", last=f"its page could not be drawn: {problem}")
+                    self._note(progress, state="done", last=f"its page could not be drawn: {plain_text(problem)}")
         return self.rows
 
     def _controls(self) -> None:
@@ -125,7 +126,7 @@ class Demo:
                         self.settings(progress.row), superlink=superlink, on_line=self._lines(progress)
                     )
                 except Exception as error:
-                    self._end(progress, None, str(error).partition("\n")[0], time.perf_counter() - start)
+                    self._end(progress, None, first_line(error), time.perf_counter() - start)
                 else:
                     self._end(progress, summary, "", time.perf_counter() - start)
 

@@ -12,6 +12,8 @@ from pathlib import Path
 import typer
 
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
+LONGEST_MESSAGE = 4000
+"""Characters of an unexpected error's message."""
 TRACEBACK_ENV = "FEDCRUCIBLE_TRACEBACK"
 
 
@@ -42,6 +44,7 @@ def clear_errors() -> Iterator[Place]:
     FEDCRUCIBLE_TRACEBACK=1 lets exceptions other than these through.
     """
     from config.errors import ConfigError
+    from config.plain_text import plain_text
 
     place = Place()
     try:
@@ -57,9 +60,9 @@ def clear_errors() -> Iterator[Place]:
     except Exception as error:
         if os.environ.get(TRACEBACK_ENV):
             raise
-        message = " ".join(str(error).split()) or "no message"
+        message = plain_text(error, LONGEST_MESSAGE) or "no message"
         hint = f"set {TRACEBACK_ENV}=1 to see where; `fedcrucible doctor` checks this machine"
-        raise _exit(FAILED, f"error: {type(error).__name__}: {message}", _kept(place), hint) from None
+        raise _exit(FAILED, f"error: {plain_text(type(error).__name__)}: {message}", _kept(place), hint) from None
 
 
 def _kept(place: Place) -> str:
@@ -67,9 +70,11 @@ def _kept(place: Place) -> str:
 
 
 def _exit(code: int, *lines: str) -> typer.Exit:
+    from config.plain_text import visible_lines
+
     for line in lines:
         if line:
-            typer.echo(line, err=True)
+            typer.echo(visible_lines(line), err=True)
     return typer.Exit(code)
 
 

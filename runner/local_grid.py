@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from copy import copy, deepcopy
 from typing import Any
 from uuid import uuid4
 
-from flwr.app import Context, Error, Message, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
+from flwr.app.message.message import make_message
 from flwr.clientapp import ClientApp
 from flwr.proto.node_pb2 import NodeInfo
 from flwr.serverapp import Grid
 from flwr.supercore.task_identity import TaskIdentity
 
+from config.load import Scalar
+from config.plain_text import error_text, plain_text
+
 _CLIENT_APP_RAISED = 2
 """Flower's error code CLIENT_APP_RAISED_EXCEPTION."""
+LONGEST_REASON = 1000
+"""Characters of an exception's text that are sent; the server keeps fewer."""
 
 
 class LocalGrid(Grid):
     """Runs every client in this process, one after the other, in the order the messages were pushed.
 
-    ``on_reply(done, total)`` is called after each client of a batch, for progress bars.
+    ``on_reply(done, total)`` is called after each client of a batch, for progress bars.  ``node_configs`` adds to the
+    configuration of single nodes, by partition, as ``--node-config`` does in a deployment; None takes a key away.
     """
 
     def __init__(
@@ -28,6 +36,7 @@ class LocalGrid(Grid):
         clients: int,
         run_config: dict[str, Any],
         on_reply: Callable[[int, int], None] | None = None,
+        node_configs: Mapping[int, Mapping[str, Scalar | None]] | None = None,
     ) -> None:
         _identify_process()
         self.client_app = client_app
@@ -39,7 +48,7 @@ class LocalGrid(Grid):
             partition + 2: Context(
                 run_id=1,
                 node_id=partition + 2,
-                node_config={"partition-id": partition, "num-partitions": clients},
+                node_config=_node_config(partition, clients, (node_configs or {}).get(partition, {})),
                 state=RecordDict(),
                 run_config=run_config,
             )
@@ -95,10 +104,49 @@ class LocalGrid(Grid):
         return self.pull_messages(self.push_messages(messages))
 
     def _answer(self, message: Message) -> Message:
+        """What the client says; as in Flower's engines, whatever it does instead is an error reply and stops no run."""
+        kept = self._contexts[message.metadata.dst_node_id]
+        own = Context(kept.run_id, kept.node_id, dict(kept.node_config), kept.state, dict(kept.run_config))
         try:
-            return self.client_app(message, self._contexts[message.metadata.dst_node_id])
-        except Exception as error:  # as Flower does: the strategy sees an error reply, the run goes on
-            return Message(Error(code=_CLIENT_APP_RAISED, reason=f"{type(error).__name__}: {error}"), reply_to=message)
+            reply = self.client_app(_own_copy(message), own)
+            if isinstance(own.state, RecordDict):
+                kept.state = own.state
+            return reply if _answers(reply, message) else _failed(message, _misfit(reply))
+        except KeyboardInterrupt:  # the user's
+            raise
+        except BaseException as error:  # SystemExit, and whatever else a client may think of
+            return _failed(message, error_text(error, LONGEST_REASON))
+
+
+def _own_copy(message: Message) -> Message:
+    """The message as its receiver alone holds it: all of a round share one content, which a client may change."""
+    content = RecordDict({key: _copy(record) for key, record in message.content.items()})
+    return make_message(metadata=copy(message.metadata), content=content)
+
+
+def _copy(record: ArrayRecord | MetricRecord | ConfigRecord) -> ArrayRecord | MetricRecord | ConfigRecord:
+    if isinstance(record, ArrayRecord):
+        return ArrayRecord({key: Array(a.dtype, a.shape, a.stype, a.data) for key, a in record.items()})
+    return deepcopy(record)
+
+
+def _answers(reply: object, message: Message) -> bool:
+    return isinstance(reply, Message) and reply.metadata.reply_to_message_id == message.metadata.message_id
+
+
+def _misfit(reply: object) -> str:
+    if isinstance(reply, Message):
+        return "the ClientApp answered another message"
+    return f"the ClientApp returned a {plain_text(type(reply).__name__)}, not a Message"
+
+
+def _failed(message: Message, reason: str) -> Message:
+    return Message(Error(code=_CLIENT_APP_RAISED, reason=reason), reply_to=message)
+
+
+def _node_config(partition: int, clients: int, changes: Mapping[str, Scalar | None]) -> dict[str, Scalar]:
+    config = {"partition-id": partition, "num-partitions": clients, **changes}
+    return {key: value for key, value in config.items() if value is not None}
 
 
 def _identify_process() -> None:

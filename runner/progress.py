@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
+from config.plain_text import visible
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
@@ -34,6 +36,9 @@ class Silent:
     def on_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Told after each checkpoint."""
 
+    def on_note(self, text: str) -> None:
+        """Told what belongs to the run as a whole."""
+
 
 class Lines(Silent):
     """One plain line per round."""
@@ -49,6 +54,10 @@ class Lines(Silent):
         from server_app.console import round_line
 
         print("\n".join([round_line(outcome, self.rounds), *dropped_lines(outcome)]), file=sys.stderr, flush=True)
+
+    def on_note(self, text: str) -> None:
+        """Print the note."""
+        print(visible(f"note: {text}"), file=sys.stderr, flush=True)
 
 
 class Bar(Silent):
@@ -76,14 +85,19 @@ class Bar(Silent):
             shown["last"] = f"MA {percent(outcome.measured.clean.accuracy)}"
             shown["last"] += f"  ASR {percent(attack.asr)}" if attack else ""
         self.progress.update(self.task, description="rounds", completed=outcome.round, clients="", **shown)  # type: ignore[arg-type]
-        for line in [*(f"round {outcome.round}: {note}" for note in outcome.notes), *dropped_lines(outcome)]:
+        for line in [*(visible(f"round {outcome.round}: {note}") for note in outcome.notes), *dropped_lines(outcome)]:
             self.progress.console.print(line, markup=False, highlight=False)
+
+    def on_note(self, text: str) -> None:
+        """Print the note above the bar."""
+        self.progress.console.print(visible(f"note: {text}"), markup=False, highlight=False)
 
 
 def dropped_lines(outcome: RoundOutcome) -> list[str]:
     """Why replies of a round were dropped, for the first few."""
     causes = [
-        f"round {outcome.round}: reply of client {client} dropped: {cause}" for client, cause in outcome.dropped.items()
+        visible(f"round {outcome.round}: reply of client {client} dropped: {cause}")
+        for client, cause in outcome.dropped.items()
     ]
     more = len(causes) - MOST_CAUSES
     return causes[:MOST_CAUSES] + ([f"round {outcome.round}: {more} more dropped"] if more > 0 else [])

@@ -39,6 +39,8 @@ def print_result(summary: RunSummary, report: Path | None) -> None:
     console().print(table)
     if line := privacy_line(summary):
         typer.echo(line)
+    for note in summary.notes:
+        typer.echo(f"note: {note}")
     typer.echo(f"record: {summary.folder}")
     if report is not None:
         typer.echo(f"report: {report}")

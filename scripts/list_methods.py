@@ -1,4 +1,5 @@
-"""Writes docs/methods.md from the registries: every rule, purifier, attack and system with what its author says of it.
+"""Writes docs/methods.md from the registries: every rule, purifier, attack, partitioner, data set and
+system with what its author says of it.
 
 python scripts/list_methods.py          # --check only says whether the file is up to date
 """
@@ -16,7 +17,7 @@ from runner.catalogue import entries  # noqa: E402
 from runner.catalogue_text import markdown  # noqa: E402
 
 TARGET = ROOT / "docs" / "methods.md"
-KINDS = ("defenses", "purifiers", "attacks")
+KINDS = ("defenses", "purifiers", "attacks", "partitioners", "datasets")
 HEAD = """# Methods
 
 Made by `python scripts/list_methods.py` from the classes themselves; don't edit. `fedcrucible list NAME` shows one in

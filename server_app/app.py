@@ -9,11 +9,15 @@ from flwr.serverapp import Grid, ServerApp
 
 from config import ConfigError
 from config.load import load
+from config.plain_text import plain_text
 from server_app.console import Console
 from server_app.plan import Plan
 from server_app.run import execute
+from strategies.nodes import TooFewNodesError
 
 app = ServerApp()
+LONGEST_ERROR = 4000
+"""Characters of a line that says why a run can't start."""
 REGISTRATION_S = 3.0
 """Seconds without another SuperNode after which a simulation is taken to have them all."""
 
@@ -22,19 +26,20 @@ REGISTRATION_S = 3.0
 def main(grid: Grid, context: Context) -> None:
     """Check the configuration, run, record; prints one line per round and where the record lies.
 
-    A setting that can't be used is printed as one line and fails the run before any client works.
+    A setting that can't be used, or too few usable nodes, is printed as one line and fails the run before any client
+    works.
     """
     try:
         plan = Plan.make(load(context.run_config))
         if in_simulation(grid) and plan.system.uses_clients:
             require_supernodes(grid, plan.config.federation.clients)
-    except ConfigError as error:
-        print(f"error: {error}", flush=True)
+        console = Console(plan.config.run.rounds)
+        discovery = plan.config.federation.discovery
+        in_order = in_simulation(grid) if discovery == "auto" else discovery == "order"
+        summary = execute(plan, grid, in_order=in_order, observers=[console])
+    except (ConfigError, TooFewNodesError) as error:
+        print(f"error: {plain_text(error, LONGEST_ERROR)}", flush=True)
         raise
-    console = Console(plan.config.run.rounds)
-    discovery = plan.config.federation.discovery
-    in_order = in_simulation(grid) if discovery == "auto" else discovery == "order"
-    summary = execute(plan, grid, in_order=in_order, observers=[console])
     console.finish(summary)
 
 

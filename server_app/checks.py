@@ -14,13 +14,16 @@ from config import ConfigError
 from config.compose import RunConfigBase
 from defenses.base import RULES, AggregationRule
 from defenses.root_set import RootedRule
+from foundation.base import SyntheticSource
 from learning.data import DataSplits
+from learning.datasets import dataset_source
 from learning.models import ModelSpec
 from learning.partition import Partitioner
 from learning.partition.shares import partition_indices
 from learning.vector import Slot, parameter_slots
 from server_app.evaluation import evaluation_split
 from server_app.root_set import check_root_set
+from strategies.bindings import Bindings
 from strategies.nodes import participants_per_round
 from strategies.systems import Assembled
 
@@ -36,11 +39,20 @@ def check_combination(
     """Raise ConfigError for settings that are each fine but can't be had together."""
     if config.run.precision == "fp16" and device.type == "cpu":
         raise ConfigError("run.precision", "fp16", "fp16 needs a GPU; on a CPU use fp32 or bf16")
+    if data.info.num_classes < 2:
+        allowed = (
+            f"has one class only ({', '.join(data.info.class_names)}); are its class folders one folder further down?"
+        )
+        raise ConfigError("task.dataset", config.task.dataset, allowed)
     _check_model(config, system, data)
     _check_attack(config, attack, data)
     attack.check_run(RunFacts(_layout(config, data), tuple(RULES)))
     if system.needs_guide or (system.needs_server_data and config.synthetic.guide_agreement):
         _check_guide(config)
+    if system.needs_server_data:
+        source = config.component("synthetic", config.synthetic.source)
+        assert isinstance(source, SyntheticSource)
+        source.check(data.info, config.synthetic.per_class)
     if system.uses_clients:
         _check_clients(config, system, data)
 
@@ -102,18 +114,31 @@ def _check_guide(config: RunConfigBase) -> None:
 
 
 def _check_clients(config: RunConfigBase, system: Assembled, data: DataSplits) -> None:
-    clients, images = config.federation.clients, len(data.train)
-    if clients > images:
-        raise ConfigError("federation.clients", clients, f"at most the number of training images, {images}")
+    clients = config.federation.clients
+    if config.federation.own_data:
+        _check_own_data(config)
+    elif clients > len(data.train):
+        raise ConfigError("federation.clients", clients, f"at most the number of training images, {len(data.train)}")
     sampled = participants_per_round(config.federation)
     if config.federation.min_replies > sampled:
         raise ConfigError(
             "federation.min_replies", config.federation.min_replies, f"at most the {sampled} clients sampled each round"
         )
+    Bindings.of(config.federation)
     share = len(attackers(config)) / clients
     system.rule.check(sampled, int(share * sampled))
     if isinstance(system.rule, RootedRule):
         check_root_set(config, system.rule, data)
-    partitioner = config.component("partition", config.partition.name)
-    assert isinstance(partitioner, Partitioner)
-    partition_indices(config.task, partitioner, clients, config.run.seed)  # what the clients would refuse is known here
+    if not config.federation.own_data:
+        partitioner = config.component("partition", config.partition.name)
+        assert isinstance(partitioner, Partitioner)
+        partition_indices(config.task, partitioner, clients, config.run.seed)  # clients would refuse it: known here
+
+
+def _check_own_data(config: RunConfigBase) -> None:
+    if not config.federation.max_examples:
+        allowed = "with federation.own_data say how many images a node may hold at most; the server can't know"
+        raise ConfigError("federation.max_examples", 0, allowed)
+    if dataset_source(config.task.dataset).ships:
+        allowed = f"task.dataset = {config.task.dataset!r} ships with the package, no node owns it"
+        raise ConfigError("federation.own_data", True, allowed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from config.plain_text import visible
 from server_app.record.privacy import privacy_line
 from server_app.record.schema import RunSummary
 from strategies.outcome import Checkpoint, RoundOutcome
@@ -27,7 +28,7 @@ def round_line(outcome: RoundOutcome, rounds: int) -> str:
     if outcome.dropped:
         parts.append(f"dropped {len(outcome.dropped)}")
     parts.append(f"{sum(outcome.seconds.values()):.1f} s")
-    return "  ".join([*parts, *outcome.notes])
+    return visible("  ".join([*parts, *outcome.notes]))
 
 
 class Console:
@@ -43,9 +44,13 @@ class Console:
     def on_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Nothing to print."""
 
+    def on_note(self, text: str) -> None:
+        """Print the note."""
+        print(visible(f"note: {text}"), flush=True)
+
     def finish(self, summary: RunSummary) -> None:
         """Print the final numbers and where they lie."""
-        print(f"{summary.strategy}: MA {percent(summary.ma_percent)}, ASR {percent(summary.asr_percent)}", flush=True)
-        if line := privacy_line(summary):
-            print(line, flush=True)
-        print(f"record: {summary.folder}", flush=True)
+        rates = f"MA {percent(summary.ma_percent)}, ASR {percent(summary.asr_percent)}"
+        notes = [f"note: {note}" for note in summary.notes]
+        lines = [f"{summary.strategy}: {rates}", privacy_line(summary), *notes, f"record: {summary.folder}"]
+        print("\n".join(visible(line) for line in lines if line), flush=True)

@@ -13,9 +13,10 @@ from attacks.task import AttackTask
 from config.compose import RunConfigBase
 from foundation.base import Guide
 from learning.data import DataSplits, LabeledImages
-from learning.evaluation import attack_metrics, clean_metrics, embed, predict
+from learning.evaluation import attack_metrics, classes_of, clean_metrics, embed, not_finite_percent, predict
 from learning.models.base import SplitModel
 from server_app.record.sampling import embedding_sample
+from server_app.record.schema import NOT_FINITE, TRIGGERED_NOT_FINITE
 from strategies.outcome import Measured
 
 
@@ -64,7 +65,7 @@ class Evaluator:
 
         def classify(images: Tensor) -> Tensor:
             pixels = images.to(torch.float32).div(255.0) if images.dtype == torch.uint8 else images
-            return guide.logits(guide.image_embeddings(pixels), text).argmax(1)
+            return classes_of(guide.logits(guide.image_embeddings(pixels), text))
 
         return self.judge(classify(self.images), None if self.attacked is None else classify(self.attacked.triggered))
 
@@ -73,13 +74,16 @@ class Evaluator:
         return [self.images] if self.attacked is None else [self.images, self.attacked.triggered]
 
     def judge(self, clean: Tensor, triggered: Tensor | None) -> Measured:
-        """The metrics of predictions on ``images`` and on ``triggered``, however they came about."""
+        """The metrics of predictions on ``images`` and on ``triggered``, however they came about.
+
+        Where some are no class, because the model's outputs weren't finite, the facts say what share.
+        """
         attack = None
         if triggered is not None and self.attacked is not None:
             rows = None if self.natural else self.attacked.rows
             untriggered = None if rows is None else clean[rows]
             attack = attack_metrics(triggered, untriggered, self.attacked.labels, self.target, self.num_classes)
-        return Measured(clean_metrics(clean, self.labels, self.num_classes), attack)
+        return Measured(clean_metrics(clean, self.labels, self.num_classes), attack, _not_finite(clean, triggered))
 
     def features(self, model: SplitModel, seed: int) -> tuple[Tensor, Tensor, Tensor]:
         """Penultimate features for the t-SNE of SPEC A.13: a class-balanced subset, some of it triggered.
@@ -98,6 +102,14 @@ class Evaluator:
             triggered = self.attacked.triggered[torch.searchsorted(kept, rows[mask])]
             features[mask] = embed(model, triggered, self.batch_size, self.device)
         return features, self.labels[rows], mask
+
+
+def _not_finite(clean: Tensor, triggered: Tensor | None) -> dict[str, float]:
+    """Shares of predictions that are no class, by what they were made on; nothing for a model that answers always."""
+    shares = {NOT_FINITE: not_finite_percent(clean)}
+    if triggered is not None:
+        shares[TRIGGERED_NOT_FINITE] = not_finite_percent(triggered)
+    return shares if any(shares.values()) else {}
 
 
 def evaluation_split(config: RunConfigBase, data: DataSplits) -> LabeledImages:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from defenses.certificate import LastRound, certified_radius, input_bound, largest_lr
-from defenses.smoothing import Smoothing, noisy_votes, vote_bounds
+from defenses.smoothing import Smoothing, noisy_votes, vote_bounds, winners
 from learning.models import Logistic, SplitModel
 from learning.partition.shares import partition_indices
 from learning.rng import torch_generator
@@ -50,9 +50,10 @@ class _Smoothed:
         votes = noisy_votes(
             model, evaluator.shown(), self.smoothing.sigma, copies, rng, evaluator.batch_size, evaluator.device
         )
-        measured = evaluator.judge(votes[0].argmax(1), votes[1].argmax(1) if len(votes) > 1 else None)
-        lower, upper = vote_bounds(votes[0], self.smoothing.alpha)
-        facts = {
+        chosen = [winners(of_set, copies) for of_set in votes]
+        measured = evaluator.judge(chosen[0], chosen[1] if len(chosen) > 1 else None)
+        lower, upper = vote_bounds(votes[0], self.smoothing.alpha, copies)
+        facts = measured.facts | {
             "smoothing.copies": float(copies),
             "smoothing.sigma": self.smoothing.sigma,
             "smoothing.plain_ma_percent": plain.clean.accuracy,
@@ -66,9 +67,9 @@ class _Smoothed:
             if refusal:
                 notes.append(f"no certified radius: {refusal}")
             else:
-                right = votes[0].argmax(1) == evaluator.labels
+                right = chosen[0] == evaluator.labels
                 facts |= self._certificate(lower, upper, right, outcome)
-        return replace(measured, facts=facts, notes=tuple(notes))
+        return replace(measured, facts=facts, notes=(*measured.notes, *notes))
 
     def _refusal(self) -> str:
         """Why nothing can be certified in this run; empty when something can."""
@@ -77,6 +78,8 @@ class _Smoothed:
             return f"the constant is derived for model 'logistic', not for {plan.config.model.name!r}"
         if plan.system.purifier is not None:
             return "a purifier follows the rule"
+        if plan.config.federation.own_data:
+            return "clients train on their own data, so how many steps they took isn't known"
         if (
             training.momentum
             or training.weight_decay

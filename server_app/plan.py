@@ -16,9 +16,11 @@ from foundation.guide import load_guide
 from foundation.server_data import build_server_data
 from learning.data import DataSplits
 from learning.datasets import load_task
+from learning.datasets.class_names import ids_among
 from learning.device import resolve_device
 from learning.models import ModelSpec, SplitModel
 from learning.partition import Partitioner
+from learning.partition.shares import partition_notes
 from server_app.checks import check_combination
 from server_app.root_set import build_root_set, describe_root_set
 from strategies.server_phase import ServerPhase
@@ -56,6 +58,28 @@ class Plan:
         found = self.config.component("partition", self.config.partition.name)
         assert isinstance(found, Partitioner)
         return found
+
+    @property
+    def partition_notes(self) -> tuple[str, ...]:
+        """What the reader must know of how images were shared out; nothing where nodes have data of their own."""
+        config = self.config
+        if config.federation.own_data:
+            return ()
+        return partition_notes(config.task, self.partitioner, config.federation.clients, config.run.seed)
+
+    @property
+    def data_notes(self) -> tuple[str, ...]:
+        """What a reader has to know of the data: how it was parted, names that tell the guide nothing."""
+        system, notes = self.system, self.data.notes
+        guided = system.needs_guide or (system.needs_server_data and self.config.synthetic.guide_agreement)
+        ids = ids_among(self.data.info.class_names) if guided else ()
+        if not ids:
+            return notes
+        shown = f"{', '.join(ids[:3])}{', ...' if len(ids) > 3 else ''}"
+        return (
+            *notes,
+            f"class names look like ids ({shown}): the guide reads them in its prompts; set task.class_names",
+        )
 
     def guide(self) -> Guide:
         """The configured guide, loaded when first asked."""

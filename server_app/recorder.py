@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from logging import WARNING
 from pathlib import Path
+
+from flwr.common.logger import log
 
 from attacks.schedule import is_attack_round
 from config.sections import AttackSection
+from server_app.record import checkpoint as record_checkpoint
 from server_app.record.detection import detection
-from server_app.record.schema import RoundRecord
+from server_app.record.schema import RoundRecord, RunDescription
 from server_app.record.writer import RunRecord
 from strategies.outcome import Checkpoint, RoundOutcome
 
@@ -22,12 +27,15 @@ def peak_memory_mb() -> float:
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 
 
-def to_record(outcome: RoundOutcome, attack: AttackSection) -> RoundRecord:
-    """A round's outcome as it is recorded; percent throughout."""
-    active = is_attack_round(attack, outcome.round) and bool(outcome.malicious)
+def to_record(outcome: RoundOutcome, attack: AttackSection, idle: Collection[int] = ()) -> RoundRecord:
+    """A round's outcome as it is recorded; percent throughout.
+
+    ``idle`` are malicious partitions that have nothing to attack with: they count as honest.
+    """
+    attacking = [i for i in outcome.malicious if i not in idle] if is_attack_round(attack, outcome.round) else []
     accepted = [i for i, weight in outcome.weights.items() if weight > 0]
     rejected = [i for i, weight in outcome.weights.items() if weight <= 0]
-    judged = detection(accepted, rejected, outcome.malicious if active else ())
+    judged = detection(accepted, rejected, attacking)
     fields: dict[str, object] = {}
     if outcome.measured is not None:
         clean, attacked = outcome.measured.clean, outcome.measured.attack
@@ -51,7 +59,9 @@ def to_record(outcome: RoundOutcome, attack: AttackSection) -> RoundRecord:
             "rejected": rejected,
             "weights": {str(i): weight for i, weight in outcome.weights.items()},
             "dropped": {str(i): cause for i, cause in outcome.dropped.items()},
-            "attack_active": active,
+            "attack_active": bool(attacking),
+            "attacking": attacking,
+            "model": outcome.model,
             "tpr_percent": judged.tpr_percent if outcome.weights else None,
             "fpr_percent": judged.fpr_percent if outcome.weights else None,
             "seconds": outcome.seconds,
@@ -66,23 +76,52 @@ def to_record(outcome: RoundOutcome, attack: AttackSection) -> RoundRecord:
 
 
 class Recorder:
-    """Appends every round to metrics.jsonl and keeps checkpoints."""
+    """Opens the record when there is something to write, appends every round to metrics.jsonl and keeps checkpoints."""
 
     def __init__(
-        self, record: RunRecord, attack: AttackSection, on_folder: Callable[[Path], None] | None = None
+        self,
+        record: RunRecord,
+        attack: AttackSection,
+        description: RunDescription,
+        open_record: Callable[[], None],
+        *,
+        identity: str = "",
+        seconds_before: float = 0.0,
+        on_folder: Callable[[Path], None] | None = None,
     ) -> None:
         self.record = record
         self.attack = attack
+        self.description = description
+        self.identity = identity
         self.on_folder = on_folder
         self.rounds: list[RoundRecord] = []
+        self.opened = False
+        self._open_record = open_record
+        self._start = time.perf_counter() - seconds_before
         self._seconds = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock seconds of the run so far, over all processes that worked on it."""
+        return time.perf_counter() - self._start
+
+    def open(self) -> None:
+        """Write what the run is, once; of a record that is continued this forgets what came after its checkpoint.
+
+        So a continued run that fails before its first round leaves the record as it was.
+        """
+        if not self.opened:
+            self._open_record()
+            self.opened = True
+            self.record.write_run(self.description)
 
     def on_round(self, outcome: RoundOutcome) -> None:
         """Write one line; the time it takes is counted with the next round."""
         start = time.perf_counter()
+        self.open()
         if self.rounds:
             outcome.seconds["record"] = self._seconds
-        row = to_record(outcome, self.attack)
+        row = to_record(outcome, self.attack, self.description.idle)
         self.record.append_round(row)
         if self.on_folder is not None and not self.rounds:
             self.on_folder(self.record.folder)
@@ -90,6 +129,21 @@ class Recorder:
         self._seconds = time.perf_counter() - start
 
     def on_checkpoint(self, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint."""
+        """Write a checkpoint; one that can't be written is noted, for the run itself is whole without it."""
         model = checkpoint.model
-        self.record.write_checkpoint(checkpoint.round, model.parameters, model.buffers, checkpoint.states)
+        content = record_checkpoint.Checkpoint(
+            checkpoint.round, model.parameters, model.buffers,
+            {owner: dict(named) for owner, named in checkpoint.states.items()}, self.identity, self.seconds,
+        )  # fmt: skip
+        try:
+            self.record.write_checkpoint(content)
+        except OSError as error:
+            log(WARNING, "round %d: the checkpoint could not be written: %s", checkpoint.round, error)
+            self.on_note(f"the checkpoint of round {checkpoint.round} could not be written: {error}")
+
+    def on_note(self, text: str) -> None:
+        """Add a note to the run's description."""
+        self.description = self.description.model_copy(update={"notes": (*self.description.notes, text)})
+        if self.opened:
+            with contextlib.suppress(OSError):  # a full disk: the note is shown, and written with the next one
+                self.record.write_run(self.description)

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import math
 import shutil
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 from flwr.serverapp import Grid
 
+from config import ConfigError
 from config.load import default_keys, flatten
 from defenses.base import State
 from foundation.base import ServerData
-from learning.partition.shares import partition_notes
 from learning.vector import buffer_slots, parameter_slots
+from server_app.attack_facts import AttackFacts, attack_facts
 from server_app.checks import attackers
 from server_app.evaluation import Evaluator
+from server_app.identity import run_identity
 from server_app.measuring import measuring
 from server_app.plan import Plan
-from server_app.record.schema import RunDescription, RunSummary
+from server_app.record.schema import RoundRecord, RunDescription, RunSummary
 from server_app.record.writer import RunRecord, model_sha256
 from server_app.recorder import Recorder
+from server_app.resume import Start, starting_point
 from strategies.messages import GlobalModel, to_arrays
 from strategies.nodes import NodeDirectory
 from strategies.outcome import Checkpoint, Observer
@@ -51,29 +53,65 @@ def execute(
     initial model was measured leaves no folder behind.
     """
     config = plan.config
-    record = RunRecord.create(
+    if in_order and config.federation.own_data:
+        raise ConfigError("federation.own_data", True, "only in a deployment, whose nodes have data of their own")
+    facts = attack_facts(plan, shares_known=in_order)
+    with RunRecord.open(
         config.output,
         strategy=config.strategy,
         attack=config.attack.name,
         seed=config.run.seed,
         resume=config.run.resume,
-    )
-    recorder = Recorder(record, config.attack, on_folder)
-    try:
-        return _run(plan, grid, in_order, record, [recorder, *observers])
-    except BaseException:
-        if not recorder.rounds and not config.run.resume:
-            shutil.rmtree(record.folder, ignore_errors=True)
-        raise
+    ) as record:
+        start = starting_point(record, config, plan.data)
+        recorded: list[RoundRecord] = []
+        try:
+            evaluator = Evaluator.build(config, plan.data, plan.attack, plan.device)
+            description = _describe(plan, evaluator, facts, start)
+            recorder = Recorder(
+                record,
+                config.attack,
+                description,
+                lambda: _open(record, plan, start),
+                identity=run_identity(config, plan.data) if config.run.checkpoint_every else "",
+                seconds_before=start.seconds,
+                on_folder=on_folder,
+            )
+            recorded = recorder.rounds
+            _tell(description.notes, observers)
+            if not start.continues:
+                recorder.open()
+            return _run(plan, grid, in_order, recorder, evaluator, start, [recorder, *observers])
+        except BaseException:
+            if not recorded and not start.continues:
+                shutil.rmtree(record.folder, ignore_errors=True)
+            raise
 
 
-def _run(plan: Plan, grid: Grid, in_order: bool, record: RunRecord, observers: Sequence[Observer]) -> RunSummary:
-    config, start = plan.config, time.perf_counter()
-    resume_from = _resume(record) if config.run.resume else None
-    record.write_config(flatten(config), default_keys())
-    record.write_environment(str(plan.device), config.run.threads)
-    evaluator = Evaluator.build(config, plan.data, plan.attack, plan.device)
-    record.write_run(_describe(plan, evaluator))
+def _tell(notes: Sequence[str], observers: Sequence[Observer]) -> None:
+    for note in notes:
+        for observer in observers:
+            observer.on_note(note)
+
+
+def _open(record: RunRecord, plan: Plan, start: Start) -> None:
+    """Make the folder ready for what follows ``start``."""
+    if start.continues:
+        record.rewind(start.last_round)
+    record.write_config(flatten(plan.config), default_keys())
+    record.write_environment(str(plan.device), plan.config.run.threads)
+
+
+def _run(
+    plan: Plan,
+    grid: Grid,
+    in_order: bool,
+    recorder: Recorder,
+    evaluator: Evaluator,
+    start: Start,
+    observers: Sequence[Observer],
+) -> RunSummary:
+    config, record = plan.config, recorder.record
     prepared: dict[str, ServerData] = {}
 
     def server_phase() -> ServerPhase | None:
@@ -88,7 +126,7 @@ def _run(plan: Plan, grid: Grid, in_order: bool, record: RunRecord, observers: S
             config=config,
             system=plan.system,
             model=model,
-            nodes=NodeDirectory(config.federation, in_order),
+            nodes=NodeDirectory(config.federation, in_order, plan.data.info),
             malicious=frozenset(attackers(config)),
             max_examples=max_examples(plan),
             image_shape=plan.data.info.shape,
@@ -97,18 +135,21 @@ def _run(plan: Plan, grid: Grid, in_order: bool, record: RunRecord, observers: S
             server_data=plan.server_data,
             root_set=plan.root_set,
             observers=observers,
-            resume_from=resume_from,
+            attackers_remember=bool(plan.attack.state_kept),
+            resume_from=_checkpoint(start),
+            info=plan.data.info,
         )
     )
     initial = to_arrays(GlobalModel.of(model))
     rounds = 0 if plan.system.zero_shot else config.run.rounds
     loop.start(grid, initial, rounds, config.federation.timeout_s)
     final = loop.model
-    digest = model_sha256(final.parameters, final.buffers)
+    recorder.open()
+    # The summary first: of all that is left to write it is the smallest and the one that can't be made again.
+    summary = record.write_summary(model_sha256(final.parameters, final.buffers), recorder.seconds)
     if config.output.save_model:
         record.write_model(final.parameters, final.buffers, parameter_slots(model), buffer_slots(model))
     _keep_pictures(record, plan, evaluator, loop, prepared.get("data"))
-    summary = record.write_summary(digest, time.perf_counter() - start)
     if config.output.report:
         from server_app.report.run_report import render_report  # plots and t-SNE: seconds of imports
 
@@ -122,24 +163,25 @@ def max_examples(plan: Plan) -> int:
     return chosen or FAIR_SHARES * math.ceil(len(plan.data.train) / plan.config.federation.clients)
 
 
-def _resume(record: RunRecord) -> Checkpoint | None:
-    found = record.latest_checkpoint()
+def _checkpoint(start: Start) -> Checkpoint | None:
+    found = start.checkpoint
     if found is None:
         return None
-    record.rewind(found.round)
     states: dict[str, State] = {"rule": {}, "purifier": {}} | dict(found.state)
     return Checkpoint(found.round, GlobalModel(found.parameters, found.buffers), states)
 
 
-def _describe(plan: Plan, evaluator: Evaluator) -> RunDescription:
+def _describe(plan: Plan, evaluator: Evaluator, facts: AttackFacts, start: Start) -> RunDescription:
     config, system = plan.config, plan.system
     knowledge = {
         part.name: part.knowledge for part in (system.rule, system.purifier, plan.attack) if part and part.knowledge
     }
     notes = [] if config.task.eval_split == "test" else ["measured on the validation split"]
+    notes += plan.data_notes
     if system.uses_clients:
         notes += plan.attack.notes(len(attackers(config)))
-        notes += partition_notes(config.task, plan.partitioner, config.federation.clients, config.run.seed)
+        notes += plan.partition_notes
+    notes += facts.notes
     if plan.root_description:
         knowledge[system.rule.name] = (plan.root_description,)
         notes.append(f"{system.rule.name} was given a {plan.root_description}")
@@ -162,8 +204,10 @@ def _describe(plan: Plan, evaluator: Evaluator) -> RunDescription:
         attack_start_round=config.attack.start_round,
         attack_stop_round=config.attack.stop_round,
         knowledge=knowledge,
-        notes=tuple(notes),
+        notes=(*notes, *start.notes),
         privacy=system.rule.privacy if system.uses_clients else "",
+        attack_expected=facts.expected,
+        idle=facts.idle,
     )
 
 

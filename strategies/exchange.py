@@ -5,12 +5,46 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, wait
+from threading import Thread
 
 from flwr.app import Message
 from flwr.serverapp import Grid
 
 _ATTEMPTS = 3
 """Failed pulls of one reply (network trouble or a reply that can't be decoded) before it is given up."""
+
+
+class PatientPulls:
+    """Pulls replies one by one, each in a thread of its own.
+
+    Flower's pull waits for the parts of a reply, for minutes where its sender withholds them.  Here nobody waits for
+    one longer than ``patience`` seconds; what it gives is handed out when it is asked for again.
+    """
+
+    def __init__(self, patience: float) -> None:
+        self.patience = patience
+        self._open: dict[str, Future[Message | None]] = {}
+
+    def pull(self, grid: Grid, message_id: str) -> Message | None:
+        """The reply to a message; None where there is none yet. Raises what the pull raised."""
+        future = self._open.get(message_id)
+        if future is None:
+            future = self._open[message_id] = Future()
+            Thread(target=_pull_into, args=(future, grid, message_id), daemon=True).start()
+            wait([future], self.patience)
+        if not future.done():
+            return None
+        del self._open[message_id]
+        return future.result()
+
+
+def _pull_into(future: Future[Message | None], grid: Grid, message_id: str) -> None:
+    try:
+        replies = grid.pull_messages([message_id])
+        future.set_result(next((r for r in replies if r.metadata.reply_to_message_id == message_id), None))
+    except Exception as error:
+        future.set_exception(error)
 
 
 def exchange(
@@ -20,8 +54,17 @@ def exchange(
 
     Error replies of the SuperLink carry its own node id, so replies are matched by the message they answer.  A node
     that did not answer within ``timeout`` seconds is absent.  ``one_by_one`` pulls each reply by itself, so that one
-    that can't be decoded spoils no other; it then appears as the exception it raised.
+    that can't be decoded, or whose parts its sender withholds, spoils no other; it then appears as the exception it
+    raised, or not at all.
     """
+    pulls = PatientPulls(min(poll, timeout))
+
+    def pull(batch: list[str]) -> Iterable[Message]:
+        if not one_by_one:
+            return grid.pull_messages(batch)
+        reply = pulls.pull(grid, batch[0])
+        return [] if reply is None else [reply]
+
     stored = set(grid.push_messages(messages))
     pending = {m.metadata.message_id: m.metadata.dst_node_id for m in messages if m.metadata.message_id in stored}
     deadline = time.monotonic() + timeout
@@ -30,7 +73,7 @@ def exchange(
     while pending:
         for batch in [[i] for i in pending] if one_by_one else [list(pending)]:
             try:
-                replies: Iterable[Message] = grid.pull_messages(batch)
+                replies = pull(batch)
             except Exception as error:
                 failures.update(batch)
                 for message_id in [i for i in batch if failures[i] >= _ATTEMPTS]:

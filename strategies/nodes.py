@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from flwr.app import ConfigRecord
+from flwr.proto.node_pb2 import NodeInfo
 from flwr.serverapp import Grid
 
 from config.compose import RunConfigBase
+from config.plain_text import plain_text
 from config.sections import FederationSection
+from learning.data import DataInfo
 from learning.rng import numpy_generator
-from strategies.exchange import exchange
-from strategies.messages import CLIENT, query_message
+from strategies.bindings import Bindings
+from strategies.messages import Claim
+from strategies.partition_query import UNANSWERED, PartitionQuery
+from strategies.roster_news import RosterNews, partitions
+
+CONTESTED = "both claim it, and the first takes part; federation.node_partitions can say who may"
+MOST_CAUSES = 20
+"""Causes that one error lists."""
 
 
 @dataclass(frozen=True)
@@ -24,61 +33,137 @@ class Node:
     partition: int
     declared_malicious: bool | None = None
     """The role a node declares in deployment (ground truth for detection figures); None: the seed decides."""
+    own_data: bool = False
+    """Whether it says that it trains on images of its own."""
+
+
+class TooFewNodesError(RuntimeError):
+    """Fewer nodes can be used at the start than a round needs; the text names each one's cause."""
 
 
 class NodeDirectory:
-    """Maps partitions to nodes, by registration order in simulation or by asking each node in deployment."""
+    """Maps partitions to nodes, by registration order in simulation or by asking each node in deployment.
 
-    def __init__(self, settings: FederationSection, in_order: bool) -> None:
+    The oldest claim to a partition among the nodes that are online holds it: claims made before the run began by
+    registration, later ones as they come.  With ``federation.node_partitions`` only listed nodes are used, each for its
+    partition.  ``info`` is what nodes are told about the server's data set.
+    """
+
+    def __init__(self, settings: FederationSection, in_order: bool, info: DataInfo | None = None) -> None:
         self.settings = settings
         self.in_order = in_order
         self.by_partition: dict[int, Node] = {}
+        """Who holds or last held each partition."""
         self.refused: dict[int, str] = {}
-        """Node id to the cause for which it is not used."""
-        self._asked: set[int] = set()
+        """Id of each node that is online but not used, to the cause."""
+        self.bindings = None if in_order else Bindings.of(settings)
+        self._query = PartitionQuery(settings.clients, settings.poll_s, info)
+        self._online: dict[int, NodeInfo] = {}
+        self._begun = 0
+        """0 before the run begins; then the number of refreshes since."""
+        self._arrival: dict[tuple[int, int], int] = {}
+        """When (``_begun``) a node first claimed a partition."""
+        self._order: dict[int, int] = {}
+        self._news = RosterNews(settings.clients)
 
     def wait(self, grid: Grid) -> None:
-        """Wait until all clients are online, at most ``wait_for_clients_s``; then go on with those that are."""
+        """Wait until all clients are online, at most ``wait_for_clients_s``; then go on with those that are.
+
+        Raises TooFewNodesError when they are fewer than ``min_replies``.
+        """
         deadline = time.monotonic() + self.settings.wait_for_clients_s
-        while True:
-            self.refresh(grid)
-            if len(self.by_partition) >= self.settings.clients or time.monotonic() >= deadline:
-                return
-            time.sleep(min(self.settings.poll_s, 1.0))
+        while len(nodes := self.refresh(grid)) < self.settings.clients and (left := deadline - time.monotonic()) > 0:
+            time.sleep(min(self.settings.poll_s, 1.0, left))
+        if len(nodes) < self.settings.min_replies:
+            raise TooFewNodesError(self._shortage(nodes))
+        self._begun = 1
 
     def refresh(self, grid: Grid) -> list[Node]:
-        """Nodes that are online now, in partition order; newcomers are asked for their partition first."""
-        if self.in_order:
-            nodes = sorted(grid.get_nodes(), key=lambda node: (node.registered_at, node.node_id))
-            self.by_partition = {i: Node(node.node_id, i) for i, node in enumerate(nodes[: self.settings.clients])}
-            return list(self.by_partition.values())
-        online = set(grid.get_node_ids())
-        self._ask(grid, sorted(online - self._asked))
-        return [node for _, node in sorted(self.by_partition.items()) if node.node_id in online]
+        """Nodes that are online and used now, in partition order; never waits for a node's answer."""
+        self._begun += self._begun > 0
+        nodes = self._registered(grid) if self.in_order else self._claimed(grid)
+        self._news.see(nodes, self._causes(steps=2 if self._begun else 1), self._labels())
+        return nodes
 
-    def _ask(self, grid: Grid, node_ids: list[int]) -> None:
-        if not node_ids:
-            return
-        timeout = min(self.settings.timeout_s, max(self.settings.wait_for_clients_s, 30.0))
-        messages = [query_message(i) for i in node_ids]
-        answers = exchange(grid, messages, timeout, self.settings.poll_s, one_by_one=True)
-        for node_id, answer in sorted(answers.items()):
-            if isinstance(answer, Exception) or answer.has_error():
-                continue  # asked again next time
-            self._asked.add(node_id)
-            record = answer.content.get(CLIENT)
-            partition = record.get("partition-id") if isinstance(record, ConfigRecord) else None
-            if not isinstance(partition, int) or not 0 <= partition < self.settings.clients:
-                self.refused[node_id] = f"partition {partition!r}, allowed 0 to {self.settings.clients - 1}"
-                continue
-            holder = self.by_partition.get(partition)
-            if holder is not None and holder.node_id != node_id:
-                self.refused[node_id] = f"partition {partition} is already held by node {holder.node_id}"
-                continue
-            assert isinstance(record, ConfigRecord)
-            role = record.get("role")
-            malicious = {"malicious": True, "benign": False}.get(role) if isinstance(role, str) else None
-            self.by_partition[partition] = Node(node_id, partition, malicious)
+    def news(self) -> list[str]:
+        """Notes on what changed among the nodes since the last call."""
+        return self._news.take()
+
+    def _registered(self, grid: Grid) -> list[Node]:
+        """By order of registration; a partition stays with its node, and later ones get what is left."""
+        found = sorted(grid.get_nodes(), key=_seniority)
+        if not self._begun:
+            self._order = {}
+        for node in found:
+            if len(self._order) < self.settings.clients:
+                self._order.setdefault(node.node_id, len(self._order))
+        self._online = {node.node_id: node for node in found}
+        self.by_partition = {partition: Node(node_id, partition) for node_id, partition in self._order.items()}
+        return [node for node in self.by_partition.values() if node.node_id in self._online]
+
+    def _claimed(self, grid: Grid) -> list[Node]:
+        """By what nodes say, one partition each."""
+        ids = set(grid.get_node_ids())
+        told = {node.node_id: node for node in grid.get_nodes()}
+        self._online = {i: told.get(i, NodeInfo(node_id=i)) for i in ids}
+        unlisted = self.bindings.unusable(self._online) if self.bindings is not None else {}
+        self.refused = {i: plain_text(cause) for i, cause in unlisted.items()}
+        asked = {i: node.last_activated_at for i, node in self._online.items() if i not in self.refused}
+        self._query.step(grid, asked)
+        self.refused |= {i: self._query.faults[i] for i in asked if i in self._query.faults}
+        claims = {i: self._query.claims[i] for i in asked if i in self._query.claims}
+        holders = self._holders(claims)
+        self.by_partition |= holders
+        return [node for _, node in sorted(holders.items())]
+
+    def _holders(self, claims: Mapping[int, Claim]) -> dict[int, Node]:
+        """The oldest claim to each partition; the others are refused."""
+        for node_id, claim in claims.items():
+            self._arrival.setdefault((node_id, claim.partition), self._begun)
+        holders: dict[int, Node] = {}
+        for node_id in sorted(
+            claims, key=lambda i: (self._arrival[i, claims[i].partition], _seniority(self._online[i]))
+        ):
+            claim = claims[node_id]
+            cause = self.bindings.fault(self._online[node_id], claim.partition) if self.bindings is not None else ""
+            if not cause and claim.partition in holders:
+                holder = holders[claim.partition].node_id
+                cause = f"partition {claim.partition} is already held by node {holder}: {CONTESTED}"
+            if cause:
+                self.refused[node_id] = cause
+            else:
+                holders[claim.partition] = Node(node_id, claim.partition, claim.declared_malicious, claim.own_data)
+        return holders
+
+    def _causes(self, steps: int = 1) -> dict[int, str]:
+        """Why each node that is online is not used; nodes that say nothing count once asked ``steps`` refreshes ago."""
+        silent = {i: UNANSWERED for i in self._online if self._query.silent(i, steps)}
+        return dict(sorted({**silent, **self.refused}.items()))
+
+    def _labels(self) -> dict[int, str]:
+        """Nodes as notes call them."""
+        names = {i: plain_text(node.name, 40) for i, node in self._online.items()}
+        return {i: f"node {i} ({name})" if name else f"node {i}" for i, name in names.items()}
+
+    def _shortage(self, nodes: list[Node]) -> str:
+        held, labels = {node.partition for node in nodes}, self._labels()
+        causes = [f"{labels[i]}: {cause}" for i, cause in self._causes().items()]
+        if self.bindings is not None:
+            seen = {self.bindings.entry(node) for node in self._online.values()}
+            causes += [f"{plain_text(name)}: not online" for name in self.bindings.partitions if name not in seen]
+        free = [k for k in range(self.settings.clients) if k not in held]
+        causes.append(f"no usable node is online for {partitions(free)}")
+        if len(causes) > MOST_CAUSES:
+            causes[MOST_CAUSES:] = [f"and {len(causes) - MOST_CAUSES} more"]
+        needed, waited = self.settings.min_replies, self.settings.wait_for_clients_s
+        return (
+            f"{len(nodes)} of {self.settings.clients} clients can be used, {needed} needed (federation.min_replies), "
+            f"after federation.wait_for_clients_s = {waited:g}: {'; '.join(causes)}"
+        )
+
+
+def _seniority(node: NodeInfo) -> tuple[str, int]:
+    return node.registered_at, node.node_id
 
 
 def sample(

@@ -46,15 +46,18 @@ class RoundOutcome:
     measured: Measured | None = None
     restarted: bool = False
     """Training started over from the initial model: nothing more happens to it this round."""
+    model: Literal["changed", "kept", "initial"] = "initial"
+    """The global model after the round: changed by it, as it was before, or the initial one, bit for bit."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """All that a continued run needs: model and the states of rule and purifier after ``round``."""
+    """All that a continued run needs: the model after ``round`` and what everybody remembers."""
 
     round: int
     model: GlobalModel
     states: dict[str, State]
+    """Of ``rule`` and ``purifier``, and of attackers (see ``attack_memory``)."""
 
 
 class Observer(Protocol):
@@ -65,3 +68,6 @@ class Observer(Protocol):
 
     def on_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Called after every k-th round when checkpoints are asked for."""
+
+    def on_note(self, text: str) -> None:
+        """Called with what belongs to the run as a whole, not to a round."""

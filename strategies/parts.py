@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from config.compose import RunConfigBase
 from defenses.root_set import RootSet
 from foundation.base import ServerData
+from learning.data import DataInfo
 from learning.models.base import SplitModel
 from strategies.nodes import NodeDirectory
 from strategies.outcome import Checkpoint, Measured, Observer, RoundOutcome
@@ -38,4 +39,8 @@ class Parts:
     root_set: Callable[[], RootSet | None]
     """Draws the root set of a rule that needs one, once, before round 1."""
     observers: Sequence[Observer] = field(default_factory=tuple)
+    attackers_remember: bool = False
+    """Whether attackers keep something between rounds, which checkpoints must hold too."""
     resume_from: Checkpoint | None = None
+    info: DataInfo | None = None
+    """Facts of the task that clients are told, for their models and labels must agree with them."""

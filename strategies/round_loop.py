@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from logging import INFO, WARNING
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord
@@ -15,12 +15,14 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
 from torch import Tensor
 
+from config.plain_text import plain_text
 from defenses.base import State
 from defenses.root_set import RootSet
 from learning.device import deterministic_threads
 from learning.evaluation import predict
 from learning.rng import torch_generator
 from learning.vector import buffer_slots
+from strategies import attack_memory
 from strategies.buffers import variances_valid
 from strategies.exchange import exchange
 from strategies.messages import (
@@ -42,6 +44,8 @@ from strategies.rule_step import FAILURES, aggregate_replies
 from strategies.server_phase import ServerPhase
 
 T = TypeVar("T")
+MEMORY_LIMIT_S = 60.0
+"""Seconds to wait for what attackers remember when a checkpoint is kept."""
 
 
 class RoundLoop(Strategy):
@@ -57,8 +61,6 @@ class RoundLoop(Strategy):
         self._sent: list[Node] = []
         self._outcome = RoundOutcome(0)
         self._measured: Measured | None = None
-        self._refused: set[int] = set()
-        """Nodes of which observers have been told that they aren't used."""
 
     # --- Flower's interface -------------------------------------------------------------------------------------
 
@@ -75,7 +77,7 @@ class RoundLoop(Strategy):
 
     def _train_messages(self, server_round: int, model: GlobalModel, grid: Grid) -> list[Message]:
         self._sent = self._participants(server_round, grid)
-        content = train_content(model, server_round, len(self._sent))
+        content = train_content(model, server_round, len(self._sent), self.parts.info)
         return [
             Message(content=content, message_type=MessageType.TRAIN, dst_node_id=node.node_id) for node in self._sent
         ]
@@ -141,15 +143,15 @@ class RoundLoop(Strategy):
         if self.root is not None:
             outcome.facts["root.images"] = float(len(self.root.labels))
         if self.parts.resume_from is not None:
-            self.model = self.parts.resume_from.model
-            self.states = dict(self.parts.resume_from.states)
+            self._restore(self.parts.resume_from, grid)
             return self.parts.resume_from.round + 1
         self._measure(outcome, final=self.config.run.rounds == 0)
         self._tell(outcome)
         return 1
 
     def _round(self, server_round: int, num_rounds: int, grid: Grid, timeout: float) -> None:
-        outcome = self._outcome = RoundOutcome(server_round)
+        outcome, before = RoundOutcome(server_round), self.model
+        self._outcome = outcome
         if self.parts.system.uses_clients:
             with _timed(outcome, "sample"):
                 messages = self._train_messages(server_round, self.model, grid)
@@ -158,13 +160,43 @@ class RoundLoop(Strategy):
             self._aggregate(server_round, answers)
         with _timed(outcome, "server"):
             self._purify(server_round, outcome)
+        outcome.model = self._compared(before)
         if server_round % self.config.run.eval_every == 0 or server_round == num_rounds:
             self._measure(outcome, final=server_round == num_rounds)
         self._tell(outcome)
         every = self.config.run.checkpoint_every
         if every and server_round % every == 0:
+            self._keep_checkpoint(server_round, grid)
+
+    def _keep_checkpoint(self, server_round: int, grid: Grid) -> None:
+        memories: dict[str, State] = {}
+        if self.parts.attackers_remember:
+            memories, problems = attack_memory.ask(self._ask_with(grid), self._attackers(grid), self.model.nbytes)
+            self._note(problems)
+        for observer in self.parts.observers:
+            observer.on_checkpoint(Checkpoint(server_round, self.model, self.states | memories))
+
+    def _restore(self, checkpoint: Checkpoint, grid: Grid) -> None:
+        self.model = checkpoint.model
+        self.states = attack_memory.without_memories(checkpoint.states)
+        if self.parts.attackers_remember:
+            self._note(attack_memory.give_back(self._ask_with(grid), self._attackers(grid), checkpoint.states))
+
+    def _attackers(self, grid: Grid) -> list[Node]:
+        nodes = self.parts.nodes.refresh(grid)
+        truth = self._truth(nodes)
+        return [node for node in nodes if node.partition in truth]
+
+    def _ask_with(self, grid: Grid) -> attack_memory.Send:
+        in_order, limit = self.parts.nodes.in_order, min(self.config.federation.timeout_s, MEMORY_LIMIT_S)
+        poll = 0.05 if in_order else self.config.federation.poll_s
+        return lambda messages: exchange(grid, messages, limit, poll, one_by_one=not in_order)
+
+    def _note(self, texts: Iterable[str]) -> None:
+        for text in texts:
+            log(WARNING, "%s", text)
             for observer in self.parts.observers:
-                observer.on_checkpoint(Checkpoint(server_round, self.model, dict(self.states)))
+                observer.on_note(text)
 
     def _exchange(self, grid: Grid, messages: Sequence[Message], timeout: float) -> dict[int, Message | Exception]:
         self._outcome.bytes_down = self.model.nbytes * len(messages)
@@ -248,7 +280,7 @@ class RoundLoop(Strategy):
                 self.parts, self.root, self.model, server_round, replies, self.states["rule"]
             )
         except FAILURES as error:
-            outcome.notes.append(f"the rule could not aggregate ({error}): the model was kept")
+            outcome.notes.append(f"the rule could not aggregate ({plain_text(error)}): the model was kept")
             log(WARNING, "round %d: %s", server_round, outcome.notes[-1])
             return
         self.states["rule"] = result.state
@@ -275,7 +307,7 @@ class RoundLoop(Strategy):
         try:
             result = self.phase.run(self.parts.model, rng, self.states["purifier"])
         except FloatingPointError as error:
-            outcome.notes.append(f"server phase discarded: {error}")
+            outcome.notes.append(f"server phase discarded: {plain_text(error)}")
             log(WARNING, "round %d: %s", server_round, outcome.notes[-1])
             return
         self.states["purifier"] = result.state
@@ -302,7 +334,8 @@ class RoundLoop(Strategy):
         survey = self.parts.system.rule.survey(self.parts.model, self.parts.image_shape)
         if survey is None:
             return
-        outcome = self._outcome = RoundOutcome(num_rounds + 1, stage="repair")
+        outcome, trained = RoundOutcome(num_rounds + 1, stage="repair"), self.model
+        self._outcome = outcome
         before = self._measured or self.parts.evaluate(self.parts.model, outcome, False)
         outcome.facts["repair.ma_before_percent"] = before.clean.accuracy
         if before.attack is not None:
@@ -311,7 +344,7 @@ class RoundLoop(Strategy):
             nodes = self.parts.nodes.refresh(grid)
             self._sent = nodes if survey.everyone else self._participants(outcome.round, grid)
             self._name_participants(outcome)
-            content = survey_content(self.model, outcome.round, survey)
+            content = survey_content(self.model, outcome.round, survey, self.parts.info)
             messages = [
                 Message(content=content, message_type=SURVEY_TYPE, dst_node_id=node.node_id) for node in self._sent
             ]
@@ -328,6 +361,7 @@ class RoundLoop(Strategy):
         else:
             with _timed(outcome, "server"):
                 self._act_on(torch.stack(answers), outcome)
+        outcome.model = self._compared(trained)
         self._measure(outcome, final=True)
         self._tell(outcome)
 
@@ -349,14 +383,17 @@ class RoundLoop(Strategy):
 
         return accuracy
 
+    def _compared(self, before: GlobalModel) -> Literal["changed", "kept", "initial"]:
+        """What became of the model since ``before``; of one that is where it began, that it is there."""
+        if self.model.equals(self._initial):
+            return "initial"
+        return "kept" if self.model.equals(before) else "changed"
+
     def _load(self) -> None:
         self.model.load_into(self.parts.model)
 
     def _tell(self, outcome: RoundOutcome) -> None:
-        for node_id, cause in self.parts.nodes.refused.items():
-            if node_id not in self._refused:
-                outcome.notes.append(f"node {node_id} is not used: {cause}")
-        self._refused = set(self.parts.nodes.refused)
+        outcome.notes += self.parts.nodes.news()
         for observer in self.parts.observers:
             observer.on_round(outcome)
 

@@ -19,6 +19,7 @@ ALLOWED = {
     "client_app": {"config", "learning", "attacks", "strategies"},
     "server_app": {"config", "learning", "foundation", "attacks", "defenses", "strategies"},
     "runner": {"config", "learning", "foundation", "attacks", "defenses", "strategies", "client_app", "server_app"},
+    "fedcrucible": {"runner"},
 }
 
 

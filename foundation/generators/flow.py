@@ -24,6 +24,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from config.text_files import read_text
+
 Solver = Literal["euler", "heun", "multistep"]
 
 
@@ -167,7 +169,7 @@ class FlowGenerator:
     def from_folder(cls, path: Path | str, device: torch.device | str = "cpu") -> FlowGenerator:
         """Load ``config.json`` and ``model.safetensors`` (float16 on disk, float32 in memory) from a folder."""
         folder = Path(path)
-        config = FlowConfig(**json.loads((folder / "config.json").read_text(encoding="utf-8")))
+        config = FlowConfig(**json.loads(read_text(folder / "config.json")))
         network = FlowUNet(config)
         weights = load_file(folder / "model.safetensors")
         network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})

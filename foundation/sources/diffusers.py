@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from config import ConfigError
+from config.plain_text import first_line
 from foundation.base import SOURCES, Provenance, Samples, SyntheticSource
 from foundation.pixels import fit
 from foundation.prompts import expand_prompts
@@ -76,7 +77,7 @@ class DiffusersSource(SyntheticSource):
         try:
             pipeline = diffusers.AutoPipelineForText2Image.from_pretrained(self.model)
         except Exception as error:  # whatever goes wrong in loading, the user needs the same answer
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            reason = first_line(error)
             wanted = f"can't be loaded ({reason}); check name and network, or give the folder of a downloaded model"
             raise ConfigError("synthetic.diffusers.model", self.model, wanted) from error
         pipeline.set_progress_bar_config(disable=True)

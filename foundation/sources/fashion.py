@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
-
 import torch
 from torch import Tensor
 
 from config import ConfigError
 from learning.data import DataInfo
+from learning.datasets.class_folders import folded
 
 NAMES: tuple[tuple[str, ...], ...] = (
     ("t shirt", "t shirt top", "t shirt or top", "tshirt"),
@@ -25,9 +24,10 @@ NAMES: tuple[tuple[str, ...], ...] = (
 """Fashion-MNIST's classes in published order, each with the spellings in use."""
 
 
-def simplified(name: str) -> str:
-    """Lower case, with every run of other characters than letters and digits as one space."""
-    return re.sub(r"[^a-z0-9]+", " ", name.lower()).strip()
+OTHER_SOURCES = (
+    "choose another source: folder (your own pictures in synthetic.folder.path, one folder per class), diffusers or "
+    "openai-images (made from the class names); strategies without a server phase, e.g. flame, need none"
+)
 
 
 def fashion_classes(info: DataInfo, source: str) -> Tensor:
@@ -37,12 +37,12 @@ def fashion_classes(info: DataInfo, source: str) -> Tensor:
         ConfigError: a class that Fashion-MNIST doesn't have.
     """
     known = {spelling: label for label, spellings in enumerate(NAMES) for spelling in spellings}
-    unknown = [name for name in info.class_names if simplified(name) not in known]
+    unknown = [name for name in info.class_names if folded(name) not in known]
     if unknown:
         have = ", ".join(spellings[0] for spellings in NAMES)
-        wanted = f"only knows the classes {have}; {info.name} also has {', '.join(unknown)}: choose another source"
+        wanted = f"only knows the classes {have}; {info.name} also has {', '.join(unknown)}: {OTHER_SOURCES}"
         raise ConfigError("synthetic.source", source, wanted)
-    return torch.tensor([known[simplified(name)] for name in info.class_names])
+    return torch.tensor([known[folded(name)] for name in info.class_names])
 
 
 def interleaved_labels(num_classes: int, per_class: int) -> Tensor:

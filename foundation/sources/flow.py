@@ -58,6 +58,11 @@ class FlowSource(SyntheticSource):
         provenance = tuple(Provenance(self.name, info.class_names[y], i) for i, y in enumerate(labels.tolist()))
         return Samples(fit(images, info.shape), labels, provenance)
 
+    def check(self, info: DataInfo, per_class: int) -> None:  # noqa: ARG002
+        """The generator that ships knows all classes. Raises ConfigError."""
+        if not self.path:
+            fashion_classes(info, self.name)
+
     def fingerprint(self) -> str:
         """Content hash of the generator's folder."""
         folder = self._folder()

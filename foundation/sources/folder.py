@@ -13,18 +13,24 @@ from foundation.base import SOURCES, Provenance, Samples, SyntheticSource
 from foundation.cache import digest
 from foundation.pixels import fit
 from foundation.sources.errors import SourceError
-from foundation.sources.fashion import interleaved_labels, simplified
-from foundation.sources.pictures import SUFFIXES, decode_picture
+from foundation.sources.fashion import interleaved_labels
+from foundation.sources.pictures import decode_picture
 from learning.data import DataInfo
+from learning.datasets.class_folders import match_names
+from learning.datasets.picture_files import picture_files, sub_folders
 from learning.rng import torch_generator
+
+READING = "2"
+"""Raise it when the same files would give other images, or go to other classes."""
 
 
 @SOURCES.register("folder")
 class FolderSource(SyntheticSource):
-    """A folder of pictures with one sub-folder per class, named like the class (case and punctuation don't matter).
+    """A folder of pictures with one sub-folder per class, named like the class.
 
-    ``T-shirt/top`` may be ``t-shirt_top``. Pictures of any size and common format: the middle part of the right
-    proportions is taken and resized. Where the pictures come from is yours to say beside results.
+    The exact name goes first; else case and separators don't matter: ``T-shirt/top`` may be ``t-shirt_top``. Pictures
+    of any size and common format: the middle part of the right proportions is taken and resized. Where the pictures
+    come from is yours to say beside results.
     """
 
     paper: ClassVar[str] = "SPEC A.5"
@@ -36,19 +42,14 @@ class FolderSource(SyntheticSource):
         """``per_class`` pictures of every class without repetition, drawn by seed, classes in turn.
 
         Raises:
-            ConfigError: no such folder, classes without a sub-folder, or too few pictures (all of them are named).
+            ConfigError: no such folder, classes without a sub-folder of their own, or too few pictures (all of them are
+                named).
             SourceError: a picture that can't be read.
         """
         folder = self._folder()
-        files = self._files(folder, info)
-        few = [f"{name} ({len(found)})" for name, found in files.items() if 0 < len(found) < per_class]
-        missing = [name for name, found in files.items() if not found]
-        if missing or few:
-            problems = [f"no pictures of {', '.join(missing)}"] if missing else []
-            problems += [f"fewer than {per_class} pictures of {', '.join(few)}"] if few else []
-            raise ConfigError("synthetic.folder.path", self.path, "; ".join(problems))
+        files = self._enough_files(folder, info, per_class)
         drawn = []
-        for label, found in enumerate(files.values()):
+        for label, found in enumerate(files):
             order = torch.randperm(len(found), generator=torch_generator(seed, "synthetic/folder", label))
             drawn.append([(i, found[i]) for i in order[:per_class].tolist()])
         picked = [pick for row in zip(*drawn, strict=True) for pick in row]
@@ -59,18 +60,21 @@ class FolderSource(SyntheticSource):
             except ValueError as error:
                 raise SourceError(f"{file}: {error}; replace or remove it") from error
             images.append(fit(picture[None], info.shape))
-            provenance.append(Provenance(self.name, f"{file.parent.name}/{file.name}", index))
+            provenance.append(Provenance(self.name, file.relative_to(folder).as_posix(), index))
         return Samples(torch.cat(images), interleaved_labels(info.num_classes, per_class), tuple(provenance))
 
+    def check(self, info: DataInfo, per_class: int) -> None:
+        """Every class has a sub-folder with enough pictures. Raises ConfigError."""
+        self._enough_files(self._folder(), info, per_class)
+
     def fingerprint(self) -> str:
-        """Hash of every picture's path, size and time of change."""
+        """Hash of every picture's path, size and time of change, and of the way in which they are read."""
         folder = self._folder()
         stamps = []
-        for file in sorted(folder.glob("*/*")):
-            if file.suffix.lower() in SUFFIXES:
-                status = file.stat()
-                stamps.append(f"{file.relative_to(folder).as_posix()} {status.st_size} {status.st_mtime_ns}")
-        return digest(str(folder.resolve()), *stamps)
+        for file in (file for child in sub_folders(folder) for file in picture_files(child)):
+            status = file.stat()
+            stamps.append(f"{file.relative_to(folder).as_posix()} {status.st_size} {status.st_mtime_ns}")
+        return digest(READING, str(folder.resolve()), *stamps)
 
     def _folder(self) -> Path:
         folder = Path(self.path).expanduser()
@@ -78,10 +82,19 @@ class FolderSource(SyntheticSource):
             raise ConfigError("synthetic.folder.path", self.path, "must be a folder with one sub-folder per class")
         return folder
 
-    def _files(self, folder: Path, info: DataInfo) -> dict[str, list[Path]]:
+    def _enough_files(self, folder: Path, info: DataInfo, per_class: int) -> list[list[Path]]:
+        files = self._files(folder, info)
+        by_class = list(zip(info.class_names, files, strict=True))
+        few = [f"{name} ({len(found)})" for name, found in by_class if 0 < len(found) < per_class]
+        missing = [name for name, found in by_class if not found]
+        if missing or few:
+            problems = [f"no pictures of {', '.join(missing)}"] if missing else []
+            problems += [f"fewer than {per_class} pictures (synthetic.per_class) of {', '.join(few)}"] if few else []
+            raise ConfigError("synthetic.folder.path", self.path, "; ".join(problems))
+        return files
+
+    def _files(self, folder: Path, info: DataInfo) -> list[list[Path]]:
         """Picture files of each class, in name order."""
-        found: dict[str, list[Path]] = {}
-        for child in sorted(path for path in folder.iterdir() if path.is_dir()):
-            pictures = sorted(path for path in child.iterdir() if path.suffix.lower() in SUFFIXES)
-            found.setdefault(simplified(child.name), []).extend(pictures)
-        return {name: found.get(simplified(name), []) for name in info.class_names}
+        folders = {path.name: path for path in sub_folders(folder)}
+        matched = match_names(info.class_names, list(folders), "synthetic.folder.path", self.path)
+        return [list(picture_files(folders[name])) if name is not None else [] for name in matched]

@@ -53,6 +53,10 @@ class MixedSource(SyntheticSource):
         provenance = tuple(Provenance(self.name, name, i) for name, i in zip(names, index.tolist(), strict=True))
         return Samples(images, labels, provenance)
 
+    def check(self, info: DataInfo, per_class: int) -> None:  # noqa: ARG002
+        """All classes are among those that ship. Raises ConfigError."""
+        fashion_classes(info, self.name)
+
     def fingerprint(self) -> str:
         """Content hash of the shipped file."""
         from fedcrucible_assets import asset_path

@@ -18,6 +18,7 @@ from pydantic import Field
 from torch import Tensor
 
 from config import ConfigError
+from config.plain_text import plain_text
 from foundation.base import SOURCES, Provenance, Samples, SyntheticSource
 from foundation.cache import cache_folder, digest, write_atomically
 from foundation.pixels import fit
@@ -31,6 +32,7 @@ from learning.rng import torch_generator
 if TYPE_CHECKING:
     import httpx
 
+LOOPBACK = ("all://127.0.0.1", "all://localhost", "all://[::1]")
 LONGEST_WAIT_S = 60.0
 """No single wait between tries is longer, whatever the service asks for."""
 
@@ -75,7 +77,8 @@ class OpenAIImagesSource(SyntheticSource):
         key = self._key()
         folder = cache_folder(self.keep_dir) / "pictures"
         failed: list[int] = []
-        with httpx.Client(timeout=self.timeout_s, follow_redirects=True) as client:
+        direct = dict.fromkeys(LOOPBACK)  # a service on this machine is not behind the proxy of the environment
+        with httpx.Client(timeout=self.timeout_s, follow_redirects=True, mounts=direct) as client:
 
             def draw(index: int) -> Tensor | None:
                 if failed:  # nothing more is asked (or paid) for once a request has failed
@@ -188,7 +191,7 @@ def _keep(path: Path, content: bytes) -> None:
 
 def _excerpt(text: str, key: str) -> str:
     """The start of an answer, on one line, without the key should a service repeat it."""
-    short = " ".join(text.split())[:200]
+    short = plain_text(text)
     return short.replace(key, "***") if key else short
 
 

@@ -1,9 +1,17 @@
 """Data sets by name, and the one way from ``task`` settings to tensors."""
 
-from learning.datasets import shipped, vision
-from learning.datasets.base import DATASETS, DatasetSource, PublishedData
+from learning.datasets import csv_table, folder, npz, shipped, vision
+from learning.datasets.base import DATASETS, DatasetSource, PublishedData, Reading
 from learning.datasets.hub import HuggingFace
-from learning.datasets.load import data_root, dataset_source, load_task, prepare, published
+from learning.datasets.load import (
+    data_root,
+    dataset_source,
+    load_ids,
+    load_task,
+    prepare,
+    published,
+    whole_training_split,
+)
 from learning.datasets.subsets import long_tail, long_tail_counts, stratified_order
 
 __all__ = [
@@ -11,14 +19,20 @@ __all__ = [
     "DatasetSource",
     "HuggingFace",
     "PublishedData",
+    "Reading",
+    "csv_table",
     "data_root",
     "dataset_source",
+    "folder",
+    "load_ids",
     "load_task",
     "long_tail",
     "long_tail_counts",
+    "npz",
     "prepare",
     "published",
     "shipped",
     "stratified_order",
     "vision",
+    "whole_training_split",
 ]

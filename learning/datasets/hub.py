@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from pydantic import Field
 
 from config import ConfigError
 from learning.data import DataInfo, LabeledImages
 from learning.datasets import names
-from learning.datasets.base import DATASETS, DatasetSource, PublishedData, absent
+from learning.datasets.base import (
+    DATASETS,
+    READ_AS_IT_IS,
+    DatasetSource,
+    PublishedData,
+    Reading,
+    absent,
+    no_such_column,
+)
+from learning.datasets.columns import image_column, is_scalar, label_column
+from learning.datasets.hub_pictures import read_pictures
+from learning.datasets.labels import class_numbers, number_labels
+from learning.partition.base import Labels
 
 KNOWN_CONSTANTS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "ylecun/mnist": ((0.1307,), (0.3081,)),
@@ -23,7 +35,8 @@ KNOWN_CONSTANTS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "ufldl-stanford/svhn": ((0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970)),
 }
 """Published mean and std per channel; other data sets are normalised with 0.5 and 0.5."""
-PREFERRED_LABELS = ("label", "labels", "fine_label")
+TEST_SPLITS = ("test", "validation", "valid", "val", "dev")
+"""Names under which the measured split is looked for, in this order."""
 
 
 @DATASETS.register("hf")
@@ -31,12 +44,16 @@ class HuggingFace(DatasetSource):
     """A data set of the Hugging Face hub, named ``hf:org/name``; needs the ``datasets`` extra.
 
     ``fedcrucible prepare hf:org/name`` downloads it with flwr-datasets and saves it as ``<data folder>/hf/org--name``;
-    runs read that folder and never the network.  It needs splits ``train`` and ``test`` (or ``validation``, then used
-    as test), one image column of equally sized images and one class-label column.
+    runs read that folder and never the network.  It needs a split ``train``, or only one split whatever its name; the
+    test split is ``test``, else ``validation`` or ``valid``, else a part of train (``task.test_fraction``).  Pictures
+    are an Image column, files' bytes or arrays of numbers; labels are a ClassLabel, text, whole numbers, or true and
+    false.  Columns are found by type and usual name, or chosen by ``task.image_column`` and ``task.label_column``.
     """
 
     paper = "flwr-datasets"
     by_hand = "run this command on a machine with a network and copy its folder {root}/hf here"
+    has_columns = True
+    after_colon = "repo"
     repo: str = Field("", description="Data set on the hub, org/name")
 
     @property
@@ -48,34 +65,49 @@ class HuggingFace(DatasetSource):
         """Where the saved copy lies."""
         return root / "hf" / self.repo.replace("/", "--")
 
-    def read(self, root: Path) -> PublishedData:
-        """Read the saved copy. Raises ConfigError when it is absent or not a set of equally sized labelled images."""
-        self._check_repo()
-        folder = self.folder(root)
-        if not folder.is_dir():
-            raise absent(self.full_name, folder)
-        saved = _datasets_module(self.full_name).load_from_disk(str(folder))
-        test = next((split for split in ("test", "validation", "valid") if split in saved), "test")
-        if "train" not in saved or test not in saved:
-            raise self._unusable(f"needs the splits train and test, has {', '.join(saved)}")
-        image_column, label_column = self._columns(saved["train"].features)
-        class_names = tuple(str(n).replace("_", " ") for n in saved["train"].features[label_column].names)
-        splits = {
-            split: self._images(saved[split], image_column, label_column)
-            for split in ("train", "validation", test)
-            if split in saved
-        }
-        shapes = {split: tuple(images.images.shape[1:]) for split, images in splits.items()}
-        if len(set(shapes.values())) > 1:
-            raise self._unusable(f"needs images of one size, has {shapes}")
-        channels, height, width = shapes["train"]
-        mean, std = KNOWN_CONSTANTS.get(self.repo, ((0.5,) * channels, (0.5,) * channels))
+    def read(self, root: Path, reading: Reading = READ_AS_IT_IS) -> PublishedData:
+        """Read the saved copy.
+
+        Raises ConfigError when it is absent or damaged, when columns can't be told apart, for a picture that can't be
+        read, or pictures of several sizes.
+        """
+        saved = self._saved(root)
+        train = self._train(saved)
+        test = next((split for split in TEST_SPLITS if split in saved and split != train), "")
+        used = dict.fromkeys(("train", "validation", "test")) | {"train": saved[train]}
+        if test:
+            used["test"] = saved[test]
+        if test == "test":
+            used["validation"] = saved.get("validation")
+        rows = {split: found for split, found in used.items() if found is not None}
+        features = rows["train"].features
+        column = image_column(features, reading, self.full_name)
+        names, labels = self._labels(rows, label_column(features, reading, self.full_name))
+        without = [split for split, found in rows.items() if column not in found.features]
+        if without:
+            raise self._unusable(f"has no column {column} in the split {without[0]}")
+        images = read_pictures(rows, column, reading.image_size, self.full_name)
+        splits = {split: LabeledImages(images[split], torch.from_numpy(labels[split])) for split in rows}
+        channels, height, width = images["train"].shape[1:]
+        mean, std = KNOWN_CONSTANTS.get(self.repo, ((), ()))
+        if len(mean) != channels:
+            mean, std = (0.5,) * channels, (0.5,) * channels
         return PublishedData(
-            DataInfo(self.full_name, _known_names(self.repo) or class_names, (channels, height, width), mean, std),
+            DataInfo(self.full_name, names, (channels, height, width), mean, std),
             train=splits["train"],
-            validation=splits.get("validation") if test == "test" else None,
-            test=splits[test],
+            validation=splits.get("validation"),
+            test=splits.get("test"),
         )
+
+    def ids(self, root: Path, column: str) -> Sequence[object]:
+        """One entry of a scalar column for each row of the training split. Raises ConfigError for no such column."""
+        saved = self._saved(root)
+        train = saved[self._train(saved)]
+        usable = [name for name, feature in train.features.items() if is_scalar(feature)]
+        if column not in usable:
+            raise no_such_column(self.full_name, column, usable)
+        found: Sequence[object] = train.select_columns([column])[column][:]
+        return found
 
     def prepare(self, root: Path) -> None:
         """Download with flwr-datasets and save; does nothing when a saved copy is there."""
@@ -86,15 +118,20 @@ class HuggingFace(DatasetSource):
         datasets = _datasets_module(self.full_name)
         from flwr_datasets import FederatedDataset
 
-        federated = FederatedDataset(dataset=self.repo, partitioners={}, shuffle=False)
-        splits = {}
-        for split in ("train", "test", "validation", "valid"):
-            try:
-                splits[split] = federated.load_split(split)
-            except ValueError:  # the data set has no such split
-                continue
+        splits: dict[str, Any] = {}
+
+        def keep_all(found: Any) -> Any:
+            splits.update(found)
+            return found
+
+        federated = FederatedDataset(dataset=self.repo, partitioners={}, shuffle=False, preprocessor=keep_all)
+        try:
+            federated.load_split("train")
+        except ValueError:  # the data set may have no such split; all were seen by then
+            if not splits:
+                raise
         if not splits:
-            raise self._unusable("has none of the splits train, test, validation")
+            raise self._unusable("has no split")
         partial = folder.with_name(folder.name + ".partial")
         datasets.DatasetDict(splits).save_to_disk(str(partial))
         partial.rename(folder)
@@ -106,37 +143,47 @@ class HuggingFace(DatasetSource):
     def _unusable(self, why: str) -> ConfigError:
         return ConfigError("task.dataset", self.full_name, why)
 
-    def _columns(self, features: Any) -> tuple[str, str]:
-        kinds = {name: type(feature).__name__ for name, feature in features.items()}
-        images = [name for name, kind in kinds.items() if kind == "Image"]
-        labels = [name for name, kind in kinds.items() if kind == "ClassLabel"]
-        if not images or not labels:
-            raise self._unusable(f"needs an Image and a ClassLabel column, has {kinds}")
-        return images[0], next((name for name in PREFERRED_LABELS if name in labels), labels[0])
+    def _saved(self, root: Path) -> Mapping[str, Any]:
+        """The saved splits by name."""
+        self._check_repo()
+        folder = self.folder(root)
+        if not folder.is_dir():
+            raise absent(self.full_name, folder)
+        try:
+            saved = _datasets_module(self.full_name).load_from_disk(str(folder))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise absent(self.full_name, folder) from error
+        return saved if isinstance(saved, dict) else {"train": saved}
 
-    def _images(self, split: Any, image_column: str, label_column: str) -> LabeledImages:
-        pictures = [np.asarray(_grey_or_rgb(row)) for row in split[image_column]]
-        shapes = {picture.shape for picture in pictures}
-        if len(shapes) != 1:
-            raise self._unusable(f"needs images of one size, found {len(shapes)} sizes, e.g. {sorted(shapes)[:3]}")
-        stacked = np.stack(pictures)
-        stacked = stacked[:, None] if stacked.ndim == 3 else stacked.transpose(0, 3, 1, 2)
-        return LabeledImages(
-            torch.from_numpy(np.ascontiguousarray(stacked)), torch.as_tensor(split[label_column][:], dtype=torch.int64)
-        )
+    def _train(self, saved: Mapping[str, Any]) -> str:
+        if "train" not in saved and len(saved) != 1:
+            raise self._unusable(f"needs a split train, has {', '.join(saved) or 'none'}")
+        return "train" if "train" in saved else next(iter(saved))
+
+    def _labels(self, rows: Mapping[str, Any], column: str) -> tuple[tuple[str, ...], dict[str, Labels]]:
+        """Class names in order, and each split's class numbers; a split without the column has no labels."""
+        values = {
+            split: found[column][:] if column in found.features else [None] * len(found)
+            for split, found in rows.items()
+        }
+        features = {split: found.features.get(column) for split, found in rows.items()}
+        if type(features["train"]).__name__ == "ClassLabel":
+            names = tuple(features["train"].names)
+            labels = {split: class_numbers(entries, features[split], names) for split, entries in values.items()}
+        else:
+            names, labels = number_labels(values, "task.label_column", column)
+        worded = tuple(str(name).replace("_", " ") for name in names)
+        return _known_names(self.repo, len(names)) or (worded if len(set(worded)) == len(names) else names), labels
 
 
-def _grey_or_rgb(picture: Any) -> Any:
-    return picture if picture.mode == "L" else picture.convert("RGB")
-
-
-def _known_names(repo: str) -> tuple[str, ...] | None:
-    known = {
+def _known_names(repo: str, count: int) -> tuple[str, ...] | None:
+    known: dict[str, tuple[str, ...]] = {
         "ylecun/mnist": names.DIGITS,
         "zalando-datasets/fashion_mnist": names.FASHION,
         "ufldl-stanford/svhn": names.HOUSE_NUMBERS,
     }
-    return known.get(repo)
+    names_of = known.get(repo)
+    return names_of if names_of is not None and len(names_of) == count else None
 
 
 def _datasets_module(name: str) -> Any:

@@ -11,7 +11,7 @@ from config import ConfigError
 from fedcrucible_assets import AssetMissingError, asset_path
 from learning.data import DataInfo, LabeledImages
 from learning.datasets import names
-from learning.datasets.base import DATASETS, DatasetSource, PublishedData
+from learning.datasets.base import DATASETS, READ_AS_IT_IS, DatasetSource, PublishedData, Reading
 
 FASHION_MEAN, FASHION_STD = (0.2860,), (0.3530,)
 
@@ -33,7 +33,7 @@ class FashionMnistSlice(DatasetSource):
     paper = "Xiao et al. 2017; split by scripts/make_fashion_slice.py"
     ships = True
 
-    def read(self, root: Path) -> PublishedData:  # noqa: ARG002
+    def read(self, root: Path, reading: Reading = READ_AS_IT_IS) -> PublishedData:  # noqa: ARG002
         """Read the shipped files; ``root`` is not used."""
         info = DataInfo(self.name, names.FASHION, (1, 28, 28), FASHION_MEAN, FASHION_STD)
         try:

@@ -12,7 +12,7 @@ import torch
 
 from learning.data import DataInfo, LabeledImages
 from learning.datasets import names
-from learning.datasets.base import DATASETS, DatasetSource, PublishedData, absent
+from learning.datasets.base import DATASETS, READ_AS_IT_IS, DatasetSource, PublishedData, Reading, absent
 from learning.datasets.shipped import FASHION_MEAN, FASHION_STD
 
 IDX_FILES = (
@@ -39,7 +39,7 @@ class TorchvisionSource(DatasetSource):
     def open_split(self, root: Path, train: bool, download: bool = False) -> LabeledImages:
         """One published split; raises torchvision's RuntimeError where files are absent or damaged."""
 
-    def read(self, root: Path) -> PublishedData:
+    def read(self, root: Path, reading: Reading = READ_AS_IT_IS) -> PublishedData:  # noqa: ARG002
         """Read both splits from ``root``. Raises ConfigError when they are absent or damaged."""
         if not root.is_dir():  # known without the seconds that torchvision takes to import
             raise absent(self.name, root)

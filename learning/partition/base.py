@@ -23,7 +23,18 @@ class Partitioner(Component):
         """What the reader of a record must know of :meth:`split` with the same arguments and generator state."""
         return ()
 
-    def split(self, labels: Labels, clients: int, num_classes: int, rng: np.random.Generator) -> list[Labels]:
+    @property
+    def id_column(self) -> str | None:
+        """The data set's column that owners are read from; None where labels are enough."""
+        return None
+
+    def owners_by_id(self, ids: Labels, clients: int, rng: np.random.Generator) -> Labels:
+        """The client of each image where ``id_column`` is known: ``ids`` int64 ``[M]``, equal for one id."""
+        raise NotImplementedError(f"{self.name} has no use for ids")
+
+    def split(
+        self, labels: Labels, clients: int, num_classes: int, rng: np.random.Generator, ids: Labels | None = None
+    ) -> list[Labels]:
         """Indices of each client's images: disjoint, together all of 0..M-1, each ascending, none empty.
 
         Args:
@@ -31,6 +42,7 @@ class Partitioner(Component):
             clients: number of parts, 1..M.
             num_classes: number of classes, whether or not each occurs.
             rng: the only source of chance.
+            ids: int64 ``[M]``, what :attr:`id_column` says of each image; only for partitioners that have one.
 
         Raises:
             ConfigError: more clients than images, or a parameter that leaves a client without images.
@@ -43,7 +55,10 @@ class Partitioner(Component):
             raise ValueError(f"labels must lie in 0..{num_classes - 1}, found {labels.min()}..{labels.max()}")
         if not 1 <= clients <= len(labels):
             raise ConfigError("federation.clients", clients, f"allowed: 1 to the {len(labels)} training images")
-        owners = self.owners(labels.astype(np.int64), clients, num_classes, rng)
+        if ids is None:
+            owners = self.owners(labels.astype(np.int64), clients, num_classes, rng)
+        else:
+            owners = self.owners_by_id(ids, clients, rng)
         sizes = np.bincount(owners, minlength=clients)
         if sizes.min() == 0:
             raise ConfigError(

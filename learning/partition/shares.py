@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from config.sections import TaskSection
-from learning.datasets import load_task
+from learning.datasets import load_ids, load_task
 from learning.partition.base import Partitioner
 from learning.rng import numpy_generator
 
@@ -18,11 +18,12 @@ from learning.rng import numpy_generator
 def partition_indices(task: TaskSection, partitioner: Partitioner, clients: int, seed: int) -> tuple[Tensor, ...]:
     """Training indices (int64) of every client; the same in every process because only the seed decides.
 
-    Raises ConfigError when the partitioner can't serve that many clients.
+    Raises ConfigError when the partitioner can't serve that many clients, or asks for a column that isn't there.
     """
     data = load_task(task)
     rng = numpy_generator(seed, "partition")
-    parts = partitioner.split(data.train.labels.numpy(), clients, data.info.num_classes, rng)
+    ids = None if partitioner.id_column is None else load_ids(task, partitioner.id_column)
+    parts = partitioner.split(data.train.labels.numpy(), clients, data.info.num_classes, rng, ids)
     return tuple(torch.from_numpy(np.asarray(part, dtype=np.int64)) for part in parts)
 
 

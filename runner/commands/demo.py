@@ -107,6 +107,8 @@ def _print(rows: Sequence[Progress], page: Path | None, seed: int, seconds: floa
 
     from foundation.cache import cache_folder
     from runner.catalogue_text import console
+    from server_app.record.reader import read
+    from server_app.report.cells import Cell, notes_of
 
     # Fits 80 columns: numbers bare, for the title says percent.
     table = Table(
@@ -118,22 +120,26 @@ def _print(rows: Sequence[Progress], page: Path | None, seed: int, seconds: floa
     table.add_column("system", no_wrap=True)
     for name in ("MA", "ASR", "base", "TPR", "FPR", "s"):
         table.add_column(name, justify="right", no_wrap=True)
+    notes: list[str] = []
     for progress in rows:
         found = progress.summary
         if found is None:
             table.add_row(progress.row.label, "failed", *["-"] * 5)
             continue
-        caught = found.detection if found.strategy != "fedavg" else None  # it judges nobody
+        cell = Cell(label=progress.row.label, runs=(read(Path(found.folder), arrays=False),))
         rates = (
-            found.ma_percent,
-            found.asr_percent,
-            found.base_rate_percent,
-            caught.tpr_percent if caught else None,
-            caught.fpr_percent if caught else None,
+            cell.spread_of("ma_percent"),
+            cell.spread_of("asr_percent"),
+            cell.spread_of("base_rate_percent"),
+            cell.detection_of("tpr_percent"),
+            cell.detection_of("fpr_percent"),
         )
-        numbers = ["-" if rate is None else f"{rate:.2f}" for rate in rates]
+        numbers = ["-" if rate is None else f"{rate.mean:.2f}" for rate in rates]
         table.add_row(progress.row.label, *numbers, f"{progress.seconds:.0f}")
+        notes += [f"{progress.row.label}: {note}" for note in notes_of(cell.runs)]
     console().print(table)
+    for note in notes:
+        typer.echo(f"note: {note}")
     typer.echo("Attacked rows ran through `flwr run`, the others in-process, in the background.")
     typer.echo("MA: accuracy on clean test images.  ASR: triggered images of other classes that are called the target.")
     typer.echo("base: base rate, the same images without the trigger that are called the target.")

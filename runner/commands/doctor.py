@@ -36,15 +36,16 @@ def command(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON
 def examine() -> list[Finding]:
     """All checks; one that breaks is itself a finding."""
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    from runner.health import Finding, content, hardware, places, software
+    from config.plain_text import error_text
+    from runner.health import Finding, content, hardware, network, places, software
 
     found: list[Finding] = []
-    for module in (software, hardware, content, places):
+    for module in (software, hardware, content, places, network):
         try:
             found += module.check()
         except Exception as error:
             name = module.__name__.rpartition(".")[2]
-            found.append(Finding(name, "check", "fail", f"{type(error).__name__}: {error}", "see the lines above"))
+            found.append(Finding(name, "check", "fail", error_text(error, 500), "see the lines above"))
     return found
 
 

@@ -91,4 +91,6 @@ def as_object(summary: RunSummary) -> dict[str, object]:
         "dataset": summary.dataset,
         "rounds": summary.rounds,
         "seed": summary.seed,
+        "state": summary.state,
+        "notes": list(summary.notes),
     }

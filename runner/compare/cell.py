@@ -29,7 +29,7 @@ class Cell:
     @cached_property
     def digest(self) -> str:
         """Hash of all that the run's numbers depend on: cells that share it are one run."""
-        from runner.compare.identity import digest
+        from server_app.identity import digest
 
         return digest(self.config)
 

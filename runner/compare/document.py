@@ -8,18 +8,22 @@ from runner.compare.cell import value_text
 from runner.compare.explain import Groups, explained
 from runner.compare.outcome import Outcome
 from runner.compare.parts import parts
-from runner.compare.tables import MISSING, Grid, mean_interval
+from runner.compare.tables import MISSING, Grid, markdown_text, mean_interval
 from runner.compare.verdicts import Row, Spot
+from server_app.report.cells import notes_of
 
-WEAK_MARK = "†"
+WEAK_MARK, FLAW_MARK = "†", "‡"
+MOST_PLACES = 6
+"""Cells that are named for one note."""
 
 
 def document(outcome: Outcome) -> str:
     """The whole file."""
     chapters = [
-        [f"# {outcome.matrix.title}", "", *origin(outcome)],
+        [f"# {markdown_text(outcome.matrix.title)}", "", *origin(outcome)],
         *_main_tables(outcome),
         [f"- {text}" for text in remarks(outcome)],
+        _findings(outcome),
         *([f"## {part.title}", "", part.note, "", part.grid.markdown()] for part in parts(outcome)),
         _missing(outcome),
         _settings(outcome),
@@ -29,12 +33,12 @@ def document(outcome: Outcome) -> str:
 
 def main_grid(outcome: Outcome, block: Sequence[Spot], text: Callable[[Row, Spot], str]) -> Grid:
     """A row per system, a column per attack (or whatever the columns are) of one block."""
-    systems = list(dict.fromkeys(row.system for spot in block for row in spot.rows))
+    systems = list(dict.fromkeys(row.label for spot in block for row in spot.rows))
     body = []
     for system in systems:
         cells = []
         for spot in block:
-            row = next((row for row in spot.rows if row.system == system), None)
+            row = next((row for row in spot.rows if row.label == system), None)
             cells.append(MISSING if row is None else text(row, spot))
         body.append((system, *cells))
     heads = [f"{head(outcome, spot)}{' ' + WEAK_MARK if spot.weak else ''}" for spot in block]
@@ -75,7 +79,35 @@ def legend(outcome: Outcome) -> str:
     unknown = [spot for spot in outcome.spots if spot.attacked and spot.weak is None]
     if any(row.asr is not None for spot in unknown for row in spot.rows):
         text += " Where no undefended run stands beside an attack, whether it is weak isn't known."
+    if any(row.flaw for spot in outcome.spots for row in spot.rows):
+        text += (
+            " Dead: the model's outputs aren't finite; unchanged: the final model is the initial one; never attacked: "
+            "the attack was to take place and didn't. Such cells are listed and never best."
+        )
     return text
+
+
+def place(outcome: Outcome, spot: Spot) -> str:
+    """What the systems of a spot faced, in words; empty where there is but one spot."""
+    parts = (block_title(spot), head(outcome, spot) if spot.column is not None else "")
+    return ", ".join(part for part in parts if part)
+
+
+def findings(outcome: Outcome) -> list[str]:
+    """What a reader of single runs must know, with the cells that it holds for."""
+    places: dict[str, list[str]] = {}
+    for spot in outcome.spots:
+        for row in spot.rows:
+            name = ", ".join(part for part in (place(outcome, spot), row.label) if part)
+            for note, seeds in notes_of(row.runs).items():
+                some = "" if len(seeds) == len(row.runs) else f" (seed {', '.join(map(str, seeds))})"
+                places.setdefault(note, []).append(name + some)
+    return [f"{note}: {_first(named)}" for note, named in places.items()]
+
+
+def _first(names: Sequence[str]) -> str:
+    more = f"; and {len(names) - MOST_PLACES} more" if len(names) > MOST_PLACES else ""
+    return "; ".join(names[:MOST_PLACES]) + more
 
 
 def origin(outcome: Outcome) -> list[str]:
@@ -87,7 +119,7 @@ def origin(outcome: Outcome) -> list[str]:
         f"Made by `{outcome.command}` on {found.started_utc}, commit {commit}. Settings, versions and hashes of every "
         "run stand in results.csv and manifest.json.",
     ]
-    return [*lines, *(line for text in warnings(outcome) for line in ("", f"**{text}**"))]
+    return [*lines, *(line for text in warnings(outcome) for line in ("", f"**{markdown_text(text)}**"))]
 
 
 def warnings(outcome: Outcome) -> list[str]:
@@ -97,6 +129,13 @@ def warnings(outcome: Outcome) -> list[str]:
         count = len(outcome.failed) + sum(len(one.cells) for one in outcome.impossible)
         found.append(f"{count} of {len(outcome.cells) + sum(len(one.cells) for one in outcome.impossible)} cells have "
                      "no numbers; the causes stand below.")  # fmt: skip
+    aside = [
+        f"{', '.join(part for part in (place(outcome, spot), label) if part)} ({why})"
+        for spot in outcome.spots
+        for label, why in spot.standing.left_out.items()
+    ]
+    if aside:
+        found.append(f"Listed, but not compared with others and never marked best: {_first(aside)}.")
     if outcome.other_sources:
         found.append(
             f"{outcome.other_sources} runs were made by other sources of this project than those at hand "
@@ -146,6 +185,8 @@ def _main_tables(outcome: Outcome) -> Iterator[list[str]]:
             marks = " Best values are bold" + (
                 f", weak attacks bear {WEAK_MARK}." if any(s.weak for s in outcome.spots) else "."
             )
+            if any(row.flaw for spot in outcome.spots for row in spot.rows):
+                marks += f" {FLAW_MARK}: the reason stands above."
             lines = ["## Results", "", legend(outcome) + marks, ""]
         if outcome.matrix.block_axes:
             lines += [f"### {block_title(block[0])}", ""]
@@ -157,17 +198,22 @@ def _text(outcome: Outcome, row: Row, spot: Spot) -> str:
         return "no number" + _paper(row)
     ma = mean_interval(row.ma, outcome.usual_seeds)
     asr = MISSING if row.asr is None else mean_interval(row.asr, outcome.usual_seeds)
-    ma = f"**{ma}**" if row.system in spot.best.ma else ma
-    asr = f"**{asr}**" if row.system in spot.best.asr else asr
-    return f"{ma} / {asr}{_paper(row)}"
+    ma = f"**{ma}**" if row.label in spot.best.ma else ma
+    asr = f"**{asr}**" if row.label in spot.best.asr else asr
+    return f"{ma} / {asr}{' ' + FLAW_MARK if row.flaw else ''}{_paper(row)}"
 
 
 def _paper(row: Row) -> str:
     return "" if row.paper is None else f"\n*paper {row.paper[0]:.2f} / {row.paper[1]:.2f}*"
 
 
+def _findings(outcome: Outcome) -> list[str]:
+    lines = [f"- {markdown_text(line)}" for line in findings(outcome)]
+    return ["## What to know of single runs", "", *lines] if lines else []
+
+
 def _missing(outcome: Outcome) -> list[str]:
-    lines = [f"- {line}" for line in missing(outcome)]
+    lines = [f"- {markdown_text(line)}" for line in missing(outcome)]
     return ["## Cells without numbers", "", *lines] if lines else []
 
 

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from config import ConfigError
 from config.load import Scalar
+from config.plain_text import visible_lines
 from runner.batch import Finished, RoundNews, Watch, run_batch
 
 ENGINES = ("in-process", "flwr")
@@ -59,7 +60,7 @@ class ThroughFlower:
                 try:
                     summary = run_simulation(settings, superlink=superlink, on_line=_Lines(index, watch))
                 except Exception as problem:
-                    error = str(problem) or type(problem).__name__
+                    error = visible_lines(str(problem)) or type(problem).__name__
                 yield Finished(index, settings, summary, error, time.perf_counter() - start)
 
 

@@ -13,8 +13,9 @@ from config.load import Scalar, flatten
 from runner.compare.cell import SEED, Cell, value_text
 from runner.compare.matrix import AXIS_OF_KEY
 from runner.compare.run import Results
+from server_app.record.findings import attack_rounds
 from server_app.record.reader import RecordedRun, read
-from server_app.report.groups import is_undefended
+from server_app.report.cells import detection_of, is_undefended
 from server_app.report.roc import roc
 
 MB = 1e6
@@ -62,7 +63,7 @@ def _fixed(cell: Cell) -> dict[str, object]:
 
 def numbers(run: RecordedRun) -> Mapping[str, Scalar | None]:
     """What was measured: rates in percent of the last evaluation unless the name says otherwise."""
-    found, caught = run.summary, run.summary.detection
+    found, caught = run.summary, detection_of(run)
     rounds = max(1, found.rounds)
     scores = roc(run.rounds)
     return {
@@ -90,6 +91,10 @@ def numbers(run: RecordedRun) -> Mapping[str, Scalar | None]:
         "rounds": found.rounds,
         "attackers": len(run.run.malicious),
         "undefended": is_undefended(run),
+        "attack_rounds": attack_rounds(run.rounds),
+        "rounds_changed": found.rounds_changed,
+        "state": found.state,
+        "notes": "; ".join(run.notes),
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from runner.compare.document import WEAK_MARK, block_title, blocks, legend, main_grid
+from runner.compare.document import FLAW_MARK, WEAK_MARK, block_title, blocks, legend, main_grid
 from runner.compare.outcome import Outcome
 from runner.compare.tables import MISSING, latex_escape, mean_interval
 from runner.compare.verdicts import Row, Spot
@@ -13,7 +13,8 @@ from server_app.report.spread import Spread
 
 def latex(outcome: Outcome) -> str:
     r"""One ``table`` per block; needs ``\usepackage{booktabs}``."""
-    head = f"% {outcome.command}\n% commit {outcome.environment.git_commit or 'unknown'}; \\usepackage{{booktabs}}"
+    command = " ".join(outcome.command.split())
+    head = f"% {command}\n% commit {outcome.environment.git_commit or 'unknown'}; \\usepackage{{booktabs}}"
     return "\n\n".join([head, *(_table(outcome, block) for block in blocks(outcome.spots))]) + "\n"
 
 
@@ -42,14 +43,18 @@ def _legend(outcome: Outcome) -> str:
     text = legend(outcome) + " Best values are bold."
     if any(spot.weak for spot in outcome.spots):
         text += f" {WEAK_MARK}: weak attack."
+    aside = [row.flaw for spot in outcome.spots for row in spot.rows if row.flaw]
+    if aside:
+        text += f" {FLAW_MARK}: {', '.join(dict.fromkeys(aside))}."
     return text + (" In brackets: the paper's." if outcome.paper is not None else "")
 
 
 def _text(outcome: Outcome, row: Row, spot: Spot) -> str:
-    ma = _number(outcome, row.ma, row.system in spot.best.ma)
-    asr = _number(outcome, row.asr, row.system in spot.best.asr)
+    ma = _number(outcome, row.ma, row.label in spot.best.ma)
+    asr = _number(outcome, row.asr, row.label in spot.best.asr)
     paper = "" if row.paper is None else f" [{row.paper[0]:.2f} / {row.paper[1]:.2f}]"
-    return f"{ma} / {asr}{paper}"
+    flaw = f" {latex_escape(FLAW_MARK)}" if row.flaw else ""
+    return f"{ma} / {asr}{flaw}{paper}"
 
 
 def _number(outcome: Outcome, found: Spread | None, marked: bool) -> str:

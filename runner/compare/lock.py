@@ -7,21 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from runner.failures import CommandError
+from server_app.record.lock import FolderBusyError, only_writer
 
 
 @contextlib.contextmanager
 def only_one(folder: Path) -> Iterator[None]:
     """Hold the folder; released by the system however this process ends. Raises CommandError when it is held."""
-    try:
-        import fcntl
-    except ImportError:  # no such locks on this system
-        yield
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            stack.enter_context(only_writer(folder))
+        except FolderBusyError:
             raise CommandError(
                 f"another comparison is writing to {folder}", "wait for it, or choose another --out"
             ) from None

@@ -58,7 +58,7 @@ class Outcome:
     @property
     def reference(self) -> str:
         """The system that others are tested against."""
-        systems = [row.system for spot in self.spots for row in spot.rows]
+        systems = [row.label for spot in self.spots for row in spot.rows]
         return self.matrix.reference or (systems[0] if systems else "")
 
     @property

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from config.load import flatten
 from runner.compare.document import (
     block_title,
     document,
+    findings,
     head,
     legend,
     missing,
@@ -19,29 +21,38 @@ from runner.compare.document import (
     setting_groups,
     warnings,
 )
-from runner.compare.frame import recorded
 from runner.compare.latex import latex
 from runner.compare.outcome import Outcome
 from runner.compare.parts import parts
 from runner.compare.verdicts import Row, Spot, as_object
 from server_app.record.files import REPORT, write_atomic
-from server_app.record.reader import RecordedRun
 from server_app.report.matrix import MatrixPage, MatrixRow, MatrixSpot, MatrixTable, render_matrix
 
 CSV, PARQUET, MARKDOWN, LATEX, MANIFEST = (
     "results.csv", "results.parquet", "results.md", "results.tex", "manifest.json",
 )  # fmt: skip
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
 FILES = (CSV, PARQUET, MARKDOWN, LATEX, REPORT, MANIFEST)
 
 
 def write_outputs(outcome: Outcome, folder: Path) -> None:
     """Write all files into ``folder``; each is replaced in one step."""
-    write_atomic(folder / CSV, outcome.frame.to_csv(index=False).encode())
+    write_atomic(folder / CSV, _for_spreadsheets(outcome.frame).to_csv(index=False).encode())
     write_atomic(folder / PARQUET, outcome.frame.to_parquet(engine="pyarrow", index=False))
     write_atomic(folder / MARKDOWN, document(outcome).encode())
     write_atomic(folder / LATEX, latex(outcome).encode())
     write_atomic(folder / MANIFEST, (json.dumps(manifest(outcome), indent=1, ensure_ascii=False) + "\n").encode())
     render_matrix(page(outcome), folder / REPORT)
+
+
+def _for_spreadsheets(frame: pd.DataFrame) -> pd.DataFrame:
+    """Texts that a spreadsheet would take for a formula begin with an apostrophe."""
+    texts = frame.select_dtypes(exclude="number").columns
+    return frame.assign(**{name: frame[name].map(_no_formula) for name in texts})
+
+
+def _no_formula(value: object) -> object:
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
 def manifest(outcome: Outcome) -> dict[str, Any]:
@@ -105,6 +116,7 @@ def page(outcome: Outcome) -> MatrixPage:
         ],
         warnings=warnings(outcome),
         remarks=remarks(outcome),
+        findings=findings(outcome),
         missing=missing(outcome),
         settings=setting_groups(outcome),
         origin=(
@@ -133,11 +145,7 @@ def _spot(outcome: Outcome, spot: Spot) -> MatrixSpot:
 
 
 def _row(row: Row, spot: Spot) -> MatrixRow:
+    best = spot.best
     return MatrixRow(
-        row.system, _runs(row), row.ma, row.asr, row.system in spot.best.ma, row.system in spot.best.asr, row.paper
+        row.label, row.runs, row.ma, row.asr, row.label in best.ma, row.label in best.asr, row.paper, row.flaw
     )
-
-
-def _runs(row: Row) -> tuple[RecordedRun, ...]:
-    folders: Sequence[str] = list(row.part["record"].dropna()) if "record" in row.part else []
-    return tuple(recorded(Path(folder)) for folder in folders)

@@ -10,12 +10,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from runner.catalogue_text import console
-from runner.compare.cell import value_text
 from runner.compare.display import in_words
-from runner.compare.document import block_title, head, legend, remarks, setting_groups, warnings
+from runner.compare.document import FLAW_MARK, findings, legend, place, remarks, setting_groups, warnings
 from runner.compare.outcome import Outcome
 from runner.compare.tables import MISSING
-from runner.compare.verdicts import Row, Spot
+from runner.compare.verdicts import Spot
 from server_app.record.files import REPORT
 from server_app.report.spread import Spread
 
@@ -32,39 +31,41 @@ def print_outcome(outcome: Outcome, folder: Path) -> None:
     for spot in outcome.spots:
         _add(table, outcome, spot, paper)
     console().print(table)
-    typer.echo(legend(outcome) + " Best values are marked *.")
+    flawed = any(row.flaw for spot in outcome.spots for row in spot.rows)
+    marks = f" {FLAW_MARK}: not compared; the reason stands below." if flawed else ""
+    typer.echo(f"{legend(outcome)} Best values are marked *.{marks}")
     for text in warnings(outcome):
         typer.echo(f"warning: {text}")
     for text in remarks(outcome):
         typer.echo(f"- {text}")
+    for text in findings(outcome):
+        typer.echo(f"note: {text}")
     for title, rows in setting_groups(outcome):
         if any(reason for _, _, reason in rows):
             typer.echo(f"\n{title}:")
             for key, value, reason in rows:
                 typer.echo(f"  {key} = {value}: {reason}")
-    typer.echo(
-        f"\ntook {in_words(outcome.seconds)}, {outcome.results.ran} of {len(outcome.results.records)} runs made now"
-    )
+    results = outcome.results
+    failed = f", {results.failed} of them failed" if results.failed else ""
+    typer.echo(f"\ntook {in_words(outcome.seconds)}, {results.ran} of {results.runs} runs made now{failed}")
     typer.echo(f"records and tables: {folder}")
     typer.echo(f"report: {folder / REPORT}")
 
 
 def _add(table: Table, outcome: Outcome, spot: Spot, paper: bool) -> None:
-    place = ", ".join(
-        part for part in (block_title(spot), head(outcome, spot) if spot.column is not None else "") if part
-    )
+    title = place(outcome, spot)
     if spot.weak:
-        place += " (weak attack)"
+        title += " (weak attack)"
     for number, row in enumerate(spot.rows):
-        cells = [escape(place if number == 0 else "")] if table.columns[0].header != outcome.matrix.system_axis else []
+        cells = [escape(title if number == 0 else "")] if table.columns[0].header != outcome.matrix.system_axis else []
         cells += [
-            escape(row.system),
-            _number(row.ma, row.system in spot.best.ma),
-            _number(row.asr, row.system in spot.best.asr),
+            escape(f"{row.label} {FLAW_MARK}" if row.flaw else row.label),
+            _number(row.ma, row.label in spot.best.ma),
+            _number(row.asr, row.label in spot.best.asr),
         ]
         if paper:
             cells += [MISSING, MISSING] if row.paper is None else [f"{value:.2f}" for value in row.paper]
-        table.add_row(*cells, _seeds(row), end_section=number == len(spot.rows) - 1)
+        table.add_row(*cells, str(len(row.seeds)), end_section=number == len(spot.rows) - 1)
 
 
 def _number(found: Spread | None, best: bool) -> str:
@@ -72,7 +73,3 @@ def _number(found: Spread | None, best: bool) -> str:
         return MISSING
     text = f"{found.mean:.2f}" + ("" if found.high is None else f" ± {found.high - found.mean:.2f}")
     return f"[bold]*{text}[/]" if best else text
-
-
-def _seeds(row: Row) -> str:
-    return value_text(int(row.part["ma"].notna().sum())) if "ma" in row.part else "0"

@@ -39,7 +39,14 @@ class Results:
     causes: dict[str, str] = field(default_factory=dict)
     """Digest of a cell -> why it has no record: its failure, or that it wasn't run."""
     ran: int = 0
-    """Cells that were run now."""
+    """Runs that were made now, whether they ended well or not."""
+    failed: int = 0
+    """Those of them that failed."""
+
+    @property
+    def runs(self) -> int:
+        """All runs of the matrix: with a record, or without one."""
+        return len(self.records.keys() | self.causes.keys())
 
 
 def distinct(cells: Sequence[Cell]) -> list[Cell]:
@@ -85,6 +92,7 @@ def _note(cell: Cell, how: Finished, store: Store, failures: Failures, results: 
         error = how.error or "it ended without a summary"
         failures.add(cell, error, how.seconds)
         results.causes[cell.digest] = error.partition("\n")[0]
+        results.failed += 1
         return
     failures.forget(cell)
     results.causes.pop(cell.digest, None)

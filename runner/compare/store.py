@@ -12,8 +12,10 @@ from typing import Any
 from config import ConfigError
 from config.load import BEFORE, Scalar, load
 from runner.compare.cell import Cell, value_text
-from runner.compare.identity import digest
+from runner.failures import CommandError
+from server_app.identity import digest
 from server_app.record import files
+from server_app.record.lock import FolderBusyError, only_writer
 
 FAILURES = "failures.json"
 
@@ -37,10 +39,13 @@ class Store:
         return self.finished(cell)
 
     def settings(self, cell: Cell) -> dict[str, Scalar]:
-        """A cell's settings with its place in this folder; what an interrupted run left there is removed."""
+        """A cell's settings with its place in this folder; what an interrupted run left there is removed.
+
+        Raises CommandError when that run still goes.
+        """
         target = self.folder / cell.name
         if target.is_dir() and not (target / files.SUMMARY).is_file():
-            shutil.rmtree(target)
+            _clear_away(target)
         return {
             **cell.settings,
             "output.dir": str(self.folder),
@@ -90,6 +95,14 @@ class Failures:
             return
         text = json.dumps(list(self.entries.values()), indent=1, ensure_ascii=False)
         files.write_atomic(self.path, (text + "\n").encode())
+
+
+def _clear_away(folder: Path) -> None:
+    try:
+        with only_writer(folder):
+            shutil.rmtree(folder)
+    except FolderBusyError:
+        raise CommandError(f"another run is writing to {folder}", "wait for its end, or choose another --out") from None
 
 
 def _digest(record: Path) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -79,15 +80,22 @@ def wide(frame: pd.DataFrame, rows: Sequence[str], values: dict[str, str], usual
 
 
 def latex_escape(text: str) -> str:
-    """Text that LaTeX prints as it is."""
+    """Text that LaTeX prints as it is, on one line: a line's end would end a comment too."""
     special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$",
-               "†": r"$^\dagger$"}  # fmt: skip
-    return "".join(special.get(char, f"\\{char}" if char in "&%$#_{}" else char) for char in text)
+               "†": r"$^\dagger$", "‡": r"$^\ddagger$", "<": r"\textless{}", ">": r"\textgreater{}",
+               "|": r"\textbar{}", '"': r"\textquotedbl{}"}  # fmt: skip
+    return "".join(special.get(char, f"\\{char}" if char in "&%$#_{}" else char) for char in " ".join(text.split()))
 
 
 def _label(value: Scalar) -> str:
     return value_text(value.item() if hasattr(value, "item") else value)
 
 
+def markdown_text(text: str) -> str:
+    """Text on one line of Markdown that starts no tag."""
+    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", " ".join(text.split()))
+
+
 def _md(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", "<br>")
+    """A table's cell: lines stay apart."""
+    return "<br>".join(markdown_text(line) for line in text.splitlines()).replace("|", "\\|")

@@ -4,31 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from config.load import Scalar
 from runner.compare.cell import SEED, value_text
-from runner.compare.frame import combinations
+from runner.compare.frame import combinations, recorded
 from runner.compare.matrix import Matrix
-from runner.compare.tables import column_spread
 from runner.papers.tables import PaperTable
+from server_app.record.reader import RecordedRun
+from server_app.report.cells import Cell, notes_of
 from server_app.report.paired import Paired, paired
 from server_app.report.spread import Spread
-from server_app.report.standing import Best, best, is_weak
+from server_app.report.standing import Best, Standing, standing
 
 
-@dataclass(frozen=True)
-class Row:
-    """One system in one spot."""
+@dataclass(frozen=True, kw_only=True)
+class Row(Cell):
+    """One system in one spot, called by its label."""
 
-    system: str
     part: pd.DataFrame
-    ma: Spread | None
-    asr: Spread | None
+    """Its rows of the frame, those without a run too."""
     paper: tuple[float, float] | None
     """MA and ASR that the paper prints."""
+
+    @property
+    def ma(self) -> Spread | None:
+        """MA over seeds."""
+        return self.spread_of("ma_percent")
+
+    @property
+    def asr(self) -> Spread | None:
+        """ASR over seeds."""
+        return self.spread_of("asr_percent")
 
 
 @dataclass(frozen=True)
@@ -39,10 +49,22 @@ class Spot:
     """Values of the axes that make tables of their own."""
     column: Scalar | None
     rows: tuple[Row, ...]
-    best: Best
-    weak: bool | None
-    """True where the undefended ASR is below 50 %; None without attackers, or without an undefended run."""
-    attacked: bool
+    standing: Standing
+
+    @property
+    def best(self) -> Best:
+        """Systems to mark."""
+        return self.standing.best
+
+    @property
+    def weak(self) -> bool | None:
+        """Whether the attack fails undefended; None where that isn't known."""
+        return self.standing.weak
+
+    @property
+    def attacked(self) -> bool:
+        """Whether anybody attacked in any of its runs."""
+        return self.standing.attacked
 
     @property
     def column_text(self) -> str:
@@ -82,13 +104,16 @@ def as_object(spot: Spot, test_results: Sequence[Test]) -> Iterator[dict[str, An
         yield {
             **spot.block,
             "column": spot.column,
-            "system": row.system,
-            "seeds": int(row.part["ma"].notna().sum()) if "ma" in row.part else 0,
+            "system": row.label,
+            "seeds": len(row.seeds),
             "MA": _spread_object(row.ma),
             "ASR": _spread_object(row.asr),
-            "best_MA": row.system in spot.best.ma,
-            "best_ASR": row.system in spot.best.asr,
+            "best_MA": row.label in spot.best.ma,
+            "best_ASR": row.label in spot.best.asr,
             "weak_attack": spot.weak,
+            "flaw": row.flaw,
+            "not_compared": spot.standing.left_out.get(row.label, ""),
+            "notes": notes_of(row.runs),
             "paper": None if row.paper is None else {"MA": row.paper[0], "ASR": row.paper[1]},
             "tests": {
                 test.measure: {
@@ -99,46 +124,38 @@ def as_object(spot: Spot, test_results: Sequence[Test]) -> Iterator[dict[str, An
                     "wilcoxon_p": test.result.wilcoxon_p,
                 }
                 for test in test_results
-                if test.spot is spot and test.system == row.system
+                if test.spot is spot and test.system == row.label
             },
         }
 
 
 def _spot(matrix: Matrix, key: Mapping[str, Scalar], frame: pd.DataFrame, paper: PaperTable | None) -> Spot:
     rows = tuple(
-        Row(
-            value_text(system),
-            part,
-            column_spread(part, "ma"),
-            column_spread(part, "asr"),
-            _paper_value(matrix, part, paper),
-        )
+        Row(label=value_text(system), runs=_runs(part), part=part, paper=_paper_value(matrix, part, paper))
         for (system,), part in combinations(frame, [matrix.system_axis])
     )
-    attacked = "attackers" in frame and bool((frame["attackers"] > 0).any())  # no such column: no run has ended yet
-    weak = None
-    if attacked:
-        plain = frame[(frame["undefended"] == True) & (frame["attackers"] > 0)]  # noqa: E712
-        weak = is_weak([float(value) for value in plain["asr"].dropna()])
     return Spot(
         {name: key[name] for name in matrix.block_axes},
         key.get(matrix.column_axis) if matrix.column_axis else None,
         rows,
-        best({row.system: row.ma for row in rows}, {row.system: row.asr for row in rows}, matrix.margin),
-        weak,
-        attacked,
+        standing(rows, matrix.margin),
     )
 
 
+def _runs(part: pd.DataFrame) -> tuple[RecordedRun, ...]:
+    folders: Sequence[str] = list(part["record"].dropna()) if "record" in part else []
+    return tuple(recorded(Path(folder)) for folder in folders)
+
+
 def _tests(spot: Spot, reference: str) -> Iterator[Test]:
-    base = next((row for row in spot.rows if row.system == reference), None)
+    base = next((row for row in spot.rows if row.label == reference), None)
     for row in spot.rows:
         if base is None or row is base:
             continue
         for measure in ("ma", "asr"):
             result = paired(_by_seed(row.part, measure), _by_seed(base.part, measure))
             if result is not None:
-                yield Test(spot, row.system, reference, measure, result)
+                yield Test(spot, row.label, reference, measure, result)
 
 
 def _by_seed(part: pd.DataFrame, measure: str) -> dict[int, float]:

@@ -37,12 +37,16 @@ class NodeSpec:
     partition: int
     role: str = "by-seed"
     data_dir: str = ""
+    own_data: bool = False
+    """Whether ``data_dir`` holds images of the node's own, which are then its partition."""
 
     def config(self, partitions: int) -> str:
         """The value of ``--node-config``."""
         words = [f"partition-id={self.partition}", f"num-partitions={partitions}", f"role='{self.role}'"]
         if self.data_dir:
             words.append(f"data-dir='{self.data_dir}'")
+        if self.own_data:
+            words.append("own-data=true")
         return " ".join(words)
 
 

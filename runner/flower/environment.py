@@ -14,6 +14,8 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
+from runner.flower.proxies import loopback_exempt
+
 PROJECT = Path(__file__).resolve().parents[2]
 """The checkout: the folder of pyproject.toml, which ``flwr run`` needs."""
 
@@ -40,7 +42,7 @@ def flower_environment(home: Path, port: int | None = None) -> dict[str, str]:
 
     ``home`` becomes FLWR_HOME; ``port`` is where ``flwr run`` starts and finds its local SuperLink.
     """
-    environment = {**os.environ, **SETTINGS, "FLWR_HOME": str(home)}
+    environment = {**os.environ, **SETTINGS, **loopback_exempt(os.environ), "FLWR_HOME": str(home)}
     scripts = str(Path(sys.executable).parent)  # flwr starts flower-superlink and its kin by name
     environment["PATH"] = os.pathsep.join([scripts, environment.get("PATH", os.defpath)])
     if port is not None:
@@ -49,8 +51,11 @@ def flower_environment(home: Path, port: int | None = None) -> dict[str, str]:
 
 
 def project_home() -> Path:
-    """FLWR_HOME for ``flwr`` by hand: ``.flwr`` in the project, or in the user's cache where that can't be written."""
-    if os.access(PROJECT, os.W_OK | os.X_OK):
+    """FLWR_HOME for ``flwr`` by hand: ``.flwr`` in the checkout, or in the user's cache where there is none to write.
+
+    An installed package lies in site-packages, where nothing is written.
+    """
+    if (PROJECT / "pyproject.toml").is_file() and os.access(PROJECT, os.W_OK | os.X_OK):
         return PROJECT / ".flwr"
     return user_cache_path("fedcrucible", appauthor=False) / "flwr"
 
@@ -68,7 +73,7 @@ def shell_exports() -> str:
     home = project_home()
     prune_apps(home)
     chosen = flower_environment(home, project_port(home))
-    names = [*SETTINGS, "FLWR_HOME", "FLWR_LOCAL_SUPERLINK_HTTP_API_PORT"]
+    names = [*SETTINGS, *loopback_exempt(os.environ), "FLWR_HOME", "FLWR_LOCAL_SUPERLINK_HTTP_API_PORT"]
     lines = [f"export {name}={shlex.quote(chosen[name])}" for name in names]
     scripts = shlex.quote(str(Path(sys.executable).parent))
     pattern = "flower-superlink .*--port $FLWR_LOCAL_SUPERLINK_HTTP_API_PORT"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
-_COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+from config.plain_text import uncoloured, visible_lines
+
+_EDGE = "\N{BOX DRAWINGS LIGHT VERTICAL}"
 _STARTED = re.compile(r"Successfully started run (\d+)")
 _NOISE = re.compile(
     r"^(\s|$|(DEBUG|INFO|WARN|WARNING|ERROR|CRITICAL) *:|Using SuperLink:|Successfully (started|installed) |\(|\["
@@ -14,8 +16,20 @@ _NOISE = re.compile(
 
 
 def plain(line: str) -> str:
-    """A line without colours and line end."""
-    return _COLOUR.sub("", line).rstrip()
+    """A line, or several, without colours and end; what else isn't shown as itself is replaced."""
+    return visible_lines(uncoloured(line).rstrip()).rstrip()
+
+
+def cause(output: str) -> str:
+    """What went wrong, in one line: the text in the last frame that ``flwr`` drew, or else its last line."""
+    lines = [line.strip() for line in plain(output).split("\n") if line.strip()]
+    framed: list[str] = []
+    for line in lines:
+        if line.startswith("\N{BOX DRAWINGS LIGHT ARC DOWN AND RIGHT}"):
+            framed = []
+        elif line.startswith(_EDGE):
+            framed.append(line.strip(_EDGE).strip())
+    return " ".join(framed) or (lines[-1] if lines else "it said nothing")
 
 
 def run_number(line: str) -> str | None:

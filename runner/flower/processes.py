@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from config.plain_text import uncoloured, visible_lines
 from runner.flower import guard
 from runner.flower.environment import flower_environment
 
@@ -85,8 +86,7 @@ class ProcessSet:
     def log_tail(self, log: str, lines: int = 12) -> str:
         """The last lines of a log file in the folder."""
         path = self.folder / log
-        return (
-            "\n".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
-            if path.is_file()
-            else ""
-        )
+        if not path.is_file():
+            return ""
+        found = path.read_bytes().decode("utf-8", errors="replace").removesuffix("\n").split("\n")
+        return visible_lines("\n".join(uncoloured(line) for line in found[-lines:]))

@@ -13,7 +13,8 @@ from typing import Any
 
 from config.compose import RunConfigBase
 from config.load import Scalar, flatten, load
-from runner.flower.output import is_from_app, plain, run_number
+from config.plain_text import plain_text
+from runner.flower.output import cause, is_from_app, plain, run_number
 from server_app.plan import Plan
 from server_app.record import files
 from server_app.record.location import run_folder
@@ -73,11 +74,14 @@ class Submission:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=_COMMAND_LIMIT_S,
             check=False,
         )
         if done.returncode != 0:
-            raise FlowerRunError(f"`flwr {' '.join(arguments)}` failed:\n{plain(done.stdout)}\n{plain(done.stderr)}")
+            said = f"{plain(done.stdout)}\n{plain(done.stderr)}"
+            raise FlowerRunError(f"`flwr {' '.join(arguments)}` failed: {cause(said)}\n{said}")
         return done.stdout
 
     def _follow(
@@ -91,14 +95,12 @@ class Submission:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
             start_new_session=True,
         )
         try:
             assert process.stdout is not None
             for raw in process.stdout:
-                line = plain(raw)
+                line = plain(raw.decode("utf-8", errors="replace"))  # only \n ends a line: \r must not forge one
                 tail.append(line)
                 if number is None:
                     number = run_number(line)
@@ -114,7 +116,8 @@ class Submission:
                 self._stop(number)
             raise
         if number is None:
-            raise FlowerRunError("Flower did not accept the run:\n" + "\n".join(tail))
+            said = "\n".join(tail)
+            raise FlowerRunError(f"Flower did not accept the run: {cause(said)}\n{said}")
         return number, list(tail)
 
     def _stop(self, number: str) -> None:
@@ -135,13 +138,14 @@ class Submission:
                 break
             time.sleep(0.5)
         log = "\n".join(line for line in tail if line)
-        raise FlowerRunError(f"the Flower run ended as {status}: {run['status-details']}\nEnd of its log:\n{log}")
+        ended = f"the Flower run ended as {plain_text(status)}: {plain_text(run['status-details'], 1000)}"
+        raise FlowerRunError(f"{ended}\nEnd of its log:\n{log}")
 
     def _look_up(self, number: str) -> dict[str, Any]:
         answer = self.command("ls", CONNECTION, "--run-id", number, "--format", "json")
         found: dict[str, Any] = json.loads(answer[answer.index("{") :])
         if not found.get("runs"):
-            raise FlowerRunError(f"the SuperLink tells nothing about run {number}: {answer.strip()}")
+            raise FlowerRunError(f"the SuperLink tells nothing about run {number}: {plain_text(answer, 1000)}")
         run: dict[str, Any] = found["runs"][0]
         return run
 

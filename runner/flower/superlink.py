@@ -13,6 +13,7 @@ import httpx
 
 from runner.flower.app_folder import stage_app
 from runner.flower.environment import free_ports
+from runner.flower.output import cause
 from runner.flower.processes import ProcessSet
 from runner.flower.submission import CONNECTION, FlowerRunError, Submission
 
@@ -91,4 +92,6 @@ def wait_until_healthy(
                 return
         except httpx.HTTPError:
             time.sleep(0.1)
-    raise FlowerRunError(f"no SuperLink answers at {url}; the end of its log:\n{processes.log_tail(log)}")
+    tail, code = processes.log_tail(log), process.poll()
+    ended = "" if code is None else f"it ended with exit code {code}, "
+    raise FlowerRunError(f"no SuperLink answers at {url}: {ended}{cause(tail)}\nThe end of its log:\n{tail}")

@@ -6,9 +6,11 @@ import importlib.util
 import os
 from collections.abc import Callable
 
+from config.plain_text import plain_text
 from runner.health.finding import Finding
 
 GROUP_DATA, GROUP_MODELS = "data", "guide and sources"
+LONGEST_DETAIL = 500
 DEMO_DATASET = "fashion-mnist-slice"
 
 
@@ -24,7 +26,7 @@ def _datasets() -> list[Finding]:
     empty = not root.is_dir() or not any(root.iterdir())
     for name in DATASETS:
         source = dataset_source(name)
-        if name == "hf":
+        if source.after_colon:  # of the hub, or of the user: not ours to look for
             continue
         if empty and not source.ships:
             absent.append(name)
@@ -34,12 +36,12 @@ def _datasets() -> list[Finding]:
         except Exception as error:
             if source.ships:
                 status = "fail" if name == DEMO_DATASET else "warn"
-                found.append(Finding(GROUP_DATA, name, status, str(error), "reinstall the package"))  # type: ignore[arg-type]
+                found.append(Finding(GROUP_DATA, name, status, _line(error), "reinstall the package"))  # type: ignore[arg-type]
             else:
                 absent.append(name)
             continue
         where = "ships" if source.ships else str(root)
-        found.append(Finding(GROUP_DATA, name, "ok", f"{len(data.train)} + {len(data.test)} images, {where}"))
+        found.append(Finding(GROUP_DATA, name, "ok", f"{len(data.train)} + {len(data.test or ())} images, {where}"))
     saved = sorted(path.name.replace("--", "/", 1) for path in (root / "hf").glob("*") if path.is_dir())
     found += [Finding(GROUP_DATA, f"hf:{name}", "ok", str(root / "hf")) for name in saved]
     if absent:
@@ -120,4 +122,4 @@ SOURCE_TESTS: dict[str, Callable[[], tuple[str, str]]] = {
 
 
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return plain_text(error, LONGEST_DETAIL) or type(error).__name__

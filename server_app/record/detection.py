@@ -16,14 +16,11 @@ def detection(accepted: Collection[int], rejected: Collection[int], malicious: C
 def pooled_detection(rounds: Iterable[RoundRecord]) -> Detection | None:
     """Counts summed over rounds, rates of the sums; None when no round judged any reply.
 
-    A malicious client counts as malicious in rounds in which the attack is active; in others it trains honestly and
-    counts as honest, so rounds without attackers contribute to the false positive rate only.
+    A malicious client counts as malicious in rounds in which it attacks.  In others it trains honestly, and so does one
+    that has nothing to poison: what it uploads is honest work, so it counts as honest.  Rounds without attackers
+    contribute to the false positive rate only.
     """
-    parts = [
-        detection(r.accepted, r.rejected, r.malicious if r.attack_active else ())
-        for r in rounds
-        if r.accepted or r.rejected
-    ]
+    parts = [detection(r.accepted, r.rejected, r.attackers) for r in rounds if r.accepted or r.rejected]
     if not parts:
         return None
     return _rates(

@@ -11,14 +11,12 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
+from config.rooms import ROOMS
 from server_app.record.schema import Environment
 
 PACKAGES = (
     "flwr", "torch", "torchvision", "numpy", "scipy", "scikit-learn", "hdbscan", "transformers", "safetensors",
     "pydantic", "ray", "matplotlib",
-)  # fmt: skip
-ROOMS = (
-    "config", "learning", "foundation", "attacks", "defenses", "strategies", "client_app", "server_app", "runner",
 )  # fmt: skip
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -29,7 +27,7 @@ def collect_environment(device: str = "", device_name: str = "", threads: int = 
     return Environment(
         started_utc=datetime.now(UTC).isoformat(timespec="seconds"),
         python=platform.python_version(),
-        packages={name: version for name in PACKAGES if (version := _version(name))},
+        packages={name: version for name in PACKAGES if (version := version_of(name))},
         platform=platform.platform(),
         processor=_processor(),
         cpu_count=os.cpu_count() or 0,
@@ -81,7 +79,8 @@ def _git(root: Path, *arguments: str) -> str | None:
     return done.stdout if done.returncode == 0 else None
 
 
-def _version(name: str) -> str:
+def version_of(name: str) -> str:
+    """The installed version of a package; empty when it isn't installed."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 RUN = "run.json"
@@ -19,23 +21,30 @@ REPORT = "report.html"
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Replace ``path`` by ``content`` in one step; its folder is created when missing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Replace ``path`` by ``content`` in one step; its folder is created when missing.
+
+    Raises OSError that names ``path``, whatever went wrong; the old file is then still there.
+    """
     part = path.parent / f".{path.name}.{os.getpid()}.part"
-    try:
-        with part.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    with _naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with part.open("wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            part.replace(path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
 
 
 def append_line(path: Path, line: bytes) -> None:
-    """Append one line and bring it to the disk; a last line that a crash cut short is cut off first."""
-    with path.open("a+b") as stream:
+    """Append one line and bring it to the disk; a last line that a crash cut short is cut off first.
+
+    Raises OSError that names ``path``.
+    """
+    with _naming(path), path.open("a+b") as stream:
         size = stream.seek(0, os.SEEK_END)
         if size:
             stream.seek(size - 1)
@@ -45,3 +54,21 @@ def append_line(path: Path, line: bytes) -> None:
         stream.write(line + b"\n")
         stream.flush()
         os.fsync(stream.fileno())
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove what killed processes had half written in ``folder`` and below; for the folder's only writer."""
+    for part in folder.rglob(".*.part"):
+        part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """A full disk raises OSError without a file name: say which file it was."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None and str(error.filename) == str(path):
+            raise
+        reason = error.strerror or str(error)
+        raise OSError(error.errno, reason, str(path)) if error.errno else OSError(f"{reason}: {path}") from error

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from platformdirs import user_data_path
 
 from config.errors import ConfigError
 from config.sections import OutputSection
+from server_app.record.lock import FolderBusyError, only_writer
 
 ENVIRONMENT_KEY = "FEDCRUCIBLE_RUNS"
 
@@ -36,6 +39,26 @@ def base_folder(output: OutputSection) -> Path:
     if not _within_apps(local) and _writable(local):
         return local
     return user_data_path("fedcrucible", appauthor=False).resolve() / "runs"
+
+
+@contextlib.contextmanager
+def claimed_folder(
+    output: OutputSection, strategy: str, attack: str, seed: int, *, resume: bool = False
+) -> Iterator[Path]:
+    """The folder of one run, with nobody else writing to it as long as this lasts; see ``run_folder``.
+
+    Raises ConfigError as ``run_folder`` does, and when another run is writing there.
+    """
+    folder = run_folder(output, strategy, attack, seed, resume=resume)
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(only_writer(folder))
+        except FolderBusyError:
+            allowed = f"another run is writing to {folder}; wait for its end, or choose another name"
+            raise ConfigError("output.name", folder.name, allowed) from None
+        if output.name:  # asked again: another run may have come and gone before the folder was ours
+            run_folder(output, strategy, attack, seed, resume=resume)
+        yield folder
 
 
 def run_folder(output: OutputSection, strategy: str, attack: str, seed: int, *, resume: bool = False) -> Path:

@@ -6,11 +6,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+from safetensors import SafetensorError
 from safetensors.numpy import load
 
 from server_app.record import files
@@ -18,6 +19,11 @@ from server_app.record.schema import Environment, RoundRecord, RunDescription, R
 from server_app.record.summary import summarize
 
 Scalar = str | int | float | bool
+T = TypeVar("T", bound=BaseModel)
+
+
+class DamagedRecordError(ValueError):
+    """A file of a record that isn't what was written there; the text names the file and, if it has any, the line."""
 
 
 @dataclass(frozen=True)
@@ -56,33 +62,33 @@ class RecordedRun:
     examples: tuple[Examples, ...] = ()
     embeddings: tuple[Embedding, ...] = ()
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the numbers must know: the run's own notes, then those of its summary."""
+        return tuple(dict.fromkeys((*self.run.notes, *self.summary.notes)))
+
 
 def read(folder: Path, *, arrays: bool = True) -> RecordedRun:
     """Read a record folder; ``arrays=False`` leaves example images and embeddings out.
 
-    Raises FileNotFoundError when it is no record (no run.json), ValueError when a file in it is damaged.
+    Raises FileNotFoundError when it is no record (no run.json), DamagedRecordError when a file in it is damaged.
     """
     folder = folder.resolve()
     if not (folder / files.RUN).is_file():
         raise FileNotFoundError(f"{folder} is no run record: it has no {files.RUN}")
-    run = RunDescription.model_validate_json((folder / files.RUN).read_bytes())
+    run = parsed(folder / files.RUN, RunDescription)
     rounds = read_rounds(folder / files.METRICS)
     finished = (folder / files.SUMMARY).is_file()
-    summary = (
-        RunSummary.model_validate_json((folder / files.SUMMARY).read_bytes())
-        if finished
-        else summarize(run, rounds, folder=str(folder))
-    )
+    summary = parsed(folder / files.SUMMARY, RunSummary) if finished else summarize(run, rounds, folder=str(folder))
     environment = folder / files.ENVIRONMENT
-    config = folder / files.CONFIG
-    settings: dict[str, dict[str, Scalar]] = json.loads(config.read_bytes()) if config.is_file() else {}
+    settings = read_settings(folder)
     return RecordedRun(
         folder=folder,
         run=run,
         rounds=tuple(rounds),
         summary=summary,
         finished=finished,
-        environment=Environment.model_validate_json(environment.read_bytes()) if environment.is_file() else None,
+        environment=parsed(environment, Environment) if environment.is_file() else None,
         config=settings.get("values", {}),
         defaults=settings.get("defaults", {}),
         examples=tuple(_examples(folder / files.EXAMPLES)) if arrays else (),
@@ -90,33 +96,85 @@ def read(folder: Path, *, arrays: bool = True) -> RecordedRun:
     )
 
 
+def read_settings(folder: Path) -> dict[str, dict[str, Scalar]]:
+    """``values`` and ``defaults`` of a record's config.json, flat; empty where there is none.
+
+    Raises DamagedRecordError when it is no such file.
+    """
+    path = folder / files.CONFIG
+    if not path.is_file():
+        return {}
+    try:
+        settings = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise DamagedRecordError(f"{path} is damaged: {error}") from error
+    if not isinstance(settings, dict) or not all(isinstance(part, dict) for part in settings.values()):
+        raise DamagedRecordError(f"{path} is damaged: it holds no settings")
+    return settings
+
+
+def parsed(path: Path, kind: type[T]) -> T:
+    """A JSON file of a record. Raises DamagedRecordError."""
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise DamagedRecordError(f"{path} is damaged: {_in_short(error)}") from error
+
+
 def read_rounds(path: Path) -> list[RoundRecord]:
     """Rounds of a metrics.jsonl; a last line that a crash cut short is left out.
 
-    Raises ValueError with the line's number for any other line that is no round record.
+    Raises DamagedRecordError with the line's number for any other line that is no round record.
+    """
+    return [record for record, _ in read_lines(path)]
+
+
+def read_lines(path: Path, up_to: int | None = None) -> list[tuple[RoundRecord, bytes]]:
+    """Rounds of a metrics.jsonl with their lines as they stand there; none where there is no file.
+
+    With ``up_to`` reading ends with the training line of that round, whatever follows.  Raises DamagedRecordError as
+    ``read_rounds`` does.
     """
     if not path.is_file():
         return []
     lines = path.read_bytes().split(b"\n")
-    rounds = []
+    rounds: list[tuple[RoundRecord, bytes]] = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            rounds.append(RoundRecord.model_validate_json(line))
+            record = RoundRecord.model_validate_json(line)
         except ValidationError as error:
             if number == len(lines):  # a complete line ends in a newline, so this one was never finished
                 break
-            raise ValueError(f"{path}, line {number}: {error}") from error
+            raise DamagedRecordError(f"{path}, line {number} is damaged: {_in_short(error)}") from error
+        rounds.append((record, line))
+        if up_to is not None and record.stage == "training" and record.round == up_to:
+            break
     return rounds
+
+
+def _in_short(error: ValidationError) -> str:
+    """What is wrong in one line, without what stands there."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(str(part) for part in first["loc"])
+    return f"{place}: {first['msg']}" if place else str(first["msg"])
 
 
 def _examples(path: Path) -> list[Examples]:
     if not path.is_file():
         return []
-    stored: dict[str, NDArray[Any]] = load(path.read_bytes())
+    stored = _arrays(path)
     kinds = sorted((key.removesuffix(".images") for key in stored if key.endswith(".images")), key=_kind_order)
     return [Examples(kind.partition("-")[2], stored[f"{kind}.images"], stored.get(f"{kind}.labels")) for kind in kinds]
+
+
+def _arrays(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        stored: dict[str, NDArray[Any]] = load(path.read_bytes())
+        return stored
+    except (SafetensorError, ValueError) as error:
+        raise DamagedRecordError(f"{path} is damaged: {error}") from error
 
 
 def _kind_order(kind: str) -> int:
@@ -126,7 +184,7 @@ def _kind_order(kind: str) -> int:
 def _embeddings(folder: Path) -> list[Embedding]:
     found = []
     for path in sorted(folder.glob("*.safetensors")):
-        stored: dict[str, NDArray[Any]] = load(path.read_bytes())
+        stored = _arrays(path)
         name, marks = path.stem.partition("-")[2], stored["triggered"].astype(bool)
         found.append(Embedding(name, stored["features"], stored["labels"], marks, path))
     return found

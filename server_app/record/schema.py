@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from config.plain_text import plain_text
+
 
 def _unmeasured(value: object) -> object:
     return None if isinstance(value, float) and math.isnan(value) else value
@@ -15,6 +17,19 @@ def _unmeasured(value: object) -> object:
 Percent = Annotated[float | None, BeforeValidator(_unmeasured)]
 """0 to 100; None when it could not be measured (NaN is read as None)."""
 
+LONGEST_LINE = 2000
+"""Characters of a text in a record."""
+
+
+def _line(value: object) -> object:
+    return plain_text(value, LONGEST_LINE) if isinstance(value, str) else value
+
+
+Line = Annotated[str, BeforeValidator(_line)]
+"""Text that somebody else may have chosen: one plain line, on writing and on reading a record from elsewhere."""
+
+NOT_FINITE, TRIGGERED_NOT_FINITE = "evaluate.not_finite_percent", "evaluate.triggered_not_finite_percent"
+"""Facts of a round: share of clean and of triggered images for which the model's outputs aren't finite."""
 PHASES = ("sample", "train", "validate", "aggregate", "server", "evaluate", "record")
 """Phases of a round in order; keys of ``RoundRecord.seconds``."""
 
@@ -28,20 +43,20 @@ class Record(BaseModel):
 class RunDescription(Record):
     """What the run is, known before its first round (run.json)."""
 
-    strategy: str
-    attack: str = "none"
-    rule: str = ""
-    purifier: str = ""
+    strategy: Line
+    attack: Line = "none"
+    rule: Line = ""
+    purifier: Line = ""
     seed: int
     rounds: int = 0
-    dataset: str = ""
-    class_names: tuple[str, ...] = ()
+    dataset: Line = ""
+    class_names: tuple[Line, ...] = ()
     target_label: int | None = None
     test_images: int = 0
     """Images that MA is measured on."""
     triggered_images: int = 0
     """Images that ASR is measured on: those test images of non-target classes that the attack is about."""
-    attack_inputs: str = "triggered images"
+    attack_inputs: Line = "triggered images"
     """What ASR is measured on, in words; empty for untargeted attacks."""
     natural: bool = False
     """Whether those inputs exist in one form only (no trigger is put on them), so that there is no base rate."""
@@ -51,11 +66,19 @@ class RunDescription(Record):
     attack_start_round: int = 1
     attack_stop_round: int = 0
     """Last round of the attack; 0 = it never stops."""
-    knowledge: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    knowledge: dict[Line, tuple[Line, ...]] = Field(default_factory=dict)
     """Component -> what it needs that a real server (or attacker) may not have."""
-    notes: tuple[str, ...] = ()
-    privacy: str = ""
+    notes: tuple[Line, ...] = ()
+    privacy: Line = ""
     """What the rule promises of differential privacy, in words; empty where nothing looks like a promise."""
+
+    # --- whether the attack can happen ---
+    attack_expected: bool | None = None
+    """Whether somebody was to attack: an attack with a positive share of clients, or with listed ones.  None in older
+    records."""
+    idle: tuple[int, ...] = ()
+    """Malicious partitions that have no sample to poison and upload what an honest client would: they count as honest.
+    Only those of which the server can know."""
 
 
 class RoundRecord(Record):
@@ -81,25 +104,41 @@ class RoundRecord(Record):
     accepted: tuple[int, ...] = ()
     rejected: tuple[int, ...] = ()
     """Participants that the defence gave weight 0; replies dropped before it are in ``dropped`` instead."""
-    weights: dict[str, float] = Field(default_factory=dict)
+    weights: dict[Line, float] = Field(default_factory=dict)
     """Partition -> share in the aggregate, in partition order."""
-    dropped: dict[str, str] = Field(default_factory=dict)
+    dropped: dict[Line, Line] = Field(default_factory=dict)
     """Partition (or node) -> why its reply never reached the defence: non-finite, wrong shape, error text."""
     attack_active: bool = False
     tpr_percent: Percent = None
     fpr_percent: Percent = None
-    seconds: dict[str, float] = Field(default_factory=dict)
+    seconds: dict[Line, float] = Field(default_factory=dict)
     """Phase (see ``PHASES``) -> wall-clock seconds."""
     peak_memory_mb: float | None = None
     bytes_down: int = 0
     bytes_up: int = 0
-    notes: tuple[str, ...] = ()
-    per_client: dict[str, list[float]] = Field(default_factory=dict)
+    notes: tuple[Line, ...] = ()
+    per_client: dict[Line, list[float]] = Field(default_factory=dict)
     """Diagnostic -> one number per client, in the order of ``weights``."""
-    facts: dict[str, float] = Field(default_factory=dict)
+    facts: dict[Line, float] = Field(default_factory=dict)
     """Diagnostics of the whole round."""
     confusion: tuple[tuple[int, ...], ...] | None = None
-    """Triggered test images: counts by true class (row) and predicted class (column)."""
+    """Triggered test images: counts by true class (row) and predicted class (column); a last column counts images for
+    which the model's outputs weren't finite, where there are any."""
+
+    # --- what really happened ---
+    attacking: tuple[int, ...] | None = None
+    """Malicious participants that attack in this round: its schedule is on, and they have something to attack with.
+    None in older records: see ``attackers``."""
+    model: Literal["changed", "kept", "initial"] | None = None
+    """The global model after the round: changed by it, as it was before, or still (or again) the initial one, bit for
+    bit; None in older records."""
+
+    @property
+    def attackers(self) -> tuple[int, ...]:
+        """Participants that count as malicious in this round; all others count as honest."""
+        if self.attacking is not None:
+            return self.attacking
+        return self.malicious if self.attack_active else ()
 
 
 class Detection(Record):
@@ -118,17 +157,17 @@ class Detection(Record):
 class RunSummary(Record):
     """The run in one object (summary.json)."""
 
-    strategy: str
-    attack: str
+    strategy: Line
+    attack: Line
     seed: int
     rounds: int
-    dataset: str = ""
+    dataset: Line = ""
     ma_percent: Percent = None
     ma_interval_percent: tuple[float, float] | None = None
     """Wilson 95 % interval over test images: sampling of the test set, not seed variation."""
     asr_percent: Percent = None
     asr_interval_percent: tuple[float, float] | None = None
-    attack_inputs: str = "triggered images"
+    attack_inputs: Line = "triggered images"
     """What ASR is measured on, in words; empty for untargeted attacks."""
     base_rate_percent: Percent = None
     net_asr_percent: Percent = None
@@ -151,13 +190,13 @@ class RunSummary(Record):
     """Share of all aggregation weight that went to malicious clients while the attack was active."""
     parameters_sha256: str = ""
     seconds_total: float = 0.0
-    seconds: dict[str, float] = Field(default_factory=dict)
+    seconds: dict[Line, float] = Field(default_factory=dict)
     peak_memory_mb: float | None = None
     bytes_down: int = 0
     bytes_up: int = 0
-    dropped: dict[str, int] = Field(default_factory=dict)
+    dropped: dict[Line, int] = Field(default_factory=dict)
     """Cause -> number of replies."""
-    knowledge: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    knowledge: dict[Line, tuple[Line, ...]] = Field(default_factory=dict)
     weak_attack: bool | None = None
     """True when the undefended run's ASR is below 50 %; None when no undefended run is at hand."""
     folder: str = ""
@@ -167,7 +206,19 @@ class RunSummary(Record):
     delta: float | None = None
     private_rounds: int = 0
     """Rounds that epsilon accounts for: those that changed the model under the rule, whoever took part."""
-    privacy: str = ""
+    privacy: Line = ""
+
+    # --- what really happened ---
+    notes: tuple[Line, ...] = ()
+    """What a reader of the numbers must know: the run's notes, then those that its rounds gave rise to."""
+    state: Literal["ok", "unchanged", "dead", "unknown"] = "unknown"
+    """unchanged: the final model is the initial one, bit for bit, though there were rounds to train it; dead: the final
+    model's outputs aren't finite for some images; unknown: an older record, which doesn't say.  Only numbers of runs
+    that are ok or unknown are compared."""
+    rounds_changed: int | None = None
+    """Rounds that changed the global model; None in older records."""
+    attack_rounds: int | None = None
+    """Rounds in which at least one client attacked; None in older records."""
 
 
 class Environment(Record):
@@ -175,16 +226,16 @@ class Environment(Record):
 
     started_utc: str = ""
     python: str = ""
-    packages: dict[str, str] = Field(default_factory=dict)
-    platform: str = ""
-    processor: str = ""
+    packages: dict[Line, Line] = Field(default_factory=dict)
+    platform: Line = ""
+    processor: Line = ""
     cpu_count: int = 0
-    device: str = ""
-    device_name: str = ""
+    device: Line = ""
+    device_name: Line = ""
     threads: int = 0
     git_commit: str | None = None
     git_dirty: bool | None = None
     """True when the checkout differs from its commit; None outside a checkout."""
     source_sha256: str = ""
     """Digest of the project's own Python sources: the same in a checkout and in an installed app."""
-    command: tuple[str, ...] = ()
+    command: tuple[Line, ...] = ()

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from server_app.record.detection import pooled_detection
+from server_app.record.findings import attack_rounds, findings, rounds_changed, state_of
 from server_app.record.intervals import wilson_of_rate
 from server_app.record.privacy import spent
 from server_app.record.schema import RoundRecord, RunDescription, RunSummary
@@ -76,6 +77,10 @@ def summarize(
         delta=private.delta,
         private_rounds=private.rounds,
         privacy=run.privacy,
+        notes=(*run.notes, *findings(run, rounds)),
+        state=state_of(rounds),
+        rounds_changed=rounds_changed(rounds),
+        attack_rounds=attack_rounds(rounds),
     )
 
 
@@ -93,8 +98,8 @@ def _phase_totals(rounds: Sequence[RoundRecord]) -> dict[str, float]:
 
 
 def _malicious_weight(rounds: Sequence[RoundRecord]) -> float | None:
-    active = [r for r in rounds if r.attack_active and r.malicious]
+    active = [r for r in rounds if r.attackers]
     total = sum(sum(r.weights.values()) for r in active)
     if total <= 0:
         return None
-    return 100.0 * sum(r.weights.get(str(i), 0.0) for r in active for i in r.malicious) / total
+    return 100.0 * sum(r.weights.get(str(i), 0.0) for r in active for i in r.attackers) / total

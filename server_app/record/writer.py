@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +19,8 @@ from config.sections import OutputSection
 from learning.vector import Slot
 from server_app.record import checkpoint, files
 from server_app.record.environment import collect_environment
-from server_app.record.location import run_folder
-from server_app.record.reader import RecordedRun, Scalar, read, read_rounds
+from server_app.record.location import claimed_folder, run_folder
+from server_app.record.reader import DamagedRecordError, RecordedRun, Scalar, parsed, read, read_lines, read_rounds
 from server_app.record.schema import Environment, RoundRecord, RunDescription, RunSummary
 from server_app.record.summary import summarize
 
@@ -34,8 +35,21 @@ class RunRecord:
     folder: Path
 
     @classmethod
+    @contextlib.contextmanager
+    def open(
+        cls, output: OutputSection, *, strategy: str, attack: str, seed: int, resume: bool = False
+    ) -> Iterator[RunRecord]:
+        """The run's folder, with no other run writing to it meanwhile (see ``location.claimed_folder``).
+
+        Raises ConfigError when it can't be used.
+        """
+        with claimed_folder(output, strategy, attack, seed, resume=resume) as folder:
+            files.remove_parts(folder)
+            yield cls(folder)
+
+    @classmethod
     def create(cls, output: OutputSection, *, strategy: str, attack: str, seed: int, resume: bool = False) -> RunRecord:
-        """Make the run's folder (see ``location.run_folder``); raises ConfigError when it can't be used."""
+        """Make the run's folder without holding it (see ``location.run_folder``). Raises ConfigError."""
         return cls(run_folder(output, strategy, attack, seed, resume=resume))
 
     def write_run(self, run: RunDescription) -> None:
@@ -64,13 +78,26 @@ class RunRecord:
         """The rounds recorded so far."""
         return read_rounds(self.folder / files.METRICS)
 
-    def rewind(self, round: int) -> list[RoundRecord]:
-        """Forget rounds after ``round`` and a last line cut short by a crash; call it when resuming."""
-        kept = [r for r in self.rounds() if r.round <= round]
-        lines = b"".join(r.model_dump_json().encode() + b"\n" for r in kept)
-        files.write_atomic(self.folder / files.METRICS, lines)
+    def rewind(self, round: int) -> None:
+        """Forget all that came after ``round``: later rounds, repairs, checkpoints, the summary; -1 forgets them all.
+
+        Raises DamagedRecordError as ``lines_up_to`` does; then nothing is forgotten.
+        """
+        kept = self.lines_up_to(round)
         (self.folder / files.SUMMARY).unlink(missing_ok=True)
-        return kept
+        checkpoint.forget_after(self.folder / files.CHECKPOINTS, round)
+        files.write_atomic(self.folder / files.METRICS, b"".join(line + b"\n" for line in kept))
+
+    def lines_up_to(self, round: int) -> list[bytes]:
+        """The lines of training rounds 0 to ``round`` as they stand in metrics.jsonl; none for -1.
+
+        Raises DamagedRecordError when one is damaged, missing or there twice.
+        """
+        path = self.folder / files.METRICS
+        found = read_lines(path, round) if round >= 0 else []
+        if [(record.stage, record.round) for record, _ in found] != [("training", i) for i in range(round + 1)]:
+            raise DamagedRecordError(f"{path} doesn't hold rounds 0 to {round}, each once and in order")
+        return [line for _, line in found]
 
     def write_model(
         self, parameters: Tensor, buffers: Tensor, parameter_slots: Sequence[Slot], buffer_slots: Sequence[Slot]
@@ -114,17 +141,17 @@ class RunRecord:
         }
         files.write_atomic(path, save(tensors))
 
-    def write_checkpoint(self, round: int, parameters: Tensor, buffers: Tensor, state: checkpoint.State) -> Path:
+    def write_checkpoint(self, content: checkpoint.Checkpoint) -> Path:
         """Write a checkpoint in one step; the newest two are kept."""
-        return checkpoint.write_checkpoint(self.folder / files.CHECKPOINTS, round, parameters, buffers, state)
+        return checkpoint.write_checkpoint(self.folder / files.CHECKPOINTS, content)
 
-    def latest_checkpoint(self) -> checkpoint.Checkpoint | None:
-        """The newest readable checkpoint, or None."""
-        return checkpoint.latest_checkpoint(self.folder / files.CHECKPOINTS)
+    def latest_checkpoint(self, damaged: Callable[[str], None] = lambda _: None) -> checkpoint.Checkpoint | None:
+        """The newest whole checkpoint, or None; ``damaged`` is told of those that were passed over."""
+        return checkpoint.latest_checkpoint(self.folder / files.CHECKPOINTS, damaged)
 
     def write_summary(self, parameters_sha256: str = "", seconds_total: float | None = None) -> RunSummary:
         """Summarise run.json and metrics.jsonl into summary.json."""
-        run = RunDescription.model_validate_json((self.folder / files.RUN).read_bytes())
+        run = parsed(self.folder / files.RUN, RunDescription)
         summary = summarize(
             run,
             self.rounds(),

@@ -28,7 +28,7 @@ def detection_chart(rounds: Sequence[RoundRecord]) -> Markup | None:
     if not judged:
         return None
     x = [r.round for r in judged]
-    bad = [set(r.malicious if r.attack_active else ()) for r in judged]
+    bad = [set(r.attackers) for r in judged]
     counts = [
         ("honest, accepted", [len(set(r.accepted) - b) for r, b in zip(judged, bad, strict=True)], SKY, ""),
         ("malicious, accepted", [len(set(r.accepted) & b) for r, b in zip(judged, bad, strict=True)], VERMILLION, ""),
@@ -43,7 +43,7 @@ def detection_chart(rounds: Sequence[RoundRecord]) -> Markup | None:
     upper.set_ylim(0, 1.04 * max(len(r.accepted) + len(r.rejected) for r in judged))
     legend(upper)
     style(lower, x="round", y="percent of their kind")
-    rates = [detection(r.accepted, r.rejected, r.malicious if r.attack_active else ()) for r in judged]
+    rates = [detection(r.accepted, r.rejected, r.attackers) for r in judged]
     draw_line(lower, x, [d.tpr_percent for d in rates], "TPR, malicious rejected", GREEN, "-", "o")
     draw_line(lower, x, [d.fpr_percent for d in rates], "FPR, honest rejected", ORANGE, "-", "s")
     percent_axis(lower)

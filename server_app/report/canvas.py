@@ -18,6 +18,7 @@ from matplotlib.ticker import MaxNLocator
 
 from server_app.report.palette import CARD, GRID, INK, MUTED, VARIABLES
 
+mpl.rcParams["text.parse_math"] = False  # a name that holds a dollar sign is no formula
 FONT_SIZE = 9.0
 MANY_ROUNDS = 60
 """More rounds than this are drawn without markers, and as areas instead of bars."""

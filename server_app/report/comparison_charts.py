@@ -26,8 +26,8 @@ DASHES = ("-", "--", ":", "-.")
 MARKERS = "osD^vP*X"
 
 
-class Cell(Protocol):
-    """Runs that differ in their seed only."""
+class Group(Protocol):
+    """A cell as the page calls it."""
 
     @property
     def label(self) -> str:
@@ -36,6 +36,10 @@ class Cell(Protocol):
     @property
     def title(self) -> str:
         """Name of the cell."""
+
+    @property
+    def flaw(self) -> str:
+        """Why it isn't compared."""
 
     @property
     def attack(self) -> str:
@@ -53,14 +57,14 @@ class Cell(Protocol):
         """Mean and spread of a number of the summary."""
 
 
-def tradeoff_chart(cells: Sequence[Cell]) -> Markup | None:
+def tradeoff_chart(cells: Sequence[Group]) -> Markup | None:
     """MA against ASR, one labelled point per cell; None when no cell has both."""
     several = len({cell.attack for cell in cells}) > 1
     points = []
     for cell in cells:
         ma, asr = cell.spread_of("ma_percent"), cell.spread_of("asr_percent")
         if ma is not None and asr is not None:
-            points.append((f"{cell.title} ({cell.attack})" if several else cell.title, ma, asr))
+            points.append((_name(cell, several), ma, asr))
     if not points:
         return None
     figure = new_figure(height=4.0)
@@ -80,12 +84,11 @@ def tradeoff_chart(cells: Sequence[Cell]) -> Markup | None:
     return inline_svg(figure, "tradeoff", f"MA against ASR. {said}")
 
 
-def curves_chart(cells: Sequence[Cell]) -> Markup | None:
+def curves_chart(cells: Sequence[Group]) -> Markup | None:
     """MA and ASR by round, one line per cell; None when no round was evaluated."""
     several = len({cell.attack for cell in cells}) > 1
     lines = [
-        (f"{cell.title} ({cell.attack})" if several else cell.title, _mean_curve(cell, "ma_percent"),
-         _mean_curve(cell, "asr_percent"))
+        (_name(cell, several), _mean_curve(cell, "ma_percent"), _mean_curve(cell, "asr_percent"))
         for cell in cells
     ]  # fmt: skip
     rounds = [r for _, ma, _ in lines for r in ma]
@@ -107,9 +110,9 @@ def curves_chart(cells: Sequence[Cell]) -> Markup | None:
     return inline_svg(figure, "curves", "MA and ASR by round for " + ", ".join(label for label, _, _ in lines))
 
 
-def sweep_chart(cells: Sequence[Cell], key: str) -> Markup | None:
+def sweep_chart(cells: Sequence[Group], key: str) -> Markup | None:
     """MA and ASR against a swept setting, one line per strategy and attack; None without two numeric values."""
-    lines: dict[str, list[tuple[float, Cell]]] = {}
+    lines: dict[str, list[tuple[float, Group]]] = {}
     for cell in cells:
         if isinstance(cell.sweep_value, int | float):
             lines.setdefault(f"{cell.label} ({cell.attack})", []).append((float(cell.sweep_value), cell))
@@ -136,7 +139,14 @@ def sweep_chart(cells: Sequence[Cell], key: str) -> Markup | None:
     return inline_svg(figure, "sweep", f"MA and ASR against {key} for " + ", ".join(lines))
 
 
-def _mean_curve(cell: Cell, name: str) -> dict[int, float]:
+def _name(cell: Group, several: bool) -> str:
+    """Title, with the attack where there are several, and with what is wrong with its numbers."""
+    extra = [cell.attack] if several else []
+    extra += [cell.flaw] if cell.flaw else []
+    return f"{cell.title} ({', '.join(extra)})" if extra else cell.title
+
+
+def _mean_curve(cell: Group, name: str) -> dict[int, float]:
     values: dict[int, list[float]] = {}
     for run in cell.runs:
         for record in run.rounds:

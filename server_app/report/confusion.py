@@ -20,26 +20,28 @@ ANNOTATED_CLASSES = 20
 def confusion_chart(run: RunDescription, rounds: Sequence[RoundRecord]) -> tuple[Markup, int] | None:
     """Confusion of triggered images in the last round that has one, with that round; None when none has.
 
-    Cells hold counts and are tinted by their share of the row; the target's column is framed.
+    Cells hold counts and are tinted by their share of the row; the target's column is framed.  A last column holds
+    images that the model gave no class, where there are any.
     """
     last = next((r for r in reversed(rounds) if r.confusion), None)
     if last is None or last.confusion is None:
         return None
     counts = np.asarray(last.confusion, dtype=float)
-    classes = len(counts)
+    classes, columns = counts.shape
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1.0)
     named = classes <= ANNOTATED_CLASSES
     side = min(6.6, 1.8 + 0.46 * classes) if named else 5.0
     figure = new_figure(side + 0.6, side)
     predicted = "predicted class" if run.natural else "predicted on the triggered image"
     axes = style(figure.add_subplot(), x=predicted, y="true class", grid=False)
-    tint = np.zeros((classes, classes, 4))
+    tint = np.zeros((classes, columns, 4))
     tint[..., :3] = to_rgba(BLUE)[:3]
     tint[..., 3] = share
     axes.imshow(tint, interpolation="nearest", aspect="equal")
     if named:
         names = [class_name(run, c) for c in range(classes)]
-        axes.set_xticks(range(classes), names, rotation=40, ha="right", rotation_mode="anchor")
+        heads = [*names, "no class"][:columns]
+        axes.set_xticks(range(columns), heads, rotation=40, ha="right", rotation_mode="anchor")
         axes.set_yticks(range(classes), names)
         size = 8.0 if classes <= 12 else 6.0
         for row, column in zip(*np.nonzero(counts), strict=True):

@@ -15,18 +15,20 @@ from server_app.report.palette import BLUE, INK, SKY, VERMILLION
 
 MOST = 12
 COLUMNS = 3
+LARGEST = 1e100
+"""Larger numbers are left out: some are a client's word, and the arithmetic of an axis overflows on them."""
 
 
 def facts_chart(rounds: Sequence[RoundRecord]) -> Markup | None:
     """One small line chart per reported number, the first twelve by name; None when there is none."""
-    names = sorted({name for r in rounds for name, value in r.facts.items() if math.isfinite(value)})[:MOST]
+    names = sorted({name for r in rounds for name, value in r.facts.items() if drawable(value)})[:MOST]
     if not names:
         return None
     rows = -(-len(names) // COLUMNS)
     figure = new_figure(height=0.3 + 1.45 * rows)
     for place, name in enumerate(names):
         axes = style(figure.add_subplot(rows, COLUMNS, place + 1), title=_short(name))
-        points = [(r.round, r.facts[name]) for r in rounds if math.isfinite(r.facts.get(name, math.nan))]
+        points = [(r.round, r.facts[name]) for r in rounds if drawable(r.facts.get(name, math.nan))]
         marker = "o" if len(points) <= MANY_ROUNDS else ""
         axes.plot(*zip(*points, strict=True), color=BLUE, linewidth=1.4, marker=marker, markersize=2.6)
         _small(axes)
@@ -71,9 +73,14 @@ def _points(rounds: Sequence[RoundRecord], name: str, *, malicious: bool) -> lis
         found += [
             (record.round, value)
             for client, value in zip(record.weights, values, strict=True)
-            if (client in bad) == malicious and math.isfinite(value)
+            if (client in bad) == malicious and drawable(value)
         ]
     return found
+
+
+def drawable(value: float) -> bool:
+    """Whether an axis can hold a number."""
+    return math.isfinite(value) and abs(value) <= LARGEST
 
 
 def _small(axes: Axes) -> None:

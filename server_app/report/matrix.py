@@ -33,6 +33,8 @@ class MatrixRow:
     best_asr: bool = False
     paper: tuple[float, float] | None = None
     """MA and ASR that a paper prints."""
+    flaw: str = ""
+    """Why its numbers aren't compared with others'; empty where they are."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,8 @@ class MatrixPage:
     remarks: Sequence[str] = ()
     missing: Sequence[str] = ()
     """Cells without numbers, with the cause."""
+    findings: Sequence[str] = ()
+    """What a reader of single runs must know."""
     settings: Sequence[tuple[str, Sequence[tuple[str, str, str]]]] = ()
     """Groups of (key, value, reason)."""
     origin: Sequence[tuple[str, str]] = ()
@@ -112,7 +116,7 @@ def _blocks(page: MatrixPage) -> Iterator[list[MatrixSpot]]:
 
 
 def _heats(page: MatrixPage, block: Sequence[MatrixSpot]) -> dict[str, object]:
-    known = [row.ma.mean for spot in block for row in spot.rows if row.ma is not None]
+    known = [row.ma.mean for spot in block for row in spot.rows if row.ma is not None and not row.flaw]
     high = max(known, default=100.0)
     low = max(0.0, min([*known, high - NARROWEST]))
     return {
@@ -152,14 +156,15 @@ def _ma_cell(spot: MatrixSpot, system: str, low: float, high: float) -> dict[str
     if row is None or row.ma is None:
         return _empty(row)
     share = (row.ma.mean - low) / (high - low) if high > low else 0.5
-    return _cell(row.ma, share, row.best_ma, None if row.paper is None else row.paper[0])
+    return _cell(row.ma, share, row.best_ma, None if row.paper is None else row.paper[0]) | {"flaw": row.flaw}
 
 
 def _asr_cell(spot: MatrixSpot, system: str) -> dict[str, object]:
     row = _row(spot, system)
     if row is None or row.asr is None:
         return _empty(row)
-    return _cell(row.asr, row.asr.mean / 100.0, row.best_asr, None if row.paper is None else row.paper[1])
+    paper = None if row.paper is None else row.paper[1]
+    return _cell(row.asr, row.asr.mean / 100.0, row.best_asr, paper) | {"flaw": row.flaw}
 
 
 def _cell(found: Spread, share: float, best: bool, paper: float | None) -> dict[str, object]:
@@ -180,4 +185,5 @@ def _empty(row: MatrixRow | None) -> dict[str, object]:
         "mix": "0%",
         "best": False,
         "paper": "",
+        "flaw": "",
     }

@@ -13,6 +13,7 @@ MATRIX = """{% extends "base" %}
 {% for cell in cells %}<td style="--mix: {{ cell.mix }}">
 {% if cell.best %}<strong title="best of its column">{{ cell.text }}</strong>{% else %}<b>{{ cell.text }}</b>{% endif %}
 {% if cell.half %}<div class="under">{{ cell.half }}</div>{% endif %}
+{% if cell.flaw %}<div class="under"><span class="badge warn">{{ cell.flaw }}</span></div>{% endif %}
 {% if cell.paper %}<div class="under">paper {{ cell.paper }}</div>{% endif %}</td>
 {% endfor %}</tr>
 {% endfor %}</tbody></table></div></div>
@@ -37,6 +38,8 @@ MATRIX = """{% extends "base" %}
 {% for map in block.maps %}{{ heat(map, block.columns, page.system_axis) }}{% endfor %}</div>
 {% else %}<p class="empty">No cell has any number yet.</p>{% endfor %}
 {% if page.remarks %}<ul class="note">{% for text in page.remarks %}<li>{{ text }}</li>{% endfor %}</ul>{% endif %}
+{% if page.findings %}<h3>What to know of single runs</h3>
+<ul class="note">{% for text in page.findings %}<li>{{ text }}</li>{% endfor %}</ul>{% endif %}
 {% if page.missing %}<h3>Cells without numbers</h3>
 <ul class="note">{% for text in page.missing %}<li>{{ text }}</li>{% endfor %}</ul>{% endif %}
 </section>

@@ -8,6 +8,7 @@ from pathlib import Path
 from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
+from config.plain_text import visible_lines
 from server_app.record.files import write_atomic
 from server_app.report import templates
 from server_app.report.matrix_template import MATRIX
@@ -21,7 +22,7 @@ def write_page(path: Path, template: str, **values: object) -> Path:
     """Render ``template`` ("report", "comparison" or "matrix") to ``path`` in one step; returns the absolute path."""
     path = path.resolve()
     text = _environment().get_template(template).render(css=Markup(CSS), **values)
-    write_atomic(path, text.encode())
+    write_atomic(path, visible_lines(text).encode())
     return path
 
 

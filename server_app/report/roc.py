@@ -39,7 +39,7 @@ def roc(rounds: Iterable[RoundRecord]) -> Roc | None:
         scores = np.asarray(record.per_client.get(SCORE, ()), dtype=np.float64)
         if not len(scores) or len(scores) != len(record.weights) or np.isnan(scores).any():
             continue
-        bad = {str(client) for client in record.malicious} if record.attack_active else set()
+        bad = {str(client) for client in record.attackers}
         ranks.append(_ranks(scores) / len(scores))
         truths.append(np.array([client in bad for client in record.weights]))
     if not ranks:

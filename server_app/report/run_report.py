@@ -24,7 +24,7 @@ CURVES = (
 )
 DETECTION = (
     "Rejected means that the rule gave the update weight 0. In rounds without an active attack all clients train "
-    "honestly and count as honest."
+    "honestly and count as honest; so does, in any round, a malicious client that has nothing to poison."
 )
 CONFUSION = (
     "Round {}: counts by true class, tinted by their share of the row. Images of the target class are left out; a "

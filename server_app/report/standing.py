@@ -1,15 +1,21 @@
-"""Who does best, and whether the attack was worth defending against."""
+"""Who does best, who can't be compared, and whether the attack was worth defending against.
+
+The one place of these judgements: pages, tables and files say what is said here.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from server_app.report.cells import Cell
 from server_app.report.spread import Spread
 
 WEAK_ATTACK_PERCENT = 50.0
 MARGIN_POINTS = 5.0
 SHOWN_DIGITS = 2
+SHOWN_SEEDS = 10
 
 
 @dataclass(frozen=True)
@@ -49,3 +55,53 @@ def is_weak(undefended_asr: Sequence[float]) -> bool | None:
     if not undefended_asr:
         return None
     return sum(undefended_asr) / len(undefended_asr) < WEAK_ATTACK_PERCENT
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What may be said of cells that faced the same attack on the same data."""
+
+    best: Best = Best()
+    weak: bool | None = None
+    """True where the undefended ASR is below 50 %; None where nobody attacked, or without an undefended run."""
+    attacked: bool = False
+    """Whether anybody attacked in any of them."""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Title of a cell with numbers that isn't compared with the others -> why."""
+
+
+def standing(cells: Sequence[Cell], margin: float = MARGIN_POINTS) -> Standing:
+    """Judge cells that faced the same attack on the same data.
+
+    Compared are cells without a flaw, over the same seeds: those that most of them have, of equally frequent ones the
+    most.  A lucky seed must not win against the mean of several.
+    """
+    left_out = {cell.title: cell.flaw for cell in cells if cell.flaw}
+    sound = [cell for cell in cells if cell.seeds and not cell.flaw]
+    usual = _usual_seeds(sound)
+    left_out |= {cell.title: _seeds(cell.seeds, usual) for cell in sound if cell.seeds != usual}
+    fair = [cell for cell in sound if cell.seeds == usual]
+    plain = [cell for cell in sound if cell.undefended and cell.attacked]
+    return Standing(
+        best(
+            {cell.title: cell.spread_of("ma_percent") for cell in fair},
+            {cell.title: cell.spread_of("asr_percent") for cell in fair},
+            margin,
+        ),
+        is_weak([asr for cell in plain for run in cell.runs if (asr := run.summary.asr_percent) is not None]),
+        any(cell.attacked for cell in cells),
+        left_out,
+    )
+
+
+def _usual_seeds(cells: Sequence[Cell]) -> tuple[int, ...]:
+    counts = Counter(cell.seeds for cell in cells)
+    return max(counts, key=lambda seeds: (counts[seeds], len(seeds)), default=())
+
+
+def _seeds(own: Sequence[int], usual: Sequence[int]) -> str:
+    return f"seeds {_listed(own)}, where others have {_listed(usual)}"
+
+
+def _listed(seeds: Sequence[int]) -> str:
+    return ", ".join(map(str, seeds)) if len(seeds) <= SHOWN_SEEDS else f"{len(seeds)} of them"

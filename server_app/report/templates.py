@@ -190,6 +190,7 @@ COMPARISON = """{% extends "base" %}
 <th scope="col">needs</th></tr></thead>
 <tbody>{% for g in groups %}
 <tr><th scope="row">{{ g.label }}</th><td>{{ g.attack }}{% if g.weak %} <span class="badge warn">weak attack</span>
+{% endif %}{% if g.flaw %} <span class="badge warn">{{ g.flaw }}</span>
 {% endif %}</td>{% if sweep %}<td class="number">{{ g.sweep_value }}</td>{% endif %}
 <td>{% for link in g.links %}{% if link.address %}<a href="{{ link.address }}">{{ link.seed }}</a>
 {% else %}{{ link.seed }}{% endif %} {% endfor %}</td>
@@ -211,12 +212,12 @@ COMPARISON = """{% extends "base" %}
 <div class="scroll"><table>
 <thead><tr><th scope="col">strategy</th><th scope="col">attack</th><th scope="col" class="number">seed</th>
 <th scope="col" class="number">MA (%)</th><th scope="col" class="number">ASR (%)</th>
-<th scope="col">final parameters</th><th scope="col">folder</th></tr></thead>
+<th scope="col">final parameters</th><th scope="col">folder</th><th scope="col">notes</th></tr></thead>
 <tbody>{% for r in runs %}
 <tr><th scope="row">{{ r.label }}</th><td>{{ r.attack }}</td><td class="number">{{ r.seed }}</td>
 <td class="number">{{ r.ma }}</td><td class="number">{{ r.asr }}</td><td class="mono">{{ r.digest }}</td>
 <td class="text">{% if r.address %}<a href="{{ r.address }}">{{ r.folder }}</a>{% else %}{{ r.folder }}{% endif %}</td>
-</tr>{% endfor %}</tbody></table></div>
+<td class="text">{{ r.notes }}</td></tr>{% endfor %}</tbody></table></div>
 </section>
 </main>
 <footer><p>Made from {{ runs|length }} record folders alone.</p></footer>

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from server_app.record.findings import attack_rounds
 from server_app.record.privacy import privacy_line
 from server_app.record.reader import RecordedRun, Scalar
 from server_app.record.schema import PHASES, Environment, RunDescription
@@ -72,6 +73,10 @@ def verdict(record: RecordedRun) -> str:
     found = record.summary
     if found.ma_percent is None:
         return "The global model was not evaluated, so there is nothing to conclude yet."
+    if found.state == "dead":
+        return "The final model is dead: its outputs aren't finite, so its numbers say nothing about attack or defence."
+    if found.state == "unchanged":
+        return "The final model is the initial one: nothing was learned, so there is nothing to conclude."
     text = f"After {found.rounds} rounds the global model classifies {found.ma_percent:.1f} % of clean images correctly"
     if found.asr_percent is None:
         return f"{text}; {unmeasured(record.run)}."
@@ -90,6 +95,8 @@ def verdict(record: RecordedRun) -> str:
         text += f"{rate(caught.fpr_percent)} % of honest ones."
     elif caught is not None:
         text += " The server rejected no client."
+    if record.run.attack_expected and not attack_rounds(record.rounds):
+        text += " No client attacked, so this says nothing about the attack or a defence against it."
     return text
 
 
@@ -121,7 +128,7 @@ def warnings(record: RecordedRun) -> list[str]:
         found.append("Needs knowledge that a real server or attacker may not have. " + "; ".join(needs) + ".")
     if line := privacy_line(record.summary):
         found.append(line[0].upper() + line[1:] + ".")
-    return found + list(record.run.notes)
+    return found + list(record.notes)
 
 
 def cards(record: RecordedRun) -> list[Card]:

@@ -11,8 +11,9 @@ from flwr.app import Context, RecordDict
 
 from attacks.base import Attack
 from attacks.dba import Dba
+from attacks.own_rows import own_rows
 from attacks.schedule import malicious_partitions
-from client_app.local_data import clean_data, own_rows, poisoned_data
+from client_app.local_data import clean_data, poisoned_data
 from client_app.roles import attacker_number, is_malicious
 from client_app.session import run_config
 from config import ConfigError

@@ -162,7 +162,7 @@ def test_folder_names_every_missing_and_every_thin_class(colour_info, tmp_path):
         FolderSource(path=str(tmp_path)).generate(colour_info, 2, 1, CPU)
     assert caught.value.key == "synthetic.folder.path"
     assert "no pictures of dog, ship" in str(caught.value)
-    assert "fewer than 2 pictures of cat (1)" in str(caught.value)
+    assert "fewer than 2 pictures (synthetic.per_class) of cat (1)" in str(caught.value)
 
 
 @pytest.mark.parametrize("path", ["", "/no/such/folder"])
@@ -300,3 +300,72 @@ def test_diffusers_itself_with_a_tiny_random_model(colour_info, tmp_path):
     samples = source.generate(colour_info, 1, 1, CPU)
     assert samples.images.shape == (3, 3, 32, 32)
     assert torch.allclose(samples.images, source.generate(colour_info, 1, 1, CPU).images)
+
+
+def two_tones(folder, names):
+    """One class folder for each name; all its pictures have the brightness 40, 80, 120, .. by its place."""
+    for place, name in enumerate(names, start=1):
+        (folder / name).mkdir(parents=True)
+        for i in range(2):
+            Image.new("L", (8, 8), 40 * place).save(folder / name / f"{i}.png")
+
+
+@pytest.mark.parametrize("names", [("猫", "狗"), ("кошка", "собака"), ("C", "C++", "C#"), ("a_b", "a-b"), ("-1", "1")])
+def test_folder_gives_each_class_its_own_pictures(names, tmp_path):
+    two_tones(tmp_path, names)
+    info = DataInfo("own", tuple(reversed(names)), (1, 8, 8), (0.5,), (0.5,))
+    samples = FolderSource(path=str(tmp_path)).generate(info, 2, 1, CPU)
+    for label, name in enumerate(info.class_names):
+        tones = (samples.images[samples.labels == label] * 255).round()
+        assert set(tones.flatten().tolist()) == {40 * (1 + names.index(name))}
+
+
+def test_folder_refuses_two_folders_for_one_class(tmp_path):
+    two_tones(tmp_path, ("Cat", "CAT", "dog"))
+    info = DataInfo("own", ("cat", "dog"), (1, 8, 8), (0.5,), (0.5,))
+    with pytest.raises(ConfigError, match=r"synthetic\.folder\.path = .*'CAT' and 'Cat' can each be meant by 'cat'"):
+        FolderSource(path=str(tmp_path)).generate(info, 1, 1, CPU)
+
+
+def test_folder_passes_over_what_systems_leave_behind(tmp_path):
+    two_tones(tmp_path, ("cat", "dog"))
+    (tmp_path / "cat" / "._0.png").write_bytes(b"resource fork")
+    (tmp_path / ".cat").mkdir()
+    (tmp_path / "__MACOSX" / "cat").mkdir(parents=True)
+    (tmp_path / "cat" / "around").symlink_to(tmp_path / "cat")
+    info = DataInfo("own", ("cat", "dog"), (1, 8, 8), (0.5,), (0.5,))
+    source = FolderSource(path=str(tmp_path))
+    assert {p.prompt for p in source.generate(info, 2, 1, CPU).provenance} == {
+        "cat/0.png", "cat/1.png", "dog/0.png", "dog/1.png"
+    }  # fmt: skip
+    assert source.fingerprint()
+
+
+def test_shipped_classes_are_not_found_in_names_that_only_contain_them():
+    info = DataInfo("x", ("bag", "猫 shirt"), (1, 28, 28), (0.5,), (0.5,))
+    with pytest.raises(ConfigError, match="also has 猫 shirt"):
+        fashion_classes(info, "flow")
+
+
+@pytest.mark.parametrize("value", [0, 0x4000, 0x8080, 0xFFFF])
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_folder_scales_sixteen_bits(value, suffix, tmp_path):
+    """They were cut off at 255: every picture but a black one was white."""
+    for name in ("scan", "film"):
+        (tmp_path / name).mkdir()
+        Image.fromarray(np.full((8, 8), value, dtype=np.uint16)).save(tmp_path / name / f"a.{suffix}")
+    info = DataInfo("own", ("film", "scan"), (1, 8, 8), (0.5,), (0.5,))
+    images = FolderSource(path=str(tmp_path)).generate(info, 1, 1, CPU).images
+    assert torch.allclose(images, torch.full_like(images, value / 0xFFFF), atol=0.5 / 255)
+
+
+def test_folder_reads_floating_point_or_says_why_not(tmp_path):
+    for name, level in (("scan", 0.25), ("film", 300.0)):
+        (tmp_path / name).mkdir()
+        Image.fromarray(np.full((8, 8), level, dtype=np.float32)).save(tmp_path / name / "a.tif")
+    one = DataInfo("own", ("scan",), (1, 8, 8), (0.5,), (0.5,))
+    images = FolderSource(path=str(tmp_path)).generate(one, 1, 1, CPU).images
+    assert torch.allclose(images, torch.full_like(images, 0.25), atol=0.5 / 255)
+    two = DataInfo("own", ("film", "scan"), (1, 8, 8), (0.5,), (0.5,))
+    with pytest.raises(SourceError, match=r"film.a\.tif: not a readable picture \(mode F with values 300"):
+        FolderSource(path=str(tmp_path)).generate(two, 1, 1, CPU)

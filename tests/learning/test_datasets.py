@@ -146,7 +146,7 @@ def test_gtsrb_is_resized_once(tmp_path):
     assert torch.equal(again.test.labels, data.test.labels)
 
 
-@pytest.mark.parametrize("name", [n for n in DATASETS if not DATASETS[n].ships and n != "hf"])
+@pytest.mark.parametrize("name", [n for n in DATASETS if not DATASETS[n].ships and not DATASETS[n].after_colon])
 def test_absent_data_says_how_to_get_it(name, tmp_path):
     with pytest.raises(ConfigError, match=rf"task.dataset = '{name}': .*`fedcrucible prepare {name}`") as caught:
         load_task(task(tmp_path, name))
@@ -159,12 +159,31 @@ def test_damaged_data_is_refused(tmp_path):
         load_task(task(tmp_path, "cifar10"))
 
 
+@pytest.mark.parametrize("name", ["mnist", "cifar10"])
+def test_labels_that_are_no_class_are_refused_whatever_the_source(name, tmp_path, accept_fakes, monkeypatch):
+    WRITERS[name](tmp_path)
+    source = DATASETS[name]
+    whole = source.open_split
+
+    def spoiled(self, root, train, download=False):
+        split = whole(self, root, train, download)
+        split.labels[:3] = 255 if train else -1
+        return split
+
+    monkeypatch.setattr(source, "open_split", spoiled)
+    message = (
+        r"3 of 200 labels of the train split are no class \(e.g. 255.*; 3 of 40 labels of the test split are missing"
+    )
+    with pytest.raises(ConfigError, match=message):
+        load_task(task(tmp_path, name))
+
+
 def test_unknown_names_are_answered_with_a_suggestion(tmp_path):
     with pytest.raises(ConfigError, match=r"task.dataset = 'cifar-10': did you mean 'cifar10'\?"):
         load_task(task(tmp_path, "cifar-10"))
 
 
-@pytest.mark.parametrize("name", [n for n in DATASETS if n != "hf"])
+@pytest.mark.parametrize("name", [n for n in DATASETS if not DATASETS[n].after_colon])
 def test_every_registered_source_has_a_source_and_documentation(name):
     source = dataset_source(name)
     assert source.name == name
@@ -380,8 +399,8 @@ class TestHub:
         self.splits(sizes=((8, 8), (9, 8))).save_to_disk(str(tmp_path / "hf" / "uneven"))
         with pytest.raises(ConfigError, match="needs images of one size"):
             load_task(task(tmp_path, "hf:uneven"))
-        self.splits(parts=(("train", 4),)).save_to_disk(str(tmp_path / "hf" / "half"))
-        with pytest.raises(ConfigError, match="needs the splits train and test, has train"):
+        self.splits(parts=(("first", 4), ("second", 4))).save_to_disk(str(tmp_path / "hf" / "half"))
+        with pytest.raises(ConfigError, match="needs a split train, has first, second"):
             load_task(task(tmp_path, "hf:half"))
 
     @pytest.mark.parametrize("name", ["hf", "hf:", "hf:..", "hf:../up", "hf:a/b/c"])

@@ -11,6 +11,7 @@ from scipy.stats import chi2_contingency
 from config import ConfigError
 from learning.partition import (
     PARTITIONERS,
+    ByColumnPartitioner,
     DirichletPartitioner,
     IidPartitioner,
     MainClassPartitioner,
@@ -248,3 +249,50 @@ def test_a_client_left_empty_is_named():
     labels = np.repeat([0, 1, 2, 3, 4, 6, 7, 8, 9], 20)
     with pytest.raises(ConfigError, match=r"partition.name = 'main-class': leaves client 5 of 10 without images"):
         MainClassPartitioner(q=1.0).split(labels, 10, 10, np.random.default_rng(0))
+
+
+def by_id(ids: np.ndarray, clients: int, seed: int = 0) -> list[np.ndarray]:
+    labels = random_labels(len(ids))
+    return ByColumnPartitioner(column="site").split(labels, clients, 10, np.random.default_rng(seed), ids)
+
+
+def test_as_many_clients_as_ids_are_one_id_each_in_order():
+    ids = random_labels(200, 6)
+    parts = by_id(ids, 6)
+    assert [np.unique(ids[part]).tolist() for part in parts] == [[i] for i in range(6)]
+    assert_disjoint_cover(parts, 200)
+
+
+@settings(max_examples=50, deadline=None)
+@given(count=st.integers(1, 200), different=st.integers(1, 30), clients=st.integers(1, 30), seed=st.integers(0, 99))
+def test_an_id_is_never_split_and_sizes_are_balanced(count, different, clients, seed):
+    ids = random_labels(count, different, seed)
+    known, sizes = np.unique(ids, return_counts=True)
+    if clients > len(known):
+        with pytest.raises(ConfigError):
+            by_id(ids, clients, seed)
+        return
+    parts = by_id(ids, clients, seed)
+    assert_disjoint_cover(parts, count)
+    owners = [set(ids[part].tolist()) for part in parts]
+    assert sum(map(len, owners)) == len(known)
+    # Longest first is within 4/3 of the best, which is at least the mean and at least the largest id.
+    assert max(map(len, parts)) <= 4 / 3 * max(count / clients + sizes.max() * (clients < len(known)), sizes.max())
+
+
+def test_dealing_ids_depends_on_the_seed_alone():
+    ids = random_labels(300, 12)
+    first, again, other = (by_id(ids, 4, seed) for seed in (1, 1, 2))
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert any(not np.array_equal(a, b) for a, b in zip(first, other, strict=True))
+
+
+def test_largest_ids_are_dealt_first():
+    ids = np.repeat(np.arange(5), [6, 5, 4, 3, 2])
+    assert sorted(len(part) for part in by_id(ids, 2)) == [9, 11]
+
+
+def test_more_clients_than_ids_are_refused_with_their_number():
+    message = r"federation.clients = 7: allowed: 1 to 6, the ids in column 'site' of 200 training images"
+    with pytest.raises(ConfigError, match=message):
+        by_id(random_labels(200, 6), 7)

@@ -114,7 +114,7 @@ def test_rewind_forgets_later_rounds_and_the_summary(record: RunRecord) -> None:
     for number in range(5):
         record.append_round(RoundRecord(round=number))
     record.write_summary()
-    assert [r.round for r in record.rewind(2)] == [0, 1, 2]
+    record.rewind(2)
     assert [r.round for r in record.rounds()] == [0, 1, 2]
     assert not (record.folder / files.SUMMARY).exists()
 

@@ -11,9 +11,9 @@ from attacks.badnets import BadNets
 from attacks.base import ATTACKS
 from config.load import Scalar, default_keys, load, load_preset
 from runner.compare.cell import Cell
-from runner.compare.identity import digest, identity
 from runner.compare.run import distinct
 from runner.compare.store import Store
+from server_app.identity import digest, identity
 from tests.runner.invented_cells import invent
 
 SMOKE = load_preset("smoke")

@@ -346,6 +346,23 @@ def test_two_comparisons_do_not_write_to_one_folder(tmp_path: Path, fedcrucible)
     assert "another comparison is writing" in result.stderr
 
 
+def test_a_cell_that_another_run_writes_is_not_cleared_away(tmp_path: Path) -> None:
+    from runner.compare.cell import Cell
+    from runner.compare.store import Store
+    from runner.failures import CommandError
+    from server_app.record.lock import only_writer
+
+    cell = Cell({"seed": 1}, {"strategy": "fedavg"})
+    folder = tmp_path / cell.name
+    with only_writer(folder):
+        (folder / "metrics.jsonl").write_text("{}")
+        with pytest.raises(CommandError, match="another run is writing"):
+            Store(tmp_path).settings(cell)
+    assert (folder / "metrics.jsonl").exists()
+    Store(tmp_path).settings(cell)
+    assert not folder.exists()
+
+
 def test_cells_can_go_through_flwr_run(tmp_path: Path, fedcrucible, monkeypatch: pytest.MonkeyPatch) -> None:
     """The SuperLink is replaced here; tests/engines has the real one."""
     from runner.batch import run_settings

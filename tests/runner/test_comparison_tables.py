@@ -11,10 +11,12 @@ import pytest
 
 from runner.compare.cell import Cell
 from runner.compare.frame import _read
+from runner.compare.outputs import as_json, write_outputs
 from runner.compare.request import Options, matrix
+from runner.compare.result_table import print_outcome
 from runner.compare.session import Request, compare
 from runner.compare.store import Store
-from runner.compare.tables import latex_escape, mean_interval, table
+from runner.compare.tables import Grid, latex_escape, mean_interval, table
 from server_app.report.spread import spread
 from tests.runner.invented_cells import invent_all
 
@@ -223,3 +225,76 @@ def test_where_the_reference_is_missing_nothing_is_tested(tmp_path: Path) -> Non
     assert rows
     assert all("| 3 |" in row for row in rows)
     assert not any("| 1 |" in row for row in rows)
+
+
+def test_cells_that_learned_nothing_are_listed_and_never_best(tmp_path: Path) -> None:
+    """The unchanged and the dead system have the best numbers of all."""
+    options = Options(preset="smoke", strategies="fedavg,flame,krum,median", seeds="1-2")
+    cells, store = matrix(options).cells(), Store(tmp_path / "cells")
+    best = {"krum": (99.0, 0.0), "median": (98.0, 0.0)}
+    invent_all(store, cells, lambda cell: best.get(str(cell.labels["strategy"]), (80.0, 20.0)))
+    for cell in cells:
+        state = {"krum": "unchanged", "median": "dead"}.get(str(cell.labels["strategy"]))
+        path = tmp_path / "cells" / cell.name / "summary.json"
+        if state and (state == "unchanged" or cell.labels["seed"] == 2):
+            path.write_text(json.dumps({**json.loads(path.read_bytes()), "state": state, "notes": ["why: A | B"]}))
+    _read.cache_clear()
+    outcome, folder = compare(Request(options, 0, out=tmp_path, quiet=True))
+    spot = outcome.spots[0]
+    assert spot.best.ma == spot.best.asr == {"fedavg", "flame"}
+    text = (folder / "results.md").read_text(encoding="utf-8")
+    found = rows_of(text, "Results")
+    assert found["krum"][1].endswith("‡")
+    assert "‡" not in found["flame"][1]
+    assert "never marked best: krum (unchanged); median (dead (1 of 2 runs))" in text
+    assert "why: A | B: krum; median (seed 2)" in text
+    assert r"$^\ddagger$" in (folder / "results.tex").read_text(encoding="utf-8")
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert '<span class="badge warn">unchanged</span>' in page
+    assert "What to know of single runs" in page
+    rows = {row["system"]: row for row in as_json(outcome, folder)["rows"]}
+    assert (rows["krum"]["flaw"], rows["krum"]["best_ASR"]) == ("unchanged", False)
+    assert rows["median"]["notes"] == {"why: A | B": [2]}
+    frame = pd.read_csv(folder / "results.csv")
+    assert frame[frame["strategy"] == "krum"]["state"].tolist() == ["unchanged"] * 2
+
+
+def test_a_lucky_seed_is_not_best(tmp_path: Path) -> None:
+    options = Options(preset="smoke", strategies="fedavg,flame,krum", seeds="1-3")
+    cells = [c for c in matrix(options).cells() if c.labels["strategy"] != "krum" or c.labels["seed"] == 1]
+    invent_all(Store(tmp_path / "cells"), cells, lambda c: (80.0, 0.0 if c.labels["strategy"] == "krum" else 20.0))
+    outcome, folder = compare(Request(options, 0, out=tmp_path, quiet=True))
+    assert outcome.spots[0].best.asr == {"fedavg", "flame"}
+    assert "krum (seeds 1, where others have 1, 2, 3)" in (folder / "results.md").read_text(encoding="utf-8")
+
+
+def test_all_that_latex_reads_as_its_own_is_escaped() -> None:
+    assert latex_escape('a<b>|"c"\n%d') == r"a\textless{}b\textgreater{}\textbar{}\textquotedbl{}c\textquotedbl{} \%d"
+    assert latex_escape("‡") == r"$^\ddagger$"
+
+
+def test_markdown_cells_keep_to_their_table() -> None:
+    grid = Grid(("a|b", "c"), (("x\r\ny|z", "<script>alert(1)</script>, p < 0.001"),), 1)
+    assert grid.markdown().splitlines() == [
+        "| a\\|b | c |", "| --- | --- |", "| x<br>y\\|z | &lt;script>alert(1)&lt;/script>, p < 0.001 |",
+    ]  # fmt: skip
+
+
+def test_a_spreadsheet_is_given_no_formula(tmp_path: Path) -> None:
+    options = Options(preset="smoke", strategies="fedavg", seeds="1")
+    outcome, folder = compare(Request(options, 0, out=tmp_path, quiet=True))
+    outcome.frame["error"] = "=HYPERLINK(1)"
+    write_outputs(outcome, folder)
+    assert pd.read_csv(folder / "results.csv")["error"].tolist() == ["'=HYPERLINK(1)"]
+    assert pd.read_parquet(folder / "results.parquet")["error"].tolist() == ["=HYPERLINK(1)"]
+
+
+def test_failed_runs_count_among_those_made_now(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Four runs are made, one of them fails again: four of four, not four of three."""
+    options = Options(preset="smoke", strategies="fedavg,flame", seeds="1-2")
+    cells = matrix(options).cells()
+    invent_all(Store(tmp_path / "cells"), cells[:3], numbers)
+    outcome, folder = compare(Request(options, 0, out=tmp_path, quiet=True))
+    outcome.results.ran, outcome.results.failed = 4, 1
+    print_outcome(outcome, folder)
+    assert "4 of 4 runs made now, 1 of them failed" in capsys.readouterr().out

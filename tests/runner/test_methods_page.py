@@ -18,9 +18,9 @@ def test_the_page_is_up_to_date() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_page_names_every_rule_purifier_and_attack() -> None:
+def test_the_page_names_every_component() -> None:
     text = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
-    for kind in ("defenses", "purifiers", "attacks"):
+    for kind in ("defenses", "purifiers", "attacks", "partitioners", "datasets"):
         for entry in entries(kind):
             assert f"| `{entry.name}`: " in text
             assert f"`{entry.file}`" in text

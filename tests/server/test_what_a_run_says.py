@@ -36,6 +36,12 @@ def test_a_repaired_partition_says_how_many_images_moved(runs_folder: Path) -> N
     assert notes[0] in (Path(summary.folder) / "report.html").read_text("utf-8")
 
 
+def test_nodes_with_data_of_their_own_have_no_partition_that_was_repaired() -> None:
+    skewed = {**SMALL, "partition.name": "dirichlet", "partition.dirichlet.beta": 0.05, "partition.dirichlet.tries": 1}
+    assert Plan.make(load(skewed)).partition_notes
+    assert Plan.make(load({**skewed, "federation.own_data": True, "federation.max_examples": 50})).partition_notes == ()
+
+
 def test_a_partition_that_needed_no_repair_says_nothing(runs_folder: Path) -> None:
     _, run = play(partition__name="iid", output__report=False)
     assert run["notes"] == []

@@ -11,8 +11,9 @@ import torch
 
 from attacks.base import Attack
 from config.compose import REGISTRIES, RunConfigBase, registry_of
-from config.load import WITHOUT_EFFECT, Scalar, flatten
+from config.load import Scalar, default_keys, flatten, has_effect
 from config.sections import TaskSection
+from learning.data import DataSplits
 from learning.datasets import load_task
 from server_app.checks import attackers
 from server_app.evaluation import Evaluator
@@ -21,6 +22,13 @@ from strategies.systems import assemble
 DIGITS = 16
 WINDOW = ("attack.start_round", "attack.stop_round")
 """The rounds over which ASR is summed up, attackers or none."""
+
+MAY_CHANGE = (
+    "run.rounds", "federation.timeout_s", "federation.wait_for_clients_s", "federation.poll_s", "federation.discovery",
+)  # fmt: skip
+"""Settings that a resumed run may have other values of: how far it goes, and how long it waits for whom."""
+SAMPLED_IMAGES = 500
+"""Images of a split whose pixels prove that the data are the same; all labels do anyway."""
 
 
 def digest(config: RunConfigBase) -> str:
@@ -36,16 +44,47 @@ def identity(config: RunConfigBase) -> Mapping[str, Scalar]:
     by what they do to the images on which ASR is measured, and by its first and last round: attacks that share a
     trigger share that run.
     """
-    values = {key: value for key, value in flatten(config).items() if not key.startswith(WITHOUT_EFFECT)}
+    values = reached_settings(config)
+    if not attackers(config):
+        values = {key: value for key, value in values.items() if not key.startswith("attack.") or key in WINDOW}
+        values |= _measured_on(config)
+    return values
+
+
+def reached_settings(config: RunConfigBase) -> dict[str, Scalar]:
+    """The settings that a run comes across: those without effect and those of components it can't reach left out."""
+    settings = flatten(config)
+    values = {key: value for key, value in settings.items() if has_effect(key, settings)}
     reached = _reached(_chosen(config), values)
     for key in list(values):
         section, *rest = key.split(".")
         if section in REGISTRIES and len(rest) == 2 and (section, rest[0]) not in reached:
             del values[key]
-    if not attackers(config):
-        values = {key: value for key, value in values.items() if not key.startswith("attack.") or key in WINDOW}
-        values |= _measured_on(config)
     return values
+
+
+def run_identity(config: RunConfigBase, data: DataSplits) -> str:
+    """Of which run a checkpoint is: SHA-256 of the settings that a resumed run must share, and of its data.
+
+    Settings at their defaults don't count, so that checkpoints stay valid when the project learns another one.
+    """
+    defaults = default_keys()
+    settings = {key: value for key, value in continued_settings(config).items() if value != defaults.get(key)}
+    return hashlib.sha256((json.dumps(settings, sort_keys=True) + data_digest(data)).encode()).hexdigest()
+
+
+def continued_settings(config: RunConfigBase) -> dict[str, Scalar]:
+    """The settings that a resumed run must share with the run that it continues."""
+    return {key: value for key, value in reached_settings(config).items() if key not in MAY_CHANGE}
+
+
+def data_digest(data: DataSplits) -> str:
+    """SHA-256 of the classes, all labels and a sample of the images of every split."""
+    total = hashlib.sha256(json.dumps([data.info.class_names, data.info.shape]).encode())
+    for split in (data.train, data.validation, data.test):
+        total.update(split.labels.numpy().tobytes())
+        total.update(split.images[:: max(1, len(split) // SAMPLED_IMAGES)].contiguous().numpy().tobytes())
+    return total.hexdigest()
 
 
 def _reached(chosen: Mapping[str, str], values: Mapping[str, Scalar]) -> set[tuple[str, str]]:

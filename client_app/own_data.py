@@ -1,0 +1,105 @@
+"""A node's own images as its partition: used whole, with the server's classes, shape and normalisation."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from flwr.app import Context
+from torch import Tensor
+
+from config import ConfigError
+from config.compose import RunConfigBase
+from config.plain_text import plain_text
+from config.sections import TaskSection
+from learning.data import DataInfo, DataSplits, LabeledImages
+from learning.datasets import dataset_source, load_task, whole_training_split
+
+KEY = "node-config own-data"
+MOST_NAMES = 12
+"""Class names that one error lists."""
+
+
+def has_own_data(context: Context, config: RunConfigBase) -> bool:
+    """Whether this node's ``data-dir`` holds images of its own (``own-data=true``).
+
+    Raises ConfigError for a value that is no truth value, without a ``data-dir``, for a data set that lies elsewhere
+    (ships with the package, or at an absolute place), and where the run asks for own data that this node hasn't got.
+    """
+    own = context.node_config.get("own-data", False)
+    if not isinstance(own, bool):
+        raise ConfigError(KEY, own, "allowed: true, false")
+    if not own:
+        if config.federation.own_data:
+            allowed = "the run's federation.own_data asks for --node-config \"data-dir='/folder' own-data=true\""
+            raise ConfigError(KEY, own, allowed)
+        return False
+    if not str(context.node_config.get("data-dir", "")).strip():
+        raise ConfigError(KEY, own, "needs data-dir too, the folder of this node's images")
+    source = dataset_source(config.task.dataset)
+    if Path(str(getattr(source, "place", ""))).is_absolute():
+        raise ConfigError(
+            KEY, own, f"task.dataset = {config.task.dataset!r} names one place for all, whatever data-dir"
+        )
+    if source.ships:
+        raise ConfigError(KEY, own, f"task.dataset = {config.task.dataset!r} ships with the package, no node owns it")
+    return True
+
+
+@lru_cache(maxsize=4)
+def own_splits(task: TaskSection, server: DataInfo) -> DataSplits:
+    """All training images of the node's folder, labelled as the server numbers its classes; nothing is held out.
+
+    No subset, hold-out or long tail of ``task`` applies, and the folder's test and validation images are not used.
+    Classes go by name: by what the server's data set itself calls them, or what ``task.class_names`` makes of that.
+    Grey images become colour ones where the server's are.
+
+    Raises:
+        ConfigError: no images, images of another shape, or a class that the server doesn't know.
+    """
+    info, found = whole_training_split(task)
+    images = found.images
+    if images.shape[1] == 1 and server.shape[0] == 3:  # grey is a colour
+        images = images.expand(-1, 3, -1, -1)
+    _check_shape(task, tuple(images.shape[1:]), server)
+    train = LabeledImages(images.contiguous(), _server_labels(found.labels, info.class_names, server))
+    none = train.subset(torch.arange(0))
+    return DataSplits(server, train, none, none)
+
+
+def check_data(config: RunConfigBase, server: DataInfo | None, own: bool) -> None:
+    """Raise ConfigError when this node can't read its data, or when they don't fit the server's."""
+    if server is None:
+        load_task(config.task)
+    elif own:
+        own_splits(config.task, server)
+    else:
+        here = load_task(config.task).info
+        _check_shape(config.task, here.shape, server)
+        if here.class_names != server.class_names:
+            allowed = f"classes here: {_listed(here.class_names)}; the server's: {_listed(server.class_names)}"
+            raise ConfigError("task.dataset", config.task.dataset, allowed)
+
+
+def _server_labels(labels: Tensor, names: tuple[str, ...], server: DataInfo) -> Tensor:
+    """Labels int64 ``[n]`` that number ``names`` as labels that number the server's classes."""
+    present = torch.unique(labels).tolist()
+    called = (server.class_names, server.own_names)
+    numbers = {name: number for names_of in called for number, name in enumerate(names_of)}
+    unknown = [names[label] for label in present if names[label] not in numbers]
+    if unknown:
+        known = _listed(server.class_names)
+        raise ConfigError(KEY, True, f"the server knows the classes {known}, but not this node's {_listed(unknown)}")
+    return torch.tensor([numbers.get(name, -1) for name in names], dtype=torch.int64)[labels]
+
+
+def _check_shape(task: TaskSection, shape: tuple[int, ...], server: DataInfo) -> None:
+    if tuple(shape) != tuple(server.shape):
+        here, there = ("x".join(map(str, sides)) for sides in (shape, server.shape))
+        raise ConfigError("task.dataset", task.dataset, f"images here are {here} (CxHxW), the server's {there}")
+
+
+def _listed(names: list[str] | tuple[str, ...]) -> str:
+    shown = [repr(plain_text(name, 40)) for name in names[:MOST_NAMES]]
+    return ", ".join([*shown, f"and {len(names) - MOST_NAMES} more"] if len(names) > MOST_NAMES else shown)

@@ -1,0 +1,52 @@
+"""Labels that are missing or no class, found before anything is trained or measured on them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from config import ConfigError
+from learning.data import LabeledImages
+from learning.datasets.base import PublishedData
+
+
+def with_usable_labels(data: PublishedData) -> PublishedData:
+    """``data`` in which each image of each split has a label; splits without any label at all are gone.
+
+    ``test`` without labels becomes None (hidden labels, as competitions publish them), with a note; so does
+    ``validation``.
+
+    Raises:
+        ConfigError: an empty split, labels that are missing in a part of a split (or in all of train), or that are no
+            class; the message names every such split and how many labels.
+    """
+    splits = {"train": data.train, "validation": data.validation, "test": data.test}
+    empty = [name for name, split in splits.items() if split is not None and not len(split)]
+    if empty:
+        raise ConfigError("task.dataset", data.info.name, f"no image in the {' and the '.join(empty)} split")
+    hidden = [name for name in ("validation", "test") if _without_labels(splits[name])]
+    problems = [
+        problem
+        for name, split in splits.items()
+        if split is not None and name not in hidden
+        for problem in _problems(name, split, data.info.num_classes)
+    ]
+    if problems:
+        raise ConfigError("task.dataset", data.info.name, "; ".join(problems))
+    notes = tuple(f"none of the {len(splits[name] or ())} {name} images has a label" for name in hidden)
+    return replace(data, **dict.fromkeys(hidden), notes=data.notes + notes)  # type: ignore[arg-type]
+
+
+def _without_labels(split: LabeledImages | None) -> bool:
+    return split is not None and bool((split.labels < 0).all())
+
+
+def _problems(name: str, split: LabeledImages, num_classes: int) -> list[str]:
+    missing = int((split.labels < 0).sum())
+    beyond = split.labels[split.labels >= num_classes]
+    found = []
+    if missing:
+        found.append(f"{missing} of {len(split)} labels of the {name} split are missing (None or negative)")
+    if len(beyond):
+        allowed = f"no class (e.g. {int(beyond[0])}; classes are 0 to {num_classes - 1})"
+        found.append(f"{len(beyond)} of {len(split)} labels of the {name} split are {allowed}")
+    return found

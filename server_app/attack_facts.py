@@ -1,0 +1,93 @@
+"""What is known of the attack before the first round: whether it can happen, and who has nothing to attack with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from attacks.own_rows import own_rows
+from attacks.poisoning import PoisonCount, poison_count
+from attacks.schedule import is_attack_round
+from attacks.task import AttackTask
+from server_app.checks import attackers
+from server_app.plan import Plan
+from strategies.nodes import participants_per_round
+
+
+@dataclass(frozen=True)
+class AttackFacts:
+    """What a record says of the attack before anybody trains."""
+
+    expected: bool
+    """Whether somebody shall attack; False for a run without attack, clients or malicious ones by choice."""
+    idle: tuple[int, ...]
+    """Malicious partitions that have no sample to poison, and upload what an honest client would."""
+    notes: tuple[str, ...]
+
+
+def attack_facts(plan: Plan, *, shares_known: bool) -> AttackFacts:
+    """The facts of a plan.
+
+    ``shares_known``: clients hold the partitions of the run's own data, and the run's seed says who is malicious.  In a
+    deployment nodes may bring data and roles of their own, of which nothing is said here.
+    """
+    config, attack = plan.config, plan.attack
+    section = config.attack
+    chosen = bool(section.malicious_ids.strip()) or section.malicious_fraction > 0.0
+    if section.name == "none" or not plan.system.uses_clients or not chosen:
+        return AttackFacts(False, (), ())
+    malicious, notes = attackers(config), list(_schedule(plan))
+    if not shares_known:
+        return AttackFacts(True, (), tuple(notes))
+    notes += _participation(plan, malicious)
+    counts = _counts(plan, malicious)
+    bare = tuple(p for p, count in counts.items() if not count.total)
+    pooled = section.collusion == "shared" and any(count.material for count in counts.values())
+    idle = tuple(p for p in bare if not attack.acts_unpoisoned(pooled or counts[p].material))
+    for who, rests in ((idle, True), ([p for p in bare if p not in idle], False)):
+        if who:
+            notes.append(_nothing_poisoned(plan, [counts[p] for p in who], len(malicious), rests))
+    return AttackFacts(True, idle, tuple(notes))
+
+
+def _schedule(plan: Plan) -> Iterator[str]:
+    section, rounds = plan.config.attack, plan.config.run.rounds
+    if not any(is_attack_round(section, number) for number in range(1, rounds + 1)):
+        yield (
+            f"the attack never happens: attack.start_round = {section.start_round} is after the last round, "
+            f"run.rounds = {rounds}"
+        )
+
+
+def _participation(plan: Plan, malicious: Sequence[int]) -> Iterator[str]:
+    config = plan.config
+    fraction, clients = config.attack.malicious_fraction, config.federation.clients
+    sampled = participants_per_round(config.federation)
+    if not malicious:
+        yield f"nobody is malicious: attack.malicious_fraction = {fraction:g} of {clients} clients is less than one"
+    elif config.attack.participation == "exact" and math.floor(fraction * sampled + 1e-9) == 0:
+        yield (
+            f"no attacker ever takes part: attack.participation = exact draws attack.malicious_fraction = {fraction:g} "
+            f"of the {sampled} clients of a round, which is less than one client"
+        )
+
+
+def _counts(plan: Plan, malicious: Sequence[int]) -> Mapping[int, PoisonCount]:
+    """What each attacker has to attack with; nothing for attacks that poison no data by design."""
+    config, attack = plan.config, plan.attack
+    if not (attack.targeted or attack.poisons_own):
+        return {}
+    task = AttackTask.of(config, plan.data)
+    return {p: poison_count(own_rows(config, p), attack, config.attack, task) for p in malicious}
+
+
+def _nothing_poisoned(plan: Plan, bare: Sequence[PoisonCount], malicious: int, idle: bool) -> str:
+    section, attack = plan.config.attack, plan.attack
+    most = max(count.eligible for count in bare)
+    cause = f"attack.poison_ratio = {section.poison_ratio:g} of at most {most} images rounds to none"
+    if not most:
+        needed = f"of the target class {section.target_label}" if attack.clean_label else "that the attack may poison"
+        cause = f"they hold no image {needed}"
+    what = "train, and count, as honest clients" if idle else "plant no backdoor, whatever they do to their uploads"
+    return f"{len(bare)} of {malicious} malicious clients poison no sample ({cause}): they {what}"

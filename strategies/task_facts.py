@@ -1,0 +1,42 @@
+"""The facts of the server's data set, as every message to a client tells them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flwr.app import ConfigRecord, RecordDict
+
+from learning.data import DataInfo
+
+TASK = "task"
+"""Name of the record."""
+
+
+def task_record(info: DataInfo) -> ConfigRecord:
+    """The facts of the server's data set that every client's model and labels must agree with."""
+    facts: dict[str, str | list[str] | list[int] | list[float]] = {
+        "name": info.name,
+        "class-names": list(info.class_names),
+        "shape": list(info.shape),
+        "mean": list(info.mean),
+        "std": list(info.std),
+        "own-names": list(info.own_names),
+    }
+    return ConfigRecord(dict(facts))
+
+
+def read_task(content: RecordDict) -> DataInfo | None:
+    """The server's facts in a message; None where it tells none."""
+    record = content.get(TASK)
+    if not isinstance(record, ConfigRecord):
+        return None
+    facts: Any = dict(record)
+    channels, height, width = facts["shape"]
+    return DataInfo(
+        facts["name"],
+        tuple(facts["class-names"]),
+        (channels, height, width),
+        tuple(facts["mean"]),
+        tuple(facts["std"]),
+        tuple(facts["own-names"]),
+    )
