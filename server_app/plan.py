@@ -20,6 +20,7 @@ from learning.datasets.class_names import ids_among
 from learning.device import resolve_device
 from learning.models import ModelSpec, SplitModel
 from learning.partition import Partitioner
+from learning.partition.shares import partition_notes
 from server_app.checks import check_combination
 from server_app.root_set import build_root_set, describe_root_set
 from strategies.server_phase import ServerPhase
@@ -57,6 +58,14 @@ class Plan:
         found = self.config.component("partition", self.config.partition.name)
         assert isinstance(found, Partitioner)
         return found
+
+    @property
+    def partition_notes(self) -> tuple[str, ...]:
+        """What the reader must know of how images were shared out; nothing where nodes have data of their own."""
+        config = self.config
+        if config.federation.own_data:
+            return ()
+        return partition_notes(config.task, self.partitioner, config.federation.clients, config.run.seed)
 
     @property
     def data_notes(self) -> tuple[str, ...]:

