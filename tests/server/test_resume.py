@@ -110,7 +110,7 @@ def test_other_data_of_the_same_name_are_refused(runs_folder: Path, monkeypatch:
     turned = original.train.images.flip(3)
     changed = type(original)(original.info, type(original.train)(turned, original.train.labels), original.test,
                              original.validation, True)  # fmt: skip
-    monkeypatch.setattr("learning.datasets.shipped.FashionMnistSlice.read", lambda self, root: changed)
+    monkeypatch.setattr("learning.datasets.shipped.FashionMnistSlice.read", lambda self, root, reading: changed)
     datasets._load_task.cache_clear()
     datasets._load.cache_clear()
     try:
