@@ -110,7 +110,7 @@ def clip_cluster(w_t: Array, updates: Array, examples: Array) -> Array:
 
 
 def mean_shift(points: Array) -> list[int]:
-    """Largest cluster of a flat-kernel mean shift; DBSCAN(0.05, 2) when its bandwidth is 0."""
+    """Largest cluster of a flat-kernel mean shift from bins; DBSCAN(0.05, 2) when its bandwidth is 0."""
     n = len(points)
     apart = np.array([[np.linalg.norm(a - b) for b in points] for a in points])
     neighbour = max(1, int(n * 0.5)) - 1
@@ -118,16 +118,20 @@ def mean_shift(points: Array) -> list[int]:
     if h <= 1e-12:
         return largest_by_reach(apart)
     peaks: dict[tuple[float, ...], int] = {}
-    for seed in points:
+    bins = {tuple(np.round(p / h)) for p in points}
+    for seed in points if len(bins) == n else [np.array(b) * h for b in bins]:
         here = np.array(seed)
         for _ in range(300):
             near = [p for p in points if np.linalg.norm(p - here) <= h]
+            if not near:
+                break
             moved = np.mean(near, axis=0)
             done = np.linalg.norm(moved - here) <= 1e-3 * h
             here = moved
             if done:
                 break
-        peaks[tuple(here)] = len(near)
+        if near:
+            peaks[tuple(here)] = len(near)
     centres: list[Array] = []
     for peak in sorted(peaks, key=lambda p: (peaks[p], p), reverse=True):
         if all(np.linalg.norm(np.array(peak) - c) > h for c in centres):
