@@ -61,6 +61,11 @@ class GuideTargets:
 class Guide(ABC):
     """A frozen vision-language model."""
 
+    @property
+    def identity(self) -> str:
+        """Of which model the embeddings are: a hash of its content, or name and commit."""
+        return type(self).__qualname__
+
     @abstractmethod
     def image_embeddings(self, images: Tensor) -> Tensor:
         """L2-normalised float32 ``[n, e]`` of images ``[n, C, H, W]`` in [0, 1] (C = 1 or 3); cached by content."""

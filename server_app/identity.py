@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import is_dataclass
+from pathlib import Path
 
 import torch
 
@@ -17,6 +19,7 @@ from learning.data import DataSplits
 from learning.datasets import load_task
 from server_app.checks import attackers
 from server_app.evaluation import Evaluator
+from server_app.plan import Plan
 from strategies.systems import assemble
 
 DIGITS = 16
@@ -63,14 +66,32 @@ def reached_settings(config: RunConfigBase) -> dict[str, Scalar]:
     return values
 
 
-def run_identity(config: RunConfigBase, data: DataSplits) -> str:
-    """Of which run a checkpoint is: SHA-256 of the settings that a resumed run must share, and of its data.
+def run_identity(plan: Plan) -> str:
+    """Of which run a checkpoint is: SHA-256 of the settings that a resumed run must share, and of what they name.
 
-    Settings at their defaults don't count, so that checkpoints stay valid when the project learns another one.
+    That is the data, files of the attack, and what the server's images and its guide are made of.  Settings at their
+    defaults don't count, so that checkpoints stay valid when the project learns another one.
     """
     defaults = default_keys()
-    settings = {key: value for key, value in continued_settings(config).items() if value != defaults.get(key)}
-    return hashlib.sha256((json.dumps(settings, sort_keys=True) + data_digest(data)).encode()).hexdigest()
+    settings = {key: value for key, value in continued_settings(plan.config).items() if value != defaults.get(key)}
+    files = {key: _content(value) for key, value in settings.items() if isinstance(value, str) and os.sep in value}
+    named = {"data": data_digest(plan.data), "files": {key: found for key, found in files.items() if found}}
+    if plan.system.needs_server_data:
+        named["synthetic"] = plan.synthetic_source().fingerprint()
+    if plan.system.needs_guide:
+        named["guide"] = plan.guide().identity
+    return hashlib.sha256(json.dumps([settings, named], sort_keys=True).encode()).hexdigest()
+
+
+def _content(name: str) -> str:
+    """SHA-256 of a file, or of the names and sizes in a folder; empty for what is neither."""
+    path = Path(name).expanduser()
+    if path.is_file():
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    if not path.is_dir():
+        return ""
+    sizes = sorted((p.relative_to(path).as_posix(), p.stat().st_size) for p in path.rglob("*") if p.is_file())
+    return hashlib.sha256(json.dumps(sizes).encode()).hexdigest()
 
 
 def continued_settings(config: RunConfigBase) -> dict[str, Scalar]:

@@ -93,13 +93,17 @@ class Plan:
             device=self.device,
         )
 
+    def synthetic_source(self) -> SyntheticSource:
+        """Where the server's images come from."""
+        source = self.config.component("synthetic", self.config.synthetic.source)
+        assert isinstance(source, SyntheticSource)
+        return source
+
     def server_data(self, augment: Literal["frequency", "patch", "none"] | None = None) -> ServerData:
         """The server's synthetic images, from the cache or made now; ``augment`` replaces the configured one."""
         section = self.config.synthetic
-        source = self.config.component("synthetic", section.source)
-        assert isinstance(source, SyntheticSource)
         return build_server_data(
-            source,
+            self.synthetic_source(),
             self.data.info,
             section.per_class,
             self.config.run.seed,

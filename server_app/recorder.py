@@ -142,8 +142,8 @@ class Recorder:
             self.on_note(f"the checkpoint of round {checkpoint.round} could not be written: {error}")
 
     def on_note(self, text: str) -> None:
-        """Add a note to the run's description."""
-        self.description = self.description.model_copy(update={"notes": (*self.description.notes, text)})
+        """Add to what befell the run."""
+        self.description = self.description.model_copy(update={"history": (*self.description.history, text)})
         if self.opened:
             with contextlib.suppress(OSError):  # a full disk: the note is shown, and written with the next one
                 self.record.write_run(self.description)

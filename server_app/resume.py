@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from config import ConfigError
 from config.compose import RunConfigBase
 from config.load import BEFORE, default_keys, flatten, load
-from learning.data import DataSplits
 from server_app.identity import continued_settings, run_identity
+from server_app.plan import Plan
 from server_app.record import files
 from server_app.record.checkpoint import Checkpoint
-from server_app.record.environment import ROOT, source_digest, version_of
+from server_app.record.environment import ROOT, processor, source_digest, version_of
 from server_app.record.reader import DamagedRecordError, Scalar, parsed, read_lines, read_settings
-from server_app.record.schema import Environment
+from server_app.record.schema import Environment, RunDescription
 from server_app.record.writer import RunRecord
 
 SHOWN_DIFFERENCES = 12
@@ -42,7 +42,7 @@ class Start:
         return 0.0 if self.checkpoint is None else self.checkpoint.seconds
 
 
-def starting_point(record: RunRecord, config: RunConfigBase, data: DataSplits) -> Start:
+def starting_point(record: RunRecord, plan: Plan) -> Start:
     """Where the run in ``record`` begins; nothing is written.
 
     With ``run.resume`` it goes on from the newest whole checkpoint.  An unfinished record without one starts over, an
@@ -52,23 +52,18 @@ def starting_point(record: RunRecord, config: RunConfigBase, data: DataSplits) -
         ConfigError: the folder holds another run (other settings or other data), something that is no record, a
             finished run without checkpoint, or more rounds than are asked for.
     """
+    config = plan.config
     if not config.run.resume:
         return Start()
     if not any(record.folder.iterdir()):
         return Start(notes=(f"nothing to resume: {record.folder} is new, the run starts from its beginning",))
-    _check_settings(record, config)
-    damaged: list[str] = []
-    checkpoint = record.latest_checkpoint(damaged.append)
-    finished = (record.folder / files.SUMMARY).is_file()
+    recorded = _check_settings(record, config)
+    notes: list[str] = []
+    checkpoint = _checkpoint(record, plan, recorded, notes)
     if checkpoint is None:
-        if finished:
-            allowed = (
-                f"{record.folder} holds a finished run and no checkpoint to go on from; choose another output.name"
-            )
-            raise _refusal("; ".join([allowed, *damaged]))
         note = "nothing to resume from: the record holds no whole checkpoint, so the run starts over"
-        return Start(continues=True, notes=(*damaged, note))
-    if checkpoint.identity != run_identity(config, data):
+        return Start(continues=True, notes=(*notes, note))
+    if checkpoint.identity != run_identity(plan):
         raise _refusal(
             f"the checkpoint of round {checkpoint.round} in {record.folder} is another run's: it was made with other "
             "settings or other data"
@@ -82,10 +77,44 @@ def starting_point(record: RunRecord, config: RunConfigBase, data: DataSplits) -
         allowed = f"{record.folder} holds {done} rounds already; at least that many, or another output.name"
         raise ConfigError("run.rounds", config.run.rounds, allowed)
     note = f"resumed after round {checkpoint.round} of {config.run.rounds}"
-    return Start(checkpoint, continues=True, notes=(*damaged, note, *_other_versions(record)))
+    return Start(checkpoint, True, (*_history(record), *notes, note, *_other_surroundings(record, plan)))
 
 
-def _check_settings(record: RunRecord, config: RunConfigBase) -> None:
+def _checkpoint(record: RunRecord, plan: Plan, recorded: Mapping[str, Scalar], notes: list[str]) -> Checkpoint | None:
+    """The newest whole checkpoint that a run of this length would have come by; what is told of it goes to ``notes``.
+
+    The last round of a shorter run may be no round of a longer one: it is measured whatever ``run.eval_every`` says,
+    and a rule that smooths its final model adds no noise to it.
+    """
+    run, rounds = plan.config.run, int(recorded.get("run.rounds", plan.config.run.rounds))
+    smooths = plan.system.uses_clients and plan.system.rule.smoothing is not None
+    special = run.rounds > rounds and (smooths or rounds % run.eval_every != 0)
+    found = record.latest_checkpoint(notes.append, before=rounds if special else None)
+    if found is None and special:
+        found = record.latest_checkpoint(lambda _: None)
+        if found is not None and smooths:
+            raise _refusal(
+                f"round {rounds} of {record.folder} was its last, which rule {plan.system.rule.name!r} treats unlike "
+                "others, and there is no earlier checkpoint; choose another output.name"
+            )
+        if found is not None:
+            notes.append(f"round {rounds} was measured as the last of a shorter run")
+    if found is None and (record.folder / files.SUMMARY).is_file():
+        allowed = f"{record.folder} holds a finished run and no checkpoint to go on from; choose another output.name"
+        raise _refusal("; ".join([allowed, *notes]))
+    return found
+
+
+def _history(record: RunRecord) -> tuple[str, ...]:
+    """What befell the run before."""
+    try:
+        return parsed(record.folder / files.RUN, RunDescription).history
+    except (OSError, DamagedRecordError):
+        return ()
+
+
+def _check_settings(record: RunRecord, config: RunConfigBase) -> Mapping[str, Scalar]:
+    """The recorded settings, once they are known to be those of this run."""
     try:
         recorded = read_settings(record.folder)
     except DamagedRecordError as error:
@@ -99,6 +128,7 @@ def _check_settings(record: RunRecord, config: RunConfigBase) -> None:
         more = len(changed) - SHOWN_DIFFERENCES
         said = "; ".join(changed[:SHOWN_DIFFERENCES]) + (f"; and {more} more" if more > 0 else "")
         raise _refusal(f"{record.folder} was made with other settings: {said}. Use those, or another output.name")
+    return recorded["values"]
 
 
 def differences(recorded: Mapping[str, Scalar], old: Mapping[str, Scalar], config: RunConfigBase) -> list[str]:
@@ -131,20 +161,19 @@ def _rounds_done(record: RunRecord, checkpoint: Checkpoint) -> int:
     return max([checkpoint.round, *rounds])
 
 
-def _other_versions(record: RunRecord) -> tuple[str, ...]:
-    """A sentence where the record was begun with other versions: its rounds then have two origins."""
-    path = record.folder / files.ENVIRONMENT
+def _other_surroundings(record: RunRecord, plan: Plan) -> tuple[str, ...]:
+    """A sentence where the record was begun elsewhere: its rounds then have two origins."""
     try:
-        before = parsed(path, Environment)
+        before = parsed(record.folder / files.ENVIRONMENT, Environment)
     except (OSError, DamagedRecordError):
         return ("nobody knows with which versions the record was begun",)
+    then = {**before.packages, "device": before.device, "processor": before.processor}
     now = {name: version_of(name) for name in before.packages}
-    changed = [
-        f"{name} {then} then, {now[name] or 'none'} now" for name, then in before.packages.items() if then != now[name]
-    ]
+    now |= {"device": str(plan.device), "processor": processor()}
+    changed = [f"{name} {was} then, {now[name] or 'none'} now" for name, was in then.items() if was != now[name]]
     if before.source_sha256 != source_digest(ROOT):
         changed.append("other sources of this project")
-    return (f"resumed with other versions than the record was begun with: {'; '.join(changed)}",) if changed else ()
+    return (f"resumed with other versions or another device: {'; '.join(changed)}",) if changed else ()
 
 
 def _refusal(allowed: str) -> ConfigError:

@@ -63,7 +63,7 @@ def execute(
         seed=config.run.seed,
         resume=config.run.resume,
     ) as record:
-        start = starting_point(record, config, plan.data)
+        start = starting_point(record, plan)
         recorded: list[RoundRecord] = []
         try:
             evaluator = Evaluator.build(config, plan.data, plan.attack, plan.device)
@@ -73,12 +73,12 @@ def execute(
                 config.attack,
                 description,
                 lambda: _open(record, plan, start),
-                identity=run_identity(config, plan.data) if config.run.checkpoint_every else "",
+                identity=run_identity(plan) if config.run.checkpoint_every else "",
                 seconds_before=start.seconds,
                 on_folder=on_folder,
             )
             recorded = recorder.rounds
-            _tell(description.notes, observers)
+            _tell((*description.notes, *start.notes), observers)
             if not start.continues:
                 recorder.open()
             return _run(plan, grid, in_order, recorder, evaluator, start, [recorder, *observers])
@@ -204,7 +204,8 @@ def _describe(plan: Plan, evaluator: Evaluator, facts: AttackFacts, start: Start
         attack_start_round=config.attack.start_round,
         attack_stop_round=config.attack.stop_round,
         knowledge=knowledge,
-        notes=(*notes, *start.notes),
+        notes=tuple(notes),
+        history=start.notes,
         privacy=system.rule.privacy if system.uses_clients else "",
         attack_expected=facts.expected,
         idle=facts.idle,

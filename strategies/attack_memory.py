@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from flwr.app import Array, ArrayRecord, Message, MessageType, RecordDict
+from torch import Tensor
 
 from config.plain_text import plain_text
 from defenses.base import State
@@ -23,6 +24,7 @@ MEMORY_TYPE = f"{MessageType.QUERY}.{MEMORY}"
 LARGEST = 16
 """A memory may be this many times as large as the model: attacks keep a few of its vectors."""
 MOST_TENSORS = 64
+KINDS = ("float32", "float64", "int64", "bool")
 _OWNER = "attacker "
 
 Send = Callable[[Sequence[Message]], Mapping[int, Message | Exception]]
@@ -66,6 +68,12 @@ def to_record(memory: State) -> ArrayRecord:
     return ArrayRecord({name: Array(tensor.numpy()) for name, tensor in memory.items()})
 
 
+def _tensor(array: Array) -> Tensor:
+    if array.dtype not in KINDS:
+        raise InvalidReplyError(f"an array of {plain_text(array.dtype, 40)}, not of {', '.join(KINDS)}")
+    return torch.from_numpy(array.numpy().copy())
+
+
 def _is_memory(owner: str) -> bool:
     return owner.startswith(_OWNER)
 
@@ -89,7 +97,7 @@ def _read(answer: Message | Exception | None, most_bytes: int) -> State:
             raise InvalidReplyError(f"not a record of at most {MOST_TENSORS} arrays")
         if sum(len(array.data) for array in record.values()) > most_bytes:
             raise InvalidReplyError(f"more than {most_bytes} bytes")
-        return {str(name): torch.from_numpy(array.numpy().copy()) for name, array in record.items()}
+        return {plain_text(name): _tensor(array) for name, array in record.items()}
     except InvalidReplyError:
         raise
     except Exception as error:

@@ -37,12 +37,13 @@ def fashion_classes(info: DataInfo, source: str) -> Tensor:
         ConfigError: a class that Fashion-MNIST doesn't have.
     """
     known = {spelling: label for label, spellings in enumerate(NAMES) for spelling in spellings}
-    unknown = [name for name in info.class_names if folded(name) not in known]
+    names = info.own_names or info.class_names
+    unknown = [name for name in names if folded(name) not in known]
     if unknown:
         have = ", ".join(spellings[0] for spellings in NAMES)
         wanted = f"only knows the classes {have}; {info.name} also has {', '.join(unknown)}: {OTHER_SOURCES}"
         raise ConfigError("synthetic.source", source, wanted)
-    return torch.tensor([known[folded(name)] for name in info.class_names])
+    return torch.tensor([known[folded(name)] for name in names])
 
 
 def interleaved_labels(num_classes: int, per_class: int) -> Tensor:

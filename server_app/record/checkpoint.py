@@ -58,16 +58,23 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int = 2) -> 
         "identity": checkpoint.identity,
         "seconds": repr(float(checkpoint.seconds)),
     }
-    path = folder / f"round-{checkpoint.round:07d}.safetensors"
+    path = folder / _file_name(checkpoint.round)
     write_atomic(path, save(tensors, metadata={**facts, "sha256": _checksum(facts, tensors)}))
     for old in _newest_first(folder)[max(keep, 1) :]:
         old.unlink(missing_ok=True)
     return path
 
 
-def latest_checkpoint(folder: Path, damaged: Callable[[str], None] = lambda _: None) -> Checkpoint | None:
-    """The newest whole checkpoint, or None; ``damaged`` is told of each newer one that had to be passed over."""
+def latest_checkpoint(
+    folder: Path, damaged: Callable[[str], None] = lambda _: None, before: int | None = None
+) -> Checkpoint | None:
+    """The newest whole checkpoint, or None; ``damaged`` is told of each newer one that had to be passed over.
+
+    With ``before`` only those of earlier rounds count.
+    """
     for path in _newest_first(folder):
+        if before is not None and path.name >= _file_name(before):
+            continue
         try:
             return read_checkpoint(path)
         except DamagedCheckpointError as error:
@@ -105,8 +112,12 @@ def read_checkpoint(path: Path) -> Checkpoint:
 def forget_after(folder: Path, round: int) -> None:
     """Delete the checkpoints of later rounds: what is written from now on must not look older than they."""
     for path in _newest_first(folder):
-        if path.name > f"round-{round:07d}.safetensors":
+        if path.name > _file_name(round):
             path.unlink(missing_ok=True)
+
+
+def _file_name(round: int) -> str:
+    return f"round-{round:07d}.safetensors"
 
 
 def _newest_first(folder: Path) -> list[Path]:

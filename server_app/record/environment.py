@@ -29,7 +29,7 @@ def collect_environment(device: str = "", device_name: str = "", threads: int = 
         python=platform.python_version(),
         packages={name: version for name in PACKAGES if (version := version_of(name))},
         platform=platform.platform(),
-        processor=_processor(),
+        processor=processor(),
         cpu_count=os.cpu_count() or 0,
         device=device,
         device_name=device_name,
@@ -87,7 +87,8 @@ def version_of(name: str) -> str:
         return ""
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The processor's own name, or its kind."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("model name"):

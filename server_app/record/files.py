@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ EXAMPLES = "examples.safetensors"
 EMBEDDINGS = "embeddings"
 CHECKPOINTS = "checkpoints"
 REPORT = "report.html"
+_PART = re.compile(r"\..+\.\d+\.part")
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -57,9 +59,11 @@ def append_line(path: Path, line: bytes) -> None:
 
 
 def remove_parts(folder: Path) -> None:
-    """Remove what killed processes had half written in ``folder`` and below; for the folder's only writer."""
-    for part in folder.rglob(".*.part"):
-        part.unlink(missing_ok=True)
+    """Remove what killed processes had half written in a record's folders; for the record's only writer."""
+    for place in (folder, folder / CHECKPOINTS, folder / EMBEDDINGS):
+        for part in place.glob(".*.part"):
+            if _PART.fullmatch(part.name) and part.is_file():
+                part.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

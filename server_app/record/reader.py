@@ -65,7 +65,7 @@ class RecordedRun:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader of the numbers must know: the run's own notes, then those of its summary."""
-        return tuple(dict.fromkeys((*self.run.notes, *self.summary.notes)))
+        return tuple(dict.fromkeys((*self.run.notes, *self.run.history, *self.summary.notes)))
 
 
 def read(folder: Path, *, arrays: bool = True) -> RecordedRun:

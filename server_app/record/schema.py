@@ -72,6 +72,9 @@ class RunDescription(Record):
     privacy: Line = ""
     """What the rule promises of differential privacy, in words; empty where nothing looks like a promise."""
 
+    history: tuple[Line, ...] = ()
+    """What befell the run on its way: where it was resumed, what could not be written."""
+
     # --- whether the attack can happen ---
     attack_expected: bool | None = None
     """Whether somebody was to attack: an attack with a positive share of clients, or with listed ones.  None in older

@@ -77,7 +77,7 @@ def summarize(
         delta=private.delta,
         private_rounds=private.rounds,
         privacy=run.privacy,
-        notes=(*run.notes, *findings(run, rounds)),
+        notes=(*run.notes, *run.history, *findings(run, rounds)),
         state=state_of(run, rounds),
         rounds_changed=rounds_changed(rounds),
         attack_rounds=attack_rounds(rounds),

@@ -145,9 +145,14 @@ class RunRecord:
         """Write a checkpoint in one step; the newest two are kept."""
         return checkpoint.write_checkpoint(self.folder / files.CHECKPOINTS, content)
 
-    def latest_checkpoint(self, damaged: Callable[[str], None] = lambda _: None) -> checkpoint.Checkpoint | None:
-        """The newest whole checkpoint, or None; ``damaged`` is told of those that were passed over."""
-        return checkpoint.latest_checkpoint(self.folder / files.CHECKPOINTS, damaged)
+    def latest_checkpoint(
+        self, damaged: Callable[[str], None] = lambda _: None, before: int | None = None
+    ) -> checkpoint.Checkpoint | None:
+        """The newest whole checkpoint (of a round earlier than ``before``), or None.
+
+        ``damaged`` is told of those that were passed over.
+        """
+        return checkpoint.latest_checkpoint(self.folder / files.CHECKPOINTS, damaged, before)
 
     def write_summary(self, parameters_sha256: str = "", seconds_total: float | None = None) -> RunSummary:
         """Summarise run.json and metrics.jsonl into summary.json."""

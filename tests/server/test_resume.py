@@ -158,14 +158,14 @@ def test_an_unfinished_record_without_checkpoint_starts_over(
     assert [r.round for r in again] == [0, 1, 2, 3]
     assert timeless(again) == timeless(rounds)
     assert resumed.parameters_sha256 == whole.parameters_sha256
-    notes = read(runs_folder / "x").run.notes
+    notes = read(runs_folder / "x").run.history
     assert any("nothing to resume from" in note for note in notes)
 
 
 def test_a_new_name_says_that_there_was_nothing_to_resume(runs_folder: Path) -> None:
     summary, rounds = play(run__resume=True)
     assert [r.round for r in rounds] == [0, 1, 2]
-    assert any("nothing to resume" in note for note in read(Path(summary.folder)).run.notes)
+    assert any("nothing to resume" in note for note in read(Path(summary.folder)).run.history)
 
 
 def test_a_folder_that_is_no_record_is_refused(runs_folder: Path) -> None:
@@ -207,7 +207,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_said(runs_folder: Path) -> None
     resumed, again = play(run__resume=True, run__rounds=3)
     assert resumed.parameters_sha256 == whole.parameters_sha256
     assert timeless(again) == timeless(rounds)
-    assert any("checksum" in note for note in read(runs_folder / "x").run.notes)
+    assert any("checksum" in note for note in read(runs_folder / "x").run.history)
 
 
 def test_a_resumed_run_that_fails_at_its_start_leaves_the_record(
@@ -232,10 +232,93 @@ def test_other_versions_are_said(runs_folder: Path) -> None:
     environment["packages"]["torch"] = "1.0"
     path.write_text(json.dumps(environment))
     play(run__resume=True, run__rounds=3)
-    notes = read(runs_folder / "x").run.notes
+    notes = read(runs_folder / "x").run.history
     assert [n for n in notes if "torch 1.0 then" in n and "other sources" not in n]
     play(run__resume=True, run__rounds=4)
-    assert not [n for n in read(runs_folder / "x").run.notes if "versions" in n]
+    assert len([n for n in read(runs_folder / "x").run.history if "versions" in n]) == 1  # said once, and kept
+
+
+def test_the_history_survives_another_resume(runs_folder: Path) -> None:
+    play()
+    play(run__resume=True, run__rounds=3)
+    play(run__resume=True, run__rounds=4)
+    assert read(runs_folder / "x").run.history == ("resumed after round 2 of 3", "resumed after round 3 of 4")
+
+
+def test_another_device_is_said(runs_folder: Path) -> None:
+    play()
+    path = runs_folder / "x" / files.ENVIRONMENT
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | {"device": "cuda"}))
+    play(run__resume=True, run__rounds=3)
+    assert [n for n in read(runs_folder / "x").run.history if "device cuda then, cpu now" in n]
+
+
+@pytest.mark.parametrize(
+    ("special", "changes"),
+    [
+        ("a rule that smooths its last model", {"strategy": "crfl", "defense__crfl__copies": 3}),
+        ("a last round that is measured though others aren't", {"run__eval_every": 2}),
+    ],
+)
+def test_a_longer_run_is_as_if_it_had_been_so_from_the_start(
+    special: str, changes: dict[str, Scalar], runs_folder: Path
+) -> None:
+    whole, rounds = play(**changes, output__name="whole", run__rounds=5)
+    play(**changes, run__rounds=3)
+    resumed, again = play(**changes, run__rounds=5, run__resume=True)
+    assert resumed.parameters_sha256 == whole.parameters_sha256, special
+    assert timeless(again) == timeless(rounds)
+
+
+def test_a_last_round_that_can_t_be_taken_back_is_refused(runs_folder: Path) -> None:
+    crfl: dict[str, Scalar] = {"strategy": "crfl", "defense__crfl__copies": 3, "run__checkpoint_every": 2}
+    play(**crfl)
+    before = content(runs_folder / "x")
+    with pytest.raises(ConfigError, match="rule 'crfl' treats unlike others"):
+        play(**crfl, run__rounds=3, run__resume=True)
+    assert content(runs_folder / "x") == before
+
+
+def test_other_pictures_of_the_server_are_refused(runs_folder: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    names = Plan.make(load(TINY)).data.info.class_names
+    for label, name in enumerate(names):
+        folder = tmp_path / "own" / name.replace("/", "_")
+        folder.mkdir(parents=True)
+        for number in range(3):
+            Image.new("L", (28, 28), 20 * label + number).save(folder / f"{number}.png")
+    settings: dict[str, Scalar] = {
+        "strategy": "fine-tune", "model__name": "cnn", "synthetic__source": "folder", "synthetic__folder__path": str(tmp_path / "own"),
+    }  # fmt: skip
+    play(**settings)
+    again, _ = play(**settings, run__resume=True, run__rounds=3)
+    assert again.rounds == 3
+    Image.new("L", (30, 30), 255).save(folder / "0.png")
+    with pytest.raises(ConfigError, match="another run's"):
+        play(**settings, run__resume=True, run__rounds=4)
+
+
+def test_another_picture_of_the_attack_is_refused(runs_folder: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    path = tmp_path / "blend.png"
+    Image.new("L", (28, 28), 10).save(path)
+    settings: dict[str, Scalar] = {"attack__name": "blend", "attack__blend__image": str(path)}
+    play(**settings)
+    Image.new("L", (28, 28), 200).save(path)
+    with pytest.raises(ConfigError, match="another run's"):
+        play(**settings, run__resume=True, run__rounds=3)
+
+
+def test_only_our_own_leftovers_are_removed(runs_folder: Path) -> None:
+    folder = runs_folder / "x"
+    (folder / ".a.part").mkdir(parents=True)
+    for name in (".keep.part", ".b.7.part.txt"):
+        (folder / name).write_text("mine")
+    with pytest.raises(ConfigError, match=r"no config\.json"):
+        play(run__resume=True)
+    assert sorted(p.name for p in folder.iterdir()) == [".a.part", ".b.7.part.txt", ".keep.part"]
 
 
 def test_seconds_cover_all_processes(runs_folder: Path) -> None:
@@ -285,7 +368,7 @@ def test_a_full_disk_costs_a_checkpoint_not_the_run(runs_folder: Path, monkeypat
     monkeypatch.setattr("server_app.record.checkpoint.write_atomic", full)
     summary, rounds = play()
     assert len(rounds) == 3
-    notes = read(Path(summary.folder)).run.notes
+    notes = read(Path(summary.folder)).run.history
     assert [n for n in notes if "checkpoint of round 1 could not be written" in n and "round-0000001" in n]
 
 
