@@ -289,7 +289,8 @@ def test_other_pictures_of_the_server_are_refused(runs_folder: Path, tmp_path: P
         for number in range(3):
             Image.new("L", (28, 28), 20 * label + number).save(folder / f"{number}.png")
     settings: dict[str, Scalar] = {
-        "strategy": "fine-tune", "model__name": "cnn", "synthetic__source": "folder", "synthetic__folder__path": str(tmp_path / "own"),
+        "strategy": "fine-tune", "model__name": "cnn",
+        "synthetic__source": "folder", "synthetic__folder__path": str(tmp_path / "own"),
     }  # fmt: skip
     play(**settings)
     again, _ = play(**settings, run__resume=True, run__rounds=3)
