@@ -22,23 +22,15 @@ from runner.engine import run_in_process
 from server_app.plan import Plan
 from server_app.record import files
 from server_app.record.reader import read
+from tests.strategies import tiny_runs
+from tests.strategies.tiny_runs import Scalar
 
-Scalar = str | int | float | bool
 KILLS = int(os.environ.get("FEDCRUCIBLE_KILLS", "4"))
 TINY: dict[str, Scalar] = {
+    **tiny_runs.TINY,
     "run.rounds": 5,
     "run.checkpoint_every": 2,
-    "federation.clients": 5,
-    "task.train_samples": 200,
-    "task.test_samples": 60,
-    "partition.name": "iid",
-    "model.name": "resnet8",
-    "model.resnet8.width": 4,
     "training.batch_size": 16,
-    "attack.malicious_fraction": 0.4,
-    "synthetic.source": "mixed",
-    "synthetic.per_class": 3,
-    "output.report": False,
 }
 KINDS: dict[str, dict[str, Scalar]] = {
     "fedavg": {"strategy": "fedavg"},

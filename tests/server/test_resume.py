@@ -15,21 +15,16 @@ from server_app.plan import Plan
 from server_app.record import files
 from server_app.record.reader import read
 from server_app.record.schema import RoundRecord, RunSummary
+from tests.strategies import tiny_runs
+from tests.strategies.tiny_runs import Scalar
 
-Scalar = str | int | float | bool
 TINY: dict[str, Scalar] = {
-    "strategy": "fedavg",
-    "run.rounds": 2,
+    **tiny_runs.TINY,
     "run.checkpoint_every": 1,
     "federation.clients": 4,
     "task.train_samples": 120,
-    "task.test_samples": 60,
-    "partition.name": "iid",
     "model.name": "logistic",
     "attack.malicious_fraction": 0.5,
-    "synthetic.source": "mixed",
-    "synthetic.per_class": 3,
-    "output.report": False,
     "output.name": "x",
 }
 TIMES = {"seconds", "peak_memory_mb"}
