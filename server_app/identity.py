@@ -28,8 +28,10 @@ WINDOW = ("attack.start_round", "attack.stop_round")
 
 MAY_CHANGE = (
     "run.rounds", "federation.timeout_s", "federation.wait_for_clients_s", "federation.poll_s", "federation.discovery",
+    "federation.node_partitions",
 )  # fmt: skip
-"""Settings that a resumed run may have other values of: how far it goes, and how long it waits for whom."""
+"""Settings that a resumed run may have other values of: how far it goes, which node is which client, and how long it
+waits for whom."""
 SAMPLED_IMAGES = 500
 """Images of a split whose pixels prove that the data are the same; all labels do anyway."""
 
