@@ -155,10 +155,17 @@ def test_cells_that_differ_in_labels_only_run_once(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def with_a_failure(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, session.Outcome]:
-    """One system can't find its images; that shows only when it runs."""
+    """One system's images are damaged; that shows only when it runs."""
+    from learning.datasets import names
+
     folder = tmp_path_factory.mktemp("failing") / "out"
+    images = folder.parent / "images"
+    for name in names.FASHION:
+        (images / name).mkdir(parents=True)
+        for number in range(5):
+            (images / name / f"{number}.png").write_bytes(b"no picture")
     request = request_for(
-        folder, "synthetic.source=folder", f"synthetic.folder.path={folder / 'images'}", strategies="fedavg,fine-tune",
+        folder, "synthetic.source=folder", f"synthetic.folder.path={images}", strategies="fedavg,fine-tune",
         seeds="1",
     )  # fmt: skip
     outcome, _ = compare(request)
@@ -171,7 +178,7 @@ def test_a_failed_cell_is_named_with_its_cause_and_stops_no_other(with_a_failure
     assert len(records(folder)) == 1
     ((cell, cause),) = outcome.failed
     assert cell.labels["strategy"] == "fine-tune"
-    assert "synthetic.folder.path" in cause
+    assert "0.png" in cause
     (entry,) = json.loads((folder / "failures.json").read_bytes())
     assert entry["labels"]["strategy"] == "fine-tune"
     assert "Traceback" in entry["details"]
@@ -179,7 +186,7 @@ def test_a_failed_cell_is_named_with_its_cause_and_stops_no_other(with_a_failure
     assert frame.loc["fine-tune", "error"] == cause
     assert pd.isna(frame.loc["fine-tune", "ma"])
     assert "no number" in (folder / "results.md").read_text(encoding="utf-8")
-    images = f"synthetic.folder.path={folder / 'images'}"
+    images = f"synthetic.folder.path={folder.parent / 'images'}"
     arguments = ("compare", "-p", "smoke", "run.rounds=1", "synthetic.source=folder", images, "-s", "fedavg,fine-tune",
                  "--seeds", "1", "-o", folder)  # fmt: skip
     result = fedcrucible(*arguments, "--json", "--quiet")
