@@ -13,6 +13,7 @@ from pathlib import Path
 from platformdirs import user_data_path
 
 from config.errors import ConfigError
+from config.load import UNCLEAN, is_clean
 from config.sections import OutputSection
 from server_app.record.lock import FolderBusyError, only_writer
 
@@ -25,12 +26,15 @@ def base_folder(output: OutputSection) -> Path:
     """Absolute folder of all records: ``output.dir``, else FEDCRUCIBLE_RUNS, else ./runs, else the user's data folder.
 
     ./runs counts only where it can be written; a server's working folder need not be the user's. Raises ConfigError
-    for a relative folder, and for one within FLWR_HOME/apps, which holds unpacked apps and is not for results.
+    for a relative folder, for one within FLWR_HOME/apps, which holds unpacked apps and is not for results, and for
+    names with control characters or broken Unicode, which no record could hold.
     """
     chosen, key = output.dir, "output.dir"
     if not chosen:
         chosen, key = os.environ.get(ENVIRONMENT_KEY, ""), ENVIRONMENT_KEY
     if chosen:
+        if not is_clean(chosen):
+            raise ConfigError(key, chosen, UNCLEAN)
         path = Path(chosen).expanduser()
         if not path.is_absolute():
             raise ConfigError(key, chosen, "must be absolute, for the server's working folder may not be yours")
@@ -39,7 +43,7 @@ def base_folder(output: OutputSection) -> Path:
             raise ConfigError(key, chosen, "lies within FLWR_HOME/apps, where Flower unpacks apps; choose another")
         return path
     local = Path.cwd().resolve() / "runs"
-    if not _within_apps(local) and _writable(local):
+    if is_clean(str(local)) and not _within_apps(local) and _writable(local):
         return local
     return user_data_path("fedcrucible", appauthor=False).resolve() / "runs"
 

@@ -79,3 +79,16 @@ def test_a_place_where_no_folder_can_be_made_is_a_setting_that_can_t_be_used(res
             run_folder(OutputSection(dir=str(base), name="run"), "s", "a", 1, resume=resume)
     with pytest.raises(ConfigError, match=r"output\.dir"):
         run_folder(OutputSection(dir=str(tmp_path / "file")), "s", "a", 1)
+
+
+@pytest.mark.parametrize("name", ["a\x1b[31m", "a\nb", "a\udcff"])
+def test_a_variable_that_no_record_could_hold_is_refused(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FEDCRUCIBLE_RUNS", str(tmp_path / name))
+    with pytest.raises(ConfigError, match="FEDCRUCIBLE_RUNS"):
+        base_folder(OutputSection())
+    monkeypatch.delenv("FEDCRUCIBLE_RUNS")
+    (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / name)
+    assert base_folder(OutputSection()) == (tmp_path / "data" / "fedcrucible").resolve() / "runs"
