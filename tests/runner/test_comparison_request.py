@@ -225,4 +225,4 @@ def test_texts_of_a_file_hold_nothing_that_is_not_shown(tmp_path: Path) -> None:
     assert found.title == "a\ufffd[31m\ufffdb c"
     assert found.remarks == ("d\ufffd|e",)
     assert found.assumed == {"run.seed": "f\ufffd"}
-    assert [(axis.name, axis.points[0].label) for axis in found.axes][-1] == ("g\ufffd", "h\ufffd")
+    assert ("g\ufffd", "h\ufffd") in [(axis.name, axis.points[0].label) for axis in found.axes]
