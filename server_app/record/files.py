@@ -60,6 +60,21 @@ def append_line(path: Path, line: bytes) -> None:
         os.fsync(stream.fileno())
 
 
+def require_room(folder: Path) -> None:
+    """Raise OSError that names ``folder`` where its files of text can't be written anew beside the old ones."""
+    texts = [folder / name for name in (RUN, CONFIG, CONFIG_TOML, ENVIRONMENT, METRICS)]
+    needed = sum(path.stat().st_size for path in texts if path.is_file())
+    part = folder / f".room.{os.getpid()}.part"
+    with _naming(folder):
+        try:
+            with part.open("wb") as stream:
+                stream.write(bytes(needed))
+                stream.flush()
+                os.fsync(stream.fileno())
+        finally:
+            part.unlink(missing_ok=True)
+
+
 def remove_parts(folder: Path) -> None:
     """Remove what killed processes had half written in a record's folders; for the record's only writer."""
     for place in (folder, *(folder / name for name in FOLDERS)):

@@ -456,3 +456,18 @@ def test_settings_that_are_none_are_a_damaged_record(settings: bytes, runs_folde
     with pytest.raises(ConfigError, match=r"config\.json is damaged"):
         play(run__resume=True, run__rounds=3)
     assert content(runs_folder / "x") == before
+
+
+def test_a_full_disk_is_found_before_a_finished_record_forgets_anything(
+    runs_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play()
+    before = content(runs_folder / "x")
+
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(OSError, match=r"No space left on device.*/x'"):
+        play(run__resume=True, run__rounds=3)
+    assert content(runs_folder / "x") == before
