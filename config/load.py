@@ -16,6 +16,7 @@ from config.errors import ConfigError, did_you_mean
 from config.text_files import read_text
 
 Scalar = str | int | float | bool
+UNCLEAN = "control characters and broken Unicode are not allowed"
 LARGEST_INT = 2**63 - 1
 """Flower's messages hold 64-bit integers."""
 PRESETS = Path(__file__).parent / "presets"
@@ -76,14 +77,19 @@ def load(settings: Mapping[str, Scalar]) -> RunConfigBase:
     return config
 
 
+def is_clean(text: str) -> bool:
+    """Whether a text is free of control characters and of what can't be encoded."""
+    return not any(unicodedata.category(character) in ("Cc", "Cs") for character in text)
+
+
 def _as_declared(key: str, value: Scalar) -> Scalar:
     """Numbers given for a text become that text; texts with control characters and true for a number are refused."""
     kind = kind_of(field_of(key))
     if kind in ("text", "choice"):
         if isinstance(value, (bool, int, float)):
             return str(value).lower() if isinstance(value, bool) else str(value)
-        if isinstance(value, str) and any(unicodedata.category(character) in ("Cc", "Cs") for character in value):
-            raise ConfigError(key, value, "control characters and broken Unicode are not allowed")
+        if isinstance(value, str) and not is_clean(value):
+            raise ConfigError(key, value, UNCLEAN)
     elif kind != "true or false" and isinstance(value, bool):
         raise ConfigError(key, value, f"not a {kind}; allowed: {allowed(key)}")
     return value

@@ -58,6 +58,11 @@ def starting_point(record: RunRecord, plan: Plan) -> Start:
     if not any(record.folder.iterdir()):
         return Start(notes=(f"nothing to resume: {record.folder} is new, the run starts from its beginning",))
     recorded = _check_settings(record, config)
+    in_the_way = files.in_the_way(record.folder)
+    if in_the_way is not None:
+        raise _refusal(
+            f"{in_the_way} is in the way of a file or folder of the record; move it, or choose another output.name"
+        )
     notes: list[str] = []
     checkpoint = _checkpoint(record, plan, recorded, notes)
     if checkpoint is None:
@@ -86,7 +91,11 @@ def _checkpoint(record: RunRecord, plan: Plan, recorded: Mapping[str, Scalar], n
     The last round of a shorter run may be no round of a longer one: it is measured whatever ``run.eval_every`` says,
     and a rule that smooths its final model adds no noise to it.
     """
-    run, rounds = plan.config.run, int(recorded.get("run.rounds", plan.config.run.rounds))
+    run, rounds = plan.config.run, recorded.get("run.rounds", plan.config.run.rounds)
+    if not isinstance(rounds, int):
+        raise _refusal(
+            f"{record.folder / files.CONFIG} is damaged: run.rounds is {rounds!r}; choose another output.name"
+        )
     smooths = plan.system.uses_clients and plan.system.rule.smoothing is not None
     special = run.rounds > rounds and (smooths or rounds % run.eval_every != 0)
     found = record.latest_checkpoint(notes.append, before=rounds if special else None)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from config import ConfigError
 from config.errors import did_you_mean
 from config.load import Scalar, flatten_table, load_preset, parse_assignment, preset_layers
+from config.plain_text import visible
 from runner.compare.cell import SEED, value_text
 from runner.compare.matrix import ATTACK, AXIS_OF_KEY, KEY_OF_AXIS, SYSTEM, Axis, Matrix, Point
 
@@ -140,7 +141,7 @@ def _parsed(table: object) -> CompareTable:
     if not isinstance(table, Mapping):
         raise ConfigError("compare", table, "a table: [compare]")
     try:
-        return CompareTable.model_validate(table)
+        return CompareTable.model_validate(_shown_as_it_is(table))
     except ValidationError as error:
         first = min(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")  # a typo explains others
         key = ".".join(["compare", *map(str, first["loc"])])
@@ -150,6 +151,15 @@ def _parsed(table: object) -> CompareTable:
         unknown = str(first["loc"][-1])
         allowed = f"unknown key; {did_you_mean(unknown, names)}allowed: {', '.join(names)}"
         raise ConfigError(key, first["input"], allowed) from None
+
+
+def _shown_as_it_is(part: object) -> object:
+    """A table whose texts hold nothing that is not shown as itself: they go to terminals, pages, Markdown and LaTeX."""
+    if isinstance(part, str):
+        return visible(" ".join(part.splitlines()).replace("\t", " "))
+    if isinstance(part, Mapping):
+        return {_shown_as_it_is(key): _shown_as_it_is(value) for key, value in part.items()}
+    return [_shown_as_it_is(value) for value in part] if isinstance(part, list) else part
 
 
 def _file_axes(table: CompareTable) -> list[Axis]:

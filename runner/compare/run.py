@@ -71,7 +71,7 @@ def run_cells(
         record = store.finished(cell)
         if record is None:
             todo.append(cell)
-            results.causes[cell.digest] = failures.cause(cell) or "not run yet"
+            results.causes[cell.digest] = failures.cause(cell) or store.damage(cell) or "not run yet"
         else:
             results.records[cell.digest] = record
             finished.append((cell, _seconds(record)))

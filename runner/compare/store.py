@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,35 +16,51 @@ from runner.failures import CommandError
 from server_app.identity import digest
 from server_app.record import files
 from server_app.record.lock import FolderBusyError, only_writer
+from server_app.record.reader import DamagedRecordError, read, read_settings
 
 FAILURES = "failures.json"
 
 
 class Store:
-    """A folder of records.  A cell is finished when one of them has its identity and a summary, whatever its name."""
+    """A folder of records.  A cell is finished when a whole one has its identity and a summary, whatever its name."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
-        self._finished = {key: path for path in self._records() if (key := _digest(path)) is not None}
+        self._damaged: dict[Path, str] = {}
+        self._finished = {key: path for path in self._records() if (key := self._digest(path)) is not None}
 
     def finished(self, cell: Cell) -> Path | None:
         """The record of a cell that needs no run any more."""
-        return self._finished.get(cell.digest)
+        path = self._finished.get(cell.digest)
+        if path is None:
+            return None
+        try:
+            read(path, arrays=False)
+        except (DamagedRecordError, FileNotFoundError) as error:
+            self._damaged[path] = str(error)
+            del self._finished[cell.digest]
+            return None
+        return path
+
+    def damage(self, cell: Cell) -> str:
+        """Why the record that a cell has doesn't count; empty where it has none."""
+        return self._damaged.get(self.folder / cell.name, "")
 
     def add(self, cell: Cell) -> Path | None:
         """Take note of a record that has just been written; None where it isn't complete."""
         path = self.folder / cell.name
         if (path / files.SUMMARY).is_file():
             self._finished[cell.digest] = path
+            self._damaged.pop(path, None)
         return self.finished(cell)
 
     def settings(self, cell: Cell) -> dict[str, Scalar]:
-        """A cell's settings with its place in this folder; what an interrupted run left there is removed.
+        """A cell's settings with its place in this folder; what an interrupted run left there, or damage, is removed.
 
         Raises CommandError when that run still goes.
         """
         target = self.folder / cell.name
-        if target.is_dir() and not (target / files.SUMMARY).is_file():
+        if target.is_dir() and (target in self._damaged or not (target / files.SUMMARY).is_file()):
             _clear_away(target)
         return {
             **cell.settings,
@@ -55,7 +71,17 @@ class Store:
         }
 
     def _records(self) -> list[Path]:
-        return [path.parent for path in sorted(self.folder.glob(f"*/{files.SUMMARY}"))]
+        return [path.parent for path in sorted(self.folder.glob(f"*/{files.SUMMARY}")) if path.is_file()]
+
+    def _digest(self, record: Path) -> str | None:
+        try:
+            values = read_settings(record)["values"]
+            return digest(load({**BEFORE, **values}))
+        except (DamagedRecordError, KeyError) as error:
+            self._damaged[record] = str(error) if isinstance(error, DamagedRecordError) else "its settings are missing"
+            return None
+        except (ConfigError, OSError, ValueError):  # another version's keys, data that is gone
+            return None
 
 
 class Failures:
@@ -65,7 +91,8 @@ class Failures:
         self.path = path
         self.entries: dict[str, dict[str, Any]] = {}
         if path.is_file():
-            self.entries = {entry["cell"]: entry for entry in json.loads(path.read_bytes())}
+            with contextlib.suppress(ValueError, TypeError, KeyError, RecursionError):  # damaged: they are tried again
+                self.entries = {str(entry["cell"]): dict(entry) for entry in json.loads(path.read_bytes())}
 
     def add(self, cell: Cell, error: str, seconds: float) -> None:
         """Record a failure."""
@@ -103,11 +130,3 @@ def _clear_away(folder: Path) -> None:
             shutil.rmtree(folder)
     except FolderBusyError:
         raise CommandError(f"another run is writing to {folder}", "wait for its end, or choose another --out") from None
-
-
-def _digest(record: Path) -> str | None:
-    try:
-        values: Mapping[str, Scalar] = json.loads((record / files.CONFIG).read_bytes())["values"]
-        return digest(load({**BEFORE, **values}))
-    except (ConfigError, OSError, ValueError, KeyError):  # another version's keys, data that is gone, a damaged file
-        return None

@@ -19,6 +19,8 @@ EXAMPLES = "examples.safetensors"
 EMBEDDINGS = "embeddings"
 CHECKPOINTS = "checkpoints"
 REPORT = "report.html"
+FILES = (RUN, CONFIG, CONFIG_TOML, ENVIRONMENT, METRICS, SUMMARY, MODEL, EXAMPLES, REPORT)
+FOLDERS = (EMBEDDINGS, CHECKPOINTS)
 _PART = re.compile(r"\..+\.\d+\.part")
 
 
@@ -58,12 +60,36 @@ def append_line(path: Path, line: bytes) -> None:
         os.fsync(stream.fileno())
 
 
+def require_room(folder: Path) -> None:
+    """Raise OSError that names ``folder`` where its files of text can't be written anew beside the old ones."""
+    texts = [folder / name for name in (RUN, CONFIG, CONFIG_TOML, ENVIRONMENT, METRICS)]
+    needed = sum(path.stat().st_size for path in texts if path.is_file())
+    part = folder / f".room.{os.getpid()}.part"
+    with _naming(folder):
+        try:
+            with part.open("wb") as stream:
+                stream.write(bytes(needed))
+                stream.flush()
+                os.fsync(stream.fileno())
+        finally:
+            part.unlink(missing_ok=True)
+
+
 def remove_parts(folder: Path) -> None:
     """Remove what killed processes had half written in a record's folders; for the record's only writer."""
-    for place in (folder, folder / CHECKPOINTS, folder / EMBEDDINGS):
+    for place in (folder, *(folder / name for name in FOLDERS)):
         for part in place.glob(".*.part"):
             if _PART.fullmatch(part.name) and part.is_file():
                 part.unlink(missing_ok=True)
+
+
+def in_the_way(folder: Path) -> Path | None:
+    """What stands where a record's file or folder is to be written and can't be replaced; None where nothing does."""
+    kept = [folder / name for name in FOLDERS]
+    written = [folder / name for name in FILES] + [p for place in kept for p in sorted(place.glob("*.safetensors"))]
+    blocking = [p for p in kept if os.path.lexists(p) and not p.is_dir()]
+    blocking += [p for p in written if p.is_dir() and not p.is_symlink()]
+    return blocking[0] if blocking else None
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 from collections.abc import Iterator
@@ -12,22 +13,28 @@ from pathlib import Path
 from platformdirs import user_data_path
 
 from config.errors import ConfigError
+from config.load import UNCLEAN, is_clean
 from config.sections import OutputSection
 from server_app.record.lock import FolderBusyError, only_writer
 
 ENVIRONMENT_KEY = "FEDCRUCIBLE_RUNS"
+_OF_THE_NAME = (errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL)
+"""Errors that another name would mend."""
 
 
 def base_folder(output: OutputSection) -> Path:
     """Absolute folder of all records: ``output.dir``, else FEDCRUCIBLE_RUNS, else ./runs, else the user's data folder.
 
     ./runs counts only where it can be written; a server's working folder need not be the user's. Raises ConfigError
-    for a relative folder, and for one within FLWR_HOME/apps, which holds unpacked apps and is not for results.
+    for a relative folder, for one within FLWR_HOME/apps, which holds unpacked apps and is not for results, and for
+    names with control characters or broken Unicode, which no record could hold.
     """
     chosen, key = output.dir, "output.dir"
     if not chosen:
         chosen, key = os.environ.get(ENVIRONMENT_KEY, ""), ENVIRONMENT_KEY
     if chosen:
+        if not is_clean(chosen):
+            raise ConfigError(key, chosen, UNCLEAN)
         path = Path(chosen).expanduser()
         if not path.is_absolute():
             raise ConfigError(key, chosen, "must be absolute, for the server's working folder may not be yours")
@@ -36,7 +43,7 @@ def base_folder(output: OutputSection) -> Path:
             raise ConfigError(key, chosen, "lies within FLWR_HOME/apps, where Flower unpacks apps; choose another")
         return path
     local = Path.cwd().resolve() / "runs"
-    if not _within_apps(local) and _writable(local):
+    if is_clean(str(local)) and not _within_apps(local) and _writable(local):
         return local
     return user_data_path("fedcrucible", appauthor=False).resolve() / "runs"
 
@@ -56,6 +63,10 @@ def claimed_folder(
         except FolderBusyError:
             allowed = f"another run is writing to {folder}; wait for its end, or choose another name"
             raise ConfigError("output.name", folder.name, allowed) from None
+        except OSError as error:
+            raise _unusable(folder.parent, folder.name, error) from None
+        if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+            raise ConfigError("output.name", folder.name, f"{folder} can't be written to; choose another name")
         if output.name:  # asked again: another run may have come and gone before the folder was ours
             run_folder(output, strategy, attack, seed, resume=resume)
         yield folder
@@ -65,9 +76,17 @@ def run_folder(output: OutputSection, strategy: str, attack: str, seed: int, *, 
     """Create and return the folder of one run.
 
     Without ``output.name`` it is a new ``strategy-attack-seedN-timestamp``. With a name it is exactly that one: an
-    existing non-empty folder raises ConfigError unless ``resume``. ``resume`` without a name raises ConfigError.
+    existing non-empty folder raises ConfigError unless ``resume``. ``resume`` without a name raises ConfigError, and so
+    does a place where no folder can be made.
     """
     base = base_folder(output)
+    try:
+        return _made(base, output, strategy, attack, seed, resume)
+    except OSError as error:
+        raise _unusable(base, output.name, error) from None
+
+
+def _made(base: Path, output: OutputSection, strategy: str, attack: str, seed: int, resume: bool) -> Path:
     if output.name:
         if output.name in {".", ".."} or not re.fullmatch(r"[\w.+ -]+", output.name):
             raise ConfigError("output.name", output.name, "one folder name: letters, digits, '.', '_', '+', '-', ' '")
@@ -89,6 +108,14 @@ def run_folder(output: OutputSection, strategy: str, attack: str, seed: int, *, 
             continue
         return folder
     raise ConfigError("output.dir", str(base), f"too many runs called {stem}")
+
+
+def _unusable(base: Path, name: str, error: OSError) -> ConfigError:
+    """Why no record can be made there, by the setting that is to blame."""
+    reason = "it is no folder" if error.errno == errno.EEXIST else error.strerror or str(error)
+    if name and os.access(base, os.X_OK) and error.errno in _OF_THE_NAME:
+        return ConfigError("output.name", name, f"{base / name} can't be used: {reason}; choose another name")
+    return ConfigError("output.dir", str(base), f"can't be used: {reason}; choose another folder")
 
 
 def _plain(name: str) -> str:

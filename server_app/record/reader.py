@@ -105,20 +105,34 @@ def read_settings(folder: Path) -> dict[str, dict[str, Scalar]]:
     if not path.is_file():
         return {}
     try:
-        settings = json.loads(path.read_bytes())
-    except ValueError as error:
+        settings = json.loads(_content(path))
+    except (ValueError, RecursionError) as error:
         raise DamagedRecordError(f"{path} is damaged: {error}") from error
-    if not isinstance(settings, dict) or not all(isinstance(part, dict) for part in settings.values()):
+    if not isinstance(settings, dict) or not all(_is_flat(part) for part in settings.values()):
         raise DamagedRecordError(f"{path} is damaged: it holds no settings")
     return settings
+
+
+def _is_flat(part: object) -> bool:
+    return isinstance(part, dict) and all(isinstance(value, (str, int, float)) for value in part.values())
 
 
 def parsed(path: Path, kind: type[T]) -> T:
     """A JSON file of a record. Raises DamagedRecordError."""
     try:
-        return kind.model_validate_json(path.read_bytes())
+        return kind.model_validate_json(_content(path))
     except ValidationError as error:
         raise DamagedRecordError(f"{path} is damaged: {_in_short(error)}") from error
+
+
+def _content(path: Path) -> bytes:
+    """Raises DamagedRecordError for what is there and can't be read, FileNotFoundError for what isn't there."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise DamagedRecordError(f"{path} can't be read: {error.strerror or error}") from error
 
 
 def read_rounds(path: Path) -> list[RoundRecord]:
@@ -137,7 +151,7 @@ def read_lines(path: Path, up_to: int | None = None) -> list[tuple[RoundRecord, 
     """
     if not path.is_file():
         return []
-    lines = path.read_bytes().split(b"\n")
+    lines = _content(path).split(b"\n")
     rounds: list[tuple[RoundRecord, bytes]] = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -171,7 +185,7 @@ def _examples(path: Path) -> list[Examples]:
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     try:
-        stored: dict[str, NDArray[Any]] = load(path.read_bytes())
+        stored: dict[str, NDArray[Any]] = load(_content(path))
         return stored
     except (SafetensorError, ValueError) as error:
         raise DamagedRecordError(f"{path} is damaged: {error}") from error

@@ -81,9 +81,10 @@ class RunRecord:
     def rewind(self, round: int) -> None:
         """Forget all that came after ``round``: later rounds, repairs, checkpoints, the summary; -1 forgets them all.
 
-        Raises DamagedRecordError as ``lines_up_to`` does; then nothing is forgotten.
+        Raises DamagedRecordError as ``lines_up_to`` does, and OSError on a full disk; then nothing is forgotten.
         """
         kept = self.lines_up_to(round)
+        files.require_room(self.folder)
         (self.folder / files.SUMMARY).unlink(missing_ok=True)
         checkpoint.forget_after(self.folder / files.CHECKPOINTS, round)
         files.write_atomic(self.folder / files.METRICS, b"".join(line + b"\n" for line in kept))

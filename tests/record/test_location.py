@@ -63,3 +63,32 @@ def test_names_say_what_ran(tmp_path: Path) -> None:
 def test_resume_needs_a_name(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"run\.resume"):
         run_folder(OutputSection(dir=str(tmp_path)), "s", "a", 1, resume=True)
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_place_where_no_folder_can_be_made_is_a_setting_that_can_t_be_used(resume: bool, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
+    (tmp_path / "loop").symlink_to("loop")
+    for name in ("file", "nowhere", "loop", "x" * 300):
+        with pytest.raises(ConfigError, match=r"output\.name") as caught:
+            run_folder(OutputSection(dir=str(tmp_path), name=name), "s", "a", 1, resume=resume)
+        assert str(tmp_path / name) in str(caught.value)
+    for base in (tmp_path / "file", tmp_path / "file" / "within", tmp_path / ("x" * 300)):
+        with pytest.raises(ConfigError, match=r"output\.dir"):
+            run_folder(OutputSection(dir=str(base), name="run"), "s", "a", 1, resume=resume)
+    with pytest.raises(ConfigError, match=r"output\.dir"):
+        run_folder(OutputSection(dir=str(tmp_path / "file")), "s", "a", 1)
+
+
+@pytest.mark.parametrize("name", ["a\x1b[31m", "a\nb", "a\udcff"])
+def test_a_variable_that_no_record_could_hold_is_refused(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FEDCRUCIBLE_RUNS", str(tmp_path / name))
+    with pytest.raises(ConfigError, match="FEDCRUCIBLE_RUNS"):
+        base_folder(OutputSection())
+    monkeypatch.delenv("FEDCRUCIBLE_RUNS")
+    (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / name)
+    assert base_folder(OutputSection()) == (tmp_path / "data" / "fedcrucible").resolve() / "runs"

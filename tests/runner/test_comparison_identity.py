@@ -12,7 +12,7 @@ from attacks.base import ATTACKS
 from config.load import Scalar, default_keys, load, load_preset
 from runner.compare.cell import Cell
 from runner.compare.run import distinct
-from runner.compare.store import Store
+from runner.compare.store import Failures, Store
 from server_app.identity import digest, identity
 from tests.runner.invented_cells import invent
 
@@ -162,3 +162,51 @@ def test_what_an_interrupted_run_left_is_cleared_and_nothing_else(tmp_path: Path
     assert neighbour.exists()
     assert settings["output.name"] == cell.name
     assert Path(str(settings["output.dir"])) == tmp_path
+
+
+DAMAGE: dict[str, list[bytes | None]] = {
+    "config.json": [b"", b"[]", b"{}", b'{"values": [1]}', b'{"values": {"run.seed": null}}', b"[" * 100_000],
+    "run.json": [b"", b"[]", None],
+    "summary.json": [b"", b"\x00\xff", b"[]", b"{}", b"[" * 100_000],
+    "environment.json": [b"", b"[]"],
+    "metrics.jsonl": [b"{}\n", b"\xff\n"],
+}
+
+
+@pytest.mark.parametrize("file", DAMAGE)
+def test_damage_is_no_result_and_makes_way_for_one(tmp_path: Path, file: str) -> None:
+    cell = Cell({"seed": 1}, {**SMOKE, "strategy": "fedavg"})
+    for number, content in enumerate(DAMAGE[file]):
+        folder = tmp_path / str(number)
+        record = invent(Store(folder), cell, (50.0, 5.0))
+        if content is None:
+            (record / file).unlink()
+        else:
+            (record / file).write_bytes(content)
+        store = Store(folder)
+        assert store.finished(cell) is None
+        assert store.damage(cell)
+        assert store.settings(cell)["output.name"] == record.name
+        assert not record.exists()
+        invent(store, cell, (60.0, 6.0))
+        assert store.add(cell) == record
+        assert store.damage(cell) == ""
+
+
+def test_a_folder_in_the_place_of_a_summary_is_no_result(tmp_path: Path) -> None:
+    cell = Cell({"seed": 1}, {**SMOKE, "strategy": "fedavg"})
+    record = invent(Store(tmp_path), cell, (50.0, 5.0))
+    (record / "summary.json").unlink()
+    (record / "summary.json").mkdir()
+    assert Store(tmp_path).finished(cell) is None
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff", b"{}", b'["a"]', b'[{"cause": 1}]', b'{"cell": 1}', b"[" * 100_000])
+def test_damaged_causes_are_forgotten(tmp_path: Path, content: bytes) -> None:
+    cell = Cell({"seed": 1}, {**SMOKE, "strategy": "fedavg"})
+    path = tmp_path / "failures.json"
+    path.write_bytes(content)
+    failures = Failures(path)
+    assert failures.cause(cell) == ""
+    failures.add(cell, "no luck", 1.0)
+    assert Failures(path).cause(cell) == "no luck"

@@ -213,3 +213,16 @@ def test_the_file_in_the_documentation_is_a_matrix(tmp_path: Path) -> None:
     assert len(found.cells()) == 5 * 2 * 2 * 3
     assert found.column_axis == "trigger"
     assert {cell.config.run.rounds for cell in found.cells()} == {20}
+
+
+def test_texts_of_a_file_hold_nothing_that_is_not_shown(tmp_path: Path) -> None:
+    text = (
+        '[compare]\nstrategies = ["fedavg"]\ntitle = "a\\u001b[31m\\u202Eb\\nc"\nremarks = ["d\\u200B|e"]\n'
+        '[compare.assumed]\n"run.seed" = "f\\u0000"\n'
+        '[compare.axes."g\\u001b"."h\\u0007"]\n"training.lr" = 0.1\n'
+    )
+    found = matrix(Options(preset=written(tmp_path, text)))
+    assert found.title == "a\ufffd[31m\ufffdb c"
+    assert found.remarks == ("d\ufffd|e",)
+    assert found.assumed == {"run.seed": "f\ufffd"}
+    assert ("g\ufffd", "h\ufffd") in [(axis.name, axis.points[0].label) for axis in found.axes]

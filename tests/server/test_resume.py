@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -400,3 +401,68 @@ def test_a_full_disk_names_the_rounds_file(runs_folder: Path, monkeypatch: pytes
     monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(OSError, match=r"No space left on device.*metrics\.jsonl"):
         files.append_line(path, b"{}")
+
+
+@pytest.mark.parametrize("name", [*files.FILES, f"{files.CHECKPOINTS}/round-0000002.safetensors"])
+def test_a_folder_in_a_file_s_place_is_refused_and_nothing_is_written(name: str, runs_folder: Path) -> None:
+    play()
+    path = runs_folder / "x" / name
+    path.unlink(missing_ok=True)
+    (path / "within").mkdir(parents=True)
+    before = content(runs_folder / "x")
+    with pytest.raises(ConfigError, match=r"no config\.json" if name == files.CONFIG else "in the way"):
+        play(run__resume=True, run__rounds=3)
+    assert content(runs_folder / "x") == before
+    assert (path / "within").is_dir()
+
+
+@pytest.mark.parametrize("name", files.FOLDERS)
+def test_a_file_in_a_folder_s_place_is_refused(name: str, runs_folder: Path) -> None:
+    play()
+    shutil.rmtree(runs_folder / "x" / name)
+    (runs_folder / "x" / name).write_text("mine")
+    before = content(runs_folder / "x")
+    with pytest.raises(ConfigError, match=f"{name} is in the way"):
+        play(run__resume=True, run__rounds=3)
+    assert content(runs_folder / "x") == before
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        b"[" * 100_000,
+        b'{"values": {"run.rounds": "abc"}}',
+        b'{"values": {"run.rounds": null}}',
+        b'{"values": {"run.rounds": NaN}}',
+        b'{"values": {"run.rounds": [1]}}',
+        b'{"values": {"strategy": {"a": 1}}}',
+        b'{"values": [1]}',
+    ],
+)
+def test_settings_that_are_none_are_a_damaged_record(settings: bytes, runs_folder: Path) -> None:
+    play()
+    path = runs_folder / "x" / files.CONFIG
+    if b"rounds" in settings:  # the other settings as they were
+        stored = json.loads(path.read_bytes())
+        stored["values"] |= json.loads(settings)["values"]
+        settings = json.dumps(stored).encode()
+    path.write_bytes(settings)
+    before = content(runs_folder / "x")
+    with pytest.raises(ConfigError, match=r"config\.json is damaged"):
+        play(run__resume=True, run__rounds=3)
+    assert content(runs_folder / "x") == before
+
+
+def test_a_full_disk_is_found_before_a_finished_record_forgets_anything(
+    runs_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play()
+    before = content(runs_folder / "x")
+
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(OSError, match=r"No space left on device.*/x'"):
+        play(run__resume=True, run__rounds=3)
+    assert content(runs_folder / "x") == before
