@@ -159,6 +159,7 @@ def test_a_lucky_seed_does_not_win_against_three(make: Maker, tmp_path: Path) ->
     assert "(krum)" in verdict(text)
     assert "median" not in verdict(text)
     assert "median (seeds 1, where others have 1, 2, 3)" in text
+    assert '<span class="badge warn">other seeds</span>' in table_row(text, "median")
 
 
 def test_an_attack_that_never_happened_is_no_success_of_a_defence(make: Maker, tmp_path: Path) -> None:
