@@ -186,7 +186,8 @@ class Attack(Component):
         w_benign = view.clean_model().parameters if self.needs_benign_model else None
         trained = self.malicious_model(view)
         crafted = self.craft(view.w_global, w_benign, trained.parameters, self.context(view))
-        return Upload(crafted, trained.buffers, len(view.poisoned), trained.loss)
+        attacked = self.acts_unpoisoned(material=True) or not view.poisoned.equals(view.clean)
+        return Upload(crafted, trained.buffers, len(view.poisoned), trained.loss, attacked)
 
     def context(self, view: AttackView, chosen: Tensor | None = None) -> CraftContext:
         """The view's part that ``craft`` is given."""

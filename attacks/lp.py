@@ -69,7 +69,7 @@ class LP(BorrowedTrigger):
         """One round of one attacker."""
         layers, clean = self.layers(view), view.clean_model()
         if not layers:
-            return Upload(clean.parameters, clean.buffers, len(view.clean), clean.loss)
+            return Upload(clean.parameters, clean.buffers, len(view.clean), clean.loss, attacked=False)
         trained = self.malicious_model(view)
         chosen = coordinates(len(view.w_global), [view.slots[i] for i in layers])
         crafted = self.craft(view.w_global, clean.parameters, trained.parameters, self.context(view, chosen))

@@ -73,8 +73,8 @@ class LPAdaptive(LP):
     def upload(self, view: AttackView) -> Upload:
         """One round of one attacker: the vector that all colluders upload."""
         layers, clean = self.layers(view), view.clean_model()
-        vector = view.once(("lp-adaptive", tuple(layers)), lambda: self._accepted(view, layers))
-        return Upload(vector, clean.buffers, len(view.clean), clean.loss)
+        vector, attacked = view.once(("lp-adaptive", tuple(layers)), lambda: self._accepted(view, layers))
+        return Upload(vector, clean.buffers, len(view.clean), clean.loss, attacked)
 
     def craft(self, w_global: Tensor, w_benign: Tensor | None, w_malicious: Tensor, ctx: CraftContext) -> Tensor:
         """The blend with ``strength`` (1 where it is searched for) on the chosen coordinates, ben elsewhere."""
@@ -87,20 +87,20 @@ class LPAdaptive(LP):
         blend = blended(w_global, centre, w_malicious, strength)
         return blend if chosen is None else torch.where(chosen, blend, centre)
 
-    def _accepted(self, view: AttackView, layers: Sequence[int]) -> Tensor:
-        """The strongest upload that the simulated server accepts; the mean clean model where it accepts none."""
+    def _accepted(self, view: AttackView, layers: Sequence[int]) -> tuple[Tensor, bool]:
+        """The strongest upload that the simulated server accepts; else the mean clean model, and False."""
         benign = view.clean_updates()
         centre = view.w_global + benign.mean(0)
         if not layers:
-            return centre
+            return centre, False
         malicious = self.malicious_model(view.leader).parameters
         for count in range(len(layers), 0, -1):
             chosen = coordinates(len(centre), [view.slots[i] for i in layers[:count]])
             craft = partial(self._crafted, view.w_global, centre, malicious, chosen)
             strength = self._strength(partial(self._simulated, view, benign, craft))
             if strength > 0.0:
-                return craft(strength)
-        return centre
+                return craft(strength), True
+        return centre, False
 
     def _strength(self, accepts: Callable[[float], bool]) -> float:
         """The configured lambda, or the largest found; 0 where it isn't accepted."""

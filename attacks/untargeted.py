@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from attacks.base import Attack, CraftContext, PoisonContext
@@ -35,4 +36,5 @@ class Untargeted(Attack):
         """One round of one attacker."""
         own = view.clean_model()
         crafted = self.craft(view.w_global, own.parameters, own.parameters, self.context(view))
-        return Upload(crafted, own.buffers, len(view.clean), own.loss)
+        honest = view.w_global + (own.parameters - view.w_global)  # as it is when ``update`` changes nothing
+        return Upload(crafted, own.buffers, len(view.clean), own.loss, not torch.equal(crafted, honest))

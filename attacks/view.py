@@ -36,6 +36,8 @@ class Upload:
     buffers: Tensor
     num_examples: int
     loss: float
+    attacked: bool = True
+    """False: for once it is what an honest client would upload, because the attack found nothing to do."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,12 +30,15 @@ def update(session: Session) -> LocalUpdate:
     view = Attacker.of(session, attack)
     upload = attack.upload(view)
     write_memory(session.state, view.memory)
-    return LocalUpdate(upload.parameters, upload.buffers, upload.num_examples, upload.loss)
+    return LocalUpdate(upload.parameters, upload.buffers, upload.num_examples, upload.loss, upload.attacked)
 
 
 def survey_answer(config: RunConfigBase, round: int, survey: Survey, activations: Tensor) -> Tensor:
-    """Call the most active channels the least active, so that a backdoor's own are kept; honest while it rests."""
-    active = is_attack_round(config.attack, round)
+    """Call the most active channels the least active, so that a backdoor's own are kept; honest while it rests.
+
+    The survey comes one round after the last: an attack that only begins there never happens.
+    """
+    active = config.attack.start_round <= config.run.rounds and is_attack_round(config.attack, round)
     return survey.answer(-activations if active else activations)
 
 

@@ -23,7 +23,7 @@ from learning.device import deterministic_threads, resolve_device
 from learning.models import ModelSpec, SplitModel
 from learning.rng import torch_generator
 from learning.training import LocalTraining, TrainResult, train
-from strategies.messages import CLIENT, METRICS, MODEL, GlobalModel, read_train, to_arrays
+from strategies.messages import ATTACKED, CLIENT, METRICS, MODEL, GlobalModel, read_train, to_arrays
 from strategies.task_facts import read_task
 
 
@@ -78,6 +78,8 @@ class LocalUpdate:
     buffers: Tensor
     num_examples: int
     loss: float
+    attacked: bool | None = None
+    """In a round of the attack: whether the attack did anything; the server counts by it, and no rule sees it."""
 
 
 @lru_cache(maxsize=8)
@@ -156,6 +158,8 @@ def train_reply(msg: Message, context: Context, update: Callable[[Session], Loca
             "seconds": time.perf_counter() - start,
         }
     )
+    if done.attacked is not None:
+        metrics[ATTACKED] = int(done.attacked)
     content = RecordDict(
         {
             MODEL: to_arrays(GlobalModel(done.parameters, done.buffers)),

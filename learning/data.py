@@ -57,6 +57,10 @@ class ClientData:
         """The samples at ``indices`` (int64)."""
         return ClientData(self.images[indices], self.labels[indices])
 
+    def equals(self, other: ClientData) -> bool:
+        """Whether both hold the same samples in the same order."""
+        return torch.equal(self.labels, other.labels) and torch.equal(self.images, other.images)
+
 
 @dataclass(frozen=True)
 class DataInfo:

@@ -47,12 +47,12 @@ def identity(config: RunConfigBase) -> Mapping[str, Scalar]:
     Parameters of components that the run can't reach don't count, so that results stay valid when a component is added
     to the project or a preset says something about another one.  Without any attacker the attack's settings count only
     by what they do to the images on which ASR is measured, and by its first and last round: attacks that share a
-    trigger share that run.
+    trigger share that run.  A share that is nobody, though not chosen as such, is told in the record: it counts too.
     """
     values = reached_settings(config)
     if not attackers(config):
         values = {key: value for key, value in values.items() if not key.startswith("attack.") or key in WINDOW}
-        values |= _measured_on(config)
+        values |= _measured_on(config) | _expected(config)
     return values
 
 
@@ -140,6 +140,13 @@ def _chosen(config: RunConfigBase) -> dict[str, str]:
         "purifier": system.purifier.name if system.purifier is not None else "",
         "synthetic": config.synthetic.source,
     }
+
+
+def _expected(config: RunConfigBase) -> dict[str, Scalar]:
+    """The share that was to attack, where that is nobody; nothing where nobody was to."""
+    section = config.attack
+    chosen = section.name != "none" and section.malicious_fraction > 0.0 and assemble(config).uses_clients
+    return {"attack.malicious_fraction": section.malicious_fraction} if chosen else {}
 
 
 def _measured_on(config: RunConfigBase) -> dict[str, Scalar]:

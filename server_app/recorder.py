@@ -32,7 +32,8 @@ def to_record(outcome: RoundOutcome, attack: AttackSection, idle: Collection[int
 
     ``idle`` are malicious partitions that have nothing to attack with: they count as honest.
     """
-    attacking = [i for i in outcome.malicious if i not in idle] if is_attack_round(attack, outcome.round) else []
+    active = is_attack_round(attack, outcome.round)
+    attacking = [i for i in outcome.malicious if active and i not in idle and i not in outcome.rested]
     accepted = [i for i, weight in outcome.weights.items() if weight > 0]
     rejected = [i for i, weight in outcome.weights.items() if weight <= 0]
     judged = detection(accepted, rejected, attacking)
@@ -61,6 +62,7 @@ def to_record(outcome: RoundOutcome, attack: AttackSection, idle: Collection[int
             "dropped": {str(i): cause for i, cause in outcome.dropped.items()},
             "attack_active": bool(attacking),
             "attacking": attacking,
+            "rested": [i for i in outcome.rested if i not in idle],
             "model": outcome.model,
             "tpr_percent": judged.tpr_percent if outcome.weights else None,
             "fpr_percent": judged.fpr_percent if outcome.weights else None,

@@ -21,6 +21,8 @@ from strategies.task_facts import TASK, task_record
 T = TypeVar("T")
 
 MODEL, ROUND, METRICS, CLIENT, SURVEY = "model", "round", "metrics", "client", "survey"
+ATTACKED = "attacked"
+"""Metric of a malicious client in a round of the attack: 0 where its upload is honest work all the same."""
 PARAMETERS, BUFFERS, ANSWER = "parameters", "buffers", "answer"
 SURVEY_TYPE = f"{MessageType.QUERY}.{SURVEY}"
 """Message type of a survey; a ClientApp answers it with ``@app.query(SURVEY)``."""
@@ -146,6 +148,8 @@ class Reply:
     num_examples: int
     loss: float
     seconds: float
+    rested: bool = False
+    """A malicious client's word that its attack found nothing to do this round; for detection figures alone."""
 
 
 class InvalidReplyError(ValueError):
@@ -250,6 +254,7 @@ def _read(content: RecordDict, partition: int, expected: GlobalModel, max_exampl
         num_examples=examples,
         loss=_number(metrics.get("train-loss")),
         seconds=_number(metrics.get("seconds")),
+        rested=_number(metrics.get(ATTACKED)) == 0.0,
     )
 
 

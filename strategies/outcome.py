@@ -33,6 +33,8 @@ class RoundOutcome:
     valid: list[int] = field(default_factory=list)
     malicious: list[int] = field(default_factory=list)
     """Ground truth among the participants, for detection figures only."""
+    rested: list[int] = field(default_factory=list)
+    """Those of them whose attack found nothing to do, as they say: what they uploaded is honest work."""
     weights: dict[int, float] = field(default_factory=dict)
     """Weight (fraction) of each valid reply; 0 = rejected by the rule."""
     dropped: dict[int, str] = field(default_factory=dict)

@@ -252,6 +252,7 @@ class RoundLoop(Strategy):
             return reply
 
         replies = self._read_all(answers, outcome, read)
+        outcome.rested = [reply.partition for reply in replies if reply.rested and reply.partition in outcome.malicious]
         outcome.bytes_up = self.model.nbytes * len(replies)
         outcome.per_client["train_loss"] = [reply.loss for reply in replies]
         outcome.per_client["client_seconds"] = [reply.seconds for reply in replies]

@@ -186,7 +186,7 @@ def _main_tables(outcome: Outcome) -> Iterator[list[str]]:
             marks = " Best values are bold" + (
                 f", weak attacks bear {WEAK_MARK}." if any(s.weak for s in outcome.spots) else "."
             )
-            if any(row.flaw for spot in outcome.spots for row in spot.rows):
+            if any(spot.standing.left_out for spot in outcome.spots):
                 marks += f" {FLAW_MARK}: the reason stands above."
             lines = ["## Results", "", legend(outcome) + marks, ""]
         if outcome.matrix.block_axes:
@@ -201,7 +201,7 @@ def _text(outcome: Outcome, row: Row, spot: Spot) -> str:
     asr = MISSING if row.asr is None else mean_interval(row.asr, outcome.usual_seeds)
     ma = f"**{ma}**" if row.label in spot.best.ma else ma
     asr = f"**{asr}**" if row.label in spot.best.asr else asr
-    return f"{ma} / {asr}{' ' + FLAW_MARK if row.flaw else ''}{_paper(row)}"
+    return f"{ma} / {asr}{' ' + FLAW_MARK if spot.aside(row) else ''}{_paper(row)}"
 
 
 def _paper(row: Row) -> str:

@@ -76,7 +76,7 @@ def numbers(run: RecordedRun) -> Mapping[str, Scalar | None]:
         "asr_last_rounds": found.asr_last_mean_percent,
         "last_rounds": found.last_rounds,
         "asr_max": found.asr_max_percent,
-        "rounds_asr_above_20": found.rounds_asr_above_20_percent,
+        "rounds_asr_above_20": None if found.asr_percent is None else found.rounds_asr_above_20_percent,
         "asr_after_stop": found.asr_after_stop_mean_percent,
         "tpr": caught.tpr_percent if caught else None,
         "fpr": caught.fpr_percent if caught else None,

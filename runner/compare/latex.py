@@ -43,9 +43,9 @@ def _legend(outcome: Outcome) -> str:
     text = legend(outcome) + " Best values are bold."
     if any(spot.weak for spot in outcome.spots):
         text += f" {WEAK_MARK}: weak attack."
-    aside = [row.flaw for spot in outcome.spots for row in spot.rows if row.flaw]
+    aside = [why for spot in outcome.spots for why in spot.standing.left_out.values()]
     if aside:
-        text += f" {FLAW_MARK}: {', '.join(dict.fromkeys(aside))}."
+        text += f" {FLAW_MARK}: not compared: {'; '.join(dict.fromkeys(aside))}."
     return text + (" In brackets: the paper's." if outcome.paper is not None else "")
 
 
@@ -53,7 +53,7 @@ def _text(outcome: Outcome, row: Row, spot: Spot) -> str:
     ma = _number(outcome, row.ma, row.label in spot.best.ma)
     asr = _number(outcome, row.asr, row.label in spot.best.asr)
     paper = "" if row.paper is None else f" [{row.paper[0]:.2f} / {row.paper[1]:.2f}]"
-    flaw = f" {latex_escape(FLAW_MARK)}" if row.flaw else ""
+    flaw = f" {latex_escape(FLAW_MARK)}" if spot.aside(row) else ""
     return f"{ma} / {asr}{flaw}{paper}"
 
 

@@ -147,5 +147,12 @@ def _spot(outcome: Outcome, spot: Spot) -> MatrixSpot:
 def _row(row: Row, spot: Spot) -> MatrixRow:
     best = spot.best
     return MatrixRow(
-        row.label, row.runs, row.ma, row.asr, row.label in best.ma, row.label in best.asr, row.paper, row.flaw
+        row.label,
+        row.runs,
+        row.ma,
+        row.asr,
+        row.label in best.ma,
+        row.label in best.asr,
+        row.paper,
+        spot.standing.badge(row),
     )

@@ -31,7 +31,7 @@ def print_outcome(outcome: Outcome, folder: Path) -> None:
     for spot in outcome.spots:
         _add(table, outcome, spot, paper)
     console().print(table)
-    flawed = any(row.flaw for spot in outcome.spots for row in spot.rows)
+    flawed = any(spot.standing.left_out for spot in outcome.spots)
     marks = f" {FLAW_MARK}: not compared; the reason stands below." if flawed else ""
     typer.echo(f"{legend(outcome)} Best values are marked *.{marks}")
     for text in warnings(outcome):
@@ -59,7 +59,7 @@ def _add(table: Table, outcome: Outcome, spot: Spot, paper: bool) -> None:
     for number, row in enumerate(spot.rows):
         cells = [escape(title if number == 0 else "")] if table.columns[0].header != outcome.matrix.system_axis else []
         cells += [
-            escape(f"{row.label} {FLAW_MARK}" if row.flaw else row.label),
+            escape(f"{row.label} {FLAW_MARK}" if spot.aside(row) else row.label),
             _number(row.ma, row.label in spot.best.ma),
             _number(row.asr, row.label in spot.best.asr),
         ]

@@ -80,10 +80,15 @@ def wide(frame: pd.DataFrame, rows: Sequence[str], values: dict[str, str], usual
 
 
 def latex_escape(text: str) -> str:
-    """Text that LaTeX prints as it is, on one line: a line's end would end a comment too."""
+    """Text that LaTeX prints as it is, on one line: a line's end would end a comment too.
+
+    In any font encoding, for which the straight quote needs typewriter type; a bracket at a row's beginning would be an
+    option of the line's end before it.
+    """
     special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$",
                "†": r"$^\dagger$", "‡": r"$^\ddagger$", "<": r"\textless{}", ">": r"\textgreater{}",
-               "|": r"\textbar{}", '"': r"\textquotedbl{}"}  # fmt: skip
+               "|": r"\textbar{}", '"': r"\texttt{\char34}",
+               "[": "{[}", "]": "{]}"}  # fmt: skip
     return "".join(special.get(char, f"\\{char}" if char in "&%$#_{}" else char) for char in " ".join(text.split()))
 
 

@@ -66,6 +66,10 @@ class Spot:
         """Whether anybody attacked in any of its runs."""
         return self.standing.attacked
 
+    def aside(self, row: Row) -> str:
+        """Why a row isn't compared with the others; empty where it is."""
+        return self.standing.left_out.get(row.title, "")
+
     @property
     def column_text(self) -> str:
         """The column's heading."""
@@ -112,7 +116,7 @@ def as_object(spot: Spot, test_results: Sequence[Test]) -> Iterator[dict[str, An
             "best_ASR": row.label in spot.best.asr,
             "weak_attack": spot.weak,
             "flaw": row.flaw,
-            "not_compared": spot.standing.left_out.get(row.label, ""),
+            "not_compared": spot.aside(row),
             "notes": notes_of(row.runs),
             "paper": None if row.paper is None else {"MA": row.paper[0], "ASR": row.paper[1]},
             "tests": {

@@ -12,6 +12,10 @@ State = Literal["ok", "unchanged", "alone", "dead", "unknown"]
 """See ``RunSummary.state``."""
 MOST_DROPPED_PERCENT = 50.0
 """Where more replies than this were dropped, a reader is told."""
+MOST_CONFUSED_PERCENT = 50.0
+"""Where a larger base rate than this is behind the ASR, too: such a model needs no trigger."""
+SHOWN = 10
+"""Clients that a note names."""
 
 
 def state_of(run: RunDescription, rounds: Sequence[RoundRecord]) -> State:
@@ -66,6 +70,12 @@ def _of_the_model(run: RunDescription, rounds: Sequence[RoundRecord]) -> Iterato
         yield "no client's update ever entered the model: what it learned is from the server's own data"
     if changed and changed < len(trained):
         yield f"{len(trained) - changed} of {len(trained)} rounds left the model without progress"
+    broken = [r.round for r in rounds if r is not final and any(_not_finite(r))]
+    if broken:
+        yield (
+            f"the model's outputs weren't finite for some images after {_rounds(broken)}: those images are no class, "
+            "so ASR and accuracy of these rounds say nothing"
+        )
     if state in ("ok", "unknown") and trained and not _above_chance(run, final):
         yield (
             f"the final model's accuracy, {final.ma_percent:.1f} %, is not above chance "
@@ -80,8 +90,27 @@ def _of_replies(rounds: Sequence[RoundRecord]) -> Iterator[str]:
 
 
 def _of_the_attack(run: RunDescription, rounds: Sequence[RoundRecord]) -> Iterator[str]:
-    if run.attack_expected and not attack_rounds(rounds):
+    rested = [(r.round, client) for r in rounds for client in r.rested]
+    if rested:
+        clients = ", ".join(str(client) for client in sorted({client for _, client in rested})[:SHOWN])
+        yield (
+            f"{len(rested)} uploads of malicious clients ({clients}) in {_rounds([number for number, _ in rested])} "
+            "were honest work, for the attack found nothing to do: they count as honest"
+        )
+    sent = [(client, r) for r in _trained(rounds) for client in r.attackers]
+    if sent and all(str(client) in r.dropped for client, r in sent):
+        yield (
+            f"all {len(sent)} replies of attacking clients were dropped before the rule saw them: the attack never "
+            "reached the model"
+        )
+    if run.attack_expected and not sent:
         yield "no client attacked in any round: the numbers say nothing about the attack or a defence against it"
+    final = _final(rounds)
+    if sent and final.asr_percent is not None and (final.base_rate_percent or 0.0) > MOST_CONFUSED_PERCENT:
+        yield (
+            f"{final.base_rate_percent:.1f} % of the images are called the target without any trigger: the ASR of "
+            f"{final.asr_percent:.1f} % is mostly that"
+        )
 
 
 def _trained(rounds: Sequence[RoundRecord]) -> list[RoundRecord]:
@@ -91,6 +120,11 @@ def _trained(rounds: Sequence[RoundRecord]) -> list[RoundRecord]:
 def _final(rounds: Sequence[RoundRecord]) -> RoundRecord:
     """The round of the final numbers."""
     return next((r for r in reversed(rounds) if r.ma_percent is not None), RoundRecord(round=0))
+
+
+def _rounds(numbers: Sequence[int]) -> str:
+    first, last = min(numbers), max(numbers)
+    return f"round {first}" if first == last else f"{len(set(numbers))} rounds ({first} to {last})"
 
 
 def _not_finite(final: RoundRecord) -> tuple[float, float]:

@@ -132,6 +132,9 @@ class RoundRecord(Record):
     attacking: tuple[int, ...] | None = None
     """Malicious participants that attack in this round: its schedule is on, and they have something to attack with.
     None in older records: see ``attackers``."""
+    rested: tuple[int, ...] = ()
+    """Malicious participants, idle ones apart, whose attack found nothing to do in a round of its schedule and that
+    uploaded honest work, by their own word."""
     model: Literal["changed", "kept", "initial"] | None = None
     """The global model after the round: changed by it, as it was before, or still (or again) the initial one, bit for
     bit; None in older records."""

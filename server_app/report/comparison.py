@@ -15,7 +15,7 @@ from server_app.report.comparison_groups import Group, grouped, spots_of
 from server_app.report.comparison_words import subtitle, table_note, verdict, warnings
 from server_app.report.page import MISSING, duration, rate, write_page
 from server_app.report.spread import Spread
-from server_app.report.standing import standing
+from server_app.report.standing import Standing, standing
 
 SHOWN = ("ma_percent", "asr_percent", "base_rate_percent", "asr_last_mean_percent")
 """Columns of the table, before TPR and FPR."""
@@ -45,7 +45,7 @@ def render_comparison(rows: Sequence[ComparisonRow], title: str, out_path: Path,
     groups, repeated = grouped(labelled, sweep)
     attacks = sorted({group.attack for group in groups})
     spots = spots_of(groups)
-    weak = [id(group) for spot in spots if standing(spot).weak for group in spot]
+    judged = {id(group): standing(spot) for spot in spots for group in spot}
     return write_page(
         out_path,
         "comparison",
@@ -55,7 +55,7 @@ def render_comparison(rows: Sequence[ComparisonRow], title: str, out_path: Path,
         warnings=warnings(groups, spots, repeated),
         table_note=table_note(groups),
         sweep=sweep,
-        groups=[_table_row(group, out_path.parent, id(group) in weak) for group in groups],
+        groups=[_table_row(group, out_path.parent, judged[id(group)]) for group in groups],
         tradeoff=tradeoff_chart(groups),
         swept=sweep_chart(groups, sweep) if sweep else None,
         curves=curves_chart(groups),
@@ -63,14 +63,14 @@ def render_comparison(rows: Sequence[ComparisonRow], title: str, out_path: Path,
     )
 
 
-def _table_row(group: Group, base: Path, weak: bool) -> dict[str, object]:
+def _table_row(group: Group, base: Path, judged: Standing) -> dict[str, object]:
     seconds = group.spread_of("seconds_total")
     needs = {what for run in group.runs for kinds in run.run.knowledge.values() for what in kinds}
     return {
         "label": group.label,
         "attack": group.attack,
-        "weak": weak,
-        "flaw": group.flaw,
+        "weak": judged.weak,
+        "flaw": judged.badge(group),
         "sweep_value": group.sweep_value,
         "cells": [
             *[_cell(group.spread_of(name), len(group.runs)) for name in SHOWN],

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from markupsafe import Markup
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from server_app.report.canvas import (
     FONT_SIZE,
@@ -22,6 +24,8 @@ from server_app.report.palette import GRID, INK, SERIES
 
 DASHES = ("-", "--", ":", "-.")
 MARKERS = "osD^vP*X"
+LEGEND_CHARACTERS, KEY_CHARACTERS = 120, 8
+"""Characters in a line of a legend below a chart, and those that a line's sample and the gap after it take."""
 
 
 def tradeoff_chart(cells: Sequence[Group]) -> Markup | None:
@@ -71,9 +75,7 @@ def curves_chart(cells: Sequence[Group]) -> Markup | None:
         _curve(right, asr, place, label)
     round_axis(left, rounds)
     handles, labels = left.get_legend_handles_labels()
-    figure.legend(
-        handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=FONT_SIZE - 0.5, labelcolor=INK
-    )
+    _legend_below(figure, handles, labels, 4)
     return inline_svg(figure, "curves", "MA and ASR by round for " + ", ".join(label for label, _, _ in lines))
 
 
@@ -100,10 +102,17 @@ def sweep_chart(cells: Sequence[Group], key: str) -> Markup | None:
                     markersize=4, capsize=2, label=label,
                 )  # fmt: skip
     handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(
-        handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=FONT_SIZE - 0.5, labelcolor=INK
-    )
+    _legend_below(figure, handles, labels, 3)
     return inline_svg(figure, "sweep", f"MA and ASR against {key} for " + ", ".join(lines))
+
+
+def _legend_below(figure: Figure, handles: Sequence[Any], labels: Sequence[str], most: int) -> None:
+    """As many columns as long labels leave room for: a wider legend would squeeze the panels."""
+    columns = max(1, min(most, LEGEND_CHARACTERS // (max(map(len, labels), default=0) + KEY_CHARACTERS)))
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=FONT_SIZE - 0.5,
+        labelcolor=INK,
+    )  # fmt: skip
 
 
 def _name(cell: Group, several: bool) -> str:

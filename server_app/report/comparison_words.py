@@ -22,11 +22,12 @@ def subtitle(labelled: Sequence[tuple[str, RecordedRun]], attacks: Sequence[str]
 
 def verdict(spots: Sequence[Sequence[Group]]) -> str:
     """What the defences come to, where exactly one attack is faced both with and without one."""
-    told = [text for spot in spots if (text := _verdict_of([group for group in spot if group.attacked]))]
+    several = len({group.attack for spot in spots for group in spot if group.attacked}) > 1
+    told = [text for spot in spots if (text := _verdict_of([group for group in spot if group.attacked], several))]
     return told[0] if len(told) == 1 else ""
 
 
-def _verdict_of(groups: Sequence[Group]) -> str:
+def _verdict_of(groups: Sequence[Group], several: bool) -> str:
     judged = standing(groups)
     fair = [group for group in groups if group.title not in judged.left_out and group.spread_of(ASR) is not None]
     plain = next((group for group in fair if group.undefended), None)
@@ -34,7 +35,8 @@ def _verdict_of(groups: Sequence[Group]) -> str:
     if plain is None or not defended:
         return ""
     text = (
-        f"Undefended, the attack succeeds on {_mean(plain, ASR):.1f} % of {plain.runs[0].run.attack_inputs} at "
+        f"Undefended, {plain.attack if several else 'the attack'} succeeds on {_mean(plain, ASR):.1f} % of "
+        f"{plain.runs[0].run.attack_inputs} at "
         f"{_mean(plain, MA):.1f} % clean accuracy."
     )
     lowest = min(defended, key=lambda group: (_mean(group, ASR), -_mean(group, MA)))
@@ -68,6 +70,7 @@ def _mean(group: Group, name: str) -> float:
 def warnings(groups: Sequence[Group], spots: Sequence[Sequence[Group]], repeated: int) -> list[str]:
     """What a reader must not overlook: weak attacks, cells that aren't compared, runs left out or unfinished."""
     found = []
+    several = len({group.attack for group in groups}) > 1
     for spot in spots:
         judged = standing(spot)
         if judged.weak:
@@ -78,7 +81,8 @@ def warnings(groups: Sequence[Group], spots: Sequence[Sequence[Group]], repeated
             )
         aside = [f"{group.title} ({judged.left_out[group.title]})" for group in spot if group.title in judged.left_out]
         if aside:
-            found.append(f"Listed, but not compared with others: {'; '.join(aside)}.")
+            under = f" under {spot[0].attack}" if several else ""
+            found.append(f"Listed, but not compared with others{under}: {'; '.join(aside)}.")
     if repeated:
         found.append(f"{repeated} runs repeat the settings and the seed of another one, and are left out.")
     if any(not run.finished for group in groups for run in group.runs):

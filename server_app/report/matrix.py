@@ -121,7 +121,7 @@ def _heats(page: MatrixPage, block: Sequence[MatrixSpot]) -> dict[str, object]:
     low = max(0.0, min([*known, high - NARROWEST]))
     return {
         "title": block[0].block,
-        "wide": sum(max(len(spot.column), WEAK_BADGE if spot.weak else CELL) for spot in block) > SIDE_BY_SIDE,
+        "wide": sum(_width(spot) for spot in block) > SIDE_BY_SIDE,
         "columns": [{"name": spot.column or "all", "weak": spot.weak} for spot in block],
         "maps": [
             {
@@ -140,6 +140,11 @@ def _heats(page: MatrixPage, block: Sequence[MatrixSpot]) -> dict[str, object]:
             },
         ],
     }
+
+
+def _width(spot: MatrixSpot) -> int:
+    """Characters that a column needs."""
+    return max(len(spot.column), WEAK_BADGE if spot.weak else CELL, *(len(row.flaw) for row in spot.rows))
 
 
 def _systems(page: MatrixPage, block: Sequence[MatrixSpot]) -> list[str]:

@@ -16,6 +16,7 @@ WEAK_ATTACK_PERCENT = 50.0
 MARGIN_POINTS = 5.0
 SHOWN_DIGITS = 2
 SHOWN_SEEDS = 10
+OTHER_SEEDS = "other seeds"
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,10 @@ class Standing:
     """Whether anybody attacked in any of them."""
     left_out: Mapping[str, str] = field(default_factory=dict)
     """Title of a cell with numbers that isn't compared with the others -> why."""
+
+    def badge(self, cell: Cell) -> str:
+        """In a word or two, why a cell isn't compared with the others; empty where it is."""
+        return cell.flaw or (OTHER_SEEDS if cell.title in self.left_out else "")
 
 
 def standing(cells: Sequence[Cell], margin: float = MARGIN_POINTS) -> Standing:

@@ -84,10 +84,9 @@ def verdict(record: RecordedRun) -> str:
         return f"{text}; {unmeasured(record.run)}."
     text += f" and gives {found.asr_percent:.1f} % of {record.run.attack_inputs} the attacker's class"
     if found.base_rate_percent is not None and found.net_asr_percent is not None:
-        text += (
-            f"; {found.base_rate_percent:.1f} % get it without any trigger, which leaves {found.net_asr_percent:+.1f} "
-            "points to the attack"
-        )
+        text += f"; {found.base_rate_percent:.1f} % get it without any trigger"
+        if attack_rounds(record.rounds):
+            text += f", which leaves {found.net_asr_percent:+.1f} points to the attack"
     text += "."
     caught = found.detection
     if caught is not None and caught.true_positives + caught.false_positives:

@@ -159,6 +159,7 @@ def test_a_lucky_seed_does_not_win_against_three(make: Maker, tmp_path: Path) ->
     assert "(krum)" in verdict(text)
     assert "median" not in verdict(text)
     assert "median (seeds 1, where others have 1, 2, 3)" in text
+    assert '<span class="badge warn">other seeds</span>' in table_row(text, "median")
 
 
 def test_an_attack_that_never_happened_is_no_success_of_a_defence(make: Maker, tmp_path: Path) -> None:
@@ -218,3 +219,35 @@ def test_a_confusion_with_images_of_no_class_is_drawn(make: Maker) -> None:
         RoundRecord(round=2, ma_percent=1.0, asr_percent=0.0, confusion=((0, 0, 0, 0), (1, 2, 0, 7), (0, 0, 0, 9)))
     )
     assert "no class" in render_report(folder, tsne_images=0).read_text(encoding="utf-8")
+
+
+def test_what_stands_apart_is_told_by_attack_where_there_are_several(make: Maker, tmp_path: Path) -> None:
+    folders = [make("fedavg"), make("krum", asr=20.0), make("median", asr=0.0, dead=True)]
+    other = make("krum", asr=3.0, attacking=())
+    path = other / "run.json"
+    path.write_text(path.read_text(encoding="utf-8").replace('"badnets"', '"blend"'), encoding="utf-8")
+    text = page([*folders, other], tmp_path)
+    assert "Listed, but not compared with others under badnets: median (dead)." in text
+    assert "Listed, but not compared with others under blend: krum (never attacked)." in text
+
+
+def test_nothing_is_left_to_an_attack_that_did_not_happen(make: Maker) -> None:
+    quiet = render_report(make("krum", asr=9.0, attacking=()), tsne_images=0).read_text(encoding="utf-8")
+    assert "points to the attack" not in verdict(" ".join(quiet.split()))
+    attacked = render_report(make("krum", asr=9.0), tsne_images=0).read_text(encoding="utf-8")
+    assert "which leaves +8.0 points to the attack" in verdict(" ".join(attacked.split()))
+
+
+def test_long_names_leave_room_for_the_curves(make: Maker) -> None:
+    """Panels keep their width however long the legend's labels are."""
+    from matplotlib.figure import Figure
+
+    from server_app.report.canvas import new_figure
+    from server_app.report.comparison_charts import _legend_below
+
+    figure: Figure = new_figure(height=3.7)
+    left, _ = figure.subplots(1, 2)
+    handles = [left.plot([0, 1], [0, 1])[0] for _ in range(8)]
+    _legend_below(figure, handles, [f"fedavg (attack.malicious_fraction = 0.{i}) (min-max)" for i in range(8)], 4)
+    figure.draw_without_rendering()
+    assert left.get_position().width > 0.35

@@ -101,6 +101,17 @@ def test_without_attackers_attacks_that_share_a_trigger_are_one_run() -> None:
     assert len({same[0], *different}) == len(different) + 1
 
 
+def test_a_share_that_is_nobody_is_no_chosen_control() -> None:
+    """Its record says that an attack was to take place; whose record says so mustn't depend on which ran first."""
+    nobody = [key(attack__name="min-max", attack__malicious_fraction=share) for share in (0.1, 0.2)]
+    control = key(attack__name="min-max", attack__malicious_fraction=0.0)
+    assert control == key(attack__name="none") == key(attack__name="none", attack__malicious_fraction=0.1)
+    assert len({*nobody, control}) == 3
+    assert nobody[0] == key(attack__name="alie", attack__malicious_fraction=0.1), "told of both alike"
+    zero_shot: dict[str, Scalar] = {"strategy": "guide-zero-shot", "attack__name": "min-max"}
+    assert key(**zero_shot, attack__malicious_fraction=0.1) == key(**zero_shot, attack__malicious_fraction=0.0)
+
+
 def test_without_an_attack_its_settings_do_not_count() -> None:
     assert key(attack__name="none") == key(
         attack__name="none", attack__malicious_fraction=0.5, attack__poison_ratio=0.1

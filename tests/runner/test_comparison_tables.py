@@ -265,11 +265,17 @@ def test_a_lucky_seed_is_not_best(tmp_path: Path) -> None:
     invent_all(Store(tmp_path / "cells"), cells, lambda c: (80.0, 0.0 if c.labels["strategy"] == "krum" else 20.0))
     outcome, folder = compare(Request(options, 0, out=tmp_path, quiet=True))
     assert outcome.spots[0].best.asr == {"fedavg", "flame"}
-    assert "krum (seeds 1, where others have 1, 2, 3)" in (folder / "results.md").read_text(encoding="utf-8")
+    text = (folder / "results.md").read_text(encoding="utf-8")
+    assert "krum (seeds 1, where others have 1, 2, 3)" in text
+    found = rows_of(text, "Results")
+    assert found["krum"][1].endswith("‡"), "as any cell that isn't compared"
+    assert "‡" not in found["flame"][1]
+    assert '<span class="badge warn">other seeds</span>' in (folder / "report.html").read_text(encoding="utf-8")
 
 
 def test_all_that_latex_reads_as_its_own_is_escaped() -> None:
-    assert latex_escape('a<b>|"c"\n%d') == r"a\textless{}b\textgreater{}\textbar{}\textquotedbl{}c\textquotedbl{} \%d"
+    assert latex_escape('a<b>|"c"\n%d') == r"a\textless{}b\textgreater{}\textbar{}\texttt{\char34}c\texttt{\char34} \%d"
+    assert latex_escape("[2]") == "{[}2{]}"
     assert latex_escape("‡") == r"$^\ddagger$"
 
 
@@ -298,3 +304,17 @@ def test_failed_runs_count_among_those_made_now(tmp_path: Path, capsys: pytest.C
     outcome.results.ran, outcome.results.failed = 4, 1
     print_outcome(outcome, folder)
     assert "4 of 4 runs made now, 1 of them failed" in capsys.readouterr().out
+
+
+def test_what_is_not_measured_is_no_number_of_rounds(tmp_path: Path) -> None:
+    """An untargeted attack has no ASR, so there are no rounds that could lie above 20 %."""
+    options = Options(preset="smoke", strategies="fedavg,flame", attacks="badnets,min-max", seeds="1-2")
+    cells = matrix(options).cells()
+    targeted = {"badnets": 30.0, "min-max": None}
+    invent_all(Store(tmp_path / "cells"), cells, lambda cell: (80.0, targeted[str(cell.labels["attack"])]))
+    outcome, folder = compare(Request(options, 0, out=tmp_path, quiet=True))
+    counted = outcome.frame.groupby("attack")["rounds_asr_above_20"].count()
+    assert counted.to_dict() == {"badnets": 4, "min-max": 0}
+    table = (folder / "results.md").read_text(encoding="utf-8").partition("## Over the run")[2].partition("## ")[0]
+    rows = [line.split(" | ") for line in table.splitlines() if line.startswith("| min-max")]
+    assert [row[-1] for row in rows] == ["- |", "- |"]
