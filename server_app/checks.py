@@ -40,9 +40,9 @@ def check_combination(
     if config.run.precision == "fp16" and device.type == "cpu":
         raise ConfigError("run.precision", "fp16", "fp16 needs a GPU; on a CPU use fp32 or bf16")
     if data.info.num_classes < 2:
-        allowed = (
-            f"has one class only ({', '.join(data.info.class_names)}); are its class folders one folder further down?"
-        )
+        allowed = f"has one class only ({', '.join(data.info.class_names)}), a run needs two"
+        if config.task.dataset.partition(":")[0] == "folder":
+            allowed += "; are its class folders one folder further down?"
         raise ConfigError("task.dataset", config.task.dataset, allowed)
     _check_model(config, system, data)
     _check_attack(config, attack, data)

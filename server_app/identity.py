@@ -32,8 +32,8 @@ MAY_CHANGE = (
 )  # fmt: skip
 """Settings that a resumed run may have other values of: how far it goes, which node is which client, and how long it
 waits for whom."""
-SAMPLED_IMAGES = 500
-"""Images of a split whose pixels prove that the data are the same; all labels do anyway."""
+MOST_HASHED = 256 * 2**20
+"""Bytes of a split's pixels that prove that the data are the same; of larger ones every k-th image. All labels do."""
 
 
 def digest(config: RunConfigBase) -> str:
@@ -102,11 +102,12 @@ def continued_settings(config: RunConfigBase) -> dict[str, Scalar]:
 
 
 def data_digest(data: DataSplits) -> str:
-    """SHA-256 of the classes, all labels and a sample of the images of every split."""
+    """SHA-256 of the classes, all labels and the images of every split; of very many images every k-th."""
     total = hashlib.sha256(json.dumps([data.info.class_names, data.info.shape]).encode())
     for split in (data.train, data.validation, data.test):
         total.update(split.labels.numpy().tobytes())
-        total.update(split.images[:: max(1, len(split) // SAMPLED_IMAGES)].contiguous().numpy().tobytes())
+        step = -(-split.images.nbytes // MOST_HASHED) or 1
+        total.update(split.images[::step].contiguous().numpy().tobytes())
     return total.hexdigest()
 
 

@@ -18,7 +18,7 @@ from learning.vector import buffer_slots, parameter_slots
 from server_app.attack_facts import AttackFacts, attack_facts
 from server_app.checks import attackers
 from server_app.evaluation import Evaluator
-from server_app.identity import run_identity
+from server_app.identity import data_digest, run_identity
 from server_app.measuring import measuring
 from server_app.plan import Plan
 from server_app.record.schema import RoundRecord, RunDescription, RunSummary
@@ -193,6 +193,7 @@ def _describe(plan: Plan, evaluator: Evaluator, facts: AttackFacts, start: Start
         seed=config.run.seed,
         rounds=config.run.rounds,
         dataset=config.task.dataset,
+        data_sha256=data_digest(plan.data),
         class_names=plan.data.info.class_names,
         target_label=config.attack.target_label if plan.attack.targeted else None,
         test_images=len(evaluator.labels),

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from config import ConfigError
-from learning.datasets.pictures import LARGEST_16_BIT, Pixels, to_pixels
+from learning.datasets.deep_grey import LARGEST_16_BIT
+from learning.datasets.pictures import Pixels, to_pixels
 
 Array = npt.NDArray[Any]
 

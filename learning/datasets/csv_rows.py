@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from config.plain_text import plain_text
 from learning.datasets.listing import KEY, MOST_PICTURES, shown
 
 SEPARATORS = (",", ";", "\t", "|")
+SEPARATOR_LINE = re.compile(r"[\n]*\"?sep=([,;\t|])\"?[,;\t|]*\n", re.IGNORECASE)
 SUFFIXES = (".csv", ".tsv")
 PREFERRED_FILE = "labels.csv"
 LONGEST_CELL = 1_000_000
@@ -60,15 +62,20 @@ def csv_file(place: Path) -> Path:
 def read_rows(file: Path) -> Rows:
     """A table with a header, separated by comma, semicolon, tab or bar (the one that gives the header most columns).
 
-    UTF-8, or UTF-16 with a byte-order mark.  Blank lines are left out.
+    UTF-8, or UTF-16 with a byte-order mark.  Blank lines are left out, and so is a spreadsheet's first line ``sep=;``.
+    Columns without a name, which spreadsheets leave at the right, may be several.
 
     Raises:
         ConfigError: unreadable, not text, no header of at least two columns, a column named twice, or a row of
             another length; the line is named.
     """
     text = _text(file)
+    told = SEPARATOR_LINE.match(text)
+    if told:  # blank, so that lines keep their numbers
+        text = "\n" + text[told.end() :]
     first = text.lstrip("\r\n").split("\n", 1)[0]
     separator = max(SEPARATORS, key=lambda mark: len(next(csv.reader([first], delimiter=mark), [])))
+    separator = told[1] if told else separator
     csv.field_size_limit(LONGEST_CELL)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     try:
@@ -90,7 +97,7 @@ def read_rows(file: Path) -> Rows:
         raise _bad(file, f"line {reader.line_num}: {plain_text(error)}") from error
     if len(header) < 2:
         raise _bad(file, "needs a header with a column of paths and one of labels, separated by , ; | or tabs")
-    twice = sorted({name for name in header if header.count(name) > 1})
+    twice = sorted({name for name in header if name and header.count(name) > 1})
     if twice:
         raise _bad(file, f"names the column {shown(twice)} twice")
     if not rows:

@@ -24,6 +24,7 @@ from learning.datasets.base import (
 )
 from learning.datasets.columns import image_column, is_scalar, label_column
 from learning.datasets.hub_pictures import read_pictures
+from learning.datasets.hub_splits import choose_splits, unused_note
 from learning.datasets.labels import class_numbers, number_labels
 from learning.partition.base import Labels
 
@@ -35,8 +36,6 @@ KNOWN_CONSTANTS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "ufldl-stanford/svhn": ((0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970)),
 }
 """Published mean and std per channel; other data sets are normalised with 0.5 and 0.5."""
-TEST_SPLITS = ("test", "validation", "valid", "val", "dev")
-"""Names under which the measured split is looked for, in this order."""
 
 
 @DATASETS.register("hf")
@@ -45,9 +44,10 @@ class HuggingFace(DatasetSource):
 
     ``fedcrucible prepare hf:org/name`` downloads it with flwr-datasets and saves it as ``<data folder>/hf/org--name``;
     runs read that folder and never the network.  It needs a split ``train``, or only one split whatever its name; the
-    test split is ``test``, else ``validation`` or ``valid``, else a part of train (``task.test_fraction``).  Pictures
-    are an Image column, files' bytes or arrays of numbers; labels are a ClassLabel, text, whole numbers, or true and
-    false.  Columns are found by type and usual name, or chosen by ``task.image_column`` and ``task.label_column``.
+    test split is ``test``, else ``validation`` or ``valid``, whatever their case, else a part of train
+    (``task.test_fraction``).  Pictures are an Image column, files' bytes or arrays of numbers; labels are a ClassLabel,
+    text, whole numbers, or true and false.  Columns are found by type and usual name, or chosen by
+    ``task.image_column`` and ``task.label_column``.
     """
 
     paper = "flwr-datasets"
@@ -72,14 +72,10 @@ class HuggingFace(DatasetSource):
         read, or pictures of several sizes.
         """
         saved = self._saved(root)
-        train = self._train(saved)
-        test = next((split for split in TEST_SPLITS if split in saved and split != train), "")
-        used = dict.fromkeys(("train", "validation", "test")) | {"train": saved[train]}
-        if test:
-            used["test"] = saved[test]
-        if test == "test":
-            used["validation"] = saved.get("validation")
-        rows = {split: found for split, found in used.items() if found is not None}
+        chosen = choose_splits(list(saved), self.full_name)
+        rows: dict[str, Any] = {
+            split: saved[chosen[split]] for split in ("train", "validation", "test") if split in chosen
+        }
         features = rows["train"].features
         column = image_column(features, reading, self.full_name)
         names, labels = self._labels(rows, label_column(features, reading, self.full_name))
@@ -97,12 +93,13 @@ class HuggingFace(DatasetSource):
             train=splits["train"],
             validation=splits.get("validation"),
             test=splits.get("test"),
+            notes=unused_note(list(saved), chosen),
         )
 
     def ids(self, root: Path, column: str) -> Sequence[object]:
         """One entry of a scalar column for each row of the training split. Raises ConfigError for no such column."""
         saved = self._saved(root)
-        train = saved[self._train(saved)]
+        train = saved[choose_splits(list(saved), self.full_name)["train"]]
         usable = [name for name, feature in train.features.items() if is_scalar(feature)]
         if column not in usable:
             raise no_such_column(self.full_name, column, usable)
@@ -154,11 +151,6 @@ class HuggingFace(DatasetSource):
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise absent(self.full_name, folder) from error
         return saved if isinstance(saved, dict) else {"train": saved}
-
-    def _train(self, saved: Mapping[str, Any]) -> str:
-        if "train" not in saved and len(saved) != 1:
-            raise self._unusable(f"needs a split train, has {', '.join(saved) or 'none'}")
-        return "train" if "train" in saved else next(iter(saved))
 
     def _labels(self, rows: Mapping[str, Any], column: str) -> tuple[tuple[str, ...], dict[str, Labels]]:
         """Class names in order, and each split's class numbers; a split without the column has no labels."""

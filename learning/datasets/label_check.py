@@ -7,6 +7,7 @@ from dataclasses import replace
 from config import ConfigError
 from learning.data import LabeledImages
 from learning.datasets.base import PublishedData
+from learning.datasets.listing import shown
 
 MANY_CLASSES = 50
 """Fewer classes than this may have one image each."""
@@ -16,7 +17,7 @@ def with_usable_labels(data: PublishedData) -> PublishedData:
     """``data`` in which each image of each split has a label; splits without any label at all are gone.
 
     ``test`` without labels becomes None (hidden labels, as competitions publish them), with a note; so does
-    ``validation``.
+    ``validation``.  Classes without a training image are a note.
 
     Raises:
         ConfigError: an empty split, labels that are missing in a part of a split (or in all of train), or that are no
@@ -40,8 +41,11 @@ def with_usable_labels(data: PublishedData) -> PublishedData:
             f"has {data.info.num_classes} different labels for {len(data.train)} training images: ids, not classes"
         )
         raise ConfigError("task.dataset", data.info.name, allowed)
-    notes = tuple(f"none of the {len(splits[name] or ())} {name} images has a label" for name in hidden)
-    return replace(data, **dict.fromkeys(hidden), notes=data.notes + notes)  # type: ignore[arg-type]
+    notes = [f"none of the {len(splits[name] or ())} {name} images has a label" for name in hidden]
+    lacking = sorted(set(range(data.info.num_classes)) - set(data.train.labels.tolist()))
+    if lacking:
+        notes.append(f"train has no image of {shown([data.info.class_names[number] for number in lacking])}")
+    return replace(data, **dict.fromkeys(hidden), notes=(*data.notes, *notes))  # type: ignore[arg-type]
 
 
 def _without_labels(split: LabeledImages | None) -> bool:

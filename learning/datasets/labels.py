@@ -23,7 +23,7 @@ def number_labels(
     """Class names, and each split's labels int64 ``[n]`` by place of the name; ``UNLABELLED`` where there is none.
 
     The classes are all values of all splits: whole numbers (also written as text or as 3.0) by size, false before true,
-    text by code points.  None, NaN, empty text and the number -1 are no label.
+    text, without blanks around it, by code points.  None, NaN, empty text and the number -1 are no label.
 
     Raises:
         ConfigError: naming ``key`` and ``value``, for lists, fractions, other types, or text mixed with numbers.
@@ -84,9 +84,11 @@ def _plain(entry: object, key: str, value: str) -> str | int | bool | None:
     """One entry as text, whole number or truth value; None where there is none."""
     if isinstance(entry, np.generic):
         entry = entry.item()
-    if entry is None or entry == "" or (isinstance(entry, float) and math.isnan(entry)):
+    if isinstance(entry, str):
+        return entry.strip() or None
+    if entry is None or (isinstance(entry, float) and math.isnan(entry)):
         return None
-    if isinstance(entry, (str, int)):
+    if isinstance(entry, int):
         return entry
     if isinstance(entry, float):
         if entry.is_integer():

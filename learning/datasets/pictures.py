@@ -10,7 +10,7 @@ import io
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from torch import Tensor
 from config import ConfigError
 from config.plain_text import plain_text
 from learning.datasets.base import UndecidedError
+from learning.datasets.deep_grey import DEEP_MODES, UnscaledError, deep_grey, refuse_signed
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -29,9 +30,6 @@ Pixels = npt.NDArray[np.uint8]
 MOST_PIXELS = 64_000_000
 """Larger pictures are refused before they are decoded."""
 GREY_MODES = frozenset({"1", "L", "LA", "La"})
-DEEP_MODES = frozenset({"I;16", "I;16L", "I;16B", "I;16N", "I", "F"})
-"""Modes of one channel with more than 8 bits."""
-LARGEST_16_BIT = 65_535
 
 
 class PictureError(ValueError):
@@ -78,19 +76,20 @@ def open_picture(source: Path | bytes, name: str = "") -> Image.Image:
 def to_pixels(picture: Image.Image, name: str) -> Pixels:
     """A decoded picture as uint8 ``[H, W]`` (modes 1, L, LA and the deeper grey ones) or ``[H, W, 3]`` (all others).
 
-    16-bit grey is scaled from 0..65535; so is mode I (32-bit) where its values fit and exceed 255; mode F is scaled
-    from 0..1.  Raises PictureError, naming the mode, where values lie elsewhere or the mode is unknown.
+    More than 8 bits are scaled by :func:`deep_grey`.  Raises PictureError, naming the mode, where values have no known
+    scale or the mode is unknown.
     """
     from PIL import ImageOps
 
     try:
         upright = ImageOps.exif_transpose(picture)
         mode = upright.mode
+        refuse_signed(picture)
         if mode in DEEP_MODES:
-            return _eight_bits(np.asarray(upright), mode, name)
+            return deep_grey(upright, picture)
         return np.array(_opaque(upright).convert("L" if mode in GREY_MODES else "RGB"), dtype=np.uint8)
-    except PictureError:
-        raise
+    except UnscaledError as error:
+        raise PictureError(name, str(error)) from error
     except Exception as error:  # PIL's own on damaged EXIF data, palettes, profiles
         why = plain_text(error) or type(error).__name__
         raise PictureError(name, f"mode {picture.mode} can't be turned into grey or RGB ({why})") from error
@@ -161,22 +160,6 @@ def _not_a_picture(content: bytes) -> str:
 
 def _too_large(what: str) -> str:
     return f"too large: {what}; allowed: {MOST_PIXELS} pixels"
-
-
-def _eight_bits(values: npt.NDArray[Any], mode: str, name: str) -> Pixels:
-    if not values.size:
-        raise PictureError(name, "has no pixels")
-    if not np.isfinite(values).all():
-        raise PictureError(name, f"mode {mode} with values that aren't finite")
-    low, high = values.min(), values.max()
-    if mode == "F":
-        if low < 0 or high > 1:
-            raise PictureError(name, f"mode F with values {low:.6g}..{high:.6g}; only 0..1 has a known scale")
-        return np.rint(values * 255.0).astype(np.uint8)
-    if mode == "I" and (low < 0 or high > LARGEST_16_BIT or 0 < high <= 255):
-        why = f"mode I (32 bits) with values {low}..{high}; only 16-bit values (0..65535, some above 255) are scaled"
-        raise PictureError(name, why)
-    return np.rint(values.astype(np.float64) * (255.0 / LARGEST_16_BIT)).astype(np.uint8)
 
 
 def _opaque(picture: Image.Image) -> Image.Image:

@@ -107,7 +107,8 @@ def _print(report: DataReport) -> None:
 
     colour = "grey" if report.channels == 1 else "colour"
     typer.echo(f"{report.dataset} in {report.folder}")
-    typer.echo(f"{len(report.classes)} classes, {report.width} x {report.height} pixels, {colour}")
+    classes = f"{len(report.classes)} classes" if len(report.classes) > 1 else "one class"
+    typer.echo(f"{classes}, {report.width} x {report.height} pixels, {colour}")
     table = Table(box=None, pad_edge=False)
     table.add_column("label", justify="right")
     table.add_column("class", overflow="fold", style="cyan")
@@ -118,6 +119,8 @@ def _print(report: DataReport) -> None:
         table.add_row(str(entry["label"]), escape(plain_text(entry["name"])), *counts)
     table.add_row("", "[bold]all[/]", *(f"[bold]{count}[/]" for count in report.images.values()))
     console().print(table)
+    if len(report.classes) < 2:
+        typer.echo("note: a run needs two classes")
     for note in report.notes:
         typer.echo(f"note: {plain_text(note, 600)}")
     if report.names_like_ids:

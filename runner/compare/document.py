@@ -142,6 +142,11 @@ def warnings(outcome: Outcome) -> list[str]:
             f"{outcome.other_sources} runs were made by other sources of this project than those at hand "
             "(source_sha256 in results.csv). Remove their records to run them again."
         )
+    if outcome.other_data:
+        found.append(
+            f"{outcome.other_data} runs were made from other images or labels than those that are there now "
+            "(data_sha256 in results.csv). Remove their records to run them again."
+        )
     return found
 
 

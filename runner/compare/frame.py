@@ -105,6 +105,7 @@ def _origin(run: RecordedRun) -> Mapping[str, Scalar | None]:
         "record": str(run.folder),
         "commit": (found.git_commit or "") if found else "",
         "source_sha256": found.source_sha256 if found else "",
+        "data_sha256": run.run.data_sha256,
         "packages": " ".join(f"{name}=={version}" for name, version in found.packages.items()) if found else "",
         "device": " ".join(part for part in (found.device, found.device_name) if part) if found else "",
         "started_utc": found.started_utc if found else "",

@@ -9,6 +9,7 @@ from functools import cached_property
 import pandas as pd
 
 from config.load import default_keys, flatten
+from learning.datasets import load_task
 from runner.compare.cell import Cell, value_text
 from runner.compare.checks import Impossible
 from runner.compare.explain import Explained
@@ -17,6 +18,7 @@ from runner.compare.matrix import Matrix
 from runner.compare.run import Results
 from runner.compare.verdicts import Spot, Test, spots, tests
 from runner.papers.tables import PaperTable, load_table
+from server_app.identity import data_digest
 from server_app.record.schema import Environment
 
 
@@ -83,6 +85,15 @@ class Outcome:
             return 0
         expected = self.environment.source_sha256 if self.engine == "in-process" else known.mode()[0]
         return int((known != expected).sum())
+
+    @property
+    def other_data(self) -> int:
+        """Records that were made from other pictures or labels than those that their settings name now."""
+        tasks = {cell.digest: cell.config.task for cell in self.cells if cell.digest in self.results.records}
+        now = {task: data_digest(load_task(task)) for task in set(tasks.values())}
+        rows = self.frame.drop_duplicates("config_hash").set_index("config_hash")
+        known = rows.get("data_sha256", pd.Series(dtype=str))
+        return sum(known.get(key) not in (None, "", now[task]) for key, task in tasks.items())
 
     def shared_settings(self) -> list[Explained]:
         """Settings of all cells that differ from the defaults; what axes vary is left out."""

@@ -50,6 +50,8 @@ class RunDescription(Record):
     seed: int
     rounds: int = 0
     dataset: Line = ""
+    data_sha256: str = ""
+    """Digest of its classes, labels and pictures; empty in older records."""
     class_names: tuple[Line, ...] = ()
     target_label: int | None = None
     test_images: int = 0

@@ -54,6 +54,18 @@ def test_quotes_newlines_and_blank_lines(tmp_path):
     assert load(tmp_path, test_fraction=0.5).info.class_names == ("dog", 'the "big" cat')
 
 
+@pytest.mark.parametrize("first", ["sep=;", "\ufeffSEP=;", '"sep=;"', "sep=;;;;"])
+def test_a_spreadsheets_own_marks(first, tmp_path):
+    """Excel's first line, and the nameless columns that it leaves at the right."""
+    pictures(tmp_path)
+    rows = [f"{i}.png;{label};;" for i, label in enumerate(["a, b", "c"] * 3)]
+    (tmp_path / "x.csv").write_text("\r\n".join([first, "path;label;;", *rows]), encoding="utf-8")
+    assert load(tmp_path / "x.csv").info.class_names == ("a, b", "c")
+    (tmp_path / "y.csv").write_text(f"{first}\npath;label\n0.png;a\n1.png", encoding="utf-8")
+    with pytest.raises(ConfigError, match="line 4 has 1 columns, the header 2"):
+        load(tmp_path / "y.csv")
+
+
 def test_the_file_in_a_folder(tmp_path):
     assert csv_file(write_table(tmp_path / "one.tsv", rows_of(tmp_path))) == tmp_path / "one.tsv"
     assert csv_file(tmp_path) == tmp_path / "one.tsv"

@@ -178,7 +178,7 @@ def test_a_failed_cell_is_named_with_its_cause_and_stops_no_other(with_a_failure
     assert len(records(folder)) == 1
     ((cell, cause),) = outcome.failed
     assert cell.labels["strategy"] == "fine-tune"
-    assert "0.png" in cause
+    assert "not a readable picture" in cause
     (entry,) = json.loads((folder / "failures.json").read_bytes())
     assert entry["labels"]["strategy"] == "fine-tune"
     assert "Traceback" in entry["details"]

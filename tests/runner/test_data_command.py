@@ -109,3 +109,16 @@ def test_classes_are_named(fedcrucible, tmp_path):
     write_folder(tmp_path, 6, ("ankle_boot", *CLASSES[:2]))
     classes = json.loads(fedcrucible("data", *OWN, f"task.data_dir={tmp_path}", "--json").stdout)["classes"]
     assert [entry["name"] for entry in classes] == ["ankle boot", "apple", "banana"]
+
+
+def test_one_class_is_said_to_be_too_few(fedcrucible, tmp_path):
+    write_folder(tmp_path, 6, ("apple",))
+    settings = (*OWN, f"task.data_dir={tmp_path}")
+    printed = fedcrucible("data", *settings).stdout.splitlines()
+    assert printed[1] == "one class, 8 x 8 pixels, colour"
+    assert "note: a run needs two classes" in printed
+    result = fedcrucible("run", *settings, "task.train_samples=0", "strategy=fedavg")
+    assert result.exit_code == 2
+    assert (
+        "has one class only (apple), a run needs two; are its class folders one folder further down?" in result.output
+    )
