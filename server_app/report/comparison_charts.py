@@ -24,6 +24,8 @@ from server_app.report.palette import GRID, INK, SERIES
 
 DASHES = ("-", "--", ":", "-.")
 MARKERS = "osD^vP*X"
+PANELS_HEIGHT, LINE_HEIGHT = 3.5, 0.2
+"""Inches of the panels of a chart, and of a line of the legend below it."""
 LEGEND_CHARACTERS, KEY_CHARACTERS = 120, 8
 """Characters in a line of a legend below a chart, and those that a line's sample and the gap after it take."""
 
@@ -65,7 +67,7 @@ def curves_chart(cells: Sequence[Group]) -> Markup | None:
     rounds = [r for _, ma, _ in lines for r in ma]
     if not rounds:
         return None
-    figure = new_figure(height=3.7)
+    figure = new_figure(height=_height([label for label, _, _ in lines], 4))
     left, right = figure.subplots(1, 2, sharex=True)
     for axes, name in ((left, "MA: clean accuracy (%)"), (right, "ASR: attack success (%)")):
         style(axes, x="round", title=name)
@@ -87,7 +89,7 @@ def sweep_chart(cells: Sequence[Group], key: str) -> Markup | None:
             lines.setdefault(f"{cell.label} ({cell.attack})", []).append((float(cell.sweep_value), cell))
     if len({x for line in lines.values() for x, _ in line}) < 2:
         return None
-    figure = new_figure(height=3.7)
+    figure = new_figure(height=_height(list(lines), 3))
     panels = zip(figure.subplots(1, 2), ("ma_percent", "asr_percent"), ("MA (%)", "ASR (%)"), strict=True)
     for axes, name, title in panels:
         style(axes, x=key, title=title)
@@ -107,12 +109,20 @@ def sweep_chart(cells: Sequence[Group], key: str) -> Markup | None:
 
 
 def _legend_below(figure: Figure, handles: Sequence[Any], labels: Sequence[str], most: int) -> None:
-    """As many columns as long labels leave room for: a wider legend would squeeze the panels."""
-    columns = max(1, min(most, LEGEND_CHARACTERS // (max(map(len, labels), default=0) + KEY_CHARACTERS)))
     figure.legend(
-        handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=FONT_SIZE - 0.5,
-        labelcolor=INK,
+        handles, labels, loc="outside lower center", ncols=_columns(labels, most), frameon=False,
+        fontsize=FONT_SIZE - 0.5, labelcolor=INK,
     )  # fmt: skip
+
+
+def _columns(labels: Sequence[str], most: int) -> int:
+    """As many columns as long labels leave room for: a wider legend would squeeze the panels."""
+    return max(1, min(most, LEGEND_CHARACTERS // (max(map(len, labels), default=0) + KEY_CHARACTERS)))
+
+
+def _height(labels: Sequence[str], most: int) -> float:
+    """Inches of two panels above a legend that may need several lines."""
+    return PANELS_HEIGHT + LINE_HEIGHT * -(-len(labels) // _columns(labels, most))
 
 
 def _name(cell: Group, several: bool) -> str:
@@ -133,6 +143,8 @@ def _mean_curve(cell: Group, name: str) -> dict[int, float]:
 
 
 def _curve(axes: Axes, curve: Mapping[int, float], place: int, label: str) -> None:
+    if not curve:  # a line of nothing that isn't clipped would be given room by the layout, and squeeze the panels
+        return
     axes.plot(
         list(curve), list(curve.values()), color=SERIES[place % len(SERIES)], linestyle=_dash(place), linewidth=1.6,
         marker=MARKERS[place % len(MARKERS)] if len(curve) <= MANY_ROUNDS // 2 else "", markersize=3.2, label=label,

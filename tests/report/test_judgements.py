@@ -238,16 +238,41 @@ def test_nothing_is_left_to_an_attack_that_did_not_happen(make: Maker) -> None:
     assert "which leaves +8.0 points to the attack" in verdict(" ".join(attacked.split()))
 
 
-def test_long_names_leave_room_for_the_curves(make: Maker) -> None:
-    """Panels keep their width however long the legend's labels are."""
+def test_long_names_leave_room_for_the_curves() -> None:
+    """Panels keep their size however many long labels the legend has."""
+    from server_app.report.canvas import new_figure
+    from server_app.report.comparison_charts import _height, _legend_below
+
+    labels = [f"fedavg (attack.malicious_fraction = 0.{i}) (min-max, never attacked)" for i in range(10)]
+    figure = new_figure(height=_height(labels, 4))
+    left, _ = figure.subplots(1, 2)
+    left.set_title("MA: clean accuracy (%)")
+    _legend_below(figure, [left.plot([0, 1], [0, 1])[0] for _ in labels], labels, 4)
+    figure.draw_without_rendering()
+    place = left.get_position()
+    assert place.width > 0.35
+    assert place.height * figure.get_figheight() > 2.0, "inches"
+
+
+def test_an_attack_without_asr_leaves_room_for_the_curves(
+    make: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line of nothing in one panel must not squeeze both."""
     from matplotlib.figure import Figure
 
-    from server_app.report.canvas import new_figure
-    from server_app.report.comparison_charts import _legend_below
+    from server_app.report import comparison_charts
+    from server_app.report.canvas import inline_svg
 
-    figure: Figure = new_figure(height=3.7)
-    left, _ = figure.subplots(1, 2)
-    handles = [left.plot([0, 1], [0, 1])[0] for _ in range(8)]
-    _legend_below(figure, handles, [f"fedavg (attack.malicious_fraction = 0.{i}) (min-max)" for i in range(8)], 4)
-    figure.draw_without_rendering()
-    assert left.get_position().width > 0.35
+    drawn: dict[str, Figure] = {}
+
+    def seen(figure: Figure, name: str, said: str) -> object:
+        drawn[name] = figure
+        return inline_svg(figure, name, said)
+
+    monkeypatch.setattr(comparison_charts, "inline_svg", seen)
+    untargeted = make("krum")
+    path = untargeted / "metrics.jsonl"
+    path.write_text(path.read_text(encoding="utf-8").replace('"asr_percent":90.0', '"asr_percent":null'), "utf-8")
+    page([make("fedavg"), untargeted], tmp_path)
+    for axes in drawn["curves"].axes:
+        assert axes.get_position().width > 0.35
