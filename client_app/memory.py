@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
-from flwr.app import Array, ArrayRecord, Message, RecordDict
+from flwr.app import ArrayRecord, Message, RecordDict
 from torch import Tensor
 
-from strategies.attack_memory import MEMORY
+from strategies.attack_memory import MEMORY, to_record
 
 ATTACKER = "attacker"
 """Name of the record in ``context.state``."""
@@ -23,7 +23,7 @@ def read_memory(state: RecordDict) -> dict[str, Tensor]:
 def write_memory(state: RecordDict, memory: dict[str, Tensor]) -> None:
     """Remember these tensors and nothing else."""
     if memory:
-        state[ATTACKER] = ArrayRecord({name: Array(tensor.numpy()) for name, tensor in memory.items()})
+        state[ATTACKER] = to_record(memory)
     elif ATTACKER in state:
         del state[ATTACKER]
 

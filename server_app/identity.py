@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import is_dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -101,6 +102,7 @@ def continued_settings(config: RunConfigBase) -> dict[str, Scalar]:
     return {key: value for key, value in reached_settings(config).items() if key not in MAY_CHANGE}
 
 
+@lru_cache(maxsize=1)  # a resumed run asks three times
 def data_digest(data: DataSplits) -> str:
     """SHA-256 of the classes, all labels and the images of every split; of very many images every k-th."""
     total = hashlib.sha256(json.dumps([data.info.class_names, data.info.shape]).encode())

@@ -129,7 +129,7 @@ def _run(
             nodes=NodeDirectory(config.federation, in_order, plan.data.info),
             malicious=frozenset(attackers(config)),
             max_examples=max_examples(plan),
-            image_shape=plan.data.info.shape,
+            info=plan.data.info,
             evaluate=measuring(plan, evaluator),
             server_phase=server_phase,
             server_data=plan.server_data,
@@ -137,7 +137,6 @@ def _run(
             observers=observers,
             attackers_remember=bool(plan.attack.state_kept),
             resume_from=_checkpoint(start),
-            info=plan.data.info,
         )
     )
     initial = to_arrays(GlobalModel.of(model))

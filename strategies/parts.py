@@ -28,8 +28,8 @@ class Parts:
     malicious: frozenset[int]
     """Ground truth by seed; roles that nodes declare in deployment come on top."""
     max_examples: int
-    image_shape: tuple[int, int, int]
-    """(C, H, W) of the task's images."""
+    info: DataInfo
+    """Facts of the task, which clients are told too: their models and labels must agree with them."""
     evaluate: Callable[[SplitModel, RoundOutcome, bool], Measured]
     """Measures a model: of which round, and whether it is the run's final one."""
     server_phase: Callable[[], ServerPhase | None]
@@ -42,5 +42,3 @@ class Parts:
     attackers_remember: bool = False
     """Whether attackers keep something between rounds, which checkpoints must hold too."""
     resume_from: Checkpoint | None = None
-    info: DataInfo | None = None
-    """Facts of the task that clients are told, for their models and labels must agree with them."""

@@ -171,7 +171,7 @@ class RoundLoop(Strategy):
     def _keep_checkpoint(self, server_round: int, grid: Grid) -> None:
         memories: dict[str, State] = {}
         if self.parts.attackers_remember:
-            memories, problems = attack_memory.ask(self._ask_with(grid), self._attackers(grid), self.model.nbytes)
+            memories, problems = attack_memory.ask(self._asking(grid), self._attackers(grid), self.model.nbytes)
             self._note(problems)
         for observer in self.parts.observers:
             observer.on_checkpoint(Checkpoint(server_round, self.model, self.states | memories))
@@ -180,17 +180,16 @@ class RoundLoop(Strategy):
         self.model = checkpoint.model
         self.states = attack_memory.without_memories(checkpoint.states)
         if self.parts.attackers_remember:
-            self._note(attack_memory.give_back(self._ask_with(grid), self._attackers(grid), checkpoint.states))
+            self._note(attack_memory.give_back(self._asking(grid), self._attackers(grid), checkpoint.states))
 
     def _attackers(self, grid: Grid) -> list[Node]:
         nodes = self.parts.nodes.refresh(grid)
         truth = self._truth(nodes)
         return [node for node in nodes if node.partition in truth]
 
-    def _ask_with(self, grid: Grid) -> attack_memory.Send:
-        in_order, limit = self.parts.nodes.in_order, min(self.config.federation.timeout_s, MEMORY_LIMIT_S)
-        poll = 0.05 if in_order else self.config.federation.poll_s
-        return lambda messages: exchange(grid, messages, limit, poll, one_by_one=not in_order)
+    def _asking(self, grid: Grid) -> attack_memory.Send:
+        limit = min(self.config.federation.timeout_s, MEMORY_LIMIT_S)
+        return lambda messages: self._send(grid, messages, limit)
 
     def _note(self, texts: Iterable[str]) -> None:
         for text in texts:
@@ -200,6 +199,9 @@ class RoundLoop(Strategy):
 
     def _exchange(self, grid: Grid, messages: Sequence[Message], timeout: float) -> dict[int, Message | Exception]:
         self._outcome.bytes_down = self.model.nbytes * len(messages)
+        return self._send(grid, messages, timeout)
+
+    def _send(self, grid: Grid, messages: Sequence[Message], timeout: float) -> dict[int, Message | Exception]:
         in_order = self.parts.nodes.in_order
         poll = 0.05 if in_order else self.config.federation.poll_s
         return exchange(grid, messages, timeout, poll, one_by_one=not in_order)
@@ -332,7 +334,7 @@ class RoundLoop(Strategy):
         if not self.parts.system.uses_clients or num_rounds == 0:
             return
         self._load()
-        survey = self.parts.system.rule.survey(self.parts.model, self.parts.image_shape)
+        survey = self.parts.system.rule.survey(self.parts.model, self.parts.info.shape)
         if survey is None:
             return
         outcome, trained = RoundOutcome(num_rounds + 1, stage="repair"), self.model
@@ -370,7 +372,7 @@ class RoundLoop(Strategy):
         self._load()
         model, rule = self.parts.model, self.parts.system.rule
         accuracy = self._server_accuracy() if rule.needs_server_images else None
-        facts = rule.repair(model, self.parts.image_shape, answers, accuracy)
+        facts = rule.repair(model, self.parts.info.shape, answers, accuracy)
         outcome.facts |= {f"repair.{key}": value for key, value in facts.items()}
         self.model = GlobalModel.of(model)
 

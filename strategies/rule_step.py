@@ -69,7 +69,7 @@ def _server_view(
         rounds=config.run.rounds,
         assumed_malicious=assumed_malicious(config, len(parts.malicious), participants),
         scratch=parts.model,
-        image_shape=parts.image_shape,
+        image_shape=parts.info.shape,
         train_root=None if root is None else partial(_train_root, parts, root, sent, server_round),
     )
 

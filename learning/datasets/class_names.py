@@ -11,6 +11,7 @@ from pathlib import Path
 
 from config import ConfigError
 from config.plain_text import plain_text
+from config.text_files import read_text
 from learning.datasets.class_folders import folded
 
 KEY = "task.class_names"
@@ -71,7 +72,7 @@ def _file(setting: str, root: Path) -> Path | None:
 
 def _from_file(path: Path, setting: str, own: Sequence[str]) -> list[str]:
     try:
-        content = path.read_text(encoding="utf-8-sig")
+        content = read_text(path)
         found = json.loads(content) if path.suffix.lower() == ".json" else None
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(KEY, setting, f"can't be read ({plain_text(error)}); allowed: {FILE_FORMAT}") from error

@@ -86,7 +86,7 @@ class Outcome:
         expected = self.environment.source_sha256 if self.engine == "in-process" else known.mode()[0]
         return int((known != expected).sum())
 
-    @property
+    @cached_property
     def other_data(self) -> int:
         """Records that were made from other pictures or labels than those that their settings name now."""
         tasks = {cell.digest: cell.config.task for cell in self.cells if cell.digest in self.results.records}
