@@ -16,6 +16,7 @@ from config.sections import TaskSection
 from learning.data import DataInfo, DataSplits, LabeledImages
 from learning.datasets import dataset_source, load_task, whole_training_split
 from learning.datasets.class_folders import match_names
+from learning.datasets.listing import shown
 
 KEY = "node-config own-data"
 MOST_NAMES = 12
@@ -105,5 +106,4 @@ def _check_shape(task: TaskSection, shape: tuple[int, ...], server: DataInfo) ->
 
 
 def _listed(names: list[str] | tuple[str, ...]) -> str:
-    shown = [repr(plain_text(name, 40)) for name in names[:MOST_NAMES]]
-    return ", ".join([*shown, f"and {len(names) - MOST_NAMES} more"] if len(names) > MOST_NAMES else shown)
+    return shown([plain_text(name, 40) for name in names], MOST_NAMES)
