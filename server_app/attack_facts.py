@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,7 +11,7 @@ from attacks.schedule import is_attack_round
 from attacks.task import AttackTask
 from server_app.checks import attackers
 from server_app.plan import Plan
-from strategies.nodes import participants_per_round
+from strategies.nodes import exact_attackers, participants_per_round
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ def _participation(plan: Plan, malicious: Sequence[int]) -> Iterator[str]:
     sampled = participants_per_round(config.federation)
     if not malicious:
         yield f"nobody is malicious: attack.malicious_fraction = {fraction:g} of {clients} clients is less than one"
-    elif config.attack.participation == "exact" and math.floor(fraction * sampled + 1e-9) == 0:
+    elif config.attack.participation == "exact" and exact_attackers(fraction, sampled) == 0:
         yield (
             f"no attacker ever takes part: attack.participation = exact draws attack.malicious_fraction = {fraction:g} "
             f"of the {sampled} clients of a round, which is less than one client"

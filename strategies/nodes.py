@@ -183,11 +183,16 @@ def sample(
     rng = numpy_generator(seed, "sample", round)
     order = [nodes[i] for i in rng.permutation(len(nodes))]
     if exact:
-        wanted = math.floor(malicious_fraction * count + 1e-9)  # 1e-9: 0.58 * 50 is 28.999999999999996
+        wanted = exact_attackers(malicious_fraction, count)
         bad = [node for node in order if node.partition in malicious][:wanted]
         good = [node for node in order if node.partition not in malicious][: count - len(bad)]
         order = bad + good
     return sorted(order[:count], key=lambda node: node.partition)
+
+
+def exact_attackers(fraction: float, participants: int) -> int:
+    """Attackers among so many participants where ``attack.participation`` is exact: their share, rounded down."""
+    return math.floor(fraction * participants + 1e-9)  # 1e-9: 0.58 * 50 is 28.999999999999996
 
 
 def participants_per_round(settings: FederationSection) -> int:
