@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load, save
-from tiny_layout import D, tiny_start, tiny_view
 
-from defenses import RULES, Aggregate, AggregationRule, ClientUpdates, ServerView
+from defenses.base import RULES, Aggregate, AggregationRule, ClientUpdates
+from defenses.updates import ServerView
+from tests.support.tiny_layout import D, tiny_start, tiny_view
 
 NAMES = sorted(RULES)
 REFERENCES = passive.REFERENCES | active.REFERENCES

@@ -1,0 +1,51 @@
+"""The ``fedcrucible`` command. Thin: every command has a module of its own, and none imports torch before it runs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from fedcrucible.commands import compare, config, data, demo, doctor, flower_env, listing, paper, prepare, report, run
+
+app = typer.Typer(
+    name="fedcrucible",
+    help="Federated learning under backdoor attack: attacks, defences and honest numbers, on Flower.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("demo")(demo.command)
+app.command("run")(run.command)
+app.command("compare")(compare.command)
+app.command("paper")(paper.command)
+app.command("list")(listing.command)
+app.command("config")(config.command)
+app.command("doctor")(doctor.command)
+app.command("data")(data.command)
+app.command("prepare")(prepare.command)
+app.command("report")(report.command)
+app.command("flower-env")(flower_env.command)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"fedcrucible {version('fedcrucible')} (flwr {version('flwr')}, torch {version('torch')})")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the versions in use.", callback=_print_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Federated learning under backdoor attack: attacks, defences and honest numbers, on Flower."""
+
+
+if __name__ == "__main__":
+    app()
