@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import sys
+import warnings
+from typing import Annotated, Any
 
 import typer
 
 from fedcrucible.commands import compare, config, data, demo, doctor, flower_env, listing, paper, prepare, report, run
+from fedcrucible_core.config.old_keys import OldKeyWarning
+
+_PYTHONS_OWN = warnings.showwarning
 
 app = typer.Typer(
     name="fedcrucible",
@@ -29,6 +34,14 @@ app.command("report")(report.command)
 app.command("flower-env")(flower_env.command)
 
 
+def _shown(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
+    """Warnings of ours as one plain line, others as Python shows them."""
+    if issubclass(category, OldKeyWarning):
+        print(f"note: {message}", file=sys.stderr)
+    else:
+        _PYTHONS_OWN(message, category, *rest, **more)
+
+
 def _print_version(asked: bool) -> None:
     if asked:
         from importlib.metadata import version
@@ -39,12 +52,13 @@ def _print_version(asked: bool) -> None:
 
 @app.callback()
 def main(
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001
         bool,
         typer.Option("--version", help="Print the versions in use.", callback=_print_version, is_eager=True),
     ] = False,
 ) -> None:
     """Federated learning under backdoor attack: attacks, defences and honest numbers, on Flower."""
+    warnings.showwarning = _shown
 
 
 if __name__ == "__main__":

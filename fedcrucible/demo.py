@@ -11,8 +11,8 @@ from concurrent.futures import Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedcrucible_core.config.load import Scalar
 from fedcrucible_core.config.plain_text import first_line, plain_text
+from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.records.schema import RunSummary
 
 

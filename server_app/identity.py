@@ -14,8 +14,9 @@ import torch
 
 from attacks.base import ATTACKS, Attack
 from fedcrucible_core.config.compose import REGISTRIES, RunConfigBase, registry_of
-from fedcrucible_core.config.load import Scalar, default_keys, flatten, has_effect
+from fedcrucible_core.config.load import default_keys, flatten, has_effect
 from fedcrucible_core.config.sections import TaskSection
+from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.learning.data import DataSplits
 from fedcrucible_core.learning.datasets import load_task
 from server_app.checks import attackers

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.config.load import BEFORE, default_keys, flatten, load
+from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.records import files
 from fedcrucible_core.records.checkpoint import Checkpoint
 from fedcrucible_core.records.environment import ROOT, processor, source_digest, version_of
-from fedcrucible_core.records.reader import DamagedRecordError, Scalar, parsed, read_lines, read_settings
+from fedcrucible_core.records.reader import DamagedRecordError, parsed, read_lines, read_settings
 from fedcrucible_core.records.schema import Environment, RunDescription
 from fedcrucible_core.records.writer import RunRecord
 from server_app.identity import continued_settings, run_identity

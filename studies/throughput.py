@@ -17,7 +17,8 @@ import torch
 import torch.nn.functional as F
 
 from fedcrucible.engines.in_process import run_in_process
-from fedcrucible_core.config.load import Scalar, load
+from fedcrucible_core.config.load import load
+from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.learning.device import resolve_device
 from fedcrucible_core.learning.models.base import MODELS
 from server_app.plan import Plan

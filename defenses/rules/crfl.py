@@ -28,8 +28,8 @@ class CRFL(AggregationRule):
 
     Radii are certified for model ``logistic`` alone, whose constants are derived in
     ``defenses/kernels/certificate.py``, and for an attack in the last round on the training data of
-    ``certified_attackers`` clients; for every other model none is reported.  Before a purifier the vote is around the purified model, which may lie outside the ball until
-    the next round, and nothing is certified.
+    ``certified_attackers`` clients; for every other model none is reported.  Before a purifier the
+    vote is around the purified model, which may lie outside the ball until the next round, and nothing is certified.
 
     rho and sigma are the paper's for MNIST with logistic regression, and suit model ``logistic``.  They must fit the
     model: noise has length sigma * sqrt(d), and a network far longer than rho_t loses what it learned every round.

@@ -26,7 +26,8 @@ from fedcrucible.compare.plan.matrix import Matrix
 from fedcrucible.compare.plan.request import Options, matrix
 from fedcrucible.failures import MISUSED, CommandError
 from fedcrucible_core.config import ConfigError
-from fedcrucible_core.config.load import Scalar, load, load_assignments, load_preset
+from fedcrucible_core.config.load import load, load_assignments, load_preset
+from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.records.environment import collect_environment
 from fedcrucible_core.records.location import base_folder
 

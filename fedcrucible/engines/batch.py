@@ -17,8 +17,8 @@ from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from fedcrucible_core.config.load import Scalar
 from fedcrucible_core.config.plain_text import plain_text, visible_lines
+from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.records.schema import RunSummary
 from strategies.outcome import Checkpoint, RoundOutcome
 

@@ -14,8 +14,8 @@ from flwr.proto.node_pb2 import NodeInfo
 from flwr.serverapp import Grid
 from flwr.supercore.task_identity import TaskIdentity
 
-from fedcrucible_core.config.load import Scalar
 from fedcrucible_core.config.plain_text import error_text, plain_text
+from fedcrucible_core.config.values import Scalar
 
 _CLIENT_APP_RAISED = 2
 """Flower's error code CLIENT_APP_RAISED_EXCEPTION."""

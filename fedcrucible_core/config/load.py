@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 import unicodedata
+import warnings
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ from pydantic import BaseModel, ValidationError
 from fedcrucible_core.config.compose import RunConfigBase, run_config_type
 from fedcrucible_core.config.describe import allowed, field_of, key_info, kind_of
 from fedcrucible_core.config.errors import ConfigError, did_you_mean
+from fedcrucible_core.config.old_keys import OldKeyWarning, deprecation, modern
 from fedcrucible_core.config.text_files import read_text
+from fedcrucible_core.config.values import Scalar
 
-Scalar = str | int | float | bool
 UNCLEAN = "control characters and broken Unicode are not allowed"
 LARGEST_INT = 2**63 - 1
 """Flower's messages hold 64-bit integers."""
@@ -56,8 +58,14 @@ def default_keys() -> dict[str, Scalar]:
 
 
 def load(settings: Mapping[str, Scalar]) -> RunConfigBase:
-    """Validate flat dotted settings (missing keys take their defaults). Raises ConfigError."""
+    """Validate flat dotted settings (missing keys take their defaults). Raises ConfigError.
+
+    Keys of earlier versions are understood (``old_keys.py``), with one OldKeyWarning.
+    """
     known = default_keys()
+    settings, old = modern(settings)
+    if old:
+        warnings.warn(deprecation(old), OldKeyWarning, stacklevel=2)
     nested: dict[str, Any] = {}
     for key, given in settings.items():
         if key not in known:

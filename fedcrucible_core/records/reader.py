@@ -14,11 +14,12 @@ from pydantic import BaseModel, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
+from fedcrucible_core.config.old_keys import modern
+from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.records import files
 from fedcrucible_core.records.schema import Environment, RoundRecord, RunDescription, RunSummary
 from fedcrucible_core.records.summary import summarize
 
-Scalar = str | int | float | bool
 T = TypeVar("T", bound=BaseModel)
 
 
@@ -97,7 +98,7 @@ def read(folder: Path, *, arrays: bool = True) -> RecordedRun:
 
 
 def read_settings(folder: Path) -> dict[str, dict[str, Scalar]]:
-    """``values`` and ``defaults`` of a record's config.json, flat; empty where there is none.
+    """``values`` and ``defaults`` of a record's config.json, flat, under today's keys; empty where there is none.
 
     Raises DamagedRecordError when it is no such file.
     """
@@ -110,7 +111,7 @@ def read_settings(folder: Path) -> dict[str, dict[str, Scalar]]:
         raise DamagedRecordError(f"{path} is damaged: {error}") from error
     if not isinstance(settings, dict) or not all(_is_flat(part) for part in settings.values()):
         raise DamagedRecordError(f"{path} is damaged: it holds no settings")
-    return settings
+    return {part: modern(values)[0] for part, values in settings.items()}
 
 
 def _is_flat(part: object) -> bool:

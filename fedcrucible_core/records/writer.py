@@ -16,6 +16,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from fedcrucible_core.config.sections import OutputSection
+from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.learning.vector import Slot
 from fedcrucible_core.records import checkpoint, files
 from fedcrucible_core.records.environment import collect_environment

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fedcrucible_core.config.load import Scalar
+from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.records.reader import read
 from fedcrucible_core.records.schema import RoundRecord, RunDescription
 from fedcrucible_core.records.summary import summarize

@@ -20,7 +20,8 @@ from client_app.round_cache import RoundCache
 from client_app.session import Session, train_reply
 from fedcrucible.engines.local_grid import LocalGrid
 from fedcrucible_core.config.compose import RunConfigBase
-from fedcrucible_core.config.load import Scalar, flatten, load
+from fedcrucible_core.config.load import flatten, load
+from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.learning.models import ModelSpec
 from fedcrucible_core.learning.training import TrainingHook
 from fedcrucible_core.learning.vector import flatten_buffers, flatten_parameters

@@ -24,7 +24,8 @@ from fedcrucible.engines.in_process import run_in_process
 from fedcrucible.engines.local_grid import LocalGrid
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.compose import RunConfigBase
-from fedcrucible_core.config.load import Scalar, flatten, load
+from fedcrucible_core.config.load import flatten, load
+from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.learning.data import DataInfo, LabeledImages
 from fedcrucible_core.learning.datasets import DATASETS, DatasetSource, PublishedData, Reading, load_task
 from fedcrucible_core.records.reader import read

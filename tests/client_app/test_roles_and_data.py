@@ -18,7 +18,8 @@ from client_app.roles import attacker_number, is_malicious
 from client_app.session import run_config
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.compose import RunConfigBase
-from fedcrucible_core.config.load import Scalar, flatten, load
+from fedcrucible_core.config.load import flatten, load
+from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.learning.datasets import load_task
 
 SETTINGS: dict[str, Scalar] = {

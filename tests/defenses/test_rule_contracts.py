@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-import active_rules_references as active
-import defense_references as passive
 import numpy as np
 import pytest
 import torch
@@ -13,6 +11,8 @@ from safetensors.torch import load, save
 
 from defenses.base import RULES, Aggregate, AggregationRule, ClientUpdates
 from defenses.updates import ServerView
+from tests.references import active_rules_references as active
+from tests.references import defense_references as passive
 from tests.support.tiny_layout import D, tiny_start, tiny_view
 
 NAMES = sorted(RULES)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import active_rules_references as active
 import pytest
 import torch
 
 from defenses.base import RULES, Aggregate, AggregationRule, ClientUpdates
 from defenses.kernels.ties import level_ties
+from tests.references import active_rules_references as active
 from tests.support.tied_updates import TIED
 from tests.support.tiny_layout import D, tiny_start, tiny_view
 

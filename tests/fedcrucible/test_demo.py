@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 from fedcrucible.cli import app
 from fedcrucible.demo import ROWS
 from fedcrucible.engines.in_process import run_in_process
-from fedcrucible_core.config.load import Scalar, load
+from fedcrucible_core.config.load import load
+from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.records.schema import RunSummary
 from server_app.plan import Plan
 

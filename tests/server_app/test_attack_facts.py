@@ -12,7 +12,8 @@ from attacks.own_rows import own_rows
 from attacks.poisoning import poison_count, poison_dataset
 from attacks.support.untargeted import Untargeted
 from attacks.uploads.lp import LP
-from fedcrucible_core.config.load import Scalar, load
+from fedcrucible_core.config.load import load
+from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.records.reader import read
 from server_app.attack_facts import AttackFacts, attack_facts
 from server_app.plan import Plan

@@ -9,7 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from fedcrucible_core.config.load import Scalar, load
+from fedcrucible_core.config.load import load
+from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.learning.evaluation import attack_metrics, clean_metrics
 from server_app.evaluation import Evaluator, evaluation_split
 from server_app.plan import Plan

@@ -22,7 +22,7 @@ from fedcrucible_core.config.load import load
 from fedcrucible_core.records import files
 from fedcrucible_core.records.reader import read
 from server_app.plan import Plan
-from tests.strategies import tiny_runs
+from tests.support import tiny_runs
 from tests.support.tiny_runs import Scalar
 
 KILLS = int(os.environ.get("FEDCRUCIBLE_KILLS", "4"))

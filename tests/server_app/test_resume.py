@@ -16,7 +16,7 @@ from fedcrucible_core.records import files
 from fedcrucible_core.records.reader import read
 from fedcrucible_core.records.schema import RoundRecord, RunSummary
 from server_app.plan import Plan
-from tests.strategies import tiny_runs
+from tests.support import tiny_runs
 from tests.support.tiny_runs import Scalar
 
 TINY: dict[str, Scalar] = {

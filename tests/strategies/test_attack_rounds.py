@@ -9,7 +9,8 @@ import pytest
 from attacks.base import ATTACKS
 from fedcrucible.engines.in_process import run_in_process
 from fedcrucible_core.config import ConfigError
-from fedcrucible_core.config.load import Scalar, load
+from fedcrucible_core.config.load import load
+from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.records.reader import read
 from fedcrucible_core.records.schema import RoundRecord, RunSummary
 from server_app.plan import Plan

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from defenses.base import Aggregate, AggregationRule, ClientUpdates
-from fedcrucible_core.config.load import Scalar, load
+from fedcrucible_core.config.load import load
+from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.learning.data import DataInfo
 from fedcrucible_core.learning.models import SmallCNN
 from fedcrucible_core.learning.vector import flatten_parameters, parameter_slots

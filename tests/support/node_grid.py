@@ -11,7 +11,8 @@ from flwr.proto.node_pb2 import NodeInfo
 
 from client_app.app import app as honest_app
 from fedcrucible.engines.local_grid import LocalGrid
-from fedcrucible_core.config.load import Scalar, flatten, load
+from fedcrucible_core.config.load import flatten, load
+from fedcrucible_core.config.values import Scalar
 from strategies.nodes import NodeDirectory
 
 SETTINGS: Mapping[str, Scalar] = {

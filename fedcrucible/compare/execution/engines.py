@@ -11,8 +11,8 @@ from typing import Protocol
 
 from fedcrucible.engines.batch import Finished, RoundNews, Watch, run_batch
 from fedcrucible_core.config import ConfigError
-from fedcrucible_core.config.load import Scalar
 from fedcrucible_core.config.plain_text import visible_lines
+from fedcrucible_core.config.values import Scalar
 
 ENGINES = ("in-process", "flwr")
 _ROUND = re.compile(r"round (\d+)/(\d+)\b")

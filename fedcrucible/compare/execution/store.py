@@ -12,7 +12,8 @@ from typing import Any
 from fedcrucible.compare.plan.cell import Cell, value_text
 from fedcrucible.failures import CommandError
 from fedcrucible_core.config import ConfigError
-from fedcrucible_core.config.load import BEFORE, Scalar, load
+from fedcrucible_core.config.load import BEFORE, load
+from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.records import files
 from fedcrucible_core.records.lock import FolderBusyError, only_writer
 from fedcrucible_core.records.reader import DamagedRecordError, read, read_settings

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from fedcrucible_core.config.compose import RunConfigBase
-from fedcrucible_core.config.load import Scalar, load
+from fedcrucible_core.config.load import load
+from fedcrucible_core.config.values import Scalar
 
 SEED = "seed"
 """The label that tells repetitions apart."""

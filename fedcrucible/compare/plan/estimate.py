@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from fedcrucible.compare.plan.cell import SEED, Cell
 from fedcrucible.compare.plan.matrix import SYSTEM
-from fedcrucible_core.config.load import Scalar
+from fedcrucible_core.config.values import Scalar
 
 TIMED_BATCHES = 3
 SERVER_EPOCHS = 2

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from fedcrucible.compare.plan.cell import SEED, Cell
 from fedcrucible_core.config import ConfigError
-from fedcrucible_core.config.load import Scalar
+from fedcrucible_core.config.values import Scalar
 
 SYSTEM, ATTACK = "strategy", "attack"
 AXIS_OF_KEY = {

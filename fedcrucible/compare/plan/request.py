@@ -14,8 +14,9 @@ from fedcrucible.compare.plan.cell import SEED, value_text
 from fedcrucible.compare.plan.matrix import ATTACK, AXIS_OF_KEY, KEY_OF_AXIS, SYSTEM, Axis, Matrix, Point
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.errors import did_you_mean
-from fedcrucible_core.config.load import Scalar, flatten_table, load_preset, parse_assignment, preset_layers
+from fedcrucible_core.config.load import flatten_table, load_preset, parse_assignment, preset_layers
 from fedcrucible_core.config.plain_text import visible
+from fedcrucible_core.config.values import Scalar
 
 SEEDS = (1, 2, 3)
 MOST_SEEDS = 1000

@@ -12,7 +12,8 @@ import pandas as pd
 from fedcrucible.compare.execution.run import Results
 from fedcrucible.compare.plan.cell import SEED, Cell, value_text
 from fedcrucible.compare.plan.matrix import AXIS_OF_KEY
-from fedcrucible_core.config.load import Scalar, flatten
+from fedcrucible_core.config.load import flatten
+from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.records.findings import attack_rounds
 from fedcrucible_core.records.reader import RecordedRun, read
 from fedcrucible_core.reports.statistics.cells import detection_of, is_undefended

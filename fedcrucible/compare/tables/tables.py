@@ -10,7 +10,7 @@ import pandas as pd
 
 from fedcrucible.compare.plan.cell import value_text
 from fedcrucible.compare.tables.frame import combinations
-from fedcrucible_core.config.load import Scalar
+from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.reports.statistics.spread import Spread, spread
 
 MISSING = "-"

@@ -13,7 +13,7 @@ from fedcrucible.compare.plan.cell import SEED, value_text
 from fedcrucible.compare.plan.matrix import Matrix
 from fedcrucible.compare.tables.frame import combinations, recorded
 from fedcrucible.papers.tables import PaperTable
-from fedcrucible_core.config.load import Scalar
+from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.records.reader import RecordedRun
 from fedcrucible_core.reports.statistics.cells import Cell, notes_of
 from fedcrucible_core.reports.statistics.paired import Paired, paired

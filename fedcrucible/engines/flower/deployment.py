@@ -20,7 +20,7 @@ from fedcrucible.engines.flower.keys import NodeKey, ServerCertificate, create_n
 from fedcrucible.engines.flower.processes import ProcessSet
 from fedcrucible.engines.flower.submission import CONNECTION, FlowerRunError, Submission, checked
 from fedcrucible.engines.flower.superlink import LOG, wait_until_healthy, write_connection
-from fedcrucible_core.config.load import Scalar
+from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.records.schema import RunSummary
 
 _POLL = {"FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.2"}

@@ -8,7 +8,7 @@ from fedcrucible.engines.flower.environment import cpu_count
 from fedcrucible.engines.flower.submission import checked
 from fedcrucible.engines.flower.superlink import LocalSuperLink
 from fedcrucible_core.config.compose import RunConfigBase
-from fedcrucible_core.config.load import Scalar
+from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.records.schema import RunSummary
 
 

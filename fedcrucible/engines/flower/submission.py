@@ -13,8 +13,9 @@ from typing import Any
 
 from fedcrucible.engines.flower.output import cause, is_from_app, plain, run_number
 from fedcrucible_core.config.compose import RunConfigBase
-from fedcrucible_core.config.load import Scalar, flatten, load
+from fedcrucible_core.config.load import flatten, load
 from fedcrucible_core.config.plain_text import plain_text
+from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.records import files
 from fedcrucible_core.records.location import run_folder
 from fedcrucible_core.records.schema import RunSummary

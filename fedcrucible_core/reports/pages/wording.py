@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.records.findings import attack_rounds
 from fedcrucible_core.records.privacy import privacy_line
-from fedcrucible_core.records.reader import RecordedRun, Scalar
+from fedcrucible_core.records.reader import RecordedRun
 from fedcrucible_core.records.schema import PHASES, Environment, RunDescription
 from fedcrucible_core.reports.charts.curves import class_name
 from fedcrucible_core.reports.pages.page import duration, rate, size

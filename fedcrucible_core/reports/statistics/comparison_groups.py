@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fedcrucible_core.config.load import has_effect
-from fedcrucible_core.records.reader import RecordedRun, Scalar
+from fedcrucible_core.config.values import Scalar
+from fedcrucible_core.records.reader import RecordedRun
 from fedcrucible_core.reports.statistics.cells import Cell
 
 DEFENCE = ("strategy", "defense.", "purifier.", "synthetic.", "guide.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import distance_references as slow
 import numpy as np
 import pytest
 import torch
@@ -12,6 +11,7 @@ from defenses.base import Aggregate, AggregationRule, ClientUpdates
 from defenses.kernels.clipping import add_noise, clip_factors
 from defenses.rules.norm_threshold import NormThreshold
 from defenses.rules.weak_dp import WeakDp
+from tests.references import distance_references as slow
 
 
 def normal(n: int, d: int, seed: int = 0) -> torch.Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 
-import distance_references as slow
 import numpy as np
 import pytest
 import torch
@@ -22,6 +21,7 @@ from defenses.kernels.coordinates import (
 from defenses.rules.median import Median
 from defenses.rules.trimmed_mean import TrimmedMean
 from fedcrucible_core.config import ConfigError
+from tests.references import distance_references as slow
 
 
 def normal(n: int, d: int, seed: int = 0) -> torch.Tensor:

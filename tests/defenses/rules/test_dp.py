@@ -6,7 +6,6 @@ import importlib.util
 import math
 from dataclasses import replace
 
-import distance_references as slow
 import numpy as np
 import pytest
 import torch
@@ -22,6 +21,7 @@ from defenses.rules.rfout import RfOut
 from defenses.rules.weak_dp import WeakDp
 from defenses.updates import ServerView
 from fedcrucible_core.config import ConfigError
+from tests.references import distance_references as slow
 
 
 def normal(n: int, d: int, seed: int = 0) -> torch.Tensor:

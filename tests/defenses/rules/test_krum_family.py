@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import distance_references as slow
 import numpy as np
 import pytest
 import torch
@@ -14,6 +13,7 @@ from defenses.rules.multi_krum import MultiKrum
 from defenses.support.krum_selection import Neighbourhood
 from defenses.updates import ServerView
 from fedcrucible_core.config import ConfigError
+from tests.references import distance_references as slow
 
 FIVE = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [10.0, 10.0]])
 

@@ -22,7 +22,7 @@ from fedcrucible.compare.plan.cell import Cell
 from fedcrucible.compare.plan.request import Options
 from fedcrucible.compare.session import Interrupted, Request, compare, preview
 from fedcrucible.engines.batch import Finished, RoundNews, Watch, run_batch
-from fedcrucible_core.config.load import Scalar
+from fedcrucible_core.config.values import Scalar
 
 GRID = ("compare", "-p", "smoke", "run.rounds=1", "-s", "fedavg,flame", "--seeds", "1,2", "-j", "2")
 ROOT = Path(__file__).resolve().parents[3]

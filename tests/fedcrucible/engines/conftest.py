@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fedcrucible.engines.flower.superlink import LocalSuperLink
-from fedcrucible_core.config.load import Scalar
+from fedcrucible_core.config.values import Scalar
 
 Settings = dict[str, Scalar]
 

@@ -16,7 +16,8 @@ from fedcrucible.engines.flower.deployment import Deployment, NodeSpec
 from fedcrucible.engines.flower.submission import FlowerRunError
 from fedcrucible.engines.in_process import run_in_process
 from fedcrucible.engines.local_grid import LocalGrid
-from fedcrucible_core.config.load import Scalar, flatten, load
+from fedcrucible_core.config.load import flatten, load
+from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.records import files
 from fedcrucible_core.records.reader import read_rounds
 from server_app.plan import Plan

@@ -13,7 +13,8 @@ from PIL import Image
 from client_app.app import app
 from fedcrucible.engines.flower.deployment import Deployment, NodeSpec
 from fedcrucible.engines.local_grid import LocalGrid
-from fedcrucible_core.config.load import Scalar, flatten, load
+from fedcrucible_core.config.load import flatten, load
+from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.records import files
 from fedcrucible_core.records.reader import read_rounds
 from server_app.plan import Plan

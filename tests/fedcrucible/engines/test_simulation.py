@@ -11,7 +11,8 @@ from fedcrucible.engines.flower.superlink import LocalSuperLink
 from fedcrucible.engines.in_process import run_in_process
 from fedcrucible_assets import assets_root
 from fedcrucible_core.config import ConfigError
-from fedcrucible_core.config.load import Scalar, load
+from fedcrucible_core.config.load import load
+from fedcrucible_core.config.values import Scalar
 from server_app.plan import Plan
 
 pytestmark = pytest.mark.slow
