@@ -24,7 +24,6 @@ from fedcrucible_core.records.location import claimed_folder, run_folder
 from fedcrucible_core.records.reader import (
     DamagedRecordError,
     RecordedRun,
-    Scalar,
     parsed,
     read,
     read_lines,
