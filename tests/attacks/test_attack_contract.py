@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-
 from attacks.base import ATTACKS, Attack, CraftContext
+
 from attacks.evaluation import triggered_test_set
 from attacks.poisoning import poison_dataset
 from fedcrucible_core.config.sections import AttackSection, TrainingSection

@@ -70,12 +70,12 @@ def test_without_attack_nobody_is_malicious():
 def test_ids_that_name_nobody_are_refused(text, message):
     with pytest.raises(ConfigError) as caught:
         malicious_partitions(AttackSection(malicious_ids=text), 10, seed=1)
-    assert caught.value.key == "attack.malicious_ids"
+    assert caught.value.key == "adversary.malicious_ids"
     assert message in str(caught.value)
 
 
 def test_target_must_be_a_class():
     check_target(AttackSection(target_label=9), 10)
     check_target(AttackSection(name="none", target_label=10), 10)
-    with pytest.raises(ConfigError, match=r"attack.target_label = 10: allowed: 0 to 9"):
+    with pytest.raises(ConfigError, match=r"poison.target_label = 10: allowed: 0 to 9"):
         check_target(AttackSection(target_label=10), 10)

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
+from attacks.base import Attack
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attacks.base import Attack
 from attacks.poisoners.badnets import BadNets
 from attacks.poisoners.label_flip import LabelFlip
 from attacks.poisoning import eligible_images, poison_dataset

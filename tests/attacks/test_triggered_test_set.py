@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-
 from attacks.base import Attack
+
 from attacks.evaluation import triggered_test_set
 from attacks.poisoners.badnets import BadNets
 from fedcrucible_core.learning.data import LabeledImages

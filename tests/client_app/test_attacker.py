@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from attacks.base import ATTACKS, Attack
 from flwr.app import Context, Message, RecordDict
 
-from attacks.base import ATTACKS, Attack
 from attacks.schedule import malicious_partitions
 from client_app import benign, malicious
 from client_app.app import app
@@ -34,7 +34,7 @@ SETTINGS: dict[str, Scalar] = {
     "partition.name": "iid",
     "model.name": "resnet8",
     "model.resnet8.width": 4,
-    "attack.malicious_ids": "1,3,4",
+    "adversary.malicious_ids": "1,3,4",
     "training.batch_size": 16,
     "run.device": "cpu",
 }
@@ -148,7 +148,7 @@ class TestTraining:
         assert (upload.num_examples, upload.loss) == (len(seen.poisoned), result.loss)
 
     def test_a_resting_attacker_is_honest(self) -> None:
-        resting = session(chosen=config(attack__start_round=5, attack__name="sign-flip"))
+        resting = session(chosen=config(adversary__start_round=5, attack__name="sign-flip"))
         assert torch.equal(malicious.update(resting).parameters, benign.update(resting).parameters)
 
 
@@ -158,8 +158,8 @@ class TestCollusion:
         assert [member.partition for member in view(partition=3).colluders] == [1, 3, 4]
 
     def test_members_who_are_not_sampled_are_not_there(self) -> None:
-        chosen = config(federation__fraction_train=0.5, federation__clients=20, attack__malicious_fraction=0.4,
-                        attack__malicious_ids="")  # fmt: skip
+        chosen = config(federation__fraction_train=0.5, federation__clients=20, adversary__malicious_fraction=0.4,
+                        adversary__malicious_ids="")  # fmt: skip
         group = malicious_partitions(chosen.attack, 20, chosen.run.seed)
         nodes = [Node(100 - i, i) for i in range(20)]
         for number in range(1, 8):
@@ -176,7 +176,7 @@ class TestCollusion:
     @pytest.mark.parametrize(
         ("partition", "settings", "node"),
         [
-            (3, {"attack__collusion": "alone"}, {}),
+            (3, {"adversary__collusion": "alone"}, {}),
             (3, {}, {"shares_data": False}),
             (2, {}, {}),  # made malicious by hand
         ],

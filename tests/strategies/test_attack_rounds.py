@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from attacks.base import ATTACKS
+
 from fedcrucible.engines.in_process import run_in_process
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.load import load
@@ -24,7 +24,7 @@ TINY: dict[str, Scalar] = {
     "task.test_samples": 400,
     "partition.name": "iid",
     "model.resnet8.width": 4,
-    "attack.malicious_fraction": 0.4,
+    "adversary.malicious_fraction": 0.4,
     **{f"attack.{name}.patience": 4 for name in ("lp", "lf", "lp-adaptive")},
     **{f"attack.{name}.least": 0.0 for name in ("lp", "lf", "lp-adaptive")},
     **{f"attack.{name}.refresh": 1 for name in ("lp", "lf", "lp-adaptive")},
@@ -45,7 +45,7 @@ def test_nobody_is_dropped_and_the_attack_changes_the_model(name: str, runs_fold
     assert all(not r.dropped for r in rounds)
     assert [r.attack_active for r in rounds] == [False, True, True]
     assert (summary.asr_percent is not None) == ATTACKS.create(name).targeted
-    honest, _ = run(attack__name=name, attack__malicious_fraction=0.0)
+    honest, _ = run(attack__name=name, adversary__malicious_fraction=0.0)
     assert honest.parameters_sha256 != summary.parameters_sha256
 
 
@@ -70,17 +70,17 @@ def test_any_targeted_attack_lends_its_trigger(name: str, trigger: str, runs_fol
 
 def test_alone_and_together_are_different_attacks(runs_folder: Path) -> None:
     together, _ = run(attack__name="alie", attack__alie__z=1.0)
-    alone, _ = run(attack__name="alie", attack__alie__z=1.0, attack__collusion="alone")
+    alone, _ = run(attack__name="alie", attack__alie__z=1.0, adversary__collusion="alone")
     assert together.parameters_sha256 != alone.parameters_sha256
-    honest, _ = run(attack__name="alie", attack__malicious_fraction=0.0)
+    honest, _ = run(attack__name="alie", adversary__malicious_fraction=0.0)
     assert alone.parameters_sha256 == honest.parameters_sha256, "a lone attacker knows no deviation"
 
 
 def test_the_attackers_own_training_settings_count(runs_folder: Path) -> None:
     plain, _ = run()
-    slower, _ = run(attack__lr=0.01)
-    longer, _ = run(attack__local_epochs=2)
-    same, _ = run(attack__lr=0.1, attack__local_epochs=1)
+    slower, _ = run(adversary__lr=0.01)
+    longer, _ = run(adversary__local_epochs=2)
+    same, _ = run(adversary__lr=0.1, adversary__local_epochs=1)
     assert same.parameters_sha256 == plain.parameters_sha256
     assert len({plain.parameters_sha256, slower.parameters_sha256, longer.parameters_sha256}) == 3
 

@@ -56,14 +56,14 @@ def test_the_aggregate_is_not_the_last_clients_model(runs_folder: Path) -> None:
 
 
 def test_attack_schedule_and_truth(runs_folder: Path) -> None:
-    _, rounds = run(run__rounds=4, attack__start_round=2, attack__every=2, attack__malicious_ids="1,3")
+    _, rounds = run(run__rounds=4, adversary__start_round=2, adversary__every=2, adversary__malicious_ids="1,3")
     assert [r.attack_active for r in rounds] == [False, False, True, False, True]
     assert all(r.malicious == (1, 3) for r in rounds[1:])
 
 
 def test_a_resting_attack_changes_nothing(runs_folder: Path) -> None:
-    resting, _ = run(attack__start_round=9)
-    honest, _ = run(attack__malicious_fraction=0.0)
+    resting, _ = run(adversary__start_round=9)
+    honest, _ = run(adversary__malicious_fraction=0.0)
     attacked, _ = run()
     assert resting.parameters_sha256 == honest.parameters_sha256 != attacked.parameters_sha256
 

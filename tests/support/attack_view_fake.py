@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 import torch
+from attacks.base import Attack, PoisonContext
 from torch import Tensor, nn
 
-from attacks.base import Attack, PoisonContext
 from attacks.poisoning import poison_dataset
 from attacks.view import AttackView, LocalModel
 from fedcrucible_core.config.sections import AttackSection, TrainingSection

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import torch
-
 from attacks.base import PoisonContext
+
 from attacks.task import AttackTask
 from fedcrucible_core.config.sections import TaskSection
 from fedcrucible_core.learning.data import DataInfo, LabeledImages

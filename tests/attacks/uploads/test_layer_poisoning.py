@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from attacks.base import Attack, CraftContext, RunFacts
 from torch import Tensor, nn
 
-from attacks.base import Attack, CraftContext, RunFacts
 from attacks.support.critical_layers import coordinates, critical_layers, ranked_layers, with_layers
 from attacks.uploads.lf import LF
 from attacks.uploads.lp import FOUND_IN, LAYERS, LP

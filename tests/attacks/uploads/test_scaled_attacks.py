@@ -6,9 +6,9 @@ import math
 
 import pytest
 import torch
+from attacks.base import Attack, CraftContext
 from torch import Tensor, nn
 
-from attacks.base import Attack, CraftContext
 from attacks.support.projection import Projection, project
 from attacks.uploads.constrain_and_scale import AnomalyTerm, ConstrainAndScale
 from attacks.uploads.model_replacement import ModelReplacement

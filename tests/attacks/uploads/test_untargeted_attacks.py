@@ -7,11 +7,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from attacks.base import ATTACKS, CraftContext
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from attacks.base import ATTACKS, CraftContext
 from attacks.support.benign_statistics import FromBenignStatistics
 from attacks.support.untargeted import Untargeted
 from attacks.uploads.alie import ALIE, largest_z
