@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from safetensors.numpy import load_file
 
-from config.load import load
-from learning.vector import parameter_slots
-from runner.engine import run_in_process
+from fedcrucible.engines.in_process import run_in_process
+from fedcrucible_core.config.load import load
+from fedcrucible_core.learning.vector import parameter_slots
+from fedcrucible_core.records import files
+from fedcrucible_core.records.environment import collect_environment
+from fedcrucible_core.records.reader import read
+from fedcrucible_core.records.schema import RoundRecord, RunSummary
 from server_app.plan import Plan
-from server_app.record import files
-from server_app.record.environment import collect_environment
-from server_app.record.reader import read
-from server_app.record.schema import RoundRecord, RunSummary
 from tests.golden.cells import CELLS, STOPPED, Settings
 
 DIGESTS = Path(__file__).with_name("digests.json")

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from attacks.base import ATTACKS
-from learning.models import MODELS
-from learning.partition import PARTITIONERS
-from server_app.record.reader import read
+from fedcrucible_core.learning.models.base import MODELS
+from fedcrucible_core.learning.partition.base import PARTITIONERS
+from fedcrucible_core.records.reader import read
 from strategies.systems import strategy_names
 from tests.golden.cells import CELLS, STOPPED
 from tests.golden.digest import Digest, Golden, Machine, differences, play, project, this_machine

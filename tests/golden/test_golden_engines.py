@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from runner.flower.deployment import Deployment, NodeSpec
-from runner.flower.simulation import run_simulation
-from runner.flower.superlink import LocalSuperLink
+from fedcrucible.engines.flower.deployment import Deployment, NodeSpec
+from fedcrucible.engines.flower.simulation import run_simulation
+from fedcrucible.engines.flower.superlink import LocalSuperLink
 from tests.golden.cells import CELLS, Settings
 from tests.golden.digest import Golden, differences, digest_of
 
