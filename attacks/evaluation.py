@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from attacks.task import AttackTask
-from fedcrucible_core.learning.data import LabeledImages
+from fedcrucible_core.learning.data import Labeled
 
 if TYPE_CHECKING:
     from attacks.poisoner import PoisonContext, Poisoner
@@ -18,22 +18,15 @@ CHUNK = 1000
 """Images stamped at a time, to bound the memory of triggers with large intermediate tensors."""
 
 
-class TriggeredTestSet(NamedTuple):
-    """Inputs whose true class is not the target, as the attacker presents them (SPEC F.1)."""
-
-    triggered: Tensor
-    """float32 ``[m, C, H, W]`` in [0, 1]."""
-    labels: Tensor
-    """True classes int64 ``[m]``; none equals the target."""
-    rows: Tensor | None
-    """Ascending rows int64 ``[m]`` of the test images they were made from; None = they come from elsewhere."""
-
-
-def triggered_test_set(test: LabeledImages, poisoner: Poisoner, ctx: PoisonContext) -> TriggeredTestSet:
+def triggered_test_set(test: Labeled, poisoner: Poisoner, ctx: PoisonContext) -> Labeled:
     """The whole trigger on every test image that the attack is about and whose true class is not the target.
 
     Natural attacks put no trigger on images: theirs are the test images with the attribute, or inputs held out
     elsewhere.
+
+    Returns:
+        Inputs float32 ``[m, C, H, W]`` in [0, 1] as the attacker presents them, and their true classes, none of them
+        the target.  ``rows`` (ascending) are those of the test images they were made from; None = from elsewhere.
 
     Raises:
         TypeError: the poisoner is untargeted.
@@ -47,18 +40,18 @@ def triggered_test_set(test: LabeledImages, poisoner: Poisoner, ctx: PoisonConte
         raise ValueError(f"{what}: {poisoner.inputs} of another class than the target {ctx.task.target}")
     chosen, whole = images.subset(rows), replace(ctx, part=None)
     if outside:
-        return TriggeredTestSet(chosen.pixels(), chosen.labels, None)
+        return Labeled(chosen.for_model(), chosen.labels, None)
     parts = [chosen.subset(part) for part in torch.split(torch.arange(len(rows)), CHUNK)]
-    stamped = [poisoner.stamp(part.pixels(), part.labels, whole) for part in parts]
-    return TriggeredTestSet(torch.cat(stamped), chosen.labels, rows)
+    stamped = [poisoner.stamp(part.for_model(), part.labels, whole) for part in parts]
+    return Labeled(torch.cat(stamped), chosen.labels, rows)
 
 
-def has_inputs(poisoner: Poisoner, test: LabeledImages, task: AttackTask) -> bool:
+def has_inputs(poisoner: Poisoner, test: Labeled, task: AttackTask) -> bool:
     """Whether success of a targeted attack can be measured."""
     return len(_inputs(poisoner, test, task)[1]) > 0
 
 
-def _inputs(poisoner: Poisoner, test: LabeledImages, task: AttackTask) -> tuple[LabeledImages, Tensor, bool]:
+def _inputs(poisoner: Poisoner, test: Labeled, task: AttackTask) -> tuple[Labeled, Tensor, bool]:
     """Images, those rows of them that count, and whether they are from outside ``test``."""
     outside = poisoner.held_out(task)
     images = test if outside is None else outside

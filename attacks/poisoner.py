@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from attacks.artefact import EMPTY, Artefact
-from attacks.evaluation import TriggeredTestSet, triggered_test_set
+from attacks.evaluation import triggered_test_set
 from attacks.poisoning import PoisonedSet, poisoned_set
 from attacks.task import AttackTask
 from fedcrucible_core.config import Component, Registry
 from fedcrucible_core.config.sections import PoisonSection
-from fedcrucible_core.learning.data import LabeledImages
+from fedcrucible_core.learning.data import Labeled
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Poisoner(Component):
 
     # --- which samples ------------------------------------------------------------------------------------------
 
-    def carriers(self, images: LabeledImages, task: AttackTask) -> Tensor | None:
+    def carriers(self, images: Labeled, task: AttackTask) -> Tensor | None:
         """The samples the attack is about, bool ``[n]``; None = any.
 
         One rule for training and test: thresholds come from ``task.train``, never from ``images``.
@@ -94,7 +94,7 @@ class Poisoner(Component):
         """Training samples no client may have, for success is measured on them: bool ``[train]``; None = none."""
         return None
 
-    def held_out(self, task: AttackTask) -> LabeledImages | None:
+    def held_out(self, task: AttackTask) -> Labeled | None:
         """Inputs from outside the evaluation split that success is measured on, true labels; None = use that split."""
         return None
 
@@ -130,7 +130,7 @@ class Poisoner(Component):
         """
         raise TypeError(f"poisoner {self.name!r} has no decoys")
 
-    def additions(self, own: LabeledImages, ctx: PoisonContext) -> tuple[Tensor, Tensor] | None:
+    def additions(self, own: Labeled, ctx: PoisonContext) -> tuple[Tensor, Tensor] | None:
         """Samples that are added to the set ``own``: inputs float32 ``[k, C, H, W]`` and the labels they get.
 
         None = nothing.
@@ -139,11 +139,11 @@ class Poisoner(Component):
 
     # --- whole sets ---------------------------------------------------------------------------------------------
 
-    def poison(self, own: LabeledImages, ctx: PoisonContext) -> PoisonedSet:
+    def poison(self, own: Labeled, ctx: PoisonContext) -> PoisonedSet:
         """The training set that ``own`` becomes, poisoned as ``ctx.section`` says, and which samples are."""
         return poisoned_set(own, self, ctx)
 
-    def attacked(self, test: LabeledImages, ctx: PoisonContext) -> TriggeredTestSet:
+    def attacked(self, test: Labeled, ctx: PoisonContext) -> Labeled:
         """What success is measured on: ``test`` with the whole trigger, without the target class."""
         return triggered_test_set(test, self, ctx)
 

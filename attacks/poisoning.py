@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from fedcrucible_core.learning.data import ClientData, LabeledImages
+from fedcrucible_core.learning.data import Labeled
 
 if TYPE_CHECKING:
     from attacks.poisoner import PoisonContext, Poisoner
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class PoisonedSet:
     """A training set after poisoning, with the truth about it."""
 
-    data: ClientData
+    data: Labeled
     """Inputs float32 ``[n', C, H, W]`` in [0, 1] and labels int64 ``[n']``."""
     poisoned: Tensor
     """bool ``[n']``: samples that carry the attack (stamped, relabelled or added)."""
@@ -27,7 +27,7 @@ class PoisonedSet:
     """bool ``[n']``: samples that only look poisoned and keep their true labels."""
 
 
-def eligible_rows(own: LabeledImages, poisoner: Poisoner, ctx: PoisonContext) -> Tensor:
+def eligible_rows(own: Labeled, poisoner: Poisoner, ctx: PoisonContext) -> Tensor:
     """Ascending rows (int64) of ``own`` that may be poisoned; none where the poisoner only adds.
 
     Clean-label attacks: those of the target class.  Untargeted ones: all.  Others: those of every other class, or all
@@ -46,7 +46,7 @@ def eligible_rows(own: LabeledImages, poisoner: Poisoner, ctx: PoisonContext) ->
     return (chosen if carriers is None else chosen & carriers).nonzero().flatten()
 
 
-def poisoned_set(own: LabeledImages, poisoner: Poisoner, ctx: PoisonContext) -> PoisonedSet:
+def poisoned_set(own: Labeled, poisoner: Poisoner, ctx: PoisonContext) -> PoisonedSet:
     """The training set that ``own`` becomes, as ``ctx.section`` says.
 
     ``replace`` overwrites floor(ratio * E + 1/2) of the E eligible samples, drawn without replacement; decoys, which
@@ -55,9 +55,9 @@ def poisoned_set(own: LabeledImages, poisoner: Poisoner, ctx: PoisonContext) -> 
     ``ratio`` has no meaning there (the 100% setting of layer-poisoning code, SPEC A.12).
     What the poisoner adds by itself comes last in either mode.
     """
-    clean = own.pixels()
+    clean = own.inputs.clone() if own.inputs.is_floating_point() else own.for_model()
     nothing = torch.zeros(len(own), dtype=torch.bool)
-    start = PoisonedSet(ClientData(clean, own.labels.clone()), nothing, nothing.clone())
+    start = PoisonedSet(Labeled(clean, own.labels.clone()), nothing, nothing.clone())
     eligible = eligible_rows(own, poisoner, ctx)
     change = _append_all if ctx.section.mode == "append-all" else _replace
     result = change(start, eligible, poisoner, ctx) if len(eligible) else start
@@ -87,7 +87,7 @@ class PoisonCount:
         return self.eligible + self.added > 0
 
 
-def poison_count(own: LabeledImages, poisoner: Poisoner, ctx: PoisonContext) -> PoisonCount:
+def poison_count(own: Labeled, poisoner: Poisoner, ctx: PoisonContext) -> PoisonCount:
     """How many samples ``poisoned_set`` poisons for the same arguments, at most.
 
     A poisoner without trigger changes labels alone: a sample that has the label already stays what it is.
@@ -107,7 +107,7 @@ def _replace(start: PoisonedSet, eligible: Tensor, poisoner: Poisoner, ctx: Pois
     count = _share(ctx.section.ratio, len(eligible))
     if not count:
         return start
-    x, y = start.data.images, start.data.labels
+    x, y = start.data.inputs, start.data.labels
     order = eligible[torch.randperm(len(eligible), generator=ctx.rng)]
     chosen, rest = order[:count].sort().values, order[count:]
     stamped, labels = poisoner.stamp(x[chosen], y[chosen], ctx), poisoner.relabel(y[chosen], ctx)
@@ -119,7 +119,7 @@ def _replace(start: PoisonedSet, eligible: Tensor, poisoner: Poisoner, ctx: Pois
 
 
 def _append_all(start: PoisonedSet, eligible: Tensor, poisoner: Poisoner, ctx: PoisonContext) -> PoisonedSet:
-    x, y = start.data.images, start.data.labels
+    x, y = start.data.inputs, start.data.labels
     stamped = poisoner.stamp(x[eligible], y[eligible], ctx)
     result = _joined(start, stamped, poisoner.relabel(y[eligible], ctx), poisoned=True)
     wanted = poisoner.decoy_count(len(eligible), len(eligible))
@@ -134,7 +134,7 @@ def _joined(first: PoisonedSet, x: Tensor, y: Tensor, *, poisoned: bool) -> Pois
     """``first`` and further samples, all of them poisoned or all of them decoys."""
     mark = torch.full((len(y),), poisoned)
     return PoisonedSet(
-        ClientData(torch.cat([first.data.images, x]), torch.cat([first.data.labels, y])),
+        Labeled(torch.cat([first.data.inputs, x]), torch.cat([first.data.labels, y])),
         torch.cat([first.poisoned, mark]),
         torch.cat([first.decoys, ~mark]),
     )

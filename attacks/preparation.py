@@ -96,6 +96,6 @@ def _key(poisoner: Poisoner, task: AttackTask, seed: int) -> str:
         str(task.info),
         f"target {task.target}, seed {seed}, fedcrucible {_version()}",
         arithmetic(torch.device("cpu")),
-        task.train.images,
+        task.train.inputs,
         task.train.labels,
     )

@@ -91,7 +91,8 @@ def _check_attack(config: RunConfigBase, poisoner: Poisoner, data: DataSplits) -
         raise ConfigError("task.test_samples", config.task.test_samples, allowed)
     if not poisoner.prepares:  # what has to be trained first is not made for a check
         one = measured.subset(torch.arange(1))
-        poisoner.stamp(one.pixels(), one.labels, measured_context(config, poisoner, task))  # refuses what doesn't fit
+        ctx = measured_context(config, poisoner, task)
+        poisoner.stamp(one.for_model(), one.labels, ctx)  # refuses a trigger that doesn't fit the images
 
 
 def _check_artefact(config: RunConfigBase, poisoner: Poisoner) -> None:

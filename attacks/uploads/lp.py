@@ -11,7 +11,7 @@ from torch import Tensor
 from attacks.support.critical_layers import coordinates, critical_layers
 from attacks.uploader import UPLOADERS, CraftContext, Uploader
 from attacks.view import AttackView, LocalModel, Upload
-from fedcrucible_core.learning.data import ClientData
+from fedcrucible_core.learning.data import Labeled
 
 LAYERS, FOUND_IN = "lp.layers", "lp.found_in"
 """In the attacker's memory: numbers of the critical layers, the most critical first, and the round they were found."""
@@ -126,9 +126,9 @@ class LP(Uploader):
         if view.poisoner.poisons_own and not view.poisoner.natural:
             return view.triggered(validation.subset((validation.labels != target).nonzero().flatten()))
         added = view.with_poisoned_copies(rows, "lp-validation")  # natural attacks: what they add, or relabel
-        return added.images[len(rows) :][added.labels[len(rows) :] == target]
+        return added.inputs[len(rows) :][added.labels[len(rows) :] == target]
 
-    def _clean_start(self, view: AttackView, data: ClientData) -> LocalModel | None:
+    def _clean_start(self, view: AttackView, data: Labeled) -> LocalModel | None:
         settings = view.training.model_copy(update={**OPTIMISER, "local_epochs": self.look_every})
         model, epochs, accuracy = LocalModel(view.w_global, view.buffers), 0, 0.0
         while epochs <= self.patience:

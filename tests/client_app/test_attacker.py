@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from attacks.base import ATTACKS, Attack
 from flwr.app import Context, Message, RecordDict
 
+from attacks.adversary import ATTACKS, Adversary
+from attacks.poisoner import Poisoner
 from attacks.schedule import malicious_partitions
 from client_app import benign, malicious
 from client_app.app import app
@@ -26,7 +27,7 @@ from fedcrucible_core.learning.models import ModelSpec
 from fedcrucible_core.learning.training import TrainingHook
 from fedcrucible_core.learning.vector import flatten_buffers, flatten_parameters
 from strategies.messages import MODEL, GlobalModel, from_arrays, train_content
-from strategies.nodes import Node, sample
+from strategies.nodes import sample
 
 SETTINGS: dict[str, Scalar] = {
     "federation.clients": 6,
@@ -61,7 +62,7 @@ def message() -> Message:
 
 def view(name: str = "lp", **more: object) -> Attacker:
     made = session(**more)
-    return Attacker.of(made, made.config.component("attack", name))
+    return Attacker.of(made, Adversary.of(load({"attack.name": name})).poisoner)
 
 
 class TestTraining:
@@ -107,7 +108,7 @@ class TestTraining:
     def test_predictions_are_those_of_the_vectors_given(self) -> None:
         attacker = view()
         trained = attacker.train(attacker.clean)
-        images = attacker.clean.images
+        images = attacker.clean.inputs
         attacker.train(attacker.clean, purpose="in between")
         attacker.session.load(GlobalModel(trained.parameters, trained.buffers))
         attacker.session.model.eval()
@@ -129,17 +130,17 @@ class TestTraining:
         attacker = view()
         rows = torch.tensor([0, 5, 7, 9])
         both = attacker.with_poisoned_copies(rows, "p")
-        assert torch.equal(both.images[:4], attacker.clean.images[rows])
+        assert torch.equal(both.inputs[:4], attacker.clean.inputs[rows])
         assert torch.equal(both.labels[:4], attacker.clean.labels[rows])
-        others = int((attacker.clean.labels[rows] != attacker.section.target_label).sum())
+        others = int((attacker.clean.labels[rows] != attacker.target).sum())
         assert len(both) == 4 + others
-        assert bool((both.labels[4:] == attacker.section.target_label).all())
-        assert bool((both.images[4:, :, -1, -1] == 1).all())
+        assert bool((both.labels[4:] == attacker.target).all())
+        assert bool((both.inputs[4:, :, -1, -1] == 1).all())
 
     def test_data_attacks_upload_what_they_always_did(self) -> None:
         made = session()
         attack = made.config.component("attack", "badnets")
-        assert isinstance(attack, Attack)
+        assert isinstance(attack, Poisoner)
         seen = Attacker.of(made, attack)
         expected, result = made.fit(seen.poisoned, "train")
         upload = malicious.update(made)
@@ -160,11 +161,10 @@ class TestCollusion:
     def test_members_who_are_not_sampled_are_not_there(self) -> None:
         chosen = config(federation__fraction_train=0.5, federation__clients=20, adversary__malicious_fraction=0.4,
                         adversary__malicious_ids="")  # fmt: skip
-        group = malicious_partitions(chosen.attack, 20, chosen.run.seed)
-        nodes = [Node(100 - i, i) for i in range(20)]
+        group = malicious_partitions(chosen)
         for number in range(1, 8):
-            drawn = sample(nodes, chosen.federation, chosen.run.seed, number, frozenset(group), False, 0.4)
-            expected = tuple(node.partition for node in drawn if node.partition in group)
+            drawn = sample(range(20), chosen, number, frozenset(group))
+            expected = tuple(partition for partition in drawn if partition in group)
             if expected:
                 assert colluding_partitions(session(expected[0], number, chosen)) == expected
 

@@ -6,19 +6,21 @@ from pathlib import Path
 
 import pytest
 import torch
-from attacks.base import ATTACKS, Attack
 
+from attacks.adversary import ATTACKS, Adversary
 from attacks.own_rows import own_rows
-from attacks.poisoning import poison_count, poison_dataset
-from attacks.support.untargeted import Untargeted
+from attacks.poisoner import POISONERS
+from attacks.poisoning import poison_count
+from attacks.uploader import UPLOADERS, PlainUpload
 from attacks.uploads.lp import LP
 from fedcrucible_core.config.load import load
+from fedcrucible_core.config.sections import PoisonSection
 from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.records.reader import read
 from server_app.attack_facts import AttackFacts, attack_facts
 from server_app.plan import Plan
 from tests.support.tiny_runs import play, settings
-from tests.support.tiny_task import context, labelled, make_task
+from tests.support.tiny_task import context, labelled, make_task, poisoned_rows
 
 ONE_CLASS_EACH: dict[str, Scalar] = {
     "partition.name": "main-class",
@@ -128,25 +130,21 @@ def test_of_nodes_with_data_of_their_own_nothing_is_said() -> None:
     assert "never happens" in one_note(late)
 
 
-@pytest.mark.parametrize("name", sorted(set(ATTACKS) - {"none"}))
+@pytest.mark.parametrize("name", sorted(set(POISONERS) - {"none"}))
 @pytest.mark.parametrize("ratio", [0.0, 0.004, 0.3, 1.0])
 @pytest.mark.parametrize("mode", ["replace", "append-all"])
 def test_the_count_is_what_the_data_set_holds(name: str, ratio: float, mode: str) -> None:
     """Counted, never drawn: as many samples differ from the attacker's own as the count says."""
     config = load(settings(attack__name=name, poison__ratio=ratio, poison__mode=mode))
-    attack = config.component("attack", name)
-    assert isinstance(attack, Attack)
-    if isinstance(attack, Untargeted):
-        return
+    attack = Adversary.of(config).poisoner
     train = labelled(60)
     task = make_task(train, target=0)
     own = torch.arange(5, 55)
-    count = poison_count(own, attack, config.attack, task)
-    x, y = poison_dataset(own, attack, config.attack, context(task))
+    count = poison_count(train.subset(own), attack, context(task, section=config.poison))
+    x, y = poisoned_rows(attack, config.poison, context(task), own)
     plain = train.subset(own)
-    same = [
-        bool(((plain.pixels() == a).flatten(1).all(1) & (plain.labels == b)).any()) for a, b in zip(x, y, strict=True)
-    ]
+    pixels = plain.for_model()
+    same = [bool(((pixels == a).flatten(1).all(1) & (plain.labels == b)).any()) for a, b in zip(x, y, strict=True)]
     changed = len(x) - sum(same)
     decoys = attack.decoy_count(count.poisoned, count.eligible) if attack.poisons_own else 0
     assert count.total <= changed <= count.total + decoys
@@ -157,22 +155,19 @@ def test_labels_that_stay_are_no_poison() -> None:
     """Reversed labels of an odd number of classes leave the middle one as it is."""
     train = labelled(30)
     task = make_task(train.subset((train.labels < 5).nonzero().flatten()), classes=5)
-    attack = ATTACKS.create("label-flip")
-    section = load({"attack.name": "label-flip", "poison.ratio": 1.0}).attack
-    middle = (task.train.labels == 2).nonzero().flatten()
-    assert poison_count(middle, attack, section, task).total == 0
-    assert poison_count(torch.arange(len(task.train)), attack, section, task).total == len(task.train) - len(middle)
+    attack, every = POISONERS.create("label-flip"), context(task, section=PoisonSection(ratio=1.0))
+    middle = task.train.subset((task.train.labels == 2).nonzero().flatten())
+    assert poison_count(middle, attack, every).total == 0
+    assert poison_count(task.train, attack, every).total == len(task.train) - len(middle)
 
 
 @pytest.mark.parametrize("name", sorted(ATTACKS))
 def test_who_touches_uploads_says_so(name: str) -> None:
     """Only layer poisoning, which falls back on the clean model, is exempt."""
-    attack = ATTACKS.create(name)
-    touched = any(
-        getattr(type(attack), part) is not getattr(Attack, part)
-        for part in ("upload", "craft", "hook", "malicious_model")
-    )
-    assert attack.acts_unpoisoned(True) is (touched and type(attack) is not LP)
+    uploader = Adversary.of(load({"attack.name": name})).uploader
+    touches = not isinstance(uploader, PlainUpload)
+    assert touches is (name in UPLOADERS)
+    assert uploader.acts_unpoisoned(True) is (touches and type(uploader) is not LP)
 
 
 @pytest.mark.parametrize("attack", ["badnets", "lp", "label-flip"])

@@ -107,7 +107,7 @@ class TestVotes:
 
         summary, rounds = play(**self.common)
         plan = Plan.make(load(settings(**self.common)))
-        evaluator = Evaluator.build(plan.config, plan.data, plan.attack, CPU)
+        evaluator = Evaluator.build(plan.config, plan.data, plan.adversary.poisoner, CPU)
         model = plan.model()
         model.load_state_dict(load_file(Path(summary.folder) / "model.safetensors"))
         own, rng = flatten_parameters(model), torch_generator(1, "smooth", 2)

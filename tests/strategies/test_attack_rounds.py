@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from attacks.base import ATTACKS
 
+from attacks.adversary import ATTACKS, Adversary
+from attacks.poisoner import POISONERS
 from fedcrucible.engines.in_process import run_in_process
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.load import load
@@ -44,7 +45,7 @@ def test_nobody_is_dropped_and_the_attack_changes_the_model(name: str, runs_fold
     summary, rounds = run(attack__name=name)
     assert all(not r.dropped for r in rounds)
     assert [r.attack_active for r in rounds] == [False, True, True]
-    assert (summary.asr_percent is not None) == ATTACKS.create(name).targeted
+    assert (summary.asr_percent is not None) == Adversary.of(load({"attack.name": name})).poisoner.targeted
     honest, _ = run(attack__name=name, adversary__malicious_fraction=0.0)
     assert honest.parameters_sha256 != summary.parameters_sha256
 
@@ -61,16 +62,16 @@ def test_two_runs_of_one_seed_agree(name: str, runs_folder: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "trigger"), [("pgd", "edge-case"), ("lp", "edge-case"), ("lp", "dba"), ("lp-adaptive", "semantic")]
 )
-def test_any_targeted_attack_lends_its_trigger(name: str, trigger: str, runs_folder: Path) -> None:
-    summary, rounds = run(**{"attack__name": name, f"attack__{name}__trigger": trigger})
+def test_an_upload_attack_plants_any_trigger(name: str, trigger: str, runs_folder: Path) -> None:
+    summary, rounds = run(**{"attack__name": name, "attack__trigger": trigger})
     assert all(not r.dropped for r in rounds)
     assert summary.asr_percent is not None
-    assert (rounds[-1].base_rate_percent is None) == ATTACKS.create(trigger).natural
+    assert (rounds[-1].base_rate_percent is None) == POISONERS.create(trigger).natural
 
 
 def test_alone_and_together_are_different_attacks(runs_folder: Path) -> None:
-    together, _ = run(attack__name="alie", attack__alie__z=1.0)
-    alone, _ = run(attack__name="alie", attack__alie__z=1.0, adversary__collusion="alone")
+    together, _ = run(attack__name="alie", attack__alie__z_max=1.0)
+    alone, _ = run(attack__name="alie", attack__alie__z_max=1.0, adversary__collusion="alone")
     assert together.parameters_sha256 != alone.parameters_sha256
     honest, _ = run(attack__name="alie", adversary__malicious_fraction=0.0)
     assert alone.parameters_sha256 == honest.parameters_sha256, "a lone attacker knows no deviation"
@@ -89,7 +90,7 @@ def test_the_attackers_own_training_settings_count(runs_folder: Path) -> None:
     ("settings", "key"),
     [
         ({"attack.name": "afa", "attack.afa.layers": "nowhere"}, "attack.afa.layers"),
-        ({"attack.name": "lp", "attack.lp.trigger": "lf"}, "attack.lp.trigger"),
+        ({"attack.name": "lp", "attack.trigger": "lf"}, "attack.trigger"),
         ({"attack.name": "lp-adaptive", "attack.lp-adaptive.simulate": "kru"}, "attack.lp-adaptive.simulate"),
     ],
 )

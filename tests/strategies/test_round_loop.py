@@ -11,10 +11,9 @@ from defenses.base import Aggregate, ClientUpdates
 from defenses.rules.fedavg import FedAvg
 from fedcrucible.engines.in_process import run_in_process
 from fedcrucible_core.config.load import load
-from fedcrucible_core.config.sections import FederationSection
 from fedcrucible_core.records.schema import RoundRecord, RunSummary
 from server_app.plan import Plan
-from strategies.nodes import Node, sample
+from strategies.nodes import sample
 from tests.support.tiny_runs import Scalar, play
 
 
@@ -88,12 +87,16 @@ def test_config_is_recorded_and_runs_again(runs_folder: Path) -> None:
 
 
 class TestSample:
-    nodes = [Node(node_id=1000 - i, partition=i) for i in range(10)]  # noqa: RUF012
-
     def draw(self, number: int, fraction: float = 0.4, exact: bool = False, seed: int = 1) -> list[int]:
-        settings = FederationSection(clients=10, fraction_train=fraction)
-        bad = frozenset({0, 1, 2})
-        return [n.partition for n in sample(self.nodes, settings, seed, number, bad, exact, 0.3)]
+        config = load(
+            {
+                "run.seed": seed,
+                "federation.clients": 10,
+                "federation.fraction_train": fraction,
+                "adversary.participation": "exact" if exact else "random",
+            }
+        )
+        return sample(range(10), config, number, frozenset({0, 1, 2}))
 
     def test_sorted_and_of_the_right_size(self) -> None:
         for number in range(1, 20):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from attacks.base import CraftContext, RunFacts
 from torch import Tensor
 
+from attacks.uploader import CraftContext, RunFacts
 from attacks.uploads.afa import AFA, flipped, named_slots
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.learning.vector import Slot

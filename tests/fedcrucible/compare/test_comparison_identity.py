@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from attacks.base import ATTACKS
 
+from attacks.poisoner import POISONERS
 from attacks.poisoners.badnets import BadNets
 from fedcrucible.compare.execution.run import distinct
 from fedcrucible.compare.execution.store import Failures, Store
@@ -54,10 +54,12 @@ def test_components_that_the_run_cannot_reach_do_not_count() -> None:
 
 
 def test_components_that_a_chosen_one_names_do_count() -> None:
-    """The trigger that lp borrows, the rule that lp-adaptive simulates."""
+    """The trigger that lp plants, the rule that lp-adaptive simulates."""
+    assert key(attack__name="badnets") == key(attack__name="badnets", attack__trigger="blend"), "planted by none"
+    assert key(attack__name="gaussian") == key(attack__name="gaussian", attack__trigger="blend"), "planted by none"
     assert key(attack__name="lp") != key(attack__name="lp", attack__badnets__size=2)
     assert key(attack__name="lp") == key(attack__name="lp", attack__blend__alpha=0.5)
-    borrowed: dict[str, Scalar] = {"attack__name": "lp", "attack__lp__trigger": "blend"}
+    borrowed: dict[str, Scalar] = {"attack__name": "lp", "attack__trigger": "blend"}
     assert key(**borrowed) != key(**borrowed, attack__blend__alpha=0.5)
     simulated: dict[str, Scalar] = {"attack__name": "lp-adaptive", "attack__lp_adaptive__simulate": "flame"}
     simulated["attack.lp-adaptive.simulate"] = simulated.pop("attack__lp_adaptive__simulate")
@@ -82,7 +84,7 @@ class OtherPatch(BadNets):
 def _two_more_attacks(monkeypatch: pytest.MonkeyPatch) -> None:
     default_keys()  # the configuration's type is made once, without them
     for attack in (SamePatch, OtherPatch):
-        monkeypatch.setitem(ATTACKS._classes, attack.name, attack)
+        monkeypatch.setitem(POISONERS._classes, attack.name, attack)
 
 
 def unattacked(attack: str, **changes: Scalar) -> str:
