@@ -100,9 +100,9 @@ def test_replace_touches_exactly_the_share(labels, ratio, scope, seed):
 
 
 def test_scope_all_poisons_target_images_too():
-    assert int(poisoned_rows(poison([0, 0, 1], BadNets(), section(ratio=1.0))[0]).sum()) == 1
+    assert int(carry(poison([0, 0, 1], BadNets(), section(ratio=1.0))[0]).sum()) == 1
     everything = section(ratio=1.0, scope="all")
-    assert int(poisoned_rows(poison([0, 0, 1], BadNets(), everything)[0]).sum()) == 3
+    assert int(carry(poison([0, 0, 1], BadNets(), everything)[0]).sum()) == 3
 
 
 def test_only_the_attackers_own_rows_are_touched_and_in_their_order():
@@ -172,7 +172,7 @@ def test_a_lone_image_has_no_companion():
 
 def test_choice_follows_the_generator_and_the_tasks_images_stay():
     half, labels = section(ratio=0.5), [1] * 40
-    first, again, other = (poisoned_rows(poison(labels, BadNets(), half, seed)[0]) for seed in (1, 1, 2))
+    first, again, other = (carry(poison(labels, BadNets(), half, seed)[0]) for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     task = task_of(labels)
