@@ -6,17 +6,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
 
 from attacks.base import ATTACKS, Attack
 from defenses.splitting import clean_part
-from defenses.support.root_set import RootSet
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.foundation.base import SOURCES, Guide, GuideTargets, ServerData, SyntheticSource
 from fedcrucible_core.foundation.frequency import FrequencyAugmentation
 from fedcrucible_core.foundation.guide import load_guide
 from fedcrucible_core.foundation.server_data import Kept, build_server_data
-from fedcrucible_core.learning.data import DataSplits
+from fedcrucible_core.learning.data import DataSplits, Labeled
 from fedcrucible_core.learning.datasets import load_task
 from fedcrucible_core.learning.datasets.class_names import ids_among
 from fedcrucible_core.learning.device import resolve_device
@@ -114,11 +112,11 @@ class Plan:
             cache_dir=self.config.guide.cache_dir,
         )
 
-    def _clean_part(self, images: Tensor, labels: Tensor) -> Kept:
+    def _clean_part(self, images: Labeled) -> Kept:
         """The part of the server's images that the splitter calls clean."""
         splitter, seed = self.system.splitter, self.config.run.seed
         assert splitter is not None
-        return clean_part(splitter, images, labels, self.data.info, self.guide, torch_generator(seed, "split"))
+        return clean_part(splitter, images, self.data.info, self.guide, torch_generator(seed, "split"))
 
     def server_phase(self) -> ServerPhase | None:
         """Purifier, data and guide targets; None for systems without a server phase."""
@@ -132,9 +130,9 @@ class Plan:
 
     def guide_targets(self, data: ServerData) -> GuideTargets:
         """What the guide says of the server's images, augmented ones included."""
-        return self.guide().targets(data.training_set()[0], self.data.info.class_names)
+        return self.guide().targets(data.training_set().inputs, self.data.info.class_names)
 
-    def root_set(self) -> RootSet | None:
+    def root_set(self) -> Labeled | None:
         """The images that the rule's root set holds; None for rules that need none."""
         wanted = self.system.rule_needs.root
         if wanted is None:

@@ -16,8 +16,8 @@ from flwr.serverapp.strategy import Result, Strategy
 from torch import Tensor
 
 from defenses.base import State
-from defenses.support.root_set import RootSet
 from fedcrucible_core.config.plain_text import plain_text
+from fedcrucible_core.learning.data import Labeled
 from fedcrucible_core.learning.device import deterministic_threads
 from fedcrucible_core.learning.rng import torch_generator
 from fedcrucible_core.learning.survey import Survey
@@ -56,7 +56,7 @@ class RoundLoop(Strategy):
         self.model = self._initial = GlobalModel.of(parts.model)
         self.states: dict[str, State] = {"rule": {}, "purifier": {}}
         self.phase: ServerPhase | None = None
-        self.root: RootSet | None = None
+        self.root: Labeled | None = None
         self._sent: list[Node] = []
         self._outcome = RoundOutcome(0)
         self._measured: Measured | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -12,14 +11,6 @@ from torch import Tensor
 from defenses.base import AggregationRule, Needs
 from defenses.needs import RootNeeds
 from defenses.updates import ClientUpdates
-
-
-@dataclass(frozen=True)
-class RootSet:
-    """The server's labelled images: float32 ``[m, C, H, W]`` in [0, 1] and int64 ``[m]``, on the server's device."""
-
-    images: Tensor
-    labels: Tensor
 
 
 class RootedRule(AggregationRule):

@@ -27,7 +27,7 @@ from fedcrucible_core.foundation.frequency import FrequencyAugmentation
 from fedcrucible_core.foundation.patches import random_patches
 from fedcrucible_core.foundation.pixels import moment_match as match_moments
 from fedcrucible_core.foundation.sources.errors import SourceError
-from fedcrucible_core.learning.data import DataInfo
+from fedcrucible_core.learning.data import DataInfo, Labeled
 from fedcrucible_core.learning.rng import torch_generator
 
 
@@ -42,8 +42,8 @@ class Kept:
     facts: dict[str, float]
 
 
-Keep = Callable[[Tensor, Tensor], Kept]
-"""Images float32 ``[n, C, H, W]`` in [0, 1] and labels int64 ``[n]``, on the CPU, to what is kept of them."""
+Keep = Callable[[Labeled], Kept]
+"""Generated images, float32 in [0, 1] and on the CPU, to what is kept of them."""
 
 VERSION = "2"
 """Part of every key: raise it when the same parameters would make other images."""
@@ -94,11 +94,11 @@ def build_server_data(
     if keep is not None:
         samples, of_keep = _kept(samples, keep, info)
         facts |= of_keep
-    counts = torch.bincount(samples.labels, minlength=info.num_classes)
-    facts["images"] = float(len(samples.labels))
+    counts = torch.bincount(samples.data.labels, minlength=info.num_classes)
+    facts["images"] = float(len(samples.data))
     facts.update({f"class_count_{label}": float(count) for label, count in enumerate(counts.tolist())})
 
-    images = match_moments(samples.images, info.mean, info.std) if moment_match else samples.images
+    images = match_moments(samples.data.inputs, info.mean, info.std) if moment_match else samples.data.inputs
     frequency = frequency or FrequencyAugmentation()
     rng = torch_generator(seed, "synthetic/augment")
     augmented: Tensor | None = None
@@ -110,19 +110,20 @@ def build_server_data(
     elif augment != "none":
         raise ConfigError("synthetic.augment", augment, "allowed: frequency, patch, none")
     on_device = None if augmented is None else augmented.to(device)
-    return ServerData(images.to(device), samples.labels.to(device), on_device, samples.provenance, facts)
+    originals = Labeled(images, samples.data.labels).to(device)
+    return ServerData(originals, on_device, samples.provenance, facts)
 
 
 def _kept(samples: Samples, keep: Keep, info: DataInfo) -> tuple[Samples, dict[str, float]]:
     """What ``keep`` leaves of the samples, and its facts. Raises ConfigError where a class loses all its images."""
-    kept = keep(samples.images, samples.labels)
-    counts = torch.bincount(samples.labels[kept.rows], minlength=info.num_classes)
+    kept = keep(samples.data)
+    counts = torch.bincount(samples.data.labels[kept.rows], minlength=info.num_classes)
     empty = [name for name, count in zip(info.class_names, counts.tolist(), strict=True) if not count]
     if empty:
         wanted = f"it leaves no image of {', '.join(empty)}: turn it off, or use another splitter, guide or source"
         raise ConfigError("splitter.name", kept.by, wanted)
     provenance = tuple(samples.provenance[i] for i in kept.rows.tolist())
-    return Samples(samples.images[kept.rows], samples.labels[kept.rows], provenance), kept.facts
+    return Samples(samples.data.subset(kept.rows), provenance), kept.facts
 
 
 def cached_samples(
@@ -137,16 +138,16 @@ def cached_samples(
     if kept is not None:
         return kept
     samples = source.generate(info, per_class, seed, device)
-    samples = Samples(plain(samples.images), plain(samples.labels), samples.provenance)
+    samples = Samples(Labeled(plain(samples.data.inputs), plain(samples.data.labels)), samples.provenance)
     check_samples(samples, source.name, info)
     origins = json.dumps([[origin.source, origin.prompt, origin.index] for origin in samples.provenance])
-    write_tensors(path, {"images": samples.images, "labels": samples.labels}, {"provenance": origins})
+    write_tensors(path, {"images": samples.data.inputs, "labels": samples.data.labels}, {"provenance": origins})
     return samples
 
 
 def check_samples(samples: Samples, name: str, info: DataInfo) -> None:
     """Hold a source to its contract. Raises SourceError that names what is wrong, with the values."""
-    images, labels = samples.images, samples.labels
+    images, labels = samples.data.inputs, samples.data.labels
     n = len(labels)
     wrong = ""
     if images.shape != (n, *info.shape) or images.dtype != torch.float32:
@@ -179,4 +180,4 @@ def _read(path: Path, info: DataInfo) -> Samples | None:
     ):
         warn_unusable(path, "unexpected content")
         return None
-    return Samples(images, labels, provenance)
+    return Samples(Labeled(images, labels), provenance)
