@@ -25,8 +25,10 @@ from fedcrucible_core.config.sections import (
     PartitionSection,
     PoisonSection,
     PurifierSection,
+    RepairSection,
     RunSection,
     Section,
+    SplitterSection,
     SyntheticSection,
     TaskSection,
     TrainingSection,
@@ -39,6 +41,8 @@ REGISTRIES: dict[str, tuple[type[Section], str, str]] = {
     "attack": (AttackSection, "attacks.adversary", "ATTACKS"),
     "defense": (DefenseSection, "defenses.base", "RULES"),
     "purifier": (PurifierSection, "defenses.base", "PURIFIERS"),
+    "repair": (RepairSection, "defenses.base", "REPAIRS"),
+    "splitter": (SplitterSection, "defenses.base", "SPLITTERS"),
     "synthetic": (SyntheticSection, "fedcrucible_core.foundation.base", "SOURCES"),
 }
 PLAIN: dict[str, type[Section]] = {
@@ -53,7 +57,7 @@ PLAIN: dict[str, type[Section]] = {
 }
 ORDER = (
     "run", "task", "partition", "model", "training", "federation", "attack", "poison", "adversary", "defense",
-    "purifier", "guide", "synthetic", "output",
+    "purifier", "repair", "splitter", "guide", "synthetic", "output",
 )  # fmt: skip
 
 
@@ -95,6 +99,8 @@ class RunConfigBase(BaseModel):
     adversary: AdversarySection
     defense: DefenseSection
     purifier: PurifierSection
+    repair: RepairSection
+    splitter: SplitterSection
     guide: GuideSection
     synthetic: SyntheticSection
     output: OutputSection
