@@ -82,12 +82,13 @@ class _Smoothed:
         if plan.config.federation.own_data:
             return "clients train on their own data, so how many steps they took isn't known"
         if (
-            training.momentum
+            training.optimiser != "sgd"
+            or training.momentum
             or training.weight_decay
             or training.augment != "none"
             or plan.config.run.precision != "fp32"
         ):
-            return "training must be plain SGD: momentum 0, weight decay 0, no augmentation, fp32"
+            return "training must be plain SGD: optimiser sgd, momentum 0, weight decay 0, no augmentation, fp32"
         limit = largest_lr(input_bound(plan.data.info))
         if training.lr > limit:
             return f"training.lr = {training.lr:g} is above {limit:.3g}, where steps may move models apart"
