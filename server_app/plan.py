@@ -10,6 +10,7 @@ import torch
 from attacks.base import ATTACKS, Attack
 from defenses.support.root_set import RootedRule, RootSet
 from fedcrucible_core.config.compose import RunConfigBase
+from fedcrucible_core.config.extras import require
 from fedcrucible_core.foundation.base import SOURCES, Guide, ServerData, SyntheticSource
 from fedcrucible_core.foundation.frequency import FrequencyAugmentation
 from fedcrucible_core.foundation.guide import load_guide
@@ -42,6 +43,7 @@ class Plan:
     @classmethod
     def make(cls, config: RunConfigBase) -> Plan:
         """Resolve every name and check every combination. Raises ConfigError."""
+        require("server")
         system = assemble(config)
         attack = ATTACKS.of(config)
         MODELS.of(config)
