@@ -53,7 +53,7 @@ def _measure(paths: list[str], limit: float, write: bool) -> int:
     total = sum(stopwatch.seconds.values())
     print(f"{len(over)} of {len(stopwatch.seconds)} tests over {limit:g} s; all of them {total:.0f} s")
     if write:
-        tiers.write(tiers.listed() | set(over))
+        tiers.write(tiers.listed() | {tiers.name_of(test) for test in over})
     return 1 if over and not write else int(outcome)
 
 
