@@ -35,7 +35,7 @@ app.command("flower-env")(flower_env.command)
 
 def _shown(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
     """Warnings of ours as one plain line, others as Python shows them."""
-    from fedcrucible_core.config.old_keys import OldKeyWarning  # costs pydantic's import: only once something warns
+    from fedcrucible_core.config.old_keys import OldKeyWarning
 
     if issubclass(category, OldKeyWarning):
         print(f"note: {message}", file=sys.stderr)

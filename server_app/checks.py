@@ -85,7 +85,7 @@ def _check_attack(config: RunConfigBase, attack: Attack, data: DataSplits) -> No
     if not has_inputs(attack, measured, task):
         allowed = f"leaves no {attack.inputs} of another class than the target's to measure ASR on; use more"
         raise ConfigError("task.test_samples", config.task.test_samples, allowed)
-    attack.poison_test(measured.subset(torch.arange(1)).pixels())  # refuses a trigger that doesn't fit the images
+    attack.poison_test(measured.subset(torch.arange(1)).for_model())  # refuses a trigger that doesn't fit the images
 
 
 def _layout(config: RunConfigBase, data: DataSplits) -> tuple[Slot, ...]:

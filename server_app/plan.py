@@ -8,14 +8,14 @@ from typing import Literal
 import torch
 
 from attacks.base import ATTACKS, Attack
-from defenses.support.root_set import RootedRule, RootSet
+from defenses.support.root_set import RootedRule
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.config.extras import require
 from fedcrucible_core.foundation.base import SOURCES, Guide, ServerData, SyntheticSource
 from fedcrucible_core.foundation.frequency import FrequencyAugmentation
 from fedcrucible_core.foundation.guide import load_guide
 from fedcrucible_core.foundation.server_data import build_server_data
-from fedcrucible_core.learning.data import DataSplits
+from fedcrucible_core.learning.data import DataSplits, Labeled
 from fedcrucible_core.learning.datasets import load_task
 from fedcrucible_core.learning.datasets.class_names import ids_among
 from fedcrucible_core.learning.device import resolve_device
@@ -122,11 +122,11 @@ class Plan:
         data = self.server_data()
         targets = None
         if purifier.needs_guide:
-            targets = self.guide().targets(data.training_set()[0], self.data.info.class_names)
+            targets = self.guide().targets(data.training_set().inputs, self.data.info.class_names)
         purifier.check(self.model(), targets)
         return ServerPhase(purifier, data, targets)
 
-    def root_set(self) -> RootSet | None:
+    def root_set(self) -> Labeled | None:
         """The images that a rooted rule trains on; None for other rules."""
         rule = self.rooted_rule
         if rule is None:

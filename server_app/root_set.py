@@ -10,11 +10,11 @@ from torch import Tensor
 from attacks.base import ATTACKS
 from attacks.support.image_lists import members
 from attacks.task import AttackTask
-from defenses.support.root_set import RootedRule, RootSet
+from defenses.support.root_set import RootedRule
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.foundation.base import ServerData
-from fedcrucible_core.learning.data import DataSplits, LabeledImages
+from fedcrucible_core.learning.data import DataSplits, Labeled
 from fedcrucible_core.learning.datasets.subsets import stratified_order
 from fedcrucible_core.learning.rng import numpy_generator
 
@@ -50,24 +50,24 @@ def build_root_set(
     data: DataSplits,
     synthetic: Callable[[], ServerData],
     device: torch.device,
-) -> RootSet:
+) -> Labeled:
     """Draw the root set, stratified by class, from (seed, "root"); all there are where the guide dropped too many."""
     if rule.root == "synthetic":
-        made = synthetic()
-        chosen = _stratified(made.labels.cpu(), rule.root_samples, config.run.seed)
-        return RootSet(made.images.cpu()[chosen].to(device), made.labels.cpu()[chosen].to(device))
+        made = synthetic().originals.to("cpu")
+        chosen = _stratified(made.labels, rule.root_samples, config.run.seed)
+        return made.subset(chosen).to(device)
     held_out = _held_out(config, data)
     held_out = held_out.subset(_stratified(held_out.labels, rule.root_samples, config.run.seed))
-    return RootSet(held_out.pixels().to(device), held_out.labels.to(device))
+    return Labeled(held_out.for_model().to(device), held_out.labels.to(device))
 
 
-def _held_out(config: RunConfigBase, data: DataSplits) -> LabeledImages:
+def _held_out(config: RunConfigBase, data: DataSplits) -> Labeled:
     """The validation split, without images that attack success is measured on."""
     attack = ATTACKS.of(config)
     measured = attack.held_out(AttackTask.of(config, data))
     if measured is None:
         return data.validation
-    return data.validation.subset((~members(data.validation.images, measured.images)).nonzero().flatten())
+    return data.validation.subset((~members(data.validation.inputs, measured.inputs)).nonzero().flatten())
 
 
 def _stratified(labels: Tensor, samples: int, seed: int) -> Tensor:

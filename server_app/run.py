@@ -221,10 +221,13 @@ def _keep_pictures(
     images, labels = {"clean": evaluator.images[shown]}, {"clean": evaluator.labels[shown]}
     if attacked is not None:
         kind = "natural" if evaluator.natural else "triggered"
-        images[kind], labels[kind] = attacked.triggered[:EXAMPLES], attacked.labels[:EXAMPLES]
+        images[kind], labels[kind] = attacked.inputs[:EXAMPLES], attacked.labels[:EXAMPLES]
     if server is not None:
-        step = max(1, len(server.images) // EXAMPLES)
-        images["synthetic"], labels["synthetic"] = server.images[::step][:EXAMPLES], server.labels[::step][:EXAMPLES]
+        step = max(1, len(server.originals.inputs) // EXAMPLES)
+        images["synthetic"], labels["synthetic"] = (
+            server.originals.inputs[::step][:EXAMPLES],
+            server.originals.labels[::step][:EXAMPLES],
+        )
         if server.augmented is not None:
             images["augmented"], labels["augmented"] = server.augmented[::step][:EXAMPLES], labels["synthetic"]
     record.save_examples(images, labels)

@@ -16,8 +16,8 @@ from flwr.serverapp.strategy import Result, Strategy
 from torch import Tensor
 
 from defenses.base import State
-from defenses.support.root_set import RootSet
 from fedcrucible_core.config.plain_text import plain_text
+from fedcrucible_core.learning.data import Labeled
 from fedcrucible_core.learning.device import deterministic_threads
 from fedcrucible_core.learning.evaluation import predict
 from fedcrucible_core.learning.rng import torch_generator
@@ -57,7 +57,7 @@ class RoundLoop(Strategy):
         self.model = self._initial = GlobalModel.of(parts.model)
         self.states: dict[str, State] = {"rule": {}, "purifier": {}}
         self.phase: ServerPhase | None = None
-        self.root: RootSet | None = None
+        self.root: Labeled | None = None
         self._sent: list[Node] = []
         self._outcome = RoundOutcome(0)
         self._measured: Measured | None = None
@@ -377,12 +377,13 @@ class RoundLoop(Strategy):
         self.model = GlobalModel.of(model)
 
     def _server_accuracy(self) -> Callable[[], float]:
-        data = self.phase.data if self.phase is not None else self.parts.server_data()
+        server = self.phase.data if self.phase is not None else self.parts.server_data()
+        data = server.originals
         model, batch = self.parts.model, self.config.run.eval_batch_size
         device = next(model.parameters()).device
 
         def accuracy() -> float:
-            return 100.0 * float((predict(model, data.images, batch, device) == data.labels).double().mean())
+            return 100.0 * float((predict(model, data.inputs, batch, device) == data.labels).double().mean())
 
         return accuracy
 

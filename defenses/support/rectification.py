@@ -94,10 +94,10 @@ class Rectifier(ServerTraining):
             return {}, dict(state)
         guide = server.require_guide()
         h = self._restore(state, model, guide.image_embeddings.shape[1], rng)
-        contrast = Contrast(guide, server.labels, h, self.tau, self.prototype == "per-sample")
+        contrast = Contrast(guide, server.data.labels, h, self.tau, self.prototype == "per-sample")
         trained = list(h.parameters()) if h is not None else []
         if self.projection == "linear" and not state:
-            fixed = embed_all(model, server.images)
+            fixed = embed_all(model, server.data.inputs)
             self.minimise(
                 model,
                 trained,
@@ -109,7 +109,7 @@ class Rectifier(ServerTraining):
             )
 
         def loss(rows: Tensor) -> Tensor:
-            images = server.images[rows]
+            images = server.data.inputs[rows]
             return contrast.loss(model.embed(images if view is None else view(images)), rows)
 
         losses = self.minimise(
@@ -119,7 +119,7 @@ class Rectifier(ServerTraining):
             len(server),
             self.fr_epochs,
             rng,
-            before_epoch=lambda: contrast.refresh(embed_all(model, server.images)),
+            before_epoch=lambda: contrast.refresh(embed_all(model, server.data.inputs)),
         )
         return {"fr_loss_first": losses[0], "fr_loss_last": losses[-1]}, _save(h)
 

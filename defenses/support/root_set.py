@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
@@ -11,14 +10,6 @@ from torch import Tensor
 
 from defenses.base import AggregationRule
 from defenses.updates import ClientUpdates
-
-
-@dataclass(frozen=True)
-class RootSet:
-    """The server's labelled images: float32 ``[m, C, H, W]`` in [0, 1] and int64 ``[m]``, on the server's device."""
-
-    images: Tensor
-    labels: Tensor
 
 
 class RootedRule(AggregationRule):

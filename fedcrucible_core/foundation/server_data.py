@@ -26,7 +26,7 @@ from fedcrucible_core.foundation.frequency import FrequencyAugmentation
 from fedcrucible_core.foundation.patches import random_patches
 from fedcrucible_core.foundation.pixels import moment_match as match_moments
 from fedcrucible_core.foundation.sources.errors import SourceError
-from fedcrucible_core.learning.data import DataInfo
+from fedcrucible_core.learning.data import DataInfo, Labeled
 from fedcrucible_core.learning.evaluation import classes_of
 from fedcrucible_core.learning.rng import torch_generator
 
@@ -75,14 +75,14 @@ def build_server_data(
         raise ConfigError("synthetic.per_class", per_class, "at least 1")
     device = torch.device(device)
     samples = cached_samples(source, info, per_class, seed, device, cache_dir)
-    made = len(samples.labels)
+    made = len(samples.data)
     if guide is not None:
         samples = keep_agreeing(samples, guide, info)
-    counts = torch.bincount(samples.labels, minlength=info.num_classes)
-    facts = {"images": float(len(samples.labels)), "dropped_by_guide": float(made - len(samples.labels))}
+    counts = torch.bincount(samples.data.labels, minlength=info.num_classes)
+    facts = {"images": float(len(samples.data)), "dropped_by_guide": float(made - len(samples.data))}
     facts.update({f"class_count_{label}": float(count) for label, count in enumerate(counts.tolist())})
 
-    images = match_moments(samples.images, info.mean, info.std) if moment_match else samples.images
+    images = match_moments(samples.data.inputs, info.mean, info.std) if moment_match else samples.data.inputs
     frequency = frequency or FrequencyAugmentation()
     rng = torch_generator(seed, "synthetic/augment")
     augmented: Tensor | None = None
@@ -94,7 +94,8 @@ def build_server_data(
     elif augment != "none":
         raise ConfigError("synthetic.augment", augment, "allowed: frequency, patch, none")
     on_device = None if augmented is None else augmented.to(device)
-    return ServerData(images.to(device), samples.labels.to(device), on_device, samples.provenance, facts)
+    originals = Labeled(images, samples.data.labels).to(device)
+    return ServerData(originals, on_device, samples.provenance, facts)
 
 
 def keep_agreeing(samples: Samples, guide: Guide, info: DataInfo) -> Samples:
@@ -103,15 +104,15 @@ def keep_agreeing(samples: Samples, guide: Guide, info: DataInfo) -> Samples:
     Raises:
         ConfigError: a class would lose all its images.
     """
-    predicted = classes_of(guide.targets(samples.images, info.class_names).logits).cpu()
-    keep = (predicted == samples.labels).nonzero().flatten()
-    counts = torch.bincount(samples.labels[keep], minlength=info.num_classes)
+    predicted = classes_of(guide.targets(samples.data.inputs, info.class_names).logits).cpu()
+    keep = (predicted == samples.data.labels).nonzero().flatten()
+    counts = torch.bincount(samples.data.labels[keep], minlength=info.num_classes)
     empty = [name for name, count in zip(info.class_names, counts.tolist(), strict=True) if not count]
     if empty:
         wanted = f"the guide agrees with no image of {', '.join(empty)}: turn it off, or use another guide or source"
         raise ConfigError("synthetic.guide_agreement", True, wanted)
     provenance = tuple(samples.provenance[i] for i in keep.tolist())
-    return Samples(samples.images[keep], samples.labels[keep], provenance)
+    return Samples(samples.data.subset(keep), provenance)
 
 
 def cached_samples(
@@ -126,16 +127,16 @@ def cached_samples(
     if kept is not None:
         return kept
     samples = source.generate(info, per_class, seed, device)
-    samples = Samples(plain(samples.images), plain(samples.labels), samples.provenance)
+    samples = Samples(Labeled(plain(samples.data.inputs), plain(samples.data.labels)), samples.provenance)
     check_samples(samples, source.name, info)
     origins = json.dumps([[origin.source, origin.prompt, origin.index] for origin in samples.provenance])
-    write_tensors(path, {"images": samples.images, "labels": samples.labels}, {"provenance": origins})
+    write_tensors(path, {"images": samples.data.inputs, "labels": samples.data.labels}, {"provenance": origins})
     return samples
 
 
 def check_samples(samples: Samples, name: str, info: DataInfo) -> None:
     """Hold a source to its contract. Raises SourceError that names what is wrong, with the values."""
-    images, labels = samples.images, samples.labels
+    images, labels = samples.data.inputs, samples.data.labels
     n = len(labels)
     wrong = ""
     if images.shape != (n, *info.shape) or images.dtype != torch.float32:
@@ -168,4 +169,4 @@ def _read(path: Path, info: DataInfo) -> Samples | None:
     ):
         warn_unusable(path, "unexpected content")
         return None
-    return Samples(images, labels, provenance)
+    return Samples(Labeled(images, labels), provenance)

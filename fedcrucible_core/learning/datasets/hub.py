@@ -11,8 +11,12 @@ import torch
 from pydantic import Field
 
 from fedcrucible_core.config import ConfigError
+<<<<<<< HEAD
 from fedcrucible_core.config.extras import install_hint
 from fedcrucible_core.learning.data import DataInfo, LabeledImages
+=======
+from fedcrucible_core.learning.data import DataInfo, Labeled
+>>>>>>> main
 from fedcrucible_core.learning.datasets import names
 from fedcrucible_core.learning.datasets.base import (
     DATASETS,
@@ -84,7 +88,7 @@ class HuggingFace(DatasetSource):
         if without:
             raise self._unusable(f"has no column {column} in the split {without[0]}")
         images = read_pictures(rows, column, reading.image_size, self.full_name)
-        splits = {split: LabeledImages(images[split], torch.from_numpy(labels[split])) for split in rows}
+        splits = {split: Labeled(images[split], torch.from_numpy(labels[split])) for split in rows}
         channels, height, width = images["train"].shape[1:]
         mean, std = KNOWN_CONSTANTS.get(self.repo, ((), ()))
         if len(mean) != channels:
