@@ -11,12 +11,8 @@ import torch
 from pydantic import Field
 
 from fedcrucible_core.config import ConfigError
-<<<<<<< HEAD
 from fedcrucible_core.config.extras import install_hint
-from fedcrucible_core.learning.data import DataInfo, LabeledImages
-=======
 from fedcrucible_core.learning.data import DataInfo, Labeled
->>>>>>> main
 from fedcrucible_core.learning.datasets import names
 from fedcrucible_core.learning.datasets.base import (
     DATASETS,
