@@ -10,6 +10,7 @@ import torch
 from attacks.adversary import Adversary
 from defenses.splitting import clean_part
 from fedcrucible_core.config.compose import RunConfigBase
+from fedcrucible_core.config.extras import require
 from fedcrucible_core.foundation.base import SOURCES, Guide, GuideTargets, ServerData, SyntheticSource
 from fedcrucible_core.foundation.frequency import FrequencyAugmentation
 from fedcrucible_core.foundation.guide import load_guide
@@ -43,6 +44,7 @@ class Plan:
     @classmethod
     def make(cls, config: RunConfigBase) -> Plan:
         """Resolve every name and check every combination. Raises ConfigError."""
+        require("server")
         system = assemble(config)
         adversary = Adversary.of(config)
         MODELS.of(config)

@@ -15,7 +15,7 @@ from fedcrucible_core.learning.data import Labeled
 
 LAYERS, FOUND_IN = "lp.layers", "lp.found_in"
 """In the attacker's memory: numbers of the critical layers, the most critical first, and the round they were found."""
-OPTIMISER = {"lr": 0.1, "momentum": 0.5, "batch_size": 64, "weight_decay": 0.0}
+OPTIMISER = {"optimiser": "sgd", "lr": 0.1, "momentum": 0.5, "batch_size": 64, "weight_decay": 0.0}
 """Training while layers are searched for, as in the public code."""
 
 

@@ -74,13 +74,19 @@ class TaskSection(Section):
 
 
 class TrainingSection(Section):
-    """The clients' local training: plain SGD."""
+    """The clients' local training."""
 
     local_epochs: int = Field(1, ge=1, description="Epochs over the client's data each round")
     batch_size: int = Field(64, ge=1, description="Images per training batch")
     lr: float = Field(0.1, gt=0.0, description="Learning rate")
+    optimiser: Literal["sgd", "adam", "adamw"] = Field(
+        "sgd", description="Optimiser; what it remembers ends with the round"
+    )
     momentum: float = Field(0.9, ge=0.0, lt=1.0, description="SGD momentum, fresh each round")
-    weight_decay: float = Field(0.0, ge=0.0, description="L2 weight decay")
+    beta1: float = Field(0.9, ge=0.0, lt=1.0, description="Adam, AdamW: decay of the mean gradient")
+    beta2: float = Field(0.999, ge=0.0, lt=1.0, description="Adam, AdamW: decay of the mean squared gradient")
+    epsilon: float = Field(1e-8, gt=0.0, description="Adam, AdamW: added to the root of the mean squared gradient")
+    weight_decay: float = Field(0.0, ge=0.0, description="L2 weight decay; decoupled from the gradient in AdamW")
     augment: Literal["none", "crop-flip"] = Field("none", description="Augmentation, applied after the trigger")
 
 
