@@ -214,8 +214,8 @@ def _numbers(rule: AggregationRule, numbers: Sequence[int]) -> list[int]:
 
 RULE_PROMISES: Mapping[str, Promise[AggregationRule]] = {
     "a valid result for any number of clients": _few_clients,
-    "the order of clients is irrelevant": _order,
     "inputs are left as they were": _inputs,
+    "the order of clients is irrelevant": _order,
     "same seed, same result": _deterministic,
     "identical updates are all accepted and returned": _identical,
     "all-zero updates change nothing": _still,
