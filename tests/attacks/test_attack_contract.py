@@ -284,13 +284,13 @@ def test_upload_is_a_finite_vector_and_inputs_stay(name):
     clean = torch.stack([vectors[1] - vectors[0], vectors[2] - vectors[0]])
     chosen = torch.arange(len(vectors[0])) % 3 == 0
     for more in ({}, {"clean_updates": clean, "attackers": 2}, {"chosen": chosen}):
-        upload = attack.craft(*vectors, craft_context(slots, **more))
+        upload = attack.craft(*vectors, craft_context(slots, **more))  # type: ignore[call-arg]
         assert upload.shape == vectors[0].shape
         assert upload.dtype == torch.float32
         assert bool(torch.isfinite(upload).all())
         assert all(torch.equal(a, b) for a, b in zip(vectors, before, strict=True))
         assert all(upload.data_ptr() != v.data_ptr() for v in vectors) or name in SENDS_ITS_MODEL
-        assert torch.equal(attack.craft(*vectors, craft_context(slots, **more)), upload)
+        assert torch.equal(attack.craft(*vectors, craft_context(slots, **more)), upload)  # type: ignore[call-arg]
 
 
 def small_view(name, **more):

@@ -50,7 +50,7 @@ def test_resolving_leaves_the_settings_object_alone() -> None:
     built = bare.resolved(lambda name: BadNets(size=7))
     assert torch.equal(bare.poison_test(IMAGES), BadNets().poison_test(IMAGES))
     assert torch.equal(built.poison_test(IMAGES), BadNets(size=7).poison_test(IMAGES))
-    assert built.tau == bare.tau
+    assert built.tau == bare.tau  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("trigger", ["lp", "none", "sign-flip", "badnet", ""])
