@@ -6,12 +6,14 @@ import os
 
 import torch
 
-from attacks.base import Attack, RunFacts
+from attacks.adversary import Adversary
 from attacks.evaluation import has_inputs
+from attacks.poisoner import Poisoner
+from attacks.preparation import artefact_file, measured_context
 from attacks.schedule import malicious_partitions
 from attacks.task import AttackTask
-from defenses.base import RULES, AggregationRule
-from defenses.support.root_set import RootedRule
+from attacks.uploader import RunFacts
+from defenses.base import RULES
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.foundation.base import SOURCES
@@ -30,11 +32,11 @@ from strategies.systems import Assembled
 
 def attackers(config: RunConfigBase) -> tuple[int, ...]:
     """Partitions that are malicious by this configuration."""
-    return malicious_partitions(config.attack, config.federation.clients, config.run.seed)
+    return malicious_partitions(config)
 
 
 def check_combination(
-    config: RunConfigBase, system: Assembled, attack: Attack, data: DataSplits, device: torch.device
+    config: RunConfigBase, system: Assembled, adversary: Adversary, data: DataSplits, device: torch.device
 ) -> None:
     """Raise ConfigError for settings that are each fine but can't be had together."""
     if config.run.precision == "fp16" and device.type == "cpu":
@@ -44,10 +46,12 @@ def check_combination(
         if config.task.dataset.partition(":")[0] == "folder":
             allowed += "; are its class folders one folder further down?"
         raise ConfigError("task.dataset", config.task.dataset, allowed)
+    _check_repair(config, system)
+    _check_splitter(config, system)
     _check_model(config, system, data)
-    _check_attack(config, attack, data)
-    attack.check_run(RunFacts(_layout(config, data), tuple(RULES)))
-    if system.needs_guide or (system.needs_server_data and config.synthetic.guide_agreement):
+    _check_attack(config, adversary.poisoner, data)
+    adversary.uploader.check_run(RunFacts(_layout(config, data), tuple(RULES)))
+    if system.needs_guide:
         _check_guide(config)
     if system.needs_server_data:
         source = SOURCES.of(config)
@@ -56,36 +60,75 @@ def check_combination(
         _check_clients(config, system, data)
 
 
+def _check_repair(config: RunConfigBase, system: Assembled) -> None:
+    """There is a model to repair, and there are clients to ask where it asks some."""
+    repair = system.repair
+    if repair is None:
+        return
+    if system.zero_shot:
+        allowed = (
+            f"nothing is trained by strategy {config.strategy!r}, there is no model to repair; allowed: auto, none"
+        )
+        raise ConfigError("repair.name", repair.name, allowed)
+    if repair.needs.survey is not None and not system.uses_clients:
+        allowed = f"asks clients about the final model, strategy {config.strategy!r} has none; allowed: auto, none"
+        raise ConfigError("repair.name", repair.name, allowed)
+
+
+def _check_splitter(config: RunConfigBase, system: Assembled) -> None:
+    """The splitter has what it needs where it is used: before anything is trained."""
+    if system.splitter is not None and system.splitter.needs.model:
+        allowed = "needs a trained model, the server's images are split before there is one; allowed: none, or others"
+        raise ConfigError("splitter.name", config.splitter.name, allowed)
+
+
 def _check_model(config: RunConfigBase, system: Assembled, data: DataSplits) -> None:
     """The model has what the purifier or the rule works on."""
     name = config.model.name
     spec = MODELS.built(config, name)
-    rule = system.rule if system.uses_clients else None
-    extractor_trained = system.purifier is not None or (rule is not None and rule.local_training is not None)
+    extractor_trained = system.purifier is not None or system.rule_needs.training is not None
     if extractor_trained and not spec.has_extractor:
         raise ConfigError("model.name", name, f"has no feature extractor, which strategy {system.name!r} trains")
-    if rule is not None and type(rule).survey is not AggregationRule.survey:
+    if system.repair is not None:
         try:
-            rule.survey(spec.build(data.info, config.run.seed), data.info.shape)
+            system.repair.check(spec.build(data.info, config.run.seed), data.info)
         except ValueError as error:
-            raise ConfigError("model.name", name, f"{error}; rule {rule.name!r} needs that") from error
+            if isinstance(error, ConfigError):
+                raise
+            raise ConfigError("model.name", name, f"{error}; repair {system.repair.name!r} needs that") from error
 
 
-def _check_attack(config: RunConfigBase, attack: Attack, data: DataSplits) -> None:
-    target, classes = config.attack.target_label, data.info.num_classes
+def _check_attack(config: RunConfigBase, poisoner: Poisoner, data: DataSplits) -> None:
+    target, classes = config.poison.target_label, data.info.num_classes
     if target >= classes:
-        raise ConfigError("attack.target_label", target, f"{data.info.name} has classes 0 to {classes - 1}")
-    start, stop = config.attack.start_round, config.attack.stop_round
+        raise ConfigError("poison.target_label", target, f"{data.info.name} has classes 0 to {classes - 1}")
+    start, stop = config.adversary.start_round, config.adversary.stop_round
     if stop and stop < start:
-        raise ConfigError("attack.stop_round", stop, f"0, or at least attack.start_round = {start}")
+        raise ConfigError("adversary.stop_round", stop, f"0, or at least adversary.start_round = {start}")
     task, measured = AttackTask.of(config, data), evaluation_split(config, data)
-    attack.check_task(task)
-    if not attack.targeted:
+    poisoner.check_task(task)
+    _check_artefact(config, poisoner)
+    if not poisoner.targeted:
         return
-    if not has_inputs(attack, measured, task):
-        allowed = f"leaves no {attack.inputs} of another class than the target's to measure ASR on; use more"
+    if not has_inputs(poisoner, measured, task):
+        allowed = f"leaves no {poisoner.inputs} of another class than the target's to measure ASR on; use more"
         raise ConfigError("task.test_samples", config.task.test_samples, allowed)
-    attack.poison_test(measured.subset(torch.arange(1)).for_model())  # refuses a trigger that doesn't fit the images
+    if not poisoner.prepares:  # what has to be trained first is not made for a check
+        one = measured.subset(torch.arange(1))
+        ctx = measured_context(config, poisoner, task)
+        poisoner.stamp(one.for_model(), one.labels, ctx)  # refuses a trigger that doesn't fit the images
+
+
+def _check_artefact(config: RunConfigBase, poisoner: Poisoner) -> None:
+    """A prepared trigger is the same everywhere."""
+    path = config.attack.artefact
+    if path and not poisoner.prepares:
+        raise ConfigError("attack.artefact", path, f"poisoner {poisoner.name!r} prepares nothing; leave it empty")
+    if path:
+        artefact_file(path)
+    elif poisoner.prepares and config.federation.own_data:
+        allowed = "nodes with data of their own can't prepare what the server does; give every machine the same file"
+        raise ConfigError("attack.artefact", path, allowed)
 
 
 def _layout(config: RunConfigBase, data: DataSplits) -> tuple[Slot, ...]:
@@ -124,8 +167,8 @@ def _check_clients(config: RunConfigBase, system: Assembled, data: DataSplits) -
     Bindings.of(config.federation)
     share = len(attackers(config)) / clients
     system.rule.check(sampled, int(share * sampled))
-    if isinstance(system.rule, RootedRule):
-        check_root_set(config, system.rule, data)
+    if system.rule_needs.root is not None:
+        check_root_set(config, system.rule.name, system.rule_needs.root, data)
     if not config.federation.own_data:
         partitioner = PARTITIONERS.of(config)
         partition_indices(config.task, partitioner, clients, config.run.seed)  # clients would refuse it: known here
