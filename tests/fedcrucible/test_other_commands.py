@@ -141,7 +141,7 @@ def test_the_doctor_names_missing_assets_and_absent_data(monkeypatch, tmp_path):
 
 
 def test_the_doctor_finds_wrong_versions(monkeypatch):
-    monkeypatch.setattr(software.metadata, "version", lambda _: "1.40.0")
+    monkeypatch.setattr("importlib.metadata.version", lambda _: "1.40.0")
 
     found = {finding.name: finding for finding in software.check()}
 
