@@ -20,7 +20,7 @@ format: $(STAMP)
 
 # Rewrites [tool.flwr.app.config] of pyproject.toml from the configuration's own defaults.
 config: $(STAMP)
-	$(BIN)/python scripts/sync_config.py
+	$(BIN)/python tools/sync_config.py
 
 setup: $(STAMP)
 

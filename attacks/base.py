@@ -11,10 +11,10 @@ from torch import Tensor
 
 from attacks.task import AttackTask
 from attacks.view import AttackView, LocalModel, Upload
-from config import Component, Registry
-from learning.data import LabeledImages
-from learning.training import TrainingHook
-from learning.vector import Slot
+from fedcrucible_core.config import Component, Registry
+from fedcrucible_core.learning.data import LabeledImages
+from fedcrucible_core.learning.training import TrainingHook
+from fedcrucible_core.learning.vector import Slot
 
 
 @dataclass(frozen=True)
@@ -206,4 +206,4 @@ class Attack(Component):
         """Raise ConfigError when the attack's own settings don't fit the run."""
 
 
-ATTACKS: Registry[Attack] = Registry("attack", "attacks")
+ATTACKS: Registry[Attack] = Registry("attack", "attacks.poisoners", "attacks.uploads")

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from attacks.base import ATTACKS, Attack, PoisonContext
 from attacks.task import AttackTask
-from config import Component, ConfigError
-from config.errors import did_you_mean
-from learning.data import LabeledImages
+from fedcrucible_core.config import Component, ConfigError
+from fedcrucible_core.config.errors import did_you_mean
+from fedcrucible_core.learning.data import LabeledImages
 
 T = TypeVar("T")
 

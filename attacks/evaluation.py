@@ -9,7 +9,7 @@ from torch import Tensor
 
 from attacks.base import Attack
 from attacks.task import AttackTask
-from learning.data import LabeledImages
+from fedcrucible_core.learning.data import LabeledImages
 
 CHUNK = 1000
 """Images poisoned at a time, to bound the memory of attacks with large intermediate tensors."""

@@ -6,21 +6,19 @@ from functools import lru_cache
 
 from torch import Tensor
 
-from attacks.base import Attack
+from attacks.base import ATTACKS
 from attacks.task import AttackTask
-from config.compose import RunConfigBase
-from learning.datasets import load_task
-from learning.partition import Partitioner
-from learning.partition.shares import partition_indices
+from fedcrucible_core.config.compose import RunConfigBase
+from fedcrucible_core.learning.datasets import load_task
+from fedcrucible_core.learning.partition.base import PARTITIONERS
+from fedcrucible_core.learning.partition.shares import partition_indices
 
 
 @lru_cache(maxsize=1000)
 def own_rows(config: RunConfigBase, partition: int) -> Tensor:
     """The client's rows (int64) of the training images; none that attack success is measured on."""
-    partitioner = config.component("partition", config.partition.name)
-    attack = config.component("attack", config.attack.name)
-    assert isinstance(partitioner, Partitioner)
-    assert isinstance(attack, Attack)
+    partitioner = PARTITIONERS.of(config)
+    attack = ATTACKS.of(config)
     own = partition_indices(config.task, partitioner, config.federation.clients, config.run.seed)[partition]
     withheld = attack.withheld(AttackTask.of(config, load_task(config.task)))
     return own if withheld is None else own[~withheld[own]]

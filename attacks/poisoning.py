@@ -10,8 +10,8 @@ from torch import Tensor
 
 from attacks.base import Attack, PoisonContext
 from attacks.task import AttackTask
-from config.sections import AttackSection
-from learning.data import LabeledImages
+from fedcrucible_core.config.sections import AttackSection
+from fedcrucible_core.learning.data import LabeledImages
 
 
 def eligible_images(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from config import ConfigError
-from config.sections import AttackSection
-from learning.rng import numpy_generator
+from fedcrucible_core.config import ConfigError
+from fedcrucible_core.config.sections import AttackSection
+from fedcrucible_core.learning.rng import numpy_generator
 
 
 def check_target(section: AttackSection, num_classes: int) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from config import ConfigError
-from config.compose import RunConfigBase
-from config.sections import TaskSection
-from learning.data import DataInfo, DataSplits, LabeledImages
+from fedcrucible_core.config import ConfigError
+from fedcrucible_core.config.compose import RunConfigBase
+from fedcrucible_core.config.sections import TaskSection
+from fedcrucible_core.learning.data import DataInfo, DataSplits, LabeledImages
 
 
 @dataclass(frozen=True)

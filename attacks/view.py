@@ -10,10 +10,10 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from config.sections import AttackSection, TrainingSection
-from learning.data import ClientData
-from learning.training import TrainingHook
-from learning.vector import Slot
+from fedcrucible_core.config.sections import AttackSection, TrainingSection
+from fedcrucible_core.learning.data import ClientData
+from fedcrucible_core.learning.training import TrainingHook
+from fedcrucible_core.learning.vector import Slot
 
 T = TypeVar("T")
 

@@ -21,13 +21,13 @@ from client_app.memory import read_memory
 from client_app.roles import attacker_number
 from client_app.round_cache import ROUND_CACHE
 from client_app.session import Session
-from config.sections import TrainingSection
-from learning.data import ClientData
-from learning.evaluation import predict
-from learning.gradient import mean_gradient
-from learning.rng import torch_generator
-from learning.training import TrainingHook, train
-from learning.vector import parameter_slots
+from fedcrucible_core.config.sections import TrainingSection
+from fedcrucible_core.learning.data import ClientData
+from fedcrucible_core.learning.evaluation import predict
+from fedcrucible_core.learning.gradient import mean_gradient
+from fedcrucible_core.learning.rng import torch_generator
+from fedcrucible_core.learning.training import TrainingHook, train
+from fedcrucible_core.learning.vector import parameter_slots
 from strategies.messages import GlobalModel
 
 T = TypeVar("T")

@@ -8,7 +8,7 @@ from flwr.clientapp import ClientApp
 from client_app.local_data import clean_data
 from client_app.session import LocalUpdate, Session, train_reply
 from client_app.survey import answer_survey, honest_answer
-from learning.training import train as train_plainly
+from fedcrucible_core.learning.training import train as train_plainly
 from strategies.messages import SURVEY
 from strategies.systems import assemble
 

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from attacks.schedule import malicious_partitions
 from client_app.session import Session
-from config.sections import AttackSection, FederationSection
+from fedcrucible_core.config.sections import AttackSection, FederationSection
 from strategies.nodes import Node, sample
 
 

@@ -12,11 +12,11 @@ from attacks.own_rows import own_rows
 from attacks.poisoning import poison_dataset
 from attacks.task import AttackTask
 from client_app.own_data import own_splits
-from config.compose import RunConfigBase
-from config.sections import AttackSection
-from learning.data import ClientData, DataInfo, DataSplits
-from learning.datasets import load_task
-from learning.rng import torch_generator
+from fedcrucible_core.config.compose import RunConfigBase
+from fedcrucible_core.config.sections import AttackSection
+from fedcrucible_core.learning.data import ClientData, DataInfo, DataSplits
+from fedcrucible_core.learning.datasets import load_task
+from fedcrucible_core.learning.rng import torch_generator
 
 
 class _Cache:

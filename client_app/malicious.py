@@ -6,15 +6,15 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 from torch import Tensor
 
-from attacks.base import Attack
+from attacks.base import ATTACKS
 from attacks.schedule import is_attack_round
 from client_app import benign
 from client_app.attacker import Attacker
 from client_app.memory import write_memory
 from client_app.session import LocalUpdate, Session, train_reply
 from client_app.survey import answer_survey
-from config.compose import RunConfigBase
-from learning.survey import Survey
+from fedcrucible_core.config.compose import RunConfigBase
+from fedcrucible_core.learning.survey import Survey
 from strategies.messages import SURVEY
 
 app = ClientApp()
@@ -25,8 +25,7 @@ def update(session: Session) -> LocalUpdate:
     config = session.config
     if not is_attack_round(config.attack, session.round):
         return benign.update(session)
-    attack = config.component("attack", config.attack.name)
-    assert isinstance(attack, Attack)
+    attack = ATTACKS.of(config)
     view = Attacker.of(session, attack)
     upload = attack.upload(view)
     write_memory(session.state, view.memory)

@@ -9,14 +9,14 @@ import torch
 from flwr.app import Context
 from torch import Tensor
 
-from config import ConfigError
-from config.compose import RunConfigBase
-from config.plain_text import plain_text
-from config.sections import TaskSection
-from learning.data import DataInfo, DataSplits, LabeledImages
-from learning.datasets import dataset_source, load_task, whole_training_split
-from learning.datasets.class_folders import match_names
-from learning.datasets.listing import shown
+from fedcrucible_core.config import ConfigError
+from fedcrucible_core.config.compose import RunConfigBase
+from fedcrucible_core.config.plain_text import plain_text
+from fedcrucible_core.config.sections import TaskSection
+from fedcrucible_core.learning.data import DataInfo, DataSplits, LabeledImages
+from fedcrucible_core.learning.datasets import dataset_source, load_task, whole_training_split
+from fedcrucible_core.learning.datasets.class_folders import match_names
+from fedcrucible_core.learning.datasets.listing import shown
 
 KEY = "node-config own-data"
 MOST_NAMES = 12

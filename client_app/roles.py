@@ -6,8 +6,8 @@ from flwr.app import Context
 
 from attacks.schedule import malicious_partitions
 from client_app.session import partition_of, run_config
-from config import ConfigError
-from config.compose import RunConfigBase
+from fedcrucible_core.config import ConfigError
+from fedcrucible_core.config.compose import RunConfigBase
 
 ROLES = ("benign", "malicious", "by-seed")
 

@@ -14,15 +14,16 @@ from torch import Tensor
 
 from client_app.local_data import data_info
 from client_app.own_data import check_data, has_own_data
-from config import ConfigError
-from config.compose import RunConfigBase
-from config.load import load
-from config.sections import TrainingSection
-from learning.data import ClientData, DataInfo
-from learning.device import deterministic_threads, resolve_device
-from learning.models import ModelSpec, SplitModel
-from learning.rng import torch_generator
-from learning.training import LocalTraining, TrainResult, train
+from fedcrucible_core.config import ConfigError
+from fedcrucible_core.config.compose import RunConfigBase
+from fedcrucible_core.config.load import load
+from fedcrucible_core.config.sections import TrainingSection
+from fedcrucible_core.learning.data import ClientData, DataInfo
+from fedcrucible_core.learning.device import deterministic_threads, resolve_device
+from fedcrucible_core.learning.models import SplitModel
+from fedcrucible_core.learning.models.base import MODELS
+from fedcrucible_core.learning.rng import torch_generator
+from fedcrucible_core.learning.training import LocalTraining, TrainResult, train
 from strategies.messages import ATTACKED, CLIENT, METRICS, MODEL, GlobalModel, read_train, to_arrays
 from strategies.task_facts import read_task
 
@@ -102,8 +103,7 @@ def local_model(config: RunConfigBase, device: torch.device, info: DataInfo | No
 
     Whoever uses it loads parameters first.
     """
-    spec = config.component("model", config.model.name)
-    assert isinstance(spec, ModelSpec)
+    spec = MODELS.of(config)
     info = info or data_info(config)
     return spec.build(info, config.run.seed, channels_last=config.run.channels_last).to(device)
 

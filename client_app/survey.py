@@ -9,10 +9,10 @@ from torch import Tensor
 
 from client_app.local_data import clean_data
 from client_app.session import local_model, own_info, partition_of, run_config
-from config.compose import RunConfigBase
-from learning.channels import mean_activations
-from learning.device import deterministic_threads, resolve_device
-from learning.survey import Survey
+from fedcrucible_core.config.compose import RunConfigBase
+from fedcrucible_core.learning.channels import mean_activations
+from fedcrucible_core.learning.device import deterministic_threads, resolve_device
+from fedcrucible_core.learning.survey import Survey
 from strategies.messages import read_survey, survey_reply
 from strategies.task_facts import read_task
 

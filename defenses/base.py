@@ -10,14 +10,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from config import Component, ConfigError, Registry
 from defenses.smoothing import Smoothing
 from defenses.updates import ClientUpdates as ClientUpdates
 from defenses.updates import State as State
-from foundation.base import GuideTargets, ServerData
-from learning.models.base import SplitModel
-from learning.survey import Survey
-from learning.training import LocalTraining
+from fedcrucible_core.config import Component, ConfigError, Registry
+from fedcrucible_core.foundation.base import GuideTargets, ServerData
+from fedcrucible_core.learning.models.base import SplitModel
+from fedcrucible_core.learning.survey import Survey
+from fedcrucible_core.learning.training import LocalTraining
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class AggregationRule(Component):
     min_clients: ClassVar[int] = 1
     """Fewer updates than this can't be judged; the round loop says so and keeps the model."""
     needs_root: ClassVar[bool] = False
-    """True: needs ``ServerView.train_root`` (see ``defenses/root_set.py``), so a bare call raises ValueError."""
+    """True: needs ``ServerView.train_root`` (``defenses/support/root_set.py``), so a bare call raises ValueError."""
 
     @abstractmethod
     def aggregate(self, updates: ClientUpdates) -> Aggregate:
@@ -136,5 +136,5 @@ class Purifier(Component):
         """Purify ``model`` in place (it lies on its device; ``data`` and ``guide`` on the CPU)."""
 
 
-RULES: Registry[AggregationRule] = Registry("defense", "defenses")
-PURIFIERS: Registry[Purifier] = Registry("purifier", "defenses")
+RULES: Registry[AggregationRule] = Registry("defense", "defenses.rules")
+PURIFIERS: Registry[Purifier] = Registry("purifier", "defenses.purifiers")

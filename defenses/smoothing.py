@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from learning.evaluation import NO_CLASS, predict
-from learning.models.base import SplitModel
-from learning.vector import flatten_parameters, load_parameters
+from fedcrucible_core.learning.evaluation import NO_CLASS, predict
+from fedcrucible_core.learning.models.base import SplitModel
+from fedcrucible_core.learning.vector import flatten_parameters, load_parameters
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from defenses.geometry import gram, median, require_finite, row_norms, weighted_sum
-from defenses.giants import GIANT, without_giants
-from learning.models.base import SplitModel
-from learning.vector import Slot
+from defenses.kernels.geometry import gram, median, require_finite, row_norms, weighted_sum
+from defenses.kernels.giants import GIANT, without_giants
+from fedcrucible_core.learning.models.base import SplitModel
+from fedcrucible_core.learning.vector import Slot
 
 State = Mapping[str, Tensor]
 """What a rule or purifier remembers between rounds: named tensors, serialisable, never hidden in the object."""
@@ -85,7 +85,7 @@ class ClientUpdates:
 
     @cached_property
     def no_giants(self) -> Tensor:
-        """Updates that may be compared with each other (see ``defenses/giants.py``), bool ``[n]``."""
+        """Updates that may be compared with each other (see ``defenses/kernels/giants.py``), bool ``[n]``."""
         bound = self.matrix.shape[1] ** 0.5 * float(self.largest.max())  # no update is longer than this
         if bound <= GIANT * median(self.largest):  # and the median one is no shorter than that
             return torch.ones(len(self), dtype=torch.bool)

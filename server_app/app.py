@@ -7,9 +7,9 @@ import time
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from config import ConfigError
-from config.load import load
-from config.plain_text import plain_text
+from fedcrucible_core.config import ConfigError
+from fedcrucible_core.config.load import load
+from fedcrucible_core.config.plain_text import plain_text
 from server_app.console import Console
 from server_app.plan import Plan
 from server_app.run import execute

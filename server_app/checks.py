@@ -10,17 +10,17 @@ from attacks.base import Attack, RunFacts
 from attacks.evaluation import has_inputs
 from attacks.schedule import malicious_partitions
 from attacks.task import AttackTask
-from config import ConfigError
-from config.compose import RunConfigBase
 from defenses.base import RULES, AggregationRule
-from defenses.root_set import RootedRule
-from foundation.base import SyntheticSource
-from learning.data import DataSplits
-from learning.datasets import dataset_source
-from learning.models import ModelSpec
-from learning.partition import Partitioner
-from learning.partition.shares import partition_indices
-from learning.vector import Slot, parameter_slots
+from defenses.support.root_set import RootedRule
+from fedcrucible_core.config import ConfigError
+from fedcrucible_core.config.compose import RunConfigBase
+from fedcrucible_core.foundation.base import SOURCES
+from fedcrucible_core.learning.data import DataSplits
+from fedcrucible_core.learning.datasets import dataset_source
+from fedcrucible_core.learning.models.base import MODELS
+from fedcrucible_core.learning.partition.base import PARTITIONERS
+from fedcrucible_core.learning.partition.shares import partition_indices
+from fedcrucible_core.learning.vector import Slot, parameter_slots
 from server_app.evaluation import evaluation_split
 from server_app.root_set import check_root_set
 from strategies.bindings import Bindings
@@ -50,8 +50,7 @@ def check_combination(
     if system.needs_guide or (system.needs_server_data and config.synthetic.guide_agreement):
         _check_guide(config)
     if system.needs_server_data:
-        source = config.component("synthetic", config.synthetic.source)
-        assert isinstance(source, SyntheticSource)
+        source = SOURCES.of(config)
         source.check(data.info, config.synthetic.per_class)
     if system.uses_clients:
         _check_clients(config, system, data)
@@ -60,8 +59,7 @@ def check_combination(
 def _check_model(config: RunConfigBase, system: Assembled, data: DataSplits) -> None:
     """The model has what the purifier or the rule works on."""
     name = config.model.name
-    spec = config.component("model", name)
-    assert isinstance(spec, ModelSpec)
+    spec = MODELS.built(config, name)
     rule = system.rule if system.uses_clients else None
     extractor_trained = system.purifier is not None or (rule is not None and rule.local_training is not None)
     if extractor_trained and not spec.has_extractor:
@@ -91,16 +89,15 @@ def _check_attack(config: RunConfigBase, attack: Attack, data: DataSplits) -> No
 
 
 def _layout(config: RunConfigBase, data: DataSplits) -> tuple[Slot, ...]:
-    spec = config.component("model", config.model.name)
-    assert isinstance(spec, ModelSpec)
+    spec = MODELS.of(config)
     return parameter_slots(spec.build(data.info, config.run.seed))
 
 
 def _check_guide(config: RunConfigBase) -> None:
     """The guide is where it is said to be; a hub model that isn't here yet is fetched when the run starts."""
     from fedcrucible_assets import AssetMissingError
-    from foundation.encoder import cached_commit, local_folder
-    from foundation.guide import load_guide
+    from fedcrucible_core.foundation.encoder import cached_commit, local_folder
+    from fedcrucible_core.foundation.guide import load_guide
 
     section = config.guide
     load_guide(section.model, family=section.family, templates=section.templates)
@@ -130,8 +127,7 @@ def _check_clients(config: RunConfigBase, system: Assembled, data: DataSplits) -
     if isinstance(system.rule, RootedRule):
         check_root_set(config, system.rule, data)
     if not config.federation.own_data:
-        partitioner = config.component("partition", config.partition.name)
-        assert isinstance(partitioner, Partitioner)
+        partitioner = PARTITIONERS.of(config)
         partition_indices(config.task, partitioner, clients, config.run.seed)  # clients would refuse it: known here
 
 

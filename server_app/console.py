@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from config.plain_text import visible
-from server_app.record.privacy import privacy_line
-from server_app.record.schema import RunSummary
+from fedcrucible_core.config.plain_text import visible
+from fedcrucible_core.records.privacy import privacy_line
+from fedcrucible_core.records.schema import RunSummary
 from strategies.outcome import Checkpoint, RoundOutcome
 
 

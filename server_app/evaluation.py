@@ -10,13 +10,20 @@ from torch import Tensor
 from attacks.base import Attack
 from attacks.evaluation import TriggeredTestSet, triggered_test_set
 from attacks.task import AttackTask
-from config.compose import RunConfigBase
-from foundation.base import Guide
-from learning.data import DataSplits, LabeledImages
-from learning.evaluation import attack_metrics, classes_of, clean_metrics, embed, not_finite_percent, predict
-from learning.models.base import SplitModel
-from server_app.record.sampling import embedding_sample
-from server_app.record.schema import NOT_FINITE, TRIGGERED_NOT_FINITE
+from fedcrucible_core.config.compose import RunConfigBase
+from fedcrucible_core.foundation.base import Guide
+from fedcrucible_core.learning.data import DataSplits, LabeledImages
+from fedcrucible_core.learning.evaluation import (
+    attack_metrics,
+    classes_of,
+    clean_metrics,
+    embed,
+    not_finite_percent,
+    predict,
+)
+from fedcrucible_core.learning.models.base import SplitModel
+from fedcrucible_core.records.sampling import embedding_sample
+from fedcrucible_core.records.schema import NOT_FINITE, TRIGGERED_NOT_FINITE
 from strategies.outcome import Measured
 
 

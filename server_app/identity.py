@@ -12,12 +12,13 @@ from pathlib import Path
 
 import torch
 
-from attacks.base import Attack
-from config.compose import REGISTRIES, RunConfigBase, registry_of
-from config.load import Scalar, default_keys, flatten, has_effect
-from config.sections import TaskSection
-from learning.data import DataSplits
-from learning.datasets import load_task
+from attacks.base import ATTACKS, Attack
+from fedcrucible_core.config.compose import REGISTRIES, RunConfigBase, registry_of
+from fedcrucible_core.config.load import default_keys, flatten, has_effect
+from fedcrucible_core.config.sections import TaskSection
+from fedcrucible_core.config.values import Scalar
+from fedcrucible_core.learning.data import DataSplits
+from fedcrucible_core.learning.datasets import load_task
 from server_app.checks import attackers
 from server_app.evaluation import Evaluator
 from server_app.plan import Plan
@@ -154,8 +155,7 @@ def _expected(config: RunConfigBase) -> dict[str, Scalar]:
 
 def _measured_on(config: RunConfigBase) -> dict[str, Scalar]:
     """What attack success is measured on, by content: the same images and target, the same rate."""
-    attack = config.component("attack", config.attack.name)
-    assert isinstance(attack, Attack)
+    attack = ATTACKS.of(config)
     key = (attack, config.attack.target_label, config.task, config.run.seed)
     if key not in _MEASURED:
         evaluator = Evaluator.build(config, load_task(config.task), attack, torch.device("cpu"))

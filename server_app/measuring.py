@@ -8,11 +8,12 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from defenses.certificate import LastRound, certified_radius, input_bound, largest_lr
+from defenses.kernels.certificate import LastRound, certified_radius, input_bound, largest_lr
 from defenses.smoothing import Smoothing, noisy_votes, vote_bounds, winners
-from learning.models import Logistic, SplitModel
-from learning.partition.shares import partition_indices
-from learning.rng import torch_generator
+from fedcrucible_core.learning.models import Logistic, SplitModel
+from fedcrucible_core.learning.models.base import MODELS
+from fedcrucible_core.learning.partition.shares import partition_indices
+from fedcrucible_core.learning.rng import torch_generator
 from server_app.evaluation import Evaluator
 from server_app.plan import Plan
 from strategies.outcome import Measured, RoundOutcome
@@ -74,7 +75,7 @@ class _Smoothed:
     def _refusal(self) -> str:
         """Why nothing can be certified in this run; empty when something can."""
         plan, training = self.plan, self.plan.config.training
-        if not isinstance(plan.config.component("model", plan.config.model.name), Logistic):
+        if not isinstance(MODELS.of(plan.config), Logistic):
             return f"the constant is derived for model 'logistic', not for {plan.config.model.name!r}"
         if plan.system.purifier is not None:
             return "a purifier follows the rule"

@@ -7,20 +7,22 @@ from typing import Literal
 
 import torch
 
-from attacks.base import Attack
-from config.compose import RunConfigBase
-from defenses.root_set import RootedRule, RootSet
-from foundation.base import Guide, ServerData, SyntheticSource
-from foundation.frequency import FrequencyAugmentation
-from foundation.guide import load_guide
-from foundation.server_data import build_server_data
-from learning.data import DataSplits
-from learning.datasets import load_task
-from learning.datasets.class_names import ids_among
-from learning.device import resolve_device
-from learning.models import ModelSpec, SplitModel
-from learning.partition import Partitioner
-from learning.partition.shares import partition_notes
+from attacks.base import ATTACKS, Attack
+from defenses.support.root_set import RootedRule, RootSet
+from fedcrucible_core.config.compose import RunConfigBase
+from fedcrucible_core.foundation.base import SOURCES, Guide, ServerData, SyntheticSource
+from fedcrucible_core.foundation.frequency import FrequencyAugmentation
+from fedcrucible_core.foundation.guide import load_guide
+from fedcrucible_core.foundation.server_data import build_server_data
+from fedcrucible_core.learning.data import DataSplits
+from fedcrucible_core.learning.datasets import load_task
+from fedcrucible_core.learning.datasets.class_names import ids_among
+from fedcrucible_core.learning.device import resolve_device
+from fedcrucible_core.learning.models import SplitModel
+from fedcrucible_core.learning.models.base import MODELS
+from fedcrucible_core.learning.partition import Partitioner
+from fedcrucible_core.learning.partition.base import PARTITIONERS
+from fedcrucible_core.learning.partition.shares import partition_notes
 from server_app.checks import check_combination
 from server_app.root_set import build_root_set, describe_root_set
 from strategies.server_phase import ServerPhase
@@ -41,13 +43,12 @@ class Plan:
     def make(cls, config: RunConfigBase) -> Plan:
         """Resolve every name and check every combination. Raises ConfigError."""
         system = assemble(config)
-        attack = config.component("attack", config.attack.name)
-        config.component("model", config.model.name)
-        config.component("partition", config.partition.name)
-        assert isinstance(attack, Attack)
+        attack = ATTACKS.of(config)
+        MODELS.of(config)
+        PARTITIONERS.of(config)
         device = resolve_device(config.run.device)
         if system.needs_server_data or system.zero_shot:
-            config.component("synthetic", config.synthetic.source)
+            SOURCES.of(config)
         data = load_task(config.task)
         check_combination(config, system, attack, data, device)
         return cls(config, system, attack, data, device)
@@ -55,9 +56,7 @@ class Plan:
     @property
     def partitioner(self) -> Partitioner:
         """How the training images are shared out."""
-        found = self.config.component("partition", self.config.partition.name)
-        assert isinstance(found, Partitioner)
-        return found
+        return PARTITIONERS.of(self.config)
 
     @property
     def partition_notes(self) -> tuple[str, ...]:
@@ -95,9 +94,7 @@ class Plan:
 
     def synthetic_source(self) -> SyntheticSource:
         """Where the server's images come from."""
-        source = self.config.component("synthetic", self.config.synthetic.source)
-        assert isinstance(source, SyntheticSource)
-        return source
+        return SOURCES.of(self.config)
 
     def server_data(self, augment: Literal["frequency", "patch", "none"] | None = None) -> ServerData:
         """The server's synthetic images, from the cache or made now; ``augment`` replaces the configured one."""
@@ -147,7 +144,6 @@ class Plan:
 
     def model(self) -> SplitModel:
         """The initial global model on the server's device."""
-        spec = self.config.component("model", self.config.model.name)
-        assert isinstance(spec, ModelSpec)
+        spec = MODELS.of(self.config)
         run = self.config.run
         return spec.build(self.data.info, run.seed, channels_last=run.channels_last).to(self.device)

@@ -13,11 +13,11 @@ from pathlib import Path
 from flwr.common.logger import log
 
 from attacks.schedule import is_attack_round
-from config.sections import AttackSection
-from server_app.record import checkpoint as record_checkpoint
-from server_app.record.detection import detection
-from server_app.record.schema import RoundRecord, RunDescription
-from server_app.record.writer import RunRecord
+from fedcrucible_core.config.sections import AttackSection
+from fedcrucible_core.records import checkpoint as record_checkpoint
+from fedcrucible_core.records.detection import detection
+from fedcrucible_core.records.schema import RoundRecord, RunDescription
+from fedcrucible_core.records.writer import RunRecord
 from strategies.outcome import Checkpoint, RoundOutcome
 
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from config import ConfigError
-from config.compose import RunConfigBase
-from config.load import BEFORE, default_keys, flatten, load
+from fedcrucible_core.config import ConfigError
+from fedcrucible_core.config.compose import RunConfigBase
+from fedcrucible_core.config.load import BEFORE, default_keys, flatten, load
+from fedcrucible_core.config.values import Scalar
+from fedcrucible_core.records import files
+from fedcrucible_core.records.checkpoint import Checkpoint
+from fedcrucible_core.records.environment import ROOT, processor, source_digest, version_of
+from fedcrucible_core.records.reader import DamagedRecordError, parsed, read_lines, read_settings
+from fedcrucible_core.records.schema import Environment, RunDescription
+from fedcrucible_core.records.writer import RunRecord
 from server_app.identity import continued_settings, run_identity
 from server_app.plan import Plan
-from server_app.record import files
-from server_app.record.checkpoint import Checkpoint
-from server_app.record.environment import ROOT, processor, source_digest, version_of
-from server_app.record.reader import DamagedRecordError, Scalar, parsed, read_lines, read_settings
-from server_app.record.schema import Environment, RunDescription
-from server_app.record.writer import RunRecord
 
 SHOWN_DIFFERENCES = 12
 

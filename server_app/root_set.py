@@ -7,16 +7,16 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from attacks.base import Attack
-from attacks.image_lists import members
+from attacks.base import ATTACKS
+from attacks.support.image_lists import members
 from attacks.task import AttackTask
-from config import ConfigError
-from config.compose import RunConfigBase
-from defenses.root_set import RootedRule, RootSet
-from foundation.base import ServerData
-from learning.data import DataSplits, LabeledImages
-from learning.datasets.subsets import stratified_order
-from learning.rng import numpy_generator
+from defenses.support.root_set import RootedRule, RootSet
+from fedcrucible_core.config import ConfigError
+from fedcrucible_core.config.compose import RunConfigBase
+from fedcrucible_core.foundation.base import ServerData
+from fedcrucible_core.learning.data import DataSplits, LabeledImages
+from fedcrucible_core.learning.datasets.subsets import stratified_order
+from fedcrucible_core.learning.rng import numpy_generator
 
 
 def check_root_set(config: RunConfigBase, rule: RootedRule, data: DataSplits) -> None:
@@ -63,8 +63,7 @@ def build_root_set(
 
 def _held_out(config: RunConfigBase, data: DataSplits) -> LabeledImages:
     """The validation split, without images that attack success is measured on."""
-    attack = config.component("attack", config.attack.name)
-    assert isinstance(attack, Attack)
+    attack = ATTACKS.of(config)
     measured = attack.held_out(AttackTask.of(config, data))
     if measured is None:
         return data.validation

@@ -10,19 +10,19 @@ from pathlib import Path
 import torch
 from flwr.serverapp import Grid
 
-from config import ConfigError
-from config.load import default_keys, flatten
 from defenses.base import State
-from foundation.base import ServerData
-from learning.vector import buffer_slots, parameter_slots
+from fedcrucible_core.config import ConfigError
+from fedcrucible_core.config.load import default_keys, flatten
+from fedcrucible_core.foundation.base import ServerData
+from fedcrucible_core.learning.vector import buffer_slots, parameter_slots
+from fedcrucible_core.records.schema import RoundRecord, RunDescription, RunSummary
+from fedcrucible_core.records.writer import RunRecord, model_sha256
 from server_app.attack_facts import AttackFacts, attack_facts
 from server_app.checks import attackers
 from server_app.evaluation import Evaluator
 from server_app.identity import data_digest, run_identity
 from server_app.measuring import measuring
 from server_app.plan import Plan
-from server_app.record.schema import RoundRecord, RunDescription, RunSummary
-from server_app.record.writer import RunRecord, model_sha256
 from server_app.recorder import Recorder
 from server_app.resume import Start, starting_point
 from strategies.messages import GlobalModel, to_arrays
@@ -150,7 +150,7 @@ def _run(
         record.write_model(final.parameters, final.buffers, parameter_slots(model), buffer_slots(model))
     _keep_pictures(record, plan, evaluator, loop, prepared.get("data"))
     if config.output.report:
-        from server_app.report.run_report import render_report  # plots and t-SNE: seconds of imports
+        from fedcrucible_core.reports.pages.run_report import render_report  # plots and t-SNE: seconds of imports
 
         render_report(record.folder)
     return summary

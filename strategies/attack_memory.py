@@ -13,8 +13,8 @@ import torch
 from flwr.app import Array, ArrayRecord, Message, MessageType, RecordDict
 from torch import Tensor
 
-from config.plain_text import plain_text
 from defenses.base import State
+from fedcrucible_core.config.plain_text import plain_text
 from strategies.messages import InvalidReplyError
 from strategies.nodes import Node
 

@@ -11,8 +11,8 @@ from functools import lru_cache
 
 from flwr.proto.node_pb2 import NodeInfo
 
-from config import ConfigError
-from config.sections import FederationSection
+from fedcrucible_core.config import ConfigError
+from fedcrucible_core.config.sections import FederationSection
 
 KEY = "federation.node_partitions"
 FORMAT = "allowed: NODE:PARTITION by commas, e.g. 'hospital-a:0, hospital-b:1'"

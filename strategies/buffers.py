@@ -12,8 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from defenses.coordinates import by_coordinate, middle
-from learning.vector import Slot
+from defenses.kernels.coordinates import by_coordinate, middle
+from fedcrucible_core.learning.vector import Slot
 
 
 def aggregate_buffers(

@@ -11,11 +11,11 @@ import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
 from torch import Tensor, nn
 
-from config.plain_text import error_text, plain_repr, plain_text, uncoloured
-from learning.channels import Activation
-from learning.data import DataInfo
-from learning.survey import Method, Survey
-from learning.vector import flatten_buffers, flatten_parameters, load_buffers, load_parameters
+from fedcrucible_core.config.plain_text import error_text, plain_repr, plain_text, uncoloured
+from fedcrucible_core.learning.channels import Activation
+from fedcrucible_core.learning.data import DataInfo
+from fedcrucible_core.learning.survey import Method, Survey
+from fedcrucible_core.learning.vector import flatten_buffers, flatten_parameters, load_buffers, load_parameters
 from strategies.task_facts import TASK, task_record
 
 T = TypeVar("T")

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from flwr.proto.node_pb2 import NodeInfo
 from flwr.serverapp import Grid
 
-from config.compose import RunConfigBase
-from config.plain_text import plain_text
-from config.sections import FederationSection
-from learning.data import DataInfo
-from learning.rng import numpy_generator
+from fedcrucible_core.config.compose import RunConfigBase
+from fedcrucible_core.config.plain_text import plain_text
+from fedcrucible_core.config.sections import FederationSection
+from fedcrucible_core.learning.data import DataInfo
+from fedcrucible_core.learning.rng import numpy_generator
 from strategies.bindings import Bindings
 from strategies.messages import Claim
 from strategies.partition_query import UNANSWERED, PartitionQuery

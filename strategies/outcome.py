@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from defenses.base import State
-from learning.evaluation import AttackMetrics, CleanMetrics
+from fedcrucible_core.learning.evaluation import AttackMetrics, CleanMetrics
 from strategies.messages import GlobalModel
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from flwr.app import Message
 from flwr.serverapp import Grid
 
-from config.plain_text import plain_text
-from learning.data import DataInfo
+from fedcrucible_core.config.plain_text import plain_text
+from fedcrucible_core.learning.data import DataInfo
 from strategies.exchange import PatientPulls
 from strategies.messages import Claim, InvalidReplyError, query_message, read_claim
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from config.compose import RunConfigBase
-from defenses.root_set import RootSet
-from foundation.base import ServerData
-from learning.data import DataInfo
-from learning.models.base import SplitModel
+from defenses.support.root_set import RootSet
+from fedcrucible_core.config.compose import RunConfigBase
+from fedcrucible_core.foundation.base import ServerData
+from fedcrucible_core.learning.data import DataInfo
+from fedcrucible_core.learning.models.base import SplitModel
 from strategies.nodes import NodeDirectory
 from strategies.outcome import Checkpoint, Measured, Observer, RoundOutcome
 from strategies.server_phase import ServerPhase

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from config.sections import TrainingSection
-from defenses.root_set import RootSet
-from learning.models.base import SplitModel
-from learning.training import batch_bounds, train
-from learning.vector import flatten_parameters
+from defenses.support.root_set import RootSet
+from fedcrucible_core.config.sections import TrainingSection
+from fedcrucible_core.learning.models.base import SplitModel
+from fedcrucible_core.learning.training import batch_bounds, train
+from fedcrucible_core.learning.vector import flatten_parameters
 from strategies.messages import GlobalModel
 
 

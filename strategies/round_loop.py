@@ -15,13 +15,13 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
 from torch import Tensor
 
-from config.plain_text import plain_text
 from defenses.base import State
-from defenses.root_set import RootSet
-from learning.device import deterministic_threads
-from learning.evaluation import predict
-from learning.rng import torch_generator
-from learning.vector import buffer_slots
+from defenses.support.root_set import RootSet
+from fedcrucible_core.config.plain_text import plain_text
+from fedcrucible_core.learning.device import deterministic_threads
+from fedcrucible_core.learning.evaluation import predict
+from fedcrucible_core.learning.rng import torch_generator
+from fedcrucible_core.learning.vector import buffer_slots
 from strategies import attack_memory
 from strategies.buffers import variances_valid
 from strategies.exchange import exchange

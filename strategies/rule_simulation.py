@@ -10,12 +10,12 @@ import math
 import torch
 from torch import Tensor
 
-from config.compose import RunConfigBase
-from defenses.base import AggregationRule
+from defenses.base import RULES
 from defenses.updates import ClientUpdates, ServerView
-from learning.models.base import SplitModel
-from learning.rng import torch_generator
-from learning.vector import parameter_slots
+from fedcrucible_core.config.compose import RunConfigBase
+from fedcrucible_core.learning.models.base import SplitModel
+from fedcrucible_core.learning.rng import torch_generator
+from fedcrucible_core.learning.vector import parameter_slots
 from strategies.nodes import assumed_malicious
 from strategies.rule_step import FAILURES
 from strategies.systems import assemble
@@ -40,8 +40,7 @@ def accepted_updates(
     assumes as many attackers as in a real round, in proportion: ``malicious`` clients are in the federation, and
     ``participants`` are sampled.  ``scratch`` holds ``w_t``.
     """
-    chosen = assemble(config).rule if rule == "server" else config.component("defense", rule)
-    assert isinstance(chosen, AggregationRule)
+    chosen = assemble(config).rule if rule == "server" else RULES.built(config, rule)
     n = len(updates)
     if n < chosen.min_clients:
         return None

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from defenses.base import Aggregate, State
-from defenses.root_set import RootSet
+from defenses.support.root_set import RootSet
 from defenses.updates import ClientUpdates, ServerView
-from learning.rng import torch_generator
-from learning.vector import buffer_slots, parameter_slots
+from fedcrucible_core.learning.rng import torch_generator
+from fedcrucible_core.learning.vector import buffer_slots, parameter_slots
 from strategies.buffers import aggregate_buffers
 from strategies.messages import GlobalModel, Reply
 from strategies.nodes import assumed_malicious, participants_per_round

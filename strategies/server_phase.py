@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 
 from defenses.base import Purified, Purifier, State
-from foundation.base import GuideTargets, ServerData
-from learning.models.base import SplitModel
+from fedcrucible_core.foundation.base import GuideTargets, ServerData
+from fedcrucible_core.learning.models.base import SplitModel
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from config import Component, ConfigError, Registry
-from config.compose import RunConfigBase
-from config.errors import did_you_mean
 from defenses.base import PURIFIERS, RULES, AggregationRule, Purifier
-from defenses.root_set import RootedRule
+from defenses.support.root_set import RootedRule
+from fedcrucible_core.config import Component, ConfigError, Registry
+from fedcrucible_core.config.compose import RunConfigBase
+from fedcrucible_core.config.errors import did_you_mean
 
 
 class System(Component):
@@ -121,10 +121,8 @@ def assemble(config: RunConfigBase) -> Assembled:
     _named("defense.name", rule, RULES)
     if purifier != "none":
         _named("purifier.name", purifier, PURIFIERS, extra=("auto", "none"))
-    built_rule = config.component("defense", rule)
-    built_purifier = None if purifier == "none" else config.component("purifier", purifier)
-    assert isinstance(built_rule, AggregationRule)
-    assert built_purifier is None or isinstance(built_purifier, Purifier)
+    built_rule = RULES.built(config, rule)
+    built_purifier = None if purifier == "none" else PURIFIERS.built(config, purifier)
     return Assembled(name, built_rule, built_purifier, uses_clients, zero_shot)
 
 

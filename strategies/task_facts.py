@@ -6,7 +6,7 @@ from typing import Any
 
 from flwr.app import ConfigRecord, RecordDict
 
-from learning.data import DataInfo
+from fedcrucible_core.learning.data import DataInfo
 
 TASK = "task"
 """Name of the record."""

@@ -1,49 +1,121 @@
-"""A room imports only from the rooms below it."""
+"""A room imports only from the rooms below it, and no module, however far round, imports itself."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-ALLOWED = {
-    "config": set(),
-    "learning": {"config"},
-    "foundation": {"config", "learning"},
-    "attacks": {"config", "learning", "foundation"},
-    "defenses": {"config", "learning", "foundation"},
-    "strategies": {"config", "learning", "foundation", "defenses"},
-    "client_app": {"config", "learning", "attacks", "strategies"},
-    "server_app": {"config", "learning", "foundation", "attacks", "defenses", "strategies"},
-    "runner": {"config", "learning", "foundation", "attacks", "defenses", "strategies", "client_app", "server_app"},
-    "fedcrucible": {"runner"},
+from fedcrucible_core.rooms import PACKAGES, ROOMS, ROOT
+
+CORE = {"fedcrucible_core.config", "fedcrucible_core.learning", "fedcrucible_core.foundation"}
+RECORDS = {"fedcrucible_core.config", "fedcrucible_core.records"}
+STATISTICS, CHARTS, PAGES = (f"fedcrucible_core.reports.{part}" for part in ("statistics", "charts", "pages"))
+DEFENSES = {"defenses", "defenses.kernels", "defenses.support"}
+PLAN, EXECUTION, TABLES = (f"fedcrucible.compare.{part}" for part in ("plan", "execution", "tables"))
+BELOW_THE_FACE = {*CORE, *RECORDS, "attacks", *DEFENSES, "strategies", "client_app", "server_app"}
+
+ALLOWED: dict[str, set[str]] = {
+    # room: the rooms that it may import from; the innermost room that holds a module counts
+    "fedcrucible_core": set(),
+    "fedcrucible_core.config": {"fedcrucible_core"},
+    "fedcrucible_core.learning": {"fedcrucible_core.config"},
+    "fedcrucible_core.foundation": {"fedcrucible_core.config", "fedcrucible_core.learning"},
+    "fedcrucible_core.records": {"fedcrucible_core", "fedcrucible_core.config", "fedcrucible_core.learning"},
+    STATISTICS: RECORDS,
+    CHARTS: RECORDS | {STATISTICS},
+    PAGES: RECORDS | {STATISTICS, CHARTS},
+    "fedcrucible_core.reports": {CHARTS, PAGES},
+    "attacks": CORE,
+    "attacks.support": CORE | {"attacks"},
+    "attacks.poisoners": CORE | {"attacks", "attacks.support"},
+    "attacks.uploads": CORE | {"attacks", "attacks.support"},
+    "defenses.kernels": {"fedcrucible_core.config", "fedcrucible_core.learning"},
+    "defenses": CORE | {"defenses.kernels"},
+    "defenses.support": CORE | {"defenses", "defenses.kernels"},
+    "defenses.rules": CORE | DEFENSES,
+    "defenses.purifiers": CORE | DEFENSES,
+    "strategies": CORE | DEFENSES,
+    "client_app": CORE | {"attacks", "strategies"},
+    "server_app": CORE | RECORDS | DEFENSES | {"attacks", "attacks.support", "strategies", PAGES},
+    "fedcrucible.engines": BELOW_THE_FACE,
+    PLAN: BELOW_THE_FACE,
+    EXECUTION: BELOW_THE_FACE | {PLAN, "fedcrucible", "fedcrucible.engines"},
+    TABLES: BELOW_THE_FACE | {PLAN, EXECUTION, STATISTICS, CHARTS, PAGES, "fedcrucible", "fedcrucible.papers"},
+    "fedcrucible.compare": RECORDS | {PLAN, EXECUTION, TABLES, "fedcrucible", "fedcrucible_core.reports"},
+    "fedcrucible.papers": {"fedcrucible_core.config"},
+    "fedcrucible.health": CORE | RECORDS | {"fedcrucible.engines"},
+    "fedcrucible.commands": {"*"},
+    "fedcrucible": {"*"},
 }
 
 
-def _imports(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+def _room(module: str) -> str:
+    parts = module.split(".")
+    return next(
+        (room for end in range(len(parts), 0, -1) if (room := ".".join(parts[:end])) in ALLOWED),
+        parts[0],
+    )
+
+
+def _module(path: Path) -> str:
+    name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    return name.removesuffix(".__init__")
+
+
+def _imports(path: Path, everywhere: bool = True) -> Iterator[str]:
+    """Every module that a file imports; ``everywhere`` = inside functions too, where a circle does no harm."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree) if everywhere else tree.body:
         if isinstance(node, ast.Import):
-            yield from (alias.name.split(".")[0] for alias in node.names)
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            yield node.module.split(".")[0]
+            for alias in node.names:
+                inner = ROOT / Path(*node.module.split("."), f"{alias.name}.py")
+                package = inner.with_suffix("") / "__init__.py"
+                yield f"{node.module}.{alias.name}" if inner.is_file() or package.is_file() else node.module
+
+
+FILES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
 
 
 @pytest.mark.parametrize("room", sorted(ALLOWED))
 def test_imports_go_down_only(room: str) -> None:
-    rooms = {*ALLOWED, "scripts", "benchmarks", "tests"}
+    ours = {*PACKAGES, "tools", "studies", "tests"} - {"fedcrucible_assets"}
+    allowed = ALLOWED[room]
     wrong = [
         f"{path.relative_to(ROOT)} imports {name}"
-        for path in sorted((ROOT / room).rglob("*.py"))
+        for path in FILES
+        if _room(_module(path)) == room
         for name in set(_imports(path))
-        if name in rooms and name != room and name not in ALLOWED[room]
+        if name.split(".")[0] in ours
+        and _room(name) != room
+        and _room(name) not in allowed
+        and not ("*" in allowed and name.split(".")[0] in ROOMS)
     ]
     assert wrong == []
 
 
-@pytest.mark.parametrize("room", ["attacks", "defenses", "learning", "foundation", "config"])
+def test_no_room_is_above_itself() -> None:
+    graph = {room: below - {"*"} for room, below in ALLOWED.items() if "*" not in below}
+    for room in ("fedcrucible",):
+        graph[room] = set()  # the few modules that all commands share; what they import is checked by name above
+    list(TopologicalSorter(graph).static_order())
+
+
+def test_no_module_imports_itself_in_a_circle() -> None:
+    names = {_module(path) for path in FILES}
+    graph = {_module(path): {n for n in _imports(path, everywhere=False) if n in names} for path in FILES}
+    try:
+        list(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        pytest.fail(f"import circle: {' -> '.join(error.args[1])}")
+
+
+@pytest.mark.parametrize("room", ["attacks", "defenses", "fedcrucible_core"])
 def test_algorithms_know_no_flower(room: str) -> None:
-    wrong = [p for p in (ROOT / room).rglob("*.py") if {"flwr", "ray"} & set(_imports(p))]
+    wrong = [p for p in (ROOT / room).rglob("*.py") if {"flwr", "ray"} & {n.split(".")[0] for n in _imports(p)}]
     assert wrong == []

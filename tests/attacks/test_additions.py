@@ -1,9 +1,9 @@
 """How many samples are added for a share of the whole."""
 
 import pytest
-from tiny_task import generator
 
-from attacks.additions import draw_for_share
+from attacks.support.additions import draw_for_share
+from tests.support.tiny_task import generator
 
 
 @pytest.mark.parametrize(

@@ -2,15 +2,17 @@
 
 import pytest
 import torch
-from attack_view_fake import fake_view
-from tiny_task import CLASSES, COLOUR, GREY, context, generator, labelled, make_task
 
-from attacks import ATTACKS, Attack, CraftContext, poison_dataset, triggered_test_set
-from config.sections import AttackSection, TrainingSection
-from learning.data import DataInfo
-from learning.models import ResNet8, SmallCNN
-from learning.training import TrainingHook
-from learning.vector import buffer_slots, flatten_parameters, parameter_slots
+from attacks.base import ATTACKS, Attack, CraftContext
+from attacks.evaluation import triggered_test_set
+from attacks.poisoning import poison_dataset
+from fedcrucible_core.config.sections import AttackSection, TrainingSection
+from fedcrucible_core.learning.data import DataInfo
+from fedcrucible_core.learning.models import ResNet8, SmallCNN
+from fedcrucible_core.learning.training import TrainingHook
+from fedcrucible_core.learning.vector import buffer_slots, flatten_parameters, parameter_slots
+from tests.support.attack_view_fake import fake_view
+from tests.support.tiny_task import CLASSES, COLOUR, GREY, context, generator, labelled, make_task
 
 SHAPES = [GREY, COLOUR]
 TARGET = 3

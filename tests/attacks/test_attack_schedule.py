@@ -2,9 +2,9 @@
 
 import pytest
 
-from attacks import check_target, is_attack_round, malicious_partitions
-from config import ConfigError
-from config.sections import AttackSection
+from attacks.schedule import check_target, is_attack_round, malicious_partitions
+from fedcrucible_core.config import ConfigError
+from fedcrucible_core.config.sections import AttackSection
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from config.load import Scalar
-from server_app.record.reader import read
-from server_app.record.schema import RoundRecord, RunDescription
-from server_app.record.summary import summarize
-from tests.strategies.tiny_runs import play
+from fedcrucible_core.config.values import Scalar
+from fedcrucible_core.records.reader import read
+from fedcrucible_core.records.schema import RoundRecord, RunDescription
+from fedcrucible_core.records.summary import summarize
+from tests.support.tiny_runs import play
 
 LONE: dict[str, Scalar] = {"attack__malicious_fraction": 0.2, "run__rounds": 1}
 

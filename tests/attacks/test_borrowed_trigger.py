@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny_task import context, labelled, make_task
 
-from attacks import ATTACKS, Attack, BadNets, EdgeCase, WaNet
+from attacks.base import ATTACKS, Attack
 from attacks.borrowed_trigger import BorrowedTrigger
-from config import ConfigError
-from config.load import load
+from attacks.poisoners.badnets import BadNets
+from attacks.poisoners.edge_case import EdgeCase
+from attacks.poisoners.wanet import WaNet
+from fedcrucible_core.config import ConfigError
+from fedcrucible_core.config.load import load
+from tests.support.tiny_task import context, labelled, make_task
 
 BORROWERS = [name for name, cls in ATTACKS.classes().items() if issubclass(cls, BorrowedTrigger)]
 IMAGES = torch.full((2, 3, 32, 32), 0.5)

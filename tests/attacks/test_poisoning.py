@@ -4,12 +4,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_task import context, make_task
 
-from attacks import Attack, AttackTask, BadNets, LabelFlip, poison_dataset
-from attacks.poisoning import eligible_images
-from config.sections import AttackSection
-from learning.data import LabeledImages
+from attacks.base import Attack
+from attacks.poisoners.badnets import BadNets
+from attacks.poisoners.label_flip import LabelFlip
+from attacks.poisoning import eligible_images, poison_dataset
+from attacks.task import AttackTask
+from fedcrucible_core.config.sections import AttackSection
+from fedcrucible_core.learning.data import LabeledImages
+from tests.support.tiny_task import context, make_task
 
 
 class CleanLabel(Attack):

@@ -2,10 +2,12 @@
 
 import pytest
 import torch
-from tiny_task import labelled, make_task
 
-from attacks import Attack, BadNets, triggered_test_set
-from learning.data import LabeledImages
+from attacks.base import Attack
+from attacks.evaluation import triggered_test_set
+from attacks.poisoners.badnets import BadNets
+from fedcrucible_core.learning.data import LabeledImages
+from tests.support.tiny_task import labelled, make_task
 
 
 class Elsewhere(Attack):

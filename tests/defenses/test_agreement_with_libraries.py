@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from defenses import Bulyan, FedAvg, Krum, Median, MultiKrum, Rfa, TrimmedMean
+from defenses.rules.bulyan import Bulyan
+from defenses.rules.fedavg import FedAvg
+from defenses.rules.krum import Krum
+from defenses.rules.median import Median
+from defenses.rules.multi_krum import MultiKrum
+from defenses.rules.rfa import Rfa
+from defenses.rules.trimmed_mean import TrimmedMean
 
 SHAPES = [(3, 8), (10, 25), (11, 40), (20, 15)]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from safetensors.torch import load, save
 
-from defenses.client_memory import id_order, recall, remember
+from defenses.support.client_memory import id_order, recall, remember
 
 
 def test_rows_follow_ids_whatever_their_place() -> None:

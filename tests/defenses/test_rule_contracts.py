@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 
-import active_rules_references as active
-import defense_references as passive
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load, save
-from tiny_layout import D, tiny_start, tiny_view
 
-from defenses import RULES, Aggregate, AggregationRule, ClientUpdates, ServerView
+from defenses.base import RULES, Aggregate, AggregationRule, ClientUpdates
+from defenses.updates import ServerView
+from tests.references import active_rules_references as active
+from tests.references import defense_references as passive
+from tests.support.tiny_layout import D, tiny_start, tiny_view
 
 NAMES = sorted(RULES)
 REFERENCES = passive.REFERENCES | active.REFERENCES

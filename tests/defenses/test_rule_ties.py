@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import active_rules_references as active
 import pytest
 import torch
-from tied_updates import TIED
-from tiny_layout import D, tiny_start, tiny_view
 
-from defenses import RULES, Aggregate, AggregationRule, ClientUpdates
-from defenses.ties import level_ties
+from defenses.base import RULES, Aggregate, AggregationRule, ClientUpdates
+from defenses.kernels.ties import level_ties
+from tests.references import active_rules_references as active
+from tests.support.tied_updates import TIED
+from tests.support.tiny_layout import D, tiny_start, tiny_view
 
 BY_ID = {
     "krum": "it takes one update: of equally good ones that of the lowest client id",

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from defenses.weighting import sample_shares
+from defenses.kernels.weighting import sample_shares
 
 
 def shares(examples: list[float], accepted: list[bool] | None = None, cap: float = 1.0) -> list[float]:

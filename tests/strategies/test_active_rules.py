@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_runs import TINY, play, settings
 
 from client_app import benign, malicious
 from client_app.session import Session, local_model
-from config.load import load
 from defenses.base import RULES, Aggregate, AggregationRule, ClientUpdates
-from learning.vector import flatten_buffers, flatten_parameters
+from fedcrucible_core.config.load import load
+from fedcrucible_core.learning.vector import flatten_buffers, flatten_parameters
+from fedcrucible_core.records.schema import RoundRecord
 from server_app.evaluation import Evaluator
 from server_app.plan import Plan
-from server_app.record.schema import RoundRecord
 from strategies.messages import GlobalModel
+from tests.support.tiny_runs import TINY, play, settings
 
 CPU = torch.device("cpu")
 QUICK_DETECTOR = {
@@ -65,7 +65,7 @@ class TestStartingOver:
             result = plain(self, updates)
             return Aggregate(result.delta, result.weights, state=result.state, restart=updates.round == 2)
 
-        from defenses.clip_guided import ClipGuided
+        from defenses.purifiers.clip_guided import ClipGuided
 
         purify = ClipGuided.purify
 
@@ -102,8 +102,8 @@ class TestVotes:
         """Recounted from the recorded final model by the evaluator's own metrics."""
         from safetensors.torch import load_file
 
-        from learning.rng import torch_generator
-        from learning.vector import load_parameters
+        from fedcrucible_core.learning.rng import torch_generator
+        from fedcrucible_core.learning.vector import load_parameters
 
         summary, rounds = play(**self.common)
         plan = Plan.make(load(settings(**self.common)))

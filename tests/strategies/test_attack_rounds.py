@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from attacks import ATTACKS
-from config import ConfigError
-from config.load import Scalar, load
-from runner.engine import run_in_process
+from attacks.base import ATTACKS
+from fedcrucible.engines.in_process import run_in_process
+from fedcrucible_core.config import ConfigError
+from fedcrucible_core.config.load import load
+from fedcrucible_core.config.values import Scalar
+from fedcrucible_core.records.reader import read
+from fedcrucible_core.records.schema import RoundRecord, RunSummary
 from server_app.plan import Plan
-from server_app.record.reader import read
-from server_app.record.schema import RoundRecord, RunSummary
 
 TINY: dict[str, Scalar] = {
     "strategy": "fedavg",

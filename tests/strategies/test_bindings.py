@@ -9,13 +9,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from flwr.proto.node_pb2 import NodeInfo
-from node_grid import SETTINGS, NodeGrid, node
 
-from config import ConfigError
-from config.load import load
+from fedcrucible_core.config import ConfigError
+from fedcrucible_core.config.load import load
 from server_app.plan import Plan
 from strategies.bindings import fingerprint
 from strategies.nodes import TooFewNodesError
+from tests.support.node_grid import SETTINGS, NodeGrid, node
 
 
 def held(grid: NodeGrid) -> tuple[dict[int, int], list[str]]:
@@ -32,7 +32,7 @@ def key(number: int) -> bytes:
 
 
 def test_a_fingerprint_is_what_ssh_keygen_shows(tmp_path: Path) -> None:
-    from runner.flower.keys import create_node_key
+    from fedcrucible.engines.flower.keys import create_node_key
 
     made = create_node_key(tmp_path, "node")
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from learning.vector import buffer_slots
+from fedcrucible_core.learning.vector import buffer_slots
 from strategies.buffers import aggregate_buffers, variances_valid
 
 SLOTS = buffer_slots(torch.nn.Sequential(torch.nn.BatchNorm1d(2)))

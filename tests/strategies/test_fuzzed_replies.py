@@ -17,16 +17,16 @@ from flwr.clientapp import ClientApp
 from flwr.common.logger import log
 
 from client_app.app import app as honest_app
-from config.load import flatten, load
-from learning.survey import Survey
-from runner.local_grid import LocalGrid
-from runner.progress import Lines
+from fedcrucible.engines.local_grid import LocalGrid
+from fedcrucible.progress import Lines
+from fedcrucible_core.config.load import flatten, load
+from fedcrucible_core.learning.survey import Survey
 from server_app.console import Console
 from server_app.plan import Plan
 from server_app.run import execute
 from strategies.messages import MAX_CAUSE, GlobalModel, InvalidReplyError, read_reply, read_survey_answer
-from tests.strategies.hostile_replies import Fuzzer, honest_content
-from tests.strategies.tiny_runs import settings
+from tests.support.hostile_replies import Fuzzer, honest_content
+from tests.support.tiny_runs import settings
 
 UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 REPLIES = 20_000

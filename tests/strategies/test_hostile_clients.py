@@ -14,13 +14,13 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, 
 from flwr.clientapp import ClientApp
 
 from client_app.app import app as honest_app
-from config.load import flatten, load
-from runner.local_grid import LocalGrid
+from fedcrucible.engines.local_grid import LocalGrid
+from fedcrucible_core.config.load import flatten, load
+from fedcrucible_core.records.reader import RecordedRun, read
 from server_app.plan import Plan
-from server_app.record.reader import RecordedRun, read
 from server_app.run import execute
 from strategies.messages import MAX_CAUSE, GlobalModel, InvalidReplyError, read_reply
-from tests.strategies.tiny_runs import settings
+from tests.support.tiny_runs import settings
 
 HONEST = 3
 Deed = Callable[[Message, Context], Any]

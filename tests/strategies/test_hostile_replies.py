@@ -11,10 +11,10 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricR
 from flwr.clientapp import ClientApp
 
 from client_app.app import app as honest_app
-from config.load import flatten, load
-from runner.local_grid import LocalGrid
+from fedcrucible.engines.local_grid import LocalGrid
+from fedcrucible_core.config.load import flatten, load
+from fedcrucible_core.records.reader import read
 from server_app.plan import Plan
-from server_app.record.reader import read
 from server_app.run import execute
 
 Break = Callable[[RecordDict], RecordDict | None]

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 from flwr.app import Context, RecordDict
-from node_grid import NodeGrid, node, silent
 
-from config.load import flatten
-from runner.local_grid import LocalGrid
+from fedcrucible.engines.local_grid import LocalGrid
+from fedcrucible_core.config.load import flatten
+from fedcrucible_core.records.reader import read
 from server_app.app import main
 from server_app.plan import Plan
-from server_app.record.reader import read
 from server_app.run import execute
 from strategies.nodes import NodeDirectory, TooFewNodesError
+from tests.support.node_grid import NodeGrid, node, silent
 
 
 def raise_hostile(content: RecordDict) -> RecordDict:

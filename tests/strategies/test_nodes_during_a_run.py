@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
-from node_grid import NodeGrid, node, silent
 
+from fedcrucible_core.records.reader import read
 from server_app.plan import Plan
-from server_app.record.reader import read
 from server_app.run import execute
 from strategies.exchange import exchange
 from strategies.messages import CLIENT, query_message
+from tests.support.node_grid import NodeGrid, node, silent
 
 
 @pytest.fixture

@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 
-from config import ConfigError
-from config.load import Scalar, load
-from defenses.privacy import epsilon
-from runner.engine import run_in_process
+from defenses.kernels.privacy import epsilon
+from fedcrucible.engines.in_process import run_in_process
+from fedcrucible_core.config import ConfigError
+from fedcrucible_core.config.load import load
+from fedcrucible_core.config.values import Scalar
+from fedcrucible_core.records.privacy import privacy_line
+from fedcrucible_core.records.reader import read
+from fedcrucible_core.records.schema import RoundRecord, RunSummary
 from server_app.plan import Plan
-from server_app.record.privacy import privacy_line
-from server_app.record.reader import read
-from server_app.record.schema import RoundRecord, RunSummary
 from strategies import round_loop
 from strategies.messages import InvalidReplyError
 

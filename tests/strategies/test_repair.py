@@ -10,17 +10,17 @@ import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 from safetensors.torch import load_file
-from tiny_runs import play, settings
 
 from client_app.app import app as honest_app
-from config import ConfigError
-from config.load import flatten, load
-from runner.local_grid import LocalGrid
+from fedcrucible.engines.local_grid import LocalGrid
+from fedcrucible_core.config import ConfigError
+from fedcrucible_core.config.load import flatten, load
+from fedcrucible_core.records import files
+from fedcrucible_core.records.reader import read
 from server_app.plan import Plan
-from server_app.record import files
-from server_app.record.reader import read
 from server_app.run import execute
 from strategies.messages import SURVEY
+from tests.support.tiny_runs import play, settings
 
 CHANNELS = 16
 SILENCED = 3

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from attacks import BadNets
-from config import ConfigError
-from config.load import load
-from learning.rng import torch_generator
-from learning.vector import flatten_buffers, flatten_parameters
-from runner.engine import run_in_process
+from attacks.poisoners.badnets import BadNets
+from fedcrucible.engines.in_process import run_in_process
+from fedcrucible_core.config import ConfigError
+from fedcrucible_core.config.load import load
+from fedcrucible_core.learning.rng import torch_generator
+from fedcrucible_core.learning.vector import flatten_buffers, flatten_parameters
+from fedcrucible_core.records.reader import RecordedRun, read
 from server_app.plan import Plan
-from server_app.record.reader import RecordedRun, read
 from strategies.messages import GlobalModel
 from strategies.root_training import root_update
 

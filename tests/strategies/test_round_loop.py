@@ -6,15 +6,16 @@ import json
 from pathlib import Path
 
 import pytest
-from tiny_runs import Scalar, play
 
-from config.load import load
-from config.sections import FederationSection
-from defenses import Aggregate, ClientUpdates, FedAvg
-from runner.engine import run_in_process
+from defenses.base import Aggregate, ClientUpdates
+from defenses.rules.fedavg import FedAvg
+from fedcrucible.engines.in_process import run_in_process
+from fedcrucible_core.config.load import load
+from fedcrucible_core.config.sections import FederationSection
+from fedcrucible_core.records.schema import RoundRecord, RunSummary
 from server_app.plan import Plan
-from server_app.record.schema import RoundRecord, RunSummary
 from strategies.nodes import Node, sample
+from tests.support.tiny_runs import Scalar, play
 
 
 def run(**changes: Scalar) -> tuple[RunSummary, list[RoundRecord]]:

@@ -7,11 +7,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from config.load import Scalar, load
 from defenses.base import Aggregate, AggregationRule, ClientUpdates
-from learning.data import DataInfo
-from learning.models import SmallCNN
-from learning.vector import flatten_parameters, parameter_slots
+from fedcrucible_core.config.load import load
+from fedcrucible_core.config.values import Scalar
+from fedcrucible_core.learning.data import DataInfo
+from fedcrucible_core.learning.models import SmallCNN
+from fedcrucible_core.learning.vector import flatten_parameters, parameter_slots
 from strategies import rule_simulation
 from strategies.nodes import assumed_malicious
 from strategies.rule_simulation import accepted_updates

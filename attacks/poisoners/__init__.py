@@ -1,0 +1,1 @@
+"""Poisoners: what is done to data. Every module here registers what it defines."""

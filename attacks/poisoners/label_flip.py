@@ -1,0 +1,65 @@
+"""Label flip: images stay, labels lie."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from attacks.base import ATTACKS, Attack, PoisonContext
+from attacks.task import AttackTask
+from fedcrucible_core.learning.data import LabeledImages
+
+
+@ATTACKS.register("label-flip")
+class LabelFlip(Attack):
+    """Wrong labels on unchanged images, with C classes.
+
+    ``reverse``: y -> C - 1 - y (for odd C the middle class keeps its label); ``next``: y -> (y + 1) mod C.  Both are
+    untargeted: any image of the attacker may be flipped, ``attack.target_label`` and ``attack.poison_scope`` have no
+    meaning, the attack shows in the accuracy alone and no ASR is measured.
+
+    ``source-target``: images of ``source_class`` -> ``attack.target_label``.  ASR is the share of test images of the
+    source class that are called the target.  Nothing is put on them, so there is no rate without trigger.
+    """
+
+    paper = "Fang et al. 2020 (reverse); Tolpegin et al. 2020 (source to target) (SPEC D, untargeted baselines)"
+    cost = "none beside training"
+    has_trigger: ClassVar[bool] = False
+    natural: ClassVar[bool] = True
+    inputs: ClassVar[str] = "images of the source class"
+    mode: Literal["reverse", "next", "source-target"] = Field("reverse", description="How labels are changed")
+    source_class: int = Field(
+        -1, ge=-1, description="Class that source-target relabels; -1 = the last that is not the target"
+    )
+
+    @property
+    def targeted(self) -> bool:
+        """Only ``source-target`` has a target to reach."""
+        return self.mode == "source-target"
+
+    @property
+    def poisons_own(self) -> bool:
+        """In every mode."""
+        return True
+
+    def check_task(self, task: AttackTask) -> None:
+        """The source class must exist and not be the target."""
+        self.carriers(task.train, task)
+
+    def carriers(self, images: LabeledImages, task: AttackTask) -> Tensor | None:
+        """Images of the source class; any image for untargeted modes."""
+        if not self.targeted:
+            return None
+        return images.labels == task.source_class("attack.label-flip.source_class", self.source_class)
+
+    def poison_train(self, x: Tensor, y: Tensor, ctx: PoisonContext) -> tuple[Tensor, Tensor]:
+        """Copies of the images with other labels."""
+        classes = ctx.task.info.num_classes
+        if self.mode == "reverse":
+            return x.clone(), classes - 1 - y
+        if self.mode == "next":
+            return x.clone(), (y + 1) % classes
+        return x.clone(), torch.full_like(y, ctx.task.target)

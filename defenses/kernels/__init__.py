@@ -1,0 +1,1 @@
+"""Tensor functions of defences; they know nothing of clients, rounds or configuration."""

@@ -1,0 +1,1 @@
+"""Purifiers, one file each. Every module here registers what it defines."""

@@ -1,0 +1,1 @@
+"""What rules and purifiers share: memory by client, root sets, training on the server's data."""

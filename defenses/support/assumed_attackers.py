@@ -1,0 +1,57 @@
+"""Rules that need a number of attackers: where it comes from and how many a rule tolerates."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar
+
+from pydantic import Field
+
+from defenses.base import AggregationRule, ClientUpdates
+from fedcrucible_core.config import ConfigError
+
+
+class AssumesAttackers(AggregationRule):
+    """A rule with a parameter f, the number of attackers among a round's n clients.
+
+    Set by hand it must be one that the rule tolerates; where replies were dropped, so that fewer came than were asked
+    for, it is cut to what the rest allows: no attacker may stop a run by sending rubbish.  Left to the server (-1) it
+    is ``defense.assumed_malicious`` or, where nothing is assumed, the largest that the rule tolerates; never more.
+    """
+
+    knowledge: ClassVar[tuple[str, ...]] = ("number of attackers",)
+    condition: ClassVar[str] = ""
+    """What n and f must fulfil, as printed in errors."""
+    f: int = Field(
+        -1,
+        ge=-1,
+        description="Attackers among a round's clients; -1 = what the server assumes, as far as tolerated",
+    )
+
+    @classmethod
+    @abstractmethod
+    def largest_f(cls, n: int) -> int:
+        """Most attackers that the rule tolerates among n >= ``min_clients`` clients."""
+
+    def attackers(self, updates: ClientUpdates) -> int:
+        """The f of this round. Raises ValueError when there are too few clients, or too few for the f set by hand."""
+        n, assumed = len(updates), updates.server.assumed_malicious
+        if n < self.min_clients:
+            raise ValueError(f"{self.name} needs at least {self.min_clients} clients, got n = {n}")
+        largest = self.largest_f(n)
+        if self.f > largest and updates.server.sampled > n:
+            return largest
+        if self.f > largest:
+            raise ValueError(f"{self.name} can't tolerate f = {self.f} attackers among n = {n}: {self.condition}")
+        if self.f >= 0:
+            return self.f
+        return min(assumed, largest) if assumed >= 0 else largest
+
+    def check(self, clients: int, malicious: int) -> None:
+        """Raise ConfigError when ``clients`` participants are too few, or too few for the f set by hand."""
+        super().check(clients, malicious)
+        largest = self.largest_f(clients)
+        if self.f > largest:
+            raise ConfigError(
+                f"defense.{self.name}.f", self.f, f"at most {largest} with {clients} clients a round ({self.condition})"
+            )

@@ -1,0 +1,184 @@
+"""All that can be named in a configuration, with what its author says of it."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+from collections.abc import Callable, Collection
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fedcrucible_core.config.errors import ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    from fedcrucible_core.config.component import Component
+    from fedcrucible_core.config.describe import KeyInfo
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One name: what it is, where it comes from, what it needs, its parameters as configuration keys."""
+
+    kind: str
+    name: str
+    doc: str
+    paper: str = ""
+    knowledge: tuple[str, ...] = ()
+    file: str = ""
+    chosen_by: str = ""
+    """The setting that chooses it, e.g. ``attack.name=badnets``."""
+    parameters: tuple[KeyInfo, ...] = ()
+    parts: dict[str, str] = field(default_factory=dict)
+    """What a composed strategy consists of."""
+    state_kept: str = ""
+    """What it remembers between rounds."""
+    cost: str = ""
+    traps: tuple[str, ...] = ()
+    """Known mistakes that it avoids."""
+
+    @property
+    def summary(self) -> str:
+        """First line of the documentation."""
+        return self.doc.split("\n", 1)[0]
+
+    def as_object(self) -> dict[str, object]:
+        """For JSON."""
+        return {"summary": self.summary} | asdict(self)
+
+
+def entries(kind: str) -> list[Entry]:
+    """Everything of one kind, by name. Raises ConfigError for an unknown kind."""
+    if kind not in KINDS:
+        raise ConfigError("list", kind, f"{did_you_mean(kind, KINDS)}allowed: {', '.join(KINDS)}")
+    return list(KINDS[kind]())
+
+
+def find(name: str, kinds: Collection[str]) -> list[Entry]:
+    """Entries with this name. Raises ConfigError when there is none."""
+    every = [entry for kind in kinds for entry in entries(kind)]
+    found = [entry for entry in every if entry.name == name]
+    if not found:
+        names = [*kinds, *sorted({entry.name for entry in every})]
+        raise ConfigError("list", name, f"{did_you_mean(name, names)}allowed: {', '.join(names)}")
+    return found
+
+
+def _components(kind: str, section: str) -> list[Entry]:
+    from fedcrucible_core.config.compose import registry_of
+
+    registry = registry_of(section)
+    return [
+        _entry(kind, cls, f"{registry.key}={name}", f"{section}.{name}.") for name, cls in registry.classes().items()
+    ]
+
+
+def _entry(kind: str, cls: type[Component], chosen_by: str, prefix: str) -> Entry:
+    from fedcrucible_core.config.describe import describe_field
+
+    return Entry(
+        kind,
+        cls.name,
+        inspect.cleandoc(cls.__doc__ or ""),
+        cls.paper,
+        cls.knowledge,
+        Path(inspect.getfile(cls)).resolve().relative_to(ROOT).as_posix(),
+        chosen_by,
+        tuple(describe_field(prefix + (info.alias or name), info) for name, info in cls.model_fields.items()),
+        state_kept=cls.state_kept,
+        cost=cls.cost,
+        traps=cls.traps,
+    )
+
+
+def _strategies() -> list[Entry]:
+    from defenses.base import PURIFIERS, RULES
+    from strategies.systems import SYSTEMS
+
+    rules = {entry.name: entry for entry in _components("strategies", "defense")}
+    purifiers = {entry.name: entry for entry in _components("strategies", "purifier")}
+    found = []
+    for name, cls in SYSTEMS.classes().items():
+        own = _entry("strategies", cls, f"strategy={name}", "")
+        rule = rules.get(cls.rule) if cls.uses_clients else None
+        used = [part for part in (rule, purifiers.get(cls.purifier)) if part is not None]
+        found.append(
+            Entry(
+                own.kind, own.name, own.doc, own.paper,
+                tuple(dict.fromkeys(item for part in used for item in part.knowledge)),
+                own.file, own.chosen_by,
+                tuple(key for part in used for key in part.parameters),
+                {"rule": rule.name if rule else "", "purifier": cls.purifier if cls.purifier in PURIFIERS else ""},
+                "; ".join(part.state_kept for part in used if part.state_kept),
+                "; ".join(part.cost for part in used if part.cost),
+            )
+        )  # fmt: skip
+    for name in RULES:
+        if name not in SYSTEMS:
+            rule = rules[name]
+            found.append(
+                Entry(rule.kind, name, rule.doc, rule.paper, rule.knowledge, rule.file, f"strategy={name}",
+                      rule.parameters, {"rule": name, "purifier": ""}, rule.state_kept, rule.cost, rule.traps)
+            )  # fmt: skip
+    return sorted(found, key=lambda entry: entry.name)
+
+
+def _datasets() -> list[Entry]:
+    from fedcrucible_core.learning.datasets import DATASETS
+
+    return [
+        _entry("datasets", cls, f"task.dataset={'hf:org/name' if name == 'hf' else name}", "")
+        for name, cls in DATASETS.classes().items()
+    ]
+
+
+def _guides() -> list[Entry]:
+    known = (
+        ("tiny", "A small CLIP trained on public Fashion-MNIST images; ships.", "tiny"),
+        ("folder", "A CLIP or SigLIP of Hugging Face transformers in a folder of yours.", "/path/to/folder"),
+        ("hub", "A CLIP or SigLIP of the Hugging Face hub, fetched once.", "openai/clip-vit-base-patch32"),
+    )
+    from fedcrucible_core.config.describe import key_info
+
+    keys = tuple(key_info(f"guide.{name}") for name in ("model", "family", "templates", "batch_size", "cache_dir"))
+    papers = "Radford et al. 2021 (CLIP); Zhai et al. 2023 (SigLIP)"
+    return [
+        Entry("guides", name, doc, papers, (), "fedcrucible_core/foundation/guide.py", f"guide.model={value}", keys)
+        for name, doc, value in known
+    ]
+
+
+def _presets() -> list[Entry]:
+    from fedcrucible_core.config.load import PRESETS, preset_names
+
+    return [_preset(PRESETS / f"{name}.toml", name) for name in preset_names()]
+
+
+def _preset(path: Path, name: str) -> Entry:
+    """The comment at the head of the file is its documentation."""
+    from fedcrucible_core.config.load import preset_layers
+
+    lines = path.read_text(encoding="utf-8").splitlines()
+    comments = [
+        line.removeprefix("#").strip() for line in itertools.takewhile(lambda line: line.startswith("#"), lines)
+    ]
+    command = "compare" if "compare" in preset_layers(name)[-1] else "run"
+    file = path.relative_to(ROOT).as_posix()
+    return Entry("presets", name, "\n".join(comments), file=file, chosen_by=f"fedcrucible {command} --preset {name}")
+
+
+KINDS: dict[str, Callable[[], list[Entry]]] = {
+    "strategies": _strategies,
+    "defenses": lambda: _components("defenses", "defense"),
+    "purifiers": lambda: _components("purifiers", "purifier"),
+    "attacks": lambda: _components("attacks", "attack"),
+    "partitioners": lambda: _components("partitioners", "partition"),
+    "models": lambda: _components("models", "model"),
+    "datasets": _datasets,
+    "sources": lambda: _components("sources", "synthetic"),
+    "guides": _guides,
+    "presets": _presets,
+}
+"""Kind -> what makes its entries; each imports the rooms it needs."""

@@ -1,0 +1,128 @@
+"""``fedcrucible data``: what a run would train and measure on, and what of it could not be used."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fedcrucible.failures import clear_errors
+
+if TYPE_CHECKING:
+    from fedcrucible_core.learning.data import DataSplits, LabeledImages
+
+SAMPLES = ("task.train_samples", "task.test_samples")
+"""Settings that are 0 (all) here unless they are given: the question is what there is."""
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """A configured data set: images by class and split, and what a reader has to know."""
+
+    dataset: str
+    folder: str
+    channels: int
+    height: int
+    width: int
+    images: dict[str, int]
+    """Split -> number of images."""
+    classes: list[dict[str, str | int]]
+    """In label order: ``label``, ``name``, and the number of its images in each split."""
+    names_like_ids: list[str]
+    """Class names that say nothing to a guide."""
+    notes: list[str]
+
+
+def command(
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUE...", help="Settings, e.g. task.dataset=folder task.data_dir=/my/pictures"),
+    ] = None,
+    preset: Annotated[
+        str, typer.Option("--preset", "-p", metavar="NAME", help="Settings to start from: a preset, or a .toml file.")
+    ] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Read a data set as a run would: images by class and split, their size, and what was left out and why.
+
+    Takes the settings of `fedcrucible run`; all images are counted unless task.train_samples or task.test_samples say
+    otherwise.
+    """
+    with clear_errors():
+        with contextlib.redirect_stdout(sys.stderr):
+            report = examine(settings or [], preset)
+        if as_json:
+            typer.echo(json.dumps(asdict(report), indent=1))
+        else:
+            _print(report)
+
+
+def examine(settings: Sequence[str], preset: str = "") -> DataReport:
+    """Read the data set that the settings name. Raises ConfigError."""
+    from fedcrucible_core.config.load import load, load_assignments, load_preset
+    from fedcrucible_core.learning.datasets import data_root, load_task
+    from fedcrucible_core.learning.datasets.class_names import ids_among
+
+    chosen = (load_preset(preset) if preset else {}) | load_assignments(list(settings))
+    task = load(dict.fromkeys(SAMPLES, 0) | chosen).task
+    data = load_task(task)
+    channels, height, width = data.info.shape
+    return DataReport(
+        task.dataset,
+        str(data_root(task.data_dir)),
+        channels,
+        height,
+        width,
+        {split: len(images) for split, images in _splits(data).items()},
+        _classes(data),
+        list(ids_among(data.info.class_names)),
+        list(data.notes),
+    )
+
+
+def _splits(data: DataSplits) -> dict[str, LabeledImages]:
+    return {"train": data.train, "validation": data.validation, "test": data.test}
+
+
+def _classes(data: DataSplits) -> list[dict[str, str | int]]:
+    names = data.info.class_names
+    counts = {split: images.labels.bincount(minlength=len(names)).tolist() for split, images in _splits(data).items()}
+    return [
+        {"label": label, "name": name, **{split: of_class[label] for split, of_class in counts.items()}}
+        for label, name in enumerate(names)
+    ]
+
+
+def _print(report: DataReport) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from fedcrucible.catalogue_text import console
+    from fedcrucible_core.config.plain_text import plain_text
+
+    colour = "grey" if report.channels == 1 else "colour"
+    typer.echo(f"{report.dataset} in {report.folder}")
+    classes = f"{len(report.classes)} classes" if len(report.classes) > 1 else "one class"
+    typer.echo(f"{classes}, {report.width} x {report.height} pixels, {colour}")
+    table = Table(box=None, pad_edge=False)
+    table.add_column("label", justify="right")
+    table.add_column("class", overflow="fold", style="cyan")
+    for split in report.images:
+        table.add_column(split, justify="right")
+    for entry in report.classes:
+        counts = (str(entry[split]) for split in report.images)
+        table.add_row(str(entry["label"]), escape(plain_text(entry["name"])), *counts)
+    table.add_row("", "[bold]all[/]", *(f"[bold]{count}[/]" for count in report.images.values()))
+    console().print(table)
+    if len(report.classes) < 2:
+        typer.echo("note: a run needs two classes")
+    for note in report.notes:
+        typer.echo(f"note: {plain_text(note, 600)}")
+    if report.names_like_ids:
+        listed = ", ".join(plain_text(name, 40) for name in report.names_like_ids[:5])
+        typer.echo(f"note: class names look like ids ({listed}); a guide needs words: set task.class_names")

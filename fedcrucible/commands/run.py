@@ -1,0 +1,96 @@
+"""``fedcrucible run``: one run in this process, without Ray or SuperLink."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fedcrucible.failures import Place, clear_errors
+
+if TYPE_CHECKING:
+    from fedcrucible_core.records.schema import RunSummary
+
+
+def command(
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUE...", help="Settings, e.g. strategy=clip-fed attack.name=badnets run.seed=2"),
+    ] = None,
+    preset: Annotated[
+        str, typer.Option("--preset", "-p", metavar="NAME", help="Settings to start from: a preset, or a .toml file.")
+    ] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end, nothing else.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the result.")] = False,
+) -> None:
+    """Run one system under one attack and record it.
+
+    Settings are KEY=VALUE, e.g. strategy=clip-fed attack.name=badnets run.seed=2: those of `flwr run . --run-config`;
+    `fedcrucible config` explains each. The command line goes before the preset, the preset before the defaults.
+    """
+    with clear_errors() as place:
+        # What libraries print belongs to the progress: stdout is for the result.
+        with contextlib.redirect_stdout(sys.stderr):
+            summary = run(settings or [], preset, quiet, place)
+        show(summary, as_json)
+
+
+def run(settings: list[str], preset: str, quiet: bool, place: Place) -> RunSummary:
+    """Load, check and run; nothing is written before all settings are known to be usable."""
+    from fedcrucible.progress import progress_display
+
+    with progress_display(quiet) as display:
+        from fedcrucible.engines.in_process import run_in_process
+        from fedcrucible_core.config.load import load, load_assignments, load_preset
+        from server_app.plan import Plan
+
+        chosen = load_preset(preset) if preset else {}
+        plan = Plan.make(load(chosen | load_assignments(settings)))
+        display.started(plan.config.run.rounds)
+        return run_in_process(plan, [display], display.on_reply, place.found)
+
+
+def show(summary: RunSummary, as_json: bool) -> None:
+    """Print the result."""
+    if as_json:
+        typer.echo(json.dumps(as_object(summary)))
+        return
+    from fedcrucible.result_table import print_result
+
+    print_result(summary, report_path(summary))
+
+
+def report_path(summary: RunSummary) -> Path | None:
+    """The run's page, if it was written."""
+    path = Path(summary.folder) / "report.html"
+    return path if path.is_file() else None
+
+
+def as_object(summary: RunSummary) -> dict[str, object]:
+    """The result for machines; rates in percent, None where nothing was measured."""
+    report, caught = report_path(summary), summary.detection
+    return {
+        "MA": summary.ma_percent,
+        "ASR": summary.asr_percent,
+        "unit": "percent",
+        "base_rate": summary.base_rate_percent,
+        "TPR": caught.tpr_percent if caught else None,
+        "FPR": caught.fpr_percent if caught else None,
+        "epsilon": summary.epsilon,
+        "delta": summary.delta,
+        "sha256": summary.parameters_sha256,
+        "record": summary.folder,
+        "report": str(report) if report else None,
+        "seconds": round(summary.seconds_total, 3),
+        "strategy": summary.strategy,
+        "attack": summary.attack,
+        "dataset": summary.dataset,
+        "rounds": summary.rounds,
+        "seed": summary.seed,
+        "state": summary.state,
+        "notes": list(summary.notes),
+    }

@@ -1,0 +1,43 @@
+"""A list of cells from code: run what is missing, tabulate all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from fedcrucible.compare.execution.display import matrix_display
+from fedcrucible.compare.execution.engines import engine
+from fedcrucible.compare.execution.lock import only_one
+from fedcrucible.compare.execution.run import run_cells
+from fedcrucible.compare.execution.store import FAILURES, Failures, Store
+from fedcrucible.compare.plan.cell import Cell, value_text
+from fedcrucible.compare.plan.checks import check
+from fedcrucible.compare.tables.frame import results_frame
+from fedcrucible_core.reports import ComparisonRow
+
+
+def sweep(cells: Sequence[Cell], folder: Path, jobs: int) -> pd.DataFrame:
+    """Run what isn't finished, with records directly in ``folder``; one row per cell that has numbers.
+
+    With ``jobs`` 0 nothing is run.  Raises ConfigError or ValueError for cells that can't be had; failed ones are told
+    and left out.
+    """
+    folder = folder.resolve()
+    with matrix_display(quiet=False) as display, only_one(folder):
+        checked = check(cells)
+        for found in checked.impossible:
+            raise ValueError(f"{found.cells[0].title}: {found.cause}")
+        carrier = engine("in-process", jobs, folder / "logs") if jobs else None
+        results = run_cells(checked.cells, Store(folder), Failures(folder / FAILURES), carrier, display)
+    frame = results_frame(checked.cells, results)
+    return frame[frame["record"].notna()] if "record" in frame else frame.iloc[:0]
+
+
+def comparison_rows(frame: pd.DataFrame, label: str) -> list[ComparisonRow]:
+    """Rows of a comparison page, called by their ``label``."""
+    return [
+        ComparisonRow(Path(folder), value_text(name))
+        for folder, name in zip(frame["record"], frame[label], strict=True)
+    ]

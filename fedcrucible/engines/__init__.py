@@ -1,0 +1,1 @@
+"""Engines: what carries a run - this process, Flower's simulation, or a deployment."""

@@ -1,0 +1,145 @@
+"""A whole deployment on this machine: SuperLink over TLS, SuperNodes with keys, one process each, as on many machines.
+
+Every node has a FLWR_HOME of its own.  What it shows holds for real machines; ``docs/deployment.md`` says how to set
+those up by hand.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from fedcrucible.engines.flower.app_folder import stage_app
+from fedcrucible.engines.flower.environment import free_ports
+from fedcrucible.engines.flower.keys import NodeKey, ServerCertificate, create_node_key, create_server_certificate
+from fedcrucible.engines.flower.processes import ProcessSet
+from fedcrucible.engines.flower.submission import CONNECTION, FlowerRunError, Submission, checked
+from fedcrucible.engines.flower.superlink import LOG, wait_until_healthy, write_connection
+from fedcrucible_core.config.values import Scalar
+from fedcrucible_core.records.schema import RunSummary
+
+_POLL = {"FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.2"}
+"""On one machine new work may be looked for more often than every second."""
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """One SuperNode: which partition it holds and what it is.
+
+    ``role`` is benign, malicious, or by-seed (the run's configuration chooses, as in simulation).
+    """
+
+    partition: int
+    role: str = "by-seed"
+    data_dir: str = ""
+    own_data: bool = False
+    """Whether ``data_dir`` holds images of the node's own, which are then its partition."""
+
+    def config(self, partitions: int) -> str:
+        """The value of ``--node-config``."""
+        words = [f"partition-id={self.partition}", f"num-partitions={partitions}", f"role='{self.role}'"]
+        if self.data_dir:
+            words.append(f"data-dir='{self.data_dir}'")
+        if self.own_data:
+            words.append("own-data=true")
+        return " ".join(words)
+
+
+class Deployment:
+    """Context manager: keys made, SuperLink up, SuperNodes registered and started; all of it gone afterwards.
+
+    ``keys`` is the folder for certificates and keys; without one they are temporary.
+    """
+
+    def __init__(self, nodes: Sequence[NodeSpec], keys: Path | None = None) -> None:
+        self.nodes = tuple(nodes)
+        self.keys = keys
+        self.processes = ProcessSet()
+        self.supernodes: dict[int, subprocess.Popen[bytes]] = {}
+        """The SuperNode processes by partition."""
+        self._submission: Submission | None = None
+
+    def __enter__(self) -> Self:
+        """Start everything; SuperNodes may still be connecting, which a run waits for."""
+        self.processes.__enter__()
+        try:
+            self._start()
+        except BaseException:
+            self.processes.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End all processes."""
+        self.processes.stop()
+
+    def run(
+        self,
+        settings: Mapping[str, Scalar],
+        on_line: Callable[[str], None] = print,
+        on_start: Callable[[str], None] | None = None,
+    ) -> RunSummary:
+        """Run one configuration; ``on_line`` gets the ServerApp's lines. Raises ConfigError or FlowerRunError."""
+        if self._submission is None:
+            raise FlowerRunError("the deployment is not running; use it in a `with` statement")
+        return self._submission.run(checked(settings), on_line, on_start=on_start)
+
+    def _start(self) -> None:
+        folder = self.processes.folder
+        port, *node_ports = free_ports(1 + len(self.nodes))
+        keys = self.keys or folder / "keys"
+        server = create_server_certificate(keys)
+        node_keys = [create_node_key(keys, f"node-{spec.partition}") for spec in self.nodes]
+        environment = {**self.processes.environment(), **_POLL}
+        superlink = self.processes.start(_superlink(server, port), LOG, environment)
+        write_connection(folder / "home", f'address = "127.0.0.1:{port}"\nroot-certificates = "{server.authority}"\n')
+        self._submission = Submission(stage_app(folder / "fedcrucible"), environment)
+        wait_until_healthy(
+            f"https://127.0.0.1:{port}/health", superlink, self.processes, LOG, verify=str(server.authority)
+        )
+        self._register(node_keys)
+        for spec, key, node_port in zip(self.nodes, node_keys, node_ports, strict=True):
+            self._start_node(spec, key, server, port, node_port)
+
+    def _register(self, node_keys: Sequence[NodeKey]) -> None:
+        """Make the SuperLink know every node's key, which it must before the node first connects."""
+        submission = self._submission
+        assert submission is not None
+
+        def register(key: NodeKey) -> str:
+            return submission.command("supernode", "register", str(key.public), CONNECTION, "--name", key.private.name)
+
+        with ThreadPoolExecutor(max_workers=4) as pool:
+            list(pool.map(register, node_keys))
+
+    def _start_node(self, spec: NodeSpec, key: NodeKey, server: ServerCertificate, port: int, node_port: int) -> None:
+        name = key.private.name
+        command = [
+            "flower-supernode",
+            *("--superlink", f"127.0.0.1:{port}"),
+            *("--root-certificates", str(server.authority)),
+            *("--auth-supernode-private-key", str(key.private)),
+            *("--node-config", spec.config(len(self.nodes))),
+            *("--host", "127.0.0.1", "--port", str(node_port)),
+        ]
+        environment = {**self.processes.environment(name), **_POLL}
+        self.supernodes[spec.partition] = self.processes.start(command, f"{name}.log", environment)
+
+
+def _superlink(server: ServerCertificate, port: int) -> list[str]:
+    return [
+        "flower-superlink",
+        *("--host", "127.0.0.1", "--port", str(port)),
+        *("--ssl-ca-certfile", str(server.authority)),
+        *("--ssl-certfile", str(server.certificate)),
+        *("--ssl-keyfile", str(server.key)),
+        "--enable-supernode-auth",
+        "--disable-runtime-dependency-installation",
+    ]

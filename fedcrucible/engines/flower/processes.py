@@ -1,0 +1,92 @@
+"""A set of Flower processes with one temporary folder, all of which end together whatever happens."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from fedcrucible.engines.flower import guard
+from fedcrucible.engines.flower.environment import flower_environment
+from fedcrucible_core.config.plain_text import uncoloured, visible_lines
+
+SHORT_TEMPORARY = Path("/tmp")
+"""Ray puts sockets below its temporary folder, and the path of a socket must stay under about 100 characters."""
+STOP_LIMIT_S = 20.0
+
+
+class ProcessSet:
+    """Context manager: processes started in it, their descendants and the folder are gone after it.
+
+    A guard process does the cleaning, so that it happens also when this process is killed.
+    """
+
+    def __init__(self) -> None:
+        self.mark = uuid.uuid4().hex
+        self.folder = Path()
+        self._guard: subprocess.Popen[bytes] | None = None
+        self._children: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> Self:
+        """Make the folder and start the guard."""
+        place = SHORT_TEMPORARY if SHORT_TEMPORARY.is_dir() else None
+        self.folder = Path(tempfile.mkdtemp(prefix="fedcrucible-", dir=place)).resolve()
+        command = [sys.executable, "-S", guard.__file__, self.mark, str(self.folder)]
+        self._guard = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End all processes and remove the folder."""
+        self.stop()
+
+    def stop(self) -> None:
+        """End all processes and remove the folder; safe to call twice."""
+        if self._guard is None:
+            return
+        self._guard.communicate(timeout=STOP_LIMIT_S)
+        self._guard = None
+        for child in self._children:
+            child.wait(timeout=STOP_LIMIT_S)
+        self._children.clear()
+
+    def alive(self) -> list[int]:
+        """Ids of the processes that run now."""
+        return guard.marked(self.mark)
+
+    def environment(self, home: str = "home") -> dict[str, str]:
+        """Environment of a process, with a FLWR_HOME of this name within the folder."""
+        return {
+            **flower_environment(self.folder / home),
+            guard.MARK: self.mark,
+            "RAY_TMPDIR": str(self.folder),
+        }
+
+    def start(self, command: Sequence[str], log: str, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        """Start a process whose output goes to the file ``log`` in the folder."""
+        with (self.folder / log).open("ab") as output:
+            child = subprocess.Popen(
+                list(command),
+                env=dict(environment),
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self._children.append(child)
+        return child
+
+    def log_tail(self, log: str, lines: int = 12) -> str:
+        """The last lines of a log file in the folder."""
+        path = self.folder / log
+        if not path.is_file():
+            return ""
+        found = path.read_bytes().decode("utf-8", errors="replace").removesuffix("\n").split("\n")
+        return visible_lines("\n".join(uncoloured(line) for line in found[-lines:]))

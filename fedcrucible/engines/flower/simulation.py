@@ -1,0 +1,44 @@
+"""One run under Flower's simulation engine: ``flwr run`` with Ray actors as clients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from fedcrucible.engines.flower.environment import cpu_count
+from fedcrucible.engines.flower.submission import checked
+from fedcrucible.engines.flower.superlink import LocalSuperLink
+from fedcrucible_core.config.compose import RunConfigBase
+from fedcrucible_core.config.values import Scalar
+from fedcrucible_core.records.schema import RunSummary
+
+
+def run_simulation(
+    settings: Mapping[str, Scalar],
+    *,
+    superlink: LocalSuperLink,
+    gpus_per_client: float = 0.0,
+    on_line: Callable[[str], None] = print,
+) -> RunSummary:
+    """Run one configuration as ``flwr run`` does and return its summary; ``on_line`` gets the ServerApp's lines.
+
+    Raises ConfigError before anything is started, and FlowerRunError with the cause when the run fails.
+    """
+    config = checked(settings)
+    return superlink.ready().run(config, on_line, federation_config(config, gpus_per_client))
+
+
+def federation_config(config: RunConfigBase, gpus_per_client: float = 0.0) -> str:
+    """The value of ``--federation-config``: one SuperNode per client, one actor per ``run.threads`` CPUs.
+
+    No more actors than clients: each takes seconds to start and its own copy of the data.
+    """
+    clients, threads = config.federation.clients, config.run.threads
+    actors = max(1, min(clients, cpu_count() // threads))
+    words = [
+        f"num-supernodes={clients}",
+        f"client-resources-num-cpus={threads}",
+        f"init-args-num-cpus={actors * threads}",
+    ]
+    if gpus_per_client > 0:
+        words.append(f"client-resources-num-gpus={gpus_per_client}")
+    return " ".join(words)

@@ -1,0 +1,97 @@
+"""A SuperLink for simulations that belongs to this process alone and leaves nothing behind."""
+
+from __future__ import annotations
+
+import ssl
+import subprocess
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from fedcrucible.engines.flower.app_folder import stage_app
+from fedcrucible.engines.flower.environment import free_ports
+from fedcrucible.engines.flower.output import cause
+from fedcrucible.engines.flower.processes import ProcessSet
+from fedcrucible.engines.flower.submission import CONNECTION, FlowerRunError, Submission
+
+LOG = "superlink.log"
+START_LIMIT_S = 120.0
+
+
+class LocalSuperLink:
+    """Context manager around a simulation SuperLink on a free port of the loopback interface.
+
+    Entering it starts the SuperLink (5 to 10 s) without waiting for it; the first run waits.  All runs in it share it.
+    Leaving it, by whatever way, ends every process it started (Ray's too) and removes its temporary folder.
+    """
+
+    def __init__(self) -> None:
+        self.processes = ProcessSet()
+        self._url = ""
+        self._submission: Submission | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        """Start the SuperLink."""
+        self.processes.__enter__()
+        try:
+            self._start()
+        except BaseException:
+            self.processes.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End all its processes."""
+        self.processes.stop()
+
+    def ready(self) -> Submission:
+        """Wait until the SuperLink answers; returns how to submit runs to it. Raises FlowerRunError."""
+        if self._submission is None or self._process is None:
+            raise FlowerRunError("the local SuperLink is not running; use it in a `with` statement")
+        wait_until_healthy(self._url, self._process, self.processes, LOG, verify=False)
+        return self._submission
+
+    def _start(self) -> None:
+        folder, (port,) = self.processes.folder, free_ports(1)
+        environment = self.processes.environment()
+        app = stage_app(folder / "fedcrucible")
+        self._process = self.processes.start(
+            ["flower-superlink", "--simulation", "--insecure", "--host", "127.0.0.1", "--port", str(port)],
+            LOG,
+            environment,
+        )
+        write_connection(folder / "home", f'address = "127.0.0.1:{port}"\ninsecure = true\n')
+        self._url = f"http://127.0.0.1:{port}/health"
+        self._submission = Submission(app, environment)
+
+
+def write_connection(home: Path, entries: str) -> None:
+    """Write Flower's config.toml with one connection."""
+    home.mkdir(parents=True, exist_ok=True)
+    content = f'[superlink]\ndefault = "{CONNECTION}"\n\n[superlink.{CONNECTION}]\n{entries}'
+    (home / "config.toml").write_text(content, encoding="utf-8")
+
+
+def wait_until_healthy(
+    url: str, process: subprocess.Popen[bytes], processes: ProcessSet, log: str, *, verify: str | bool
+) -> None:
+    """Wait until ``url`` answers; raises FlowerRunError when the process ends or takes too long."""
+    context = ssl.create_default_context(cafile=verify) if isinstance(verify, str) else verify
+    deadline = time.monotonic() + START_LIMIT_S
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            break
+        try:
+            if httpx.get(url, timeout=1.0, verify=context, trust_env=False).is_success:
+                return
+        except httpx.HTTPError:
+            time.sleep(0.1)
+    tail, code = processes.log_tail(log), process.poll()
+    ended = "" if code is None else f"it ended with exit code {code}, "
+    raise FlowerRunError(f"no SuperLink answers at {url}: {ended}{cause(tail)}\nThe end of its log:\n{tail}")

@@ -1,0 +1,80 @@
+"""Python, the packages that FedCrucible requires, and the optional ones."""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+import shutil
+import sys
+from importlib import metadata
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+from fedcrucible.health.finding import Finding
+
+GROUP = "software"
+SHOWN = ("flwr", "torch", "torchvision", "transformers", "hdbscan", "scikit-learn", "numpy", "pydantic")
+OPTIONAL = {
+    "flwr_datasets": ("flwr-datasets", "hf: data sets", "fedcrucible[datasets]"),
+    "diffusers": ("diffusers", "synthetic.source=diffusers", "fedcrucible[diffusers]"),
+}
+"""Module -> package, what it is needed for, what to install."""
+
+
+def check() -> list[Finding]:
+    """Versions against what the package asks for."""
+    return [_python(), *_required(), _ray(), _superlink(), *(_optional(*item) for item in OPTIONAL.items())]
+
+
+def _python() -> Finding:
+    return Finding(GROUP, "python", "ok", f"{platform.python_version()} ({sys.executable})")
+
+
+def _required() -> list[Finding]:
+    try:
+        lines = metadata.requires("fedcrucible") or []
+    except metadata.PackageNotFoundError:
+        return [Finding(GROUP, "fedcrucible", "warn", "not installed as a package", "pip install -e .")]
+    wanted = [Requirement(line) for line in lines if "extra ==" not in line]
+    return [_requirement(requirement) for requirement in sorted(wanted, key=_shown_first)]
+
+
+def _shown_first(requirement: Requirement) -> tuple[int, str]:
+    place = SHOWN.index(requirement.name) if requirement.name in SHOWN else len(SHOWN)
+    return place, requirement.name
+
+
+def _requirement(requirement: Requirement) -> Finding:
+    try:
+        version = metadata.version(requirement.name)
+    except metadata.PackageNotFoundError:
+        return Finding(GROUP, requirement.name, "fail", "not installed", f"pip install '{requirement}'")
+    if not requirement.specifier.contains(version, prereleases=True):
+        detail = f"{version}, expected {requirement.specifier}"
+        return Finding(GROUP, requirement.name, "fail", detail, f"pip install '{requirement}'")
+    return Finding(GROUP, requirement.name, "ok", f"{version} (expected {requirement.specifier})")
+
+
+def _optional(module: str, about: tuple[str, str, str]) -> Finding:
+    package, purpose, install = about
+    if importlib.util.find_spec(module) is None:
+        return Finding(GROUP, package, "ok", f"not installed; only {purpose} needs it (pip install '{install}')")
+    return Finding(GROUP, package, "ok", f"{metadata.version(package)}, for {purpose}")
+
+
+def _superlink() -> Finding:
+    found, beside = shutil.which("flower-superlink"), Path(sys.executable).parent / "flower-superlink"
+    if found:
+        return Finding(GROUP, "flower-superlink", "ok", found)
+    if beside.is_file():
+        todo = 'before `flwr run .` by hand: eval "$(fedcrucible flower-env)"'
+        return Finding(GROUP, "flower-superlink", "ok", f"{beside}, not on PATH", todo)
+    return Finding(GROUP, "flower-superlink", "fail", "not installed", "pip install 'flwr[simulation]==1.41.*'")
+
+
+def _ray() -> Finding:
+    try:
+        return Finding(GROUP, "ray", "ok", f"{metadata.version('ray')}, for `flwr run` simulation")
+    except metadata.PackageNotFoundError:
+        return Finding(GROUP, "ray", "fail", "not installed", "pip install 'flwr[simulation]==1.41.*'")

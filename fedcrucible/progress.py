@@ -1,0 +1,150 @@
+"""How a run goes on, on stderr: a bar on a terminal, one line per round elsewhere, or nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, TypeVar
+
+from fedcrucible_core.config.plain_text import visible
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from strategies.outcome import Checkpoint, RoundOutcome
+
+T = TypeVar("T")
+MOST_CAUSES = 3
+"""Dropped replies whose cause is printed, per round."""
+
+
+class Silent:
+    """Observer that shows nothing."""
+
+    def started(self, rounds: int) -> None:
+        """Told the number of rounds, once it is known."""
+
+    def on_reply(self, done: int, total: int) -> None:
+        """Told after each client of a round."""
+
+    def on_round(self, outcome: RoundOutcome) -> None:
+        """Told after each round."""
+
+    def on_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Told after each checkpoint."""
+
+    def on_note(self, text: str) -> None:
+        """Told what belongs to the run as a whole."""
+
+
+class Lines(Silent):
+    """One plain line per round."""
+
+    rounds = 0
+
+    def started(self, rounds: int) -> None:
+        """Remember how many there will be."""
+        self.rounds = rounds
+
+    def on_round(self, outcome: RoundOutcome) -> None:
+        """Print the round and why replies were dropped."""
+        from server_app.console import round_line
+
+        print("\n".join([round_line(outcome, self.rounds), *dropped_lines(outcome)]), file=sys.stderr, flush=True)
+
+    def on_note(self, text: str) -> None:
+        """Print the note."""
+        print(visible(f"note: {text}"), file=sys.stderr, flush=True)
+
+
+class Bar(Silent):
+    """A bar over rounds, with the clients of this round and the latest MA and ASR."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.task = progress.add_task("loading", total=None, clients="", last="")
+
+    def started(self, rounds: int) -> None:
+        """Set the bar's length."""
+        self.progress.update(self.task, description="preparing", total=rounds)
+
+    def on_reply(self, done: int, total: int) -> None:
+        """Show how many clients of this round have answered."""
+        self.progress.update(self.task, clients=f"client {done}/{total}" if done < total else "server")
+
+    def on_round(self, outcome: RoundOutcome) -> None:
+        """Move on by one round."""
+        from server_app.console import percent
+
+        shown: dict[str, str] = {}
+        if outcome.measured is not None:
+            attack = outcome.measured.attack
+            shown["last"] = f"MA {percent(outcome.measured.clean.accuracy)}"
+            shown["last"] += f"  ASR {percent(attack.asr)}" if attack else ""
+        self.progress.update(self.task, description="rounds", completed=outcome.round, clients="", **shown)  # type: ignore[arg-type]
+        for line in [*(visible(f"round {outcome.round}: {note}") for note in outcome.notes), *dropped_lines(outcome)]:
+            self.progress.console.print(line, markup=False, highlight=False)
+
+    def on_note(self, text: str) -> None:
+        """Print the note above the bar."""
+        self.progress.console.print(visible(f"note: {text}"), markup=False, highlight=False)
+
+
+def dropped_lines(outcome: RoundOutcome) -> list[str]:
+    """Why replies of a round were dropped, for the first few."""
+    causes = [
+        visible(f"round {outcome.round}: reply of client {client} dropped: {cause}")
+        for client, cause in outcome.dropped.items()
+    ]
+    more = len(causes) - MOST_CAUSES
+    return causes[:MOST_CAUSES] + ([f"round {outcome.round}: {more} more dropped"] if more > 0 else [])
+
+
+@contextlib.contextmanager
+def progress_display(quiet: bool) -> Iterator[Silent]:
+    """The display that suits stderr."""
+    with suitable(quiet, Silent, Lines, Bar, clients="{task.fields[clients]}") as display:
+        yield display
+
+
+@contextlib.contextmanager
+def suitable(
+    quiet: bool, silent: Callable[[], T], lines: Callable[[], T], bars: Callable[[Progress], T], **columns: str
+) -> Iterator[T]:
+    """Nothing, lines, or bars on a terminal, with further text ``columns``.
+
+    Flower's own log lines, which would say the same again, are held back; so is transformers' bar for a small model.
+    """
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    logger = logging.getLogger("flwr")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        if quiet:
+            yield silent()
+        elif not sys.stderr.isatty():
+            yield lines()
+        else:
+            with _progress(columns.values()) as progress:
+                yield bars(progress)
+    finally:
+        logger.setLevel(before)
+
+
+def _progress(columns: Iterable[str]) -> Progress:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[last]}", markup=False),
+        *(TextColumn(text, style="dim", markup=False) for text in columns),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )

@@ -1,0 +1,1 @@
+"""The ground floor: configuration, learning, foundation models, records and reports of runs."""

@@ -1,0 +1,218 @@
+"""The fixed sections of ``RunConfig``; ``compose.py`` adds sub-sections of registered components."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Section(BaseModel):
+    """A table of the run configuration; unknown keys are refused."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", protected_namespaces=(), populate_by_name=True, allow_inf_nan=False
+    )
+
+
+class RunSection(Section):
+    """How the program runs: seed, length, device."""
+
+    seed: int = Field(1, ge=0, le=2**31 - 1, description="Seed of every random choice of the run")
+    rounds: int = Field(10, ge=0, le=100_000, description="Federated rounds")
+    device: str = Field(
+        "auto",
+        pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
+        description="auto, cpu, mps, cuda or cuda:N, clients and server",
+    )
+    precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="Autocast precision of training")
+    channels_last: bool = Field(True, description="Use the channels-last memory format in convolutions")
+    threads: int = Field(1, ge=1, le=256, description="CPU threads per process; part of what makes runs bit-equal")
+    eval_every: int = Field(1, ge=1, description="Evaluate the global model every k rounds (and after the last)")
+    eval_batch_size: int = Field(1000, ge=1, description="Images per batch in evaluation")
+    checkpoint_every: int = Field(0, ge=0, description="Write a checkpoint every k rounds; 0 = never")
+    resume: bool = Field(False, description="Continue from the newest checkpoint in the record folder")
+
+
+class TaskSection(Section):
+    """What is learned: data set, its subsets, its long tail."""
+
+    dataset: str = Field(
+        "fashion-mnist-slice", description="Data set by registered name, hf:org/name, or own: folder, csv, npz"
+    )
+    data_dir: str = Field(
+        "", description="Folder of downloaded or own data; empty = FEDCRUCIBLE_DATA or the user cache"
+    )
+    train_samples: int = Field(20_000, ge=0, description="Training images shared out to clients; 0 = all")
+    test_samples: int = Field(0, ge=0, description="Images of the evaluation split that are used; 0 = all")
+    eval_split: Literal["test", "validation"] = Field(
+        "test", description="Split that is measured; choose hyper-parameters on validation only"
+    )
+    validation_fraction: float = Field(
+        0.1,
+        ge=0.0,
+        lt=1.0,
+        description="Share (fraction) of training images held out as validation where none ships; 0 = none",
+    )
+    test_fraction: float = Field(
+        0.2,
+        gt=0.0,
+        lt=1.0,
+        description="Share (fraction) of training images set aside as test where the data set has no test split",
+    )
+    image_size: int = Field(
+        0, ge=0, le=1024, description="Side in pixels of the square that images are resized to; 0 = as they are"
+    )
+    image_column: str = Field("", description="Column of the images, in data sets with columns; empty = found by name")
+    label_column: str = Field("", description="Column of the labels, in data sets with columns; empty = found by name")
+    class_names: str = Field(
+        "", description="Class names in order, separated by , or |; or a file id -> name; empty = the data set's own"
+    )
+    imbalance_factor: float = Field(
+        1.0, ge=1.0, le=10_000.0, description="Long tail: largest over smallest class count; 1 = as is (SPEC A.4)"
+    )
+
+
+class TrainingSection(Section):
+    """The clients' local training: plain SGD."""
+
+    local_epochs: int = Field(1, ge=1, description="Epochs over the client's data each round")
+    batch_size: int = Field(64, ge=1, description="Images per training batch")
+    lr: float = Field(0.1, gt=0.0, description="Learning rate")
+    momentum: float = Field(0.9, ge=0.0, lt=1.0, description="SGD momentum, fresh each round")
+    weight_decay: float = Field(0.0, ge=0.0, description="L2 weight decay")
+    augment: Literal["none", "crop-flip"] = Field("none", description="Augmentation, applied after the trigger")
+
+
+class FederationSection(Section):
+    """Who takes part, and what the server accepts from them."""
+
+    clients: int = Field(20, ge=1, le=1_000_000, description="Clients N, one data partition each")
+    fraction_train: float = Field(1.0, gt=0.0, le=1.0, description="Share (fraction) of clients sampled each round")
+    min_replies: int = Field(2, ge=1, description="Fewer valid replies than this keep the model as it was")
+    max_examples: int = Field(
+        0, ge=0, description="A reply that claims more examples is dropped; 0 = ten times the largest fair share"
+    )
+    buffers: Literal["mean", "median"] = Field(
+        "mean",
+        description="Batch-norm statistics of accepted clients: mean by weight, or coordinate-wise median (robust)",
+    )
+    timeout_s: float = Field(3600.0, gt=0.0, description="Seconds to wait for a round's replies")
+    wait_for_clients_s: float = Field(120.0, ge=0.0, description="Seconds to wait at the start until all are online")
+    discovery: Literal["auto", "order", "query"] = Field(
+        "auto", description="How nodes map to partitions: by registration order (simulation) or by asking them"
+    )
+    poll_s: float = Field(0.5, gt=0.0, le=60.0, description="Seconds between polls for replies in deployment")
+    node_partitions: str = Field(
+        "",
+        description="Deployment: which node may hold which partition, NODE:PARTITION by commas; NODE is a registered "
+        "name, a node id or a key's SHA256:... fingerprint; empty = the first node that claims a partition holds it",
+    )
+    own_data: bool = Field(
+        False,
+        description="Deployment: every node trains on images of its own (node config own-data=true); "
+        "the server's training images are shared out to nobody",
+    )
+
+
+class AttackSection(Section):
+    """Who attacks, when, and on how much data; the method's own knobs are in the sub-section of its name."""
+
+    name: str = Field("badnets", description="Attack by registered name; none = no attack")
+    malicious_fraction: float = Field(0.3, ge=0.0, le=1.0, description="Share (fraction) of clients that are malicious")
+    malicious_ids: str = Field("", description="Comma-separated partitions that are malicious; empty = drawn by seed")
+    participation: Literal["random", "exact"] = Field(
+        "random", description="random: attackers are sampled like others; exact: floor(fraction x n) every round"
+    )
+    target_label: int = Field(0, ge=0, description="Class that triggered inputs shall be given")
+    poison_ratio: float = Field(0.3, ge=0.0, le=1.0, description="Share (fraction) of an attacker's eligible images")
+    poison_mode: Literal["replace", "append-all"] = Field(
+        "replace", description="replace: overwrite that share; append-all: add a triggered copy of every image"
+    )
+    poison_scope: Literal["non-target", "all"] = Field("non-target", description="Images that may be poisoned")
+    local_epochs: int = Field(0, ge=0, description="Epochs of an attacker's poisoned training; 0 = as honest clients")
+    lr: float = Field(
+        0.0, ge=0.0, description="Learning rate of an attacker's poisoned training; 0 = as honest clients"
+    )
+    collusion: Literal["shared", "alone"] = Field(
+        "shared", description="shared: attackers drawn by seed pool their data; alone: each knows only its own"
+    )
+    start_round: int = Field(1, ge=1, description="First round of the attack")
+    stop_round: int = Field(0, ge=0, description="Last round of the attack; 0 = never stops")
+    every: int = Field(1, ge=1, description="Attack every k-th round from the first")
+
+
+class PartitionSection(Section):
+    """How training images are shared out to clients."""
+
+    name: str = Field("main-class", description="Partitioner by registered name")
+
+
+class ModelSection(Section):
+    """The model that is trained."""
+
+    name: str = Field("resnet8", description="Model by registered name")
+
+
+class DefenseSection(Section):
+    """The aggregation rule."""
+
+    name: str = Field("auto", description="Aggregation rule by registered name; auto = the strategy's own")
+    assumed_malicious: int = Field(
+        -1,
+        ge=-1,
+        description="Attackers a round that rules with a number f assume; -1 = the true share of the run (an oracle)",
+    )
+
+
+class PurifierSection(Section):
+    """What the server does to the aggregated model before it is evaluated and sent out."""
+
+    name: str = Field("auto", description="Purifier by registered name; auto = the strategy's own; none = off")
+
+
+class GuideSection(Section):
+    """The frozen vision-language model that guides the server."""
+
+    family: Literal["clip", "siglip"] = Field("clip", description="Model family (transformers class)")
+    model: str = Field("tiny", description="tiny (ships), a local folder, or a Hugging Face hub name")
+    templates: str = Field(
+        "a photo of a {}", description="Prompt templates, separated by |; several = ensemble of text embeddings"
+    )
+    batch_size: int = Field(
+        250, ge=1, description="Images per forward pass of the guide; part of what makes runs bit-equal"
+    )
+    cache_dir: str = Field("", description="Folder of cached embeddings; empty = user cache folder")
+
+
+class SyntheticSection(Section):
+    """The server's own labelled images; no client image is ever among them."""
+
+    source: str = Field("flow", description="Source by registered name")
+    per_class: int = Field(100, ge=1, description="Images per class, M_c")
+    moment_match: bool = Field(False, description="Match channel mean and std to the data set's published ones")
+    guide_agreement: bool = Field(False, description="Drop images whose guide top-1 differs from the prompted class")
+    augment: Literal["frequency", "patch", "none"] = Field(
+        "frequency",
+        description="frequency: noise in the band that patches disturb most; patch: visible patches, labels kept",
+    )
+    bands: int = Field(4, ge=1, le=12, description="Frequency bands K that the spectrum is cut into")
+    noise_rms: float = Field(
+        0.05, ge=0.0, le=1.0, description="Root mean square of the band noise, in pixels of [0, 1]"
+    )
+    band_average: Literal["image", "band"] = Field(
+        "image", description="A band's sensitivity is averaged over all N x N cells, or over the band's own cells"
+    )
+    band_choice: Literal["set", "image"] = Field("set", description="Choose the band once per set, or for each image")
+    patch_max_side: int = Field(
+        4, ge=1, le=32, description="Largest side of random patches, in pixels of a 32 px image"
+    )
+
+
+class OutputSection(Section):
+    """Where and what a run records."""
+
+    dir: str = Field("", description="Absolute folder of run records; empty = FEDCRUCIBLE_RUNS or ./runs of the user")
+    name: str = Field("", description="Folder name of this run; empty = strategy-attack-seed and a time stamp")
+    report: bool = Field(True, description="Write report.html at the end; `fedcrucible report` can write it later")
+    save_model: bool = Field(True, description="Write the final model as safetensors")

@@ -1,0 +1,121 @@
+"""Contracts of the guide and of the server's synthetic data."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from fedcrucible_core.config import Component, Registry
+from fedcrucible_core.learning.data import DataInfo
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where one synthetic sample came from."""
+
+    source: str
+    prompt: str
+    index: int
+
+
+@dataclass(frozen=True)
+class ServerData:
+    """The server's labelled images: originals followed by their augmented copies (if any).
+
+    ``images`` float32 ``[M, C, H, W]`` in [0, 1], ``labels`` int64 ``[M]`` (the prompted class), ``augmented`` float32
+    of the same shape with the same labels, or None; ``facts`` are numbers for the record: class counts, images dropped
+    by the guide and, with frequency augmentation, ``band`` (1..K), the band the noise was put in.
+    """
+
+    images: Tensor
+    labels: Tensor
+    augmented: Tensor | None
+    provenance: tuple[Provenance, ...]
+    facts: dict[str, float]
+
+    def training_set(self) -> tuple[Tensor, Tensor]:
+        """Originals and augmented copies together: images ``[M or 2M, C, H, W]`` and labels."""
+        if self.augmented is None:
+            return self.images, self.labels
+        return torch.cat([self.images, self.augmented]), torch.cat([self.labels, self.labels])
+
+
+@dataclass(frozen=True)
+class GuideTargets:
+    """What the frozen guide says of the server's images, computed once.
+
+    ``image_embeddings`` ``[m, e]`` and ``text_embeddings`` ``[C, e]`` are L2-normalised; ``logits`` ``[m, C]`` are
+    logit_scale times their cosines (plus the bias of SigLIP).  ``m`` counts the rows of ``ServerData.training_set()``.
+    """
+
+    image_embeddings: Tensor
+    text_embeddings: Tensor
+    logits: Tensor
+
+
+class Guide(ABC):
+    """A frozen vision-language model."""
+
+    @property
+    def identity(self) -> str:
+        """Of which model the embeddings are: a hash of its content, or name and commit."""
+        return type(self).__qualname__
+
+    @abstractmethod
+    def image_embeddings(self, images: Tensor) -> Tensor:
+        """L2-normalised float32 ``[n, e]`` of images ``[n, C, H, W]`` in [0, 1] (C = 1 or 3); cached by content."""
+
+    @abstractmethod
+    def text_embeddings(self, class_names: Sequence[str]) -> Tensor:
+        """L2-normalised float32 ``[C, e]``, averaged over the prompt templates."""
+
+    @abstractmethod
+    def logits(self, image_embeddings: Tensor, text_embeddings: Tensor) -> Tensor:
+        """Scaled similarities ``[n, C]``: exp(logit_scale) x cosine (+ bias for SigLIP)."""
+
+    def targets(self, images: Tensor, class_names: Sequence[str]) -> GuideTargets:
+        """Embeddings and logits of a set of images, for purifiers."""
+        image, text = self.image_embeddings(images), self.text_embeddings(class_names)
+        return GuideTargets(image, text, self.logits(image, text))
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Images float32 ``[n, C, H, W]`` in [0, 1] with labels int64 ``[n]`` and one provenance each."""
+
+    images: Tensor
+    labels: Tensor
+    provenance: tuple[Provenance, ...]
+
+
+class SyntheticSource(Component):
+    """Makes labelled images for the server from class names; no client image is involved."""
+
+    offline: ClassVar[bool] = True
+    """False: it needs a network service or a download."""
+
+    @abstractmethod
+    def generate(self, info: DataInfo, per_class: int, seed: int, device: torch.device) -> Samples:
+        """``per_class`` images of every class, resized to ``info.shape``, deterministic for a seed where possible."""
+
+    def check(self, info: DataInfo, per_class: int) -> None:  # noqa: ARG002
+        """Whether it can make ``per_class`` images of every class; cheap, and asked before any client starts.
+
+        Raises:
+            ConfigError: it can't; the message says what it lacks.
+        """
+        return
+
+    def fingerprint(self) -> str:
+        """What besides its parameters decides its images (weights, files), for cache keys; cheap to compute."""
+        return ""
+
+
+SOURCES: Registry[SyntheticSource] = Registry(
+    "synthetic", "fedcrucible_core.foundation.sources", key="synthetic.source"
+)

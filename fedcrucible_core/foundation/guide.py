@@ -1,0 +1,201 @@
+"""The guide: a frozen vision-language model whose embeddings are computed once and kept.
+
+Sources: CLIP (Radford et al., 2021), SigLIP (Zhai et al., 2023); their use as a server-side guide is CLIP-Fed's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from fedcrucible_core.config import ConfigError
+from fedcrucible_core.foundation.base import Guide
+from fedcrucible_core.foundation.cache import (
+    arithmetic,
+    cache_folder,
+    digest,
+    plain,
+    read_tensors,
+    usable,
+    warn_unusable,
+    write_tensors,
+)
+from fedcrucible_core.learning.evaluation import classes_of
+
+if TYPE_CHECKING:
+    from fedcrucible_core.foundation.encoder import Encoder
+
+VERSION = "2"
+"""Part of every key: raise it when embeddings of the same input would change."""
+
+
+class TransformersGuide(Guide):
+    """CLIP or SigLIP through transformers; loaded only when something asked for isn't in the cache.
+
+    Embeddings, logit scale and bias are kept under ``<cache>/guide`` by the content of the model folder (or hub name
+    and commit), the images' bytes and shape or the texts, and all that their last bits depend on: images per forward
+    pass, threads, device, versions.  So what is found there is what would be computed, whoever filled the cache.
+    """
+
+    def __init__(
+        self, model: str, family: str, templates: Sequence[str], batch_size: int, cache: Path, device: torch.device
+    ) -> None:
+        self.model = model
+        self.family = family
+        self.templates = tuple(templates)
+        self.batch_size = batch_size
+        self.cache = cache / "guide"
+        self.device = device
+        self._encoder: Encoder | None = None
+        self._identity: str | None = None
+        self._head: tuple[Tensor, Tensor] | None = None
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the model is in memory."""
+        return self._encoder is not None
+
+    @property
+    def identity(self) -> str:
+        """Content hash of the model folder, or ``name@commit`` of a hub model (fetched if it isn't here yet)."""
+        if self._identity is None:
+            from fedcrucible_core.foundation.encoder import cached_commit, folder_identity, local_folder
+
+            folder = local_folder(self.model)
+            if folder:
+                self._identity = folder_identity(folder)
+            else:
+                commit = cached_commit(self.model)
+                self._identity = f"{self.model}@{commit}" if commit else self._load().identity
+        return self._identity
+
+    def image_embeddings(self, images: Tensor) -> Tensor:
+        """L2-normalised float32 ``[n, e]`` on the guide's device.
+
+        Args:
+            images: float32 ``[n, 1 or 3, H, W]`` in [0, 1]; grey is repeated to three channels, then resized,
+                cropped and normalised as the model's processor says.
+
+        Raises:
+            ValueError: another type or shape.
+            ConfigError: the model is needed and can't be loaded.
+        """
+        if images.ndim != 4 or images.shape[1] not in (1, 3) or not images.is_floating_point():
+            wanted = "images must be float [n, 1 or 3, H, W] in [0, 1]"
+            raise ValueError(f"{wanted}, got {images.dtype} {tuple(images.shape)}")
+        if not len(images):
+            return self.text_embeddings(("nothing",))[:0]
+        pixels = plain(images.to(torch.float32))
+        path = self._path("image", f"{self.batch_size} a pass", pixels)
+        found = self._read(path, (len(images), -1))
+        if found is None:
+            found = plain(self._load().images(pixels, self.batch_size))
+            self._write(path, found)
+        return found.to(self.device)
+
+    def text_embeddings(self, class_names: Sequence[str]) -> Tensor:
+        """L2-normalised float32 ``[C, e]`` on the guide's device: the normalised mean over templates of each class."""
+        names = tuple(class_names)
+        if not names:
+            raise ValueError("text_embeddings needs at least one class name")
+        path = self._path("text", *names, "|", *self.templates)
+        found = self._read(path, (len(names), -1))
+        if found is None:
+            prompts = [template.replace("{}", name) for name in names for template in self.templates]
+            each = self._load().texts(prompts).reshape(len(names), len(self.templates), -1)
+            found = plain(F.normalize(each.mean(dim=1), dim=-1))
+            self._write(path, found)
+        return found.to(self.device)
+
+    def logits(self, image_embeddings: Tensor, text_embeddings: Tensor) -> Tensor:
+        """``exp(logit_scale) * cos`` ``[n, C]`` (released CLIP weights: 100 * cos), plus the bias of SigLIP."""
+        scale, bias = self.head()
+        cosines = image_embeddings @ text_embeddings.T
+        return cosines * scale.to(cosines) + bias.to(cosines)
+
+    def head(self) -> tuple[Tensor, Tensor]:
+        """exp(logit_scale) and logit_bias (0 for CLIP), scalars on the CPU."""
+        if self._head is None:
+            path = self._path("head")
+            content = read_tensors(path)
+            tensors = content[0] if content else {}
+            scale, bias = tensors.get("logit_scale"), tensors.get("logit_bias")
+            if scale is None or bias is None or not (usable(scale, ()) and usable(bias, ())):
+                if content:
+                    warn_unusable(path, "unexpected content")
+                encoder = self._load()
+                scale, bias = encoder.logit_scale, encoder.logit_bias
+                write_tensors(path, {"logit_scale": scale, "logit_bias": bias})
+            self._head = scale, bias
+        return self._head
+
+    def _load(self) -> Encoder:
+        if self._encoder is None:
+            from fedcrucible_core.foundation.encoder import Encoder
+
+            self._encoder = Encoder(self.model, self.family, self.device)
+            self._identity = self._encoder.identity
+            self.head()  # so that the next process finds it
+        return self._encoder
+
+    def _path(self, kind: str, *content: str | Tensor) -> Path:
+        computed = f"{arithmetic(self.device)}, transformers {metadata.version('transformers')}"
+        key = digest(VERSION, kind, self.identity, self.family, computed, *content)
+        return self.cache / f"{kind}-{key}.safetensors"
+
+    def _read(self, path: Path, shape: tuple[int, ...]) -> Tensor | None:
+        content = read_tensors(path)
+        if content is None:
+            return None
+        embeddings = content[0].get("embeddings")
+        if embeddings is None or not usable(embeddings, shape):
+            warn_unusable(path, "unexpected content")
+            return None
+        return embeddings
+
+    def _write(self, path: Path, embeddings: Tensor) -> None:
+        write_tensors(path, {"embeddings": embeddings})
+
+
+def load_guide(
+    model: str = "tiny",
+    family: Literal["clip", "siglip"] = "clip",
+    templates: str = "a photo of a {}",
+    batch_size: int = 250,
+    cache_dir: str | Path = "",
+    device: torch.device | str = "cpu",
+) -> TransformersGuide:
+    """A guide from the parameters of the ``guide`` section; nothing is read from disk or network yet.
+
+    Args:
+        model: "tiny" (ships), a local folder, or a Hugging Face hub name.
+        family: "clip" (CLIPModel) or "siglip" (SiglipModel).
+        templates: prompt templates separated by ``|``, each with one ``{}``; several make an ensemble.
+        batch_size: images per forward pass; bounds memory, and changes the last bits of embeddings.
+        cache_dir: folder of cached embeddings; empty = the user's cache folder of ``fedcrucible``.
+        device: where the model runs and embeddings are returned.
+
+    Raises:
+        ConfigError: a template without ``{}``, or an unknown family.
+    """
+    if family not in ("clip", "siglip"):
+        raise ConfigError("guide.family", family, "allowed: clip, siglip")
+    parts = [part.strip() for part in templates.split("|")]
+    for part in parts:
+        if part.count("{}") != 1:
+            raise ConfigError("guide.templates", templates, f"each template needs one {{}}, unlike {part!r}")
+    return TransformersGuide(model, family, parts, batch_size, cache_folder(cache_dir), torch.device(device))
+
+
+def zero_shot_accuracy(guide: Guide, images: Tensor, labels: Tensor, class_names: Sequence[str]) -> float:
+    """Percent of images ``[n, C, H, W]`` in [0, 1] whose most similar class text is their label's; NaN for none."""
+    if not len(images):
+        return float("nan")
+    predicted = classes_of(guide.targets(images, class_names).logits)
+    return 100.0 * float((predicted == labels.to(predicted.device)).float().mean())

@@ -1,0 +1,171 @@
+"""The server's data set, from source to tensors: generate (or read from the cache), filter, match, augment."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from fedcrucible_core.config import ConfigError
+from fedcrucible_core.foundation.base import Guide, Provenance, Samples, ServerData, SyntheticSource
+from fedcrucible_core.foundation.cache import (
+    arithmetic,
+    cache_folder,
+    digest,
+    plain,
+    read_tensors,
+    usable,
+    warn_unusable,
+    write_tensors,
+)
+from fedcrucible_core.foundation.frequency import FrequencyAugmentation
+from fedcrucible_core.foundation.patches import random_patches
+from fedcrucible_core.foundation.pixels import moment_match as match_moments
+from fedcrucible_core.foundation.sources.errors import SourceError
+from fedcrucible_core.learning.data import DataInfo
+from fedcrucible_core.learning.evaluation import classes_of
+from fedcrucible_core.learning.rng import torch_generator
+
+VERSION = "2"
+"""Part of every key: raise it when the same parameters would make other images."""
+
+
+def build_server_data(
+    source: SyntheticSource,
+    info: DataInfo,
+    per_class: int,
+    seed: int,
+    device: torch.device | str = "cpu",
+    *,
+    moment_match: bool = False,
+    augment: Literal["frequency", "patch", "none"] = "frequency",
+    frequency: FrequencyAugmentation | None = None,
+    guide: Guide | None = None,
+    cache_dir: str | Path = "",
+    trigger: Callable[[Tensor], Tensor] | None = None,
+) -> ServerData:
+    """The server's labelled images (SPEC A.5, A.6), the same for the same arguments.
+
+    Args:
+        source: where images come from; its answer is kept on disk by parameters, seed, data set and content.
+        info: class names, shape and published constants of the data set.
+        per_class: images per class before the guide's filter.
+        seed: the run's seed.
+        device: where the source samples, and where the tensors are returned.
+        moment_match: give the set the data set's published channel mean and std.
+        augment: "frequency" noise of A.6, visible "patch" (labels kept), or "none".
+        frequency: parameters of the augmentation; ``patch_max_side`` also sizes the patches of "patch".
+        guide: when given, images whose top-1 by the guide isn't the prompted class are dropped.
+        cache_dir: folder of kept samples; empty = the user's cache folder of ``fedcrucible``.
+        trigger: the imagined trigger of A.6, for ablation only.
+
+    Returns:
+        Server data on ``device``; facts ``images``, ``class_count_<label>``, ``dropped_by_guide`` and those of the
+        augmentation. No clock is among them.
+
+    Raises:
+        ConfigError: per_class below 1, what the source refuses, or a class of which the guide leaves nothing.
+        SourceError: the source failed.
+    """
+    if per_class < 1:
+        raise ConfigError("synthetic.per_class", per_class, "at least 1")
+    device = torch.device(device)
+    samples = cached_samples(source, info, per_class, seed, device, cache_dir)
+    made = len(samples.labels)
+    if guide is not None:
+        samples = keep_agreeing(samples, guide, info)
+    counts = torch.bincount(samples.labels, minlength=info.num_classes)
+    facts = {"images": float(len(samples.labels)), "dropped_by_guide": float(made - len(samples.labels))}
+    facts.update({f"class_count_{label}": float(count) for label, count in enumerate(counts.tolist())})
+
+    images = match_moments(samples.images, info.mean, info.std) if moment_match else samples.images
+    frequency = frequency or FrequencyAugmentation()
+    rng = torch_generator(seed, "synthetic/augment")
+    augmented: Tensor | None = None
+    if augment == "frequency":
+        augmented, more = frequency(images, rng, trigger)
+        facts.update(more)
+    elif augment == "patch":
+        augmented = random_patches(images, rng, frequency.patch_max_side)
+    elif augment != "none":
+        raise ConfigError("synthetic.augment", augment, "allowed: frequency, patch, none")
+    on_device = None if augmented is None else augmented.to(device)
+    return ServerData(images.to(device), samples.labels.to(device), on_device, samples.provenance, facts)
+
+
+def keep_agreeing(samples: Samples, guide: Guide, info: DataInfo) -> Samples:
+    """The samples whose most similar class text, by the guide, is their own class.
+
+    Raises:
+        ConfigError: a class would lose all its images.
+    """
+    predicted = classes_of(guide.targets(samples.images, info.class_names).logits).cpu()
+    keep = (predicted == samples.labels).nonzero().flatten()
+    counts = torch.bincount(samples.labels[keep], minlength=info.num_classes)
+    empty = [name for name, count in zip(info.class_names, counts.tolist(), strict=True) if not count]
+    if empty:
+        wanted = f"the guide agrees with no image of {', '.join(empty)}: turn it off, or use another guide or source"
+        raise ConfigError("synthetic.guide_agreement", True, wanted)
+    provenance = tuple(samples.provenance[i] for i in keep.tolist())
+    return Samples(samples.images[keep], samples.labels[keep], provenance)
+
+
+def cached_samples(
+    source: SyntheticSource, info: DataInfo, per_class: int, seed: int, device: torch.device, cache_dir: str | Path = ""
+) -> Samples:
+    """What the source generates, from the cache when it was made before; tensors on the CPU."""
+    parameters = json.dumps([source.model_dump(mode="json"), per_class, seed, arithmetic(device)], sort_keys=True)
+    data = json.dumps([info.name, info.class_names, info.shape])
+    key = digest(VERSION, source.name, parameters, data, source.fingerprint())
+    path = cache_folder(cache_dir) / "synthetic" / f"{source.name}-{key}.safetensors"
+    kept = _read(path, info)
+    if kept is not None:
+        return kept
+    samples = source.generate(info, per_class, seed, device)
+    samples = Samples(plain(samples.images), plain(samples.labels), samples.provenance)
+    check_samples(samples, source.name, info)
+    origins = json.dumps([[origin.source, origin.prompt, origin.index] for origin in samples.provenance])
+    write_tensors(path, {"images": samples.images, "labels": samples.labels}, {"provenance": origins})
+    return samples
+
+
+def check_samples(samples: Samples, name: str, info: DataInfo) -> None:
+    """Hold a source to its contract. Raises SourceError that names what is wrong, with the values."""
+    images, labels = samples.images, samples.labels
+    n = len(labels)
+    wrong = ""
+    if images.shape != (n, *info.shape) or images.dtype != torch.float32:
+        wrong = f"images are {images.dtype} {tuple(images.shape)}, not float32 {(n, *info.shape)}"
+    elif len(samples.provenance) != n:
+        wrong = f"{n} images have {len(samples.provenance)} provenances"
+    elif not n or labels.dtype != torch.int64 or labels.min() < 0 or labels.max() >= info.num_classes:
+        wrong = f"labels must be int64 in 0..{info.num_classes - 1}, at least one"
+    elif not torch.isfinite(images).all() or images.min() < 0 or images.max() > 1:
+        wrong = f"pixels run from {float(images.min()):.4g} to {float(images.max()):.4g}, not within [0, 1]"
+    if wrong:
+        raise SourceError(f"synthetic source {name!r}: {wrong}")
+
+
+def _read(path: Path, info: DataInfo) -> Samples | None:
+    content = read_tensors(path)
+    if content is None:
+        return None
+    tensors, text = content
+    images, labels = tensors.get("images"), tensors.get("labels")
+    try:
+        provenance = tuple(Provenance(*entry) for entry in json.loads(text.get("provenance", "")))
+    except (ValueError, TypeError):
+        provenance = ()
+    if (
+        images is None
+        or labels is None
+        or not usable(images, (len(provenance), *info.shape))
+        or labels.shape != (len(provenance),)
+    ):
+        warn_unusable(path, "unexpected content")
+        return None
+    return Samples(images, labels, provenance)

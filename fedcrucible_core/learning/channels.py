@@ -1,0 +1,126 @@
+"""Channels of a model's last convolution: finding it, how active they are, silencing them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from fedcrucible_core.learning.evaluation import predict
+from fedcrucible_core.learning.models.base import SplitModel
+
+Activation = Literal["relu", "abs"]
+_NORMS = (nn.BatchNorm2d, nn.GroupNorm, nn.InstanceNorm2d)
+
+
+@dataclass(frozen=True)
+class LastConvolution:
+    """The last convolution of a feature extractor with the normalisation it feeds, by their names in the model."""
+
+    convolution: str
+    norm: str
+    """Empty = none."""
+    channels: int
+
+    @property
+    def output(self) -> str:
+        """The module whose output the channels are."""
+        return self.norm or self.convolution
+
+
+def last_convolution(model: SplitModel, shape: tuple[int, int, int]) -> LastConvolution:
+    """Find the last convolution by running one black image of ``shape`` (C, H, W).
+
+    Convolutions that look at one pixel only (1 x 1) are shortcuts or mixers of channels; they count only where there is
+    no other.  Of the rest, the last one that runs.  Its normalisation is the module that is given its very output.
+
+    Raises ValueError when the model has no convolution, or one whose normalisation has no scale and shift.
+    """
+    ran: list[tuple[str, nn.Conv2d, Tensor]] = []
+    norms: list[tuple[str, Tensor]] = []
+    hooks = []
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Conv2d):
+            hooks.append(module.register_forward_hook(lambda m, _, out, name=name: ran.append((name, m, out))))
+        elif isinstance(module, _NORMS):
+            hooks.append(module.register_forward_hook(lambda _m, seen, _o, name=name: norms.append((name, seen[0]))))
+    try:
+        model.eval()
+        with torch.no_grad():
+            model(torch.zeros(1, *shape, device=next(model.parameters()).device))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    wide = [found for found in ran if max(found[1].kernel_size) > 1] or ran
+    if not wide:
+        raise ValueError("the model has no convolution")
+    name, module, output = wide[-1]
+    norm = next((found for found, seen in norms if seen is output), "")
+    if norm and model.get_submodule(norm).bias is None:
+        raise ValueError(f"{norm} has no scale and shift: its channels can't be silenced")
+    return LastConvolution(name, norm, module.out_channels)
+
+
+def mean_activations(
+    model: SplitModel, output: str, images: Tensor, batch_size: int, device: torch.device, kind: Activation
+) -> Tensor:
+    """Mean activation float64 ``[channels]`` of the module ``output`` over ``images`` and positions.
+
+    ``relu`` averages the positive part, ``abs`` the absolute value.
+    """
+    sums: list[Tensor] = []
+
+    def add(_module: nn.Module, _inputs: object, out: Tensor) -> None:
+        values = out.abs() if kind == "abs" else out.clamp(min=0.0)
+        sums.append(values.double().mean((2, 3)).sum(0).cpu())
+
+    hook = model.get_submodule(output).register_forward_hook(add)
+    try:
+        predict(model, images, batch_size, device)
+    finally:
+        hook.remove()
+    return torch.stack(sums).sum(0) / len(images)
+
+
+@torch.no_grad()
+def silence(model: SplitModel, place: LastConvolution, channels: Sequence[int]) -> None:
+    """Make channels of the last convolution output exactly zero, in place.
+
+    After a normalisation its scale and shift are zeroed, for the shift would leak through zeroed weights; a convolution
+    in front of a batch norm or of none is zeroed as well.  In front of a group norm it is left, because its outputs are
+    part of the statistics of other channels.
+    """
+    chosen = list(channels)
+    convolution = model.get_submodule(place.convolution)
+    assert isinstance(convolution, nn.Conv2d)
+    if place.norm:
+        norm = model.get_submodule(place.norm)
+        assert isinstance(norm, _NORMS)
+        norm.weight[chosen] = 0.0
+        norm.bias[chosen] = 0.0
+        if not isinstance(norm, nn.BatchNorm2d):
+            return
+    convolution.weight[chosen] = 0.0
+    if convolution.bias is not None:
+        convolution.bias[chosen] = 0.0
+
+
+@torch.no_grad()
+def drop_extreme_weights(model: SplitModel, place: LastConvolution, deviations: float) -> int:
+    """Zero the last convolution's weights outside mean +- ``deviations`` * standard deviation, in place; says how many.
+
+    Mean and deviation are those of the channels that aren't silent.
+    """
+    convolution = model.get_submodule(place.convolution)
+    assert isinstance(convolution, nn.Conv2d)
+    weight = convolution.weight
+    alive = weight[weight.flatten(1).abs().amax(1) > 0].double()
+    if not alive.numel():
+        return 0
+    extreme = (weight.double() - alive.mean()).abs() > deviations * alive.std(correction=0)
+    extreme &= weight != 0
+    weight[extreme] = 0.0
+    return int(extreme.sum())

@@ -1,0 +1,38 @@
+"""Data sets by name, and the one way from ``task`` settings to tensors."""
+
+from fedcrucible_core.learning.datasets import csv_table, folder, npz, shipped, vision
+from fedcrucible_core.learning.datasets.base import DATASETS, DatasetSource, PublishedData, Reading
+from fedcrucible_core.learning.datasets.hub import HuggingFace
+from fedcrucible_core.learning.datasets.load import (
+    data_root,
+    dataset_source,
+    load_ids,
+    load_task,
+    prepare,
+    published,
+    whole_training_split,
+)
+from fedcrucible_core.learning.datasets.subsets import long_tail, long_tail_counts, stratified_order
+
+__all__ = [
+    "DATASETS",
+    "DatasetSource",
+    "HuggingFace",
+    "PublishedData",
+    "Reading",
+    "csv_table",
+    "data_root",
+    "dataset_source",
+    "folder",
+    "load_ids",
+    "load_task",
+    "long_tail",
+    "long_tail_counts",
+    "npz",
+    "prepare",
+    "published",
+    "shipped",
+    "stratified_order",
+    "vision",
+    "whole_training_split",
+]

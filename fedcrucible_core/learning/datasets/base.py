@@ -1,0 +1,120 @@
+"""The contract of a data set: read its published splits from disk, or download them when asked to."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import platformdirs
+
+from fedcrucible_core.config import Component, ConfigError, Registry
+from fedcrucible_core.config.sections import TaskSection
+from fedcrucible_core.learning.data import DataInfo, LabeledImages
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a data set is to be read, for sources that leave a choice."""
+
+    image_size: int = 0
+    """Side of the square that every picture is stretched to, before pictures of several sizes meet; 0 = as they are."""
+    image_column: str = ""
+    """Column of the pictures; empty = found by its type and name."""
+    label_column: str = ""
+    """Column of the labels; empty = found by its type and name."""
+
+    @classmethod
+    def of(cls, task: TaskSection) -> Reading:
+        """What ``task`` asks for."""
+        return cls(task.image_size, task.image_column, task.label_column)
+
+
+@dataclass(frozen=True)
+class PublishedData:
+    """The splits as their authors publish them; ``test`` and ``validation`` are None where they publish none.
+
+    A label of -1 says that the image has none; what follows from that is decided in one place for all sources.
+    """
+
+    info: DataInfo
+    train: LabeledImages
+    test: LabeledImages | None
+    validation: LabeledImages | None = None
+    train_is_stratified: bool = False
+    """True when each prefix of ``train`` is as class-balanced as it can be, so that subsets are prefixes."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the numbers has to know, e.g. what was left out."""
+
+
+READ_AS_IT_IS = Reading()
+
+
+class UndecidedError(ConfigError):
+    """Data that is here, but leaves a choice; the message names the key that makes it."""
+
+
+class DatasetSource(Component):
+    """Where one data set comes from."""
+
+    ships: ClassVar[bool] = False
+    """True when nothing has to be downloaded."""
+    default_imbalance: ClassVar[float] = 1.0
+    """Long-tail factor that applies where ``task.imbalance_factor`` is left at 1."""
+    by_hand: ClassVar[str] = ""
+    """What to do without a download: which files, from where, put where (``{root}`` is the data folder)."""
+    after_colon: ClassVar[str] = ""
+    """Field that takes what follows a colon in ``task.dataset``; empty = nothing may follow."""
+    has_columns: ClassVar[bool] = False
+    """True where ``task.image_column`` and ``task.label_column`` choose something."""
+
+    @abstractmethod
+    def read(self, root: Path, reading: Reading = READ_AS_IT_IS) -> PublishedData:
+        """Read from the data folder ``root`` without network.
+
+        Sources of one fixed size leave ``reading.image_size`` to their caller.
+
+        Raises:
+            ConfigError: the data is not there; the message says which command fetches it.
+        """
+
+    def ids(self, root: Path, column: str) -> Sequence[object]:  # noqa: ARG002
+        """What the scalar column ``column`` says of each row of the published training split, in its order.
+
+        Where :meth:`read` says which rows its training images are, of each row that it counts.
+
+        Raises:
+            ConfigError: no such column; the message lists those that exist.
+        """
+        raise no_such_column(self.name, column, ())
+
+    @abstractmethod
+    def prepare(self, root: Path) -> None:
+        """Download into ``root`` what :meth:`read` needs; does nothing when it is there already."""
+
+
+DATASETS: Registry[DatasetSource] = Registry("dataset", "fedcrucible_core.learning.datasets", key="task.dataset")
+
+
+def default_root() -> Path:
+    """The data folder where nobody names one: in the user's cache."""
+    return platformdirs.user_cache_path("fedcrucible") / "data"
+
+
+def absent(name: str, root: Path) -> ConfigError:
+    """The error for data that is not on disk."""
+    return ConfigError(
+        "task.dataset",
+        name,
+        f"absent or damaged in {root}; run `fedcrucible prepare {name}`, "
+        "or set task.data_dir or FEDCRUCIBLE_DATA to a folder that holds it",
+    )
+
+
+def no_such_column(dataset: str, column: str, columns: Sequence[str]) -> ConfigError:
+    """The error for an id column that a data set doesn't have."""
+    has = f"has the columns {', '.join(columns)}" if columns else "has no column besides images and labels"
+    why = "no such column" if column else "name the column of ids"
+    return ConfigError("partition.by-column.column", column, f"{why}; {dataset} {has}")

@@ -1,0 +1,8 @@
+"""Models by name; each splits into a feature extractor and a classifier."""
+
+from fedcrucible_core.learning.models.base import MODELS, ModelSpec, SplitModel
+from fedcrucible_core.learning.models.cnn import SmallCNN
+from fedcrucible_core.learning.models.logistic import Logistic
+from fedcrucible_core.learning.models.resnet import ResNet8, ResNet18
+
+__all__ = ["MODELS", "Logistic", "ModelSpec", "ResNet8", "ResNet18", "SmallCNN", "SplitModel"]

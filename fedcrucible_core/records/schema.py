@@ -1,0 +1,250 @@
+"""What a record holds, as pydantic models; every number's name carries its unit."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from fedcrucible_core.config.plain_text import plain_text
+
+
+def _unmeasured(value: object) -> object:
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+Percent = Annotated[float | None, BeforeValidator(_unmeasured)]
+"""0 to 100; None when it could not be measured (NaN is read as None)."""
+
+LONGEST_LINE = 2000
+"""Characters of a text in a record."""
+
+
+def _line(value: object) -> object:
+    return plain_text(value, LONGEST_LINE) if isinstance(value, str) else value
+
+
+Line = Annotated[str, BeforeValidator(_line)]
+"""Text that somebody else may have chosen: one plain line, on writing and on reading a record from elsewhere."""
+
+NOT_FINITE, TRIGGERED_NOT_FINITE = "evaluate.not_finite_percent", "evaluate.triggered_not_finite_percent"
+"""Facts of a round: share of clean and of triggered images for which the model's outputs aren't finite."""
+PHASES = ("sample", "train", "validate", "aggregate", "server", "evaluate", "record")
+"""Phases of a round in order; keys of ``RoundRecord.seconds``."""
+
+
+class Record(BaseModel):
+    """Base of what is written; fields added by a later version are ignored on reading."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="strings", protected_namespaces=())
+
+
+class RunDescription(Record):
+    """What the run is, known before its first round (run.json)."""
+
+    strategy: Line
+    attack: Line = "none"
+    rule: Line = ""
+    purifier: Line = ""
+    seed: int
+    rounds: int = 0
+    dataset: Line = ""
+    data_sha256: str = ""
+    """Digest of its classes, labels and pictures; empty in older records."""
+    class_names: tuple[Line, ...] = ()
+    target_label: int | None = None
+    test_images: int = 0
+    """Images that MA is measured on."""
+    triggered_images: int = 0
+    """Images that ASR is measured on: those test images of non-target classes that the attack is about."""
+    attack_inputs: Line = "triggered images"
+    """What ASR is measured on, in words; empty for untargeted attacks."""
+    natural: bool = False
+    """Whether those inputs exist in one form only (no trigger is put on them), so that there is no base rate."""
+    clients: int = 0
+    malicious: tuple[int, ...] = ()
+    """All malicious partitions, whether they are ever sampled or not."""
+    attack_start_round: int = 1
+    attack_stop_round: int = 0
+    """Last round of the attack; 0 = it never stops."""
+    knowledge: dict[Line, tuple[Line, ...]] = Field(default_factory=dict)
+    """Component -> what it needs that a real server (or attacker) may not have."""
+    notes: tuple[Line, ...] = ()
+    privacy: Line = ""
+    """What the rule promises of differential privacy, in words; empty where nothing looks like a promise."""
+
+    history: tuple[Line, ...] = ()
+    """What befell the run on its way: where it was resumed, what could not be written."""
+
+    # --- whether the attack can happen ---
+    attack_expected: bool | None = None
+    """Whether somebody was to attack: an attack with a positive share of clients, or with listed ones.  None in older
+    records."""
+    idle: tuple[int, ...] = ()
+    """Malicious partitions that have no sample to poison and upload what an honest client would: they count as honest.
+    Only those of which the server can know."""
+
+
+class RoundRecord(Record):
+    """One round: a line of metrics.jsonl. Round 0 is the model before training; a repair is a line of its own."""
+
+    round: int = Field(ge=0)
+    stage: Literal["training", "repair"] = "training"
+    """repair: the server asked the clients about the final model and changed it; numbered one after the last round."""
+    ma_percent: Percent = None
+    """Accuracy on clean test images; None in a round that is not evaluated."""
+    asr_percent: Percent = None
+    base_rate_percent: Percent = None
+    """The same images without trigger that are predicted as the target (natural confusion); None where an attack puts
+    no trigger on images."""
+    asr_correct_percent: Percent = None
+    """ASR among images that are classified correctly without the trigger."""
+    robust_accuracy_percent: Percent = None
+    """Triggered images predicted as their true class."""
+    per_class_recall_percent: tuple[Percent, ...] = ()
+    participants: tuple[int, ...] = ()
+    malicious: tuple[int, ...] = ()
+    """Ground truth: the malicious partitions among the participants."""
+    accepted: tuple[int, ...] = ()
+    rejected: tuple[int, ...] = ()
+    """Participants that the defence gave weight 0; replies dropped before it are in ``dropped`` instead."""
+    weights: dict[Line, float] = Field(default_factory=dict)
+    """Partition -> share in the aggregate, in partition order."""
+    dropped: dict[Line, Line] = Field(default_factory=dict)
+    """Partition (or node) -> why its reply never reached the defence: non-finite, wrong shape, error text."""
+    attack_active: bool = False
+    tpr_percent: Percent = None
+    fpr_percent: Percent = None
+    seconds: dict[Line, float] = Field(default_factory=dict)
+    """Phase (see ``PHASES``) -> wall-clock seconds."""
+    peak_memory_mb: float | None = None
+    bytes_down: int = 0
+    bytes_up: int = 0
+    notes: tuple[Line, ...] = ()
+    per_client: dict[Line, list[float]] = Field(default_factory=dict)
+    """Diagnostic -> one number per client, in the order of ``weights``."""
+    facts: dict[Line, float] = Field(default_factory=dict)
+    """Diagnostics of the whole round."""
+    confusion: tuple[tuple[int, ...], ...] | None = None
+    """Triggered test images: counts by true class (row) and predicted class (column); a last column counts images for
+    which the model's outputs weren't finite, where there are any."""
+
+    # --- what really happened ---
+    attacking: tuple[int, ...] | None = None
+    """Malicious participants that attack in this round: its schedule is on, and they have something to attack with.
+    None in older records: see ``attackers``."""
+    rested: tuple[int, ...] = ()
+    """Malicious participants, idle ones apart, whose attack found nothing to do in a round of its schedule and that
+    uploaded honest work, by their own word."""
+    model: Literal["changed", "kept", "initial"] | None = None
+    """The global model after the round: changed by it, as it was before, or still (or again) the initial one, bit for
+    bit; None in older records."""
+
+    @property
+    def attackers(self) -> tuple[int, ...]:
+        """Participants that count as malicious in this round; all others count as honest."""
+        if self.attacking is not None:
+            return self.attacking
+        return self.malicious if self.attack_active else ()
+
+
+class Detection(Record):
+    """Counts of rejected and accepted clients (positive = malicious) with their rates."""
+
+    true_positives: int = 0
+    false_negatives: int = 0
+    false_positives: int = 0
+    true_negatives: int = 0
+    tpr_percent: Percent = None
+    fpr_percent: Percent = None
+    precision_percent: Percent = None
+    f1_percent: Percent = None
+
+
+class RunSummary(Record):
+    """The run in one object (summary.json)."""
+
+    strategy: Line
+    attack: Line
+    seed: int
+    rounds: int
+    dataset: Line = ""
+    ma_percent: Percent = None
+    ma_interval_percent: tuple[float, float] | None = None
+    """Wilson 95 % interval over test images: sampling of the test set, not seed variation."""
+    asr_percent: Percent = None
+    asr_interval_percent: tuple[float, float] | None = None
+    attack_inputs: Line = "triggered images"
+    """What ASR is measured on, in words; empty for untargeted attacks."""
+    base_rate_percent: Percent = None
+    net_asr_percent: Percent = None
+    """ASR minus base rate, in points."""
+    asr_correct_percent: Percent = None
+    robust_accuracy_percent: Percent = None
+    last_rounds: int = 0
+    """How many evaluated rounds the two means below cover (at most ten)."""
+    ma_last_mean_percent: Percent = None
+    asr_last_mean_percent: Percent = None
+    asr_max_percent: Percent = None
+    """Largest ASR from the attack's first round on."""
+    asr_max_round: int | None = None
+    rounds_asr_above_20_percent: int = 0
+    asr_after_stop_mean_percent: Percent = None
+    """Mean ASR after the attack's last round: its persistence."""
+    detection: Detection | None = None
+    """Pooled over rounds; None when no reply was ever judged."""
+    malicious_weight_percent: Percent = None
+    """Share of all aggregation weight that went to malicious clients while the attack was active."""
+    parameters_sha256: str = ""
+    seconds_total: float = 0.0
+    seconds: dict[Line, float] = Field(default_factory=dict)
+    peak_memory_mb: float | None = None
+    bytes_down: int = 0
+    bytes_up: int = 0
+    dropped: dict[Line, int] = Field(default_factory=dict)
+    """Cause -> number of replies."""
+    knowledge: dict[Line, tuple[Line, ...]] = Field(default_factory=dict)
+    weak_attack: bool | None = None
+    """True when the undefended run's ASR is below 50 %; None when no undefended run is at hand."""
+    folder: str = ""
+    epsilon: float | None = None
+    """Differential privacy that all rounds together have spent, at ``delta``: of clients, not of images; None where
+    nothing is promised. ``privacy`` says of what it is a bound."""
+    delta: float | None = None
+    private_rounds: int = 0
+    """Rounds that epsilon accounts for: those that changed the model under the rule, whoever took part."""
+    privacy: Line = ""
+
+    # --- what really happened ---
+    notes: tuple[Line, ...] = ()
+    """What a reader of the numbers must know: the run's notes, then those that its rounds gave rise to."""
+    state: Literal["ok", "unchanged", "alone", "dead", "unknown"] = "unknown"
+    """unchanged: the final model is the initial one, bit for bit, though there were rounds to train it; alone: the
+    server changed it, but clients were to take part and no update of theirs ever entered it; dead: the final model's
+    outputs aren't finite for some images; unknown: an older record, which doesn't say.  Only numbers of runs that are
+    ok or unknown are compared."""
+    rounds_changed: int | None = None
+    """Rounds that changed the global model; None in older records."""
+    attack_rounds: int | None = None
+    """Rounds in which at least one client attacked; None in older records."""
+
+
+class Environment(Record):
+    """Where the run took place (environment.json)."""
+
+    started_utc: str = ""
+    python: str = ""
+    packages: dict[Line, Line] = Field(default_factory=dict)
+    platform: Line = ""
+    processor: Line = ""
+    cpu_count: int = 0
+    device: Line = ""
+    device_name: Line = ""
+    threads: int = 0
+    git_commit: str | None = None
+    git_dirty: bool | None = None
+    """True when the checkout differs from its commit; None outside a checkout."""
+    source_sha256: str = ""
+    """Digest of the project's own Python sources: the same in a checkout and in an installed app."""
+    command: tuple[Line, ...] = ()

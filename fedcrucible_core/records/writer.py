@@ -1,0 +1,213 @@
+"""Writing a run's folder while the run goes."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from pydantic import BaseModel
+from safetensors.torch import save
+from torch import Tensor
+
+from fedcrucible_core.config.sections import OutputSection
+from fedcrucible_core.config.values import Scalar
+from fedcrucible_core.learning.vector import Slot
+from fedcrucible_core.records import checkpoint, files
+from fedcrucible_core.records.environment import collect_environment
+from fedcrucible_core.records.location import claimed_folder, run_folder
+from fedcrucible_core.records.reader import (
+    DamagedRecordError,
+    RecordedRun,
+    parsed,
+    read,
+    read_lines,
+    read_rounds,
+)
+from fedcrucible_core.records.schema import Environment, RoundRecord, RunDescription, RunSummary
+from fedcrucible_core.records.summary import summarize
+
+NOT_REPEATED = ("output.dir", "output.name", "run.resume")
+"""Keys left out of config.toml, so that running it again makes a new record."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run's record folder, open for writing; every method leaves complete files behind."""
+
+    folder: Path
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(
+        cls, output: OutputSection, *, strategy: str, attack: str, seed: int, resume: bool = False
+    ) -> Iterator[RunRecord]:
+        """The run's folder, with no other run writing to it meanwhile (see ``location.claimed_folder``).
+
+        Raises ConfigError when it can't be used.
+        """
+        with claimed_folder(output, strategy, attack, seed, resume=resume) as folder:
+            files.remove_parts(folder)
+            yield cls(folder)
+
+    @classmethod
+    def create(cls, output: OutputSection, *, strategy: str, attack: str, seed: int, resume: bool = False) -> RunRecord:
+        """Make the run's folder without holding it (see ``location.run_folder``). Raises ConfigError."""
+        return cls(run_folder(output, strategy, attack, seed, resume=resume))
+
+    def write_run(self, run: RunDescription) -> None:
+        """Write run.json: what the run is."""
+        self._write_json(files.RUN, run)
+
+    def write_config(self, values: Mapping[str, Scalar], defaults: Mapping[str, Scalar] | None = None) -> None:
+        """Write the flat configuration: config.json (with defaults, for reports) and config.toml (to run it again)."""
+        content = {"values": dict(values), "defaults": dict(defaults or {})}
+        files.write_atomic(self.folder / files.CONFIG, (json.dumps(content, indent=1) + "\n").encode())
+        lines = ["# Run again with: flwr run . --run-config <this file>"]
+        lines += [f"{key} = {_toml(value)}" for key, value in sorted(values.items()) if key not in NOT_REPEATED]
+        files.write_atomic(self.folder / files.CONFIG_TOML, ("\n".join(lines) + "\n").encode())
+
+    def write_environment(self, device: str = "", threads: int = 0) -> Environment:
+        """Write environment.json for this process; ``device`` is what the run computes on."""
+        found = collect_environment(device, _device_name(device), threads or torch.get_num_threads())
+        self._write_json(files.ENVIRONMENT, found)
+        return found
+
+    def append_round(self, record: RoundRecord) -> None:
+        """Append one line to metrics.jsonl and bring it to the disk."""
+        files.append_line(self.folder / files.METRICS, record.model_dump_json().encode())
+
+    def rounds(self) -> list[RoundRecord]:
+        """The rounds recorded so far."""
+        return read_rounds(self.folder / files.METRICS)
+
+    def rewind(self, round: int) -> None:
+        """Forget all that came after ``round``: later rounds, repairs, checkpoints, the summary; -1 forgets them all.
+
+        Raises DamagedRecordError as ``lines_up_to`` does, and OSError on a full disk; then nothing is forgotten.
+        """
+        kept = self.lines_up_to(round)
+        files.require_room(self.folder)
+        (self.folder / files.SUMMARY).unlink(missing_ok=True)
+        checkpoint.forget_after(self.folder / files.CHECKPOINTS, round)
+        files.write_atomic(self.folder / files.METRICS, b"".join(line + b"\n" for line in kept))
+
+    def lines_up_to(self, round: int) -> list[bytes]:
+        """The lines of training rounds 0 to ``round`` as they stand in metrics.jsonl; none for -1.
+
+        Raises DamagedRecordError when one is damaged, missing or there twice.
+        """
+        path = self.folder / files.METRICS
+        found = read_lines(path, round) if round >= 0 else []
+        if [(record.stage, record.round) for record, _ in found] != [("training", i) for i in range(round + 1)]:
+            raise DamagedRecordError(f"{path} doesn't hold rounds 0 to {round}, each once and in order")
+        return [line for _, line in found]
+
+    def write_model(
+        self, parameters: Tensor, buffers: Tensor, parameter_slots: Sequence[Slot], buffer_slots: Sequence[Slot]
+    ) -> str:
+        """Write model.safetensors with the model's own tensor names and shapes; returns ``model_sha256``."""
+        tensors = {slot.name: _cut(parameters, slot) for slot in parameter_slots}
+        tensors.update({slot.name: _cut(buffers, slot) for slot in buffer_slots})
+        digest = model_sha256(parameters, buffers)
+        files.write_atomic(self.folder / files.MODEL, save(tensors, metadata={"format": "pt", "sha256": digest}))
+        return digest
+
+    def save_examples(self, images: Mapping[str, Tensor], labels: Mapping[str, Tensor] | None = None) -> None:
+        """Keep example images for the report: kind -> ``[n, C, H, W]``, uint8 or float in [0, 1].
+
+        Kinds are shown in the given order, e.g. clean, triggered, synthetic, augmented. The i-th images of "clean" and
+        "triggered" should be the same image. ``labels``: kind -> int64 ``[n]``.
+        """
+        tensors = {}
+        for place, (kind, batch) in enumerate(images.items()):
+            pixels = batch if batch.dtype == torch.uint8 else batch.clamp(0, 1).mul(255.0).round()
+            tensors[f"{place}-{kind}.images"] = pixels.to("cpu", torch.uint8).contiguous().clone()
+            if labels is not None and kind in labels:
+                tensors[f"{place}-{kind}.labels"] = labels[kind].to("cpu", torch.int64).contiguous().clone()
+        files.write_atomic(self.folder / files.EXAMPLES, save(tensors))
+
+    def save_embedding(self, name: str, features: Tensor, labels: Tensor, triggered: Tensor) -> None:
+        """Keep features ``[n, D]`` for a feature plot; several names make several panels, in the order of saving.
+
+        ``labels`` are true classes, ``triggered`` marks images that carry the trigger (see ``embedding_sample``).
+        """
+        if not len(features) == len(labels) == len(triggered):
+            raise ValueError(f"{len(features)} features, {len(labels)} labels, {len(triggered)} trigger marks")
+        plain = re.sub(r"[^\w.,+() -]+", "_", name)
+        folder = self.folder / files.EMBEDDINGS
+        known = {path.stem.partition("-")[2]: path for path in folder.glob("*.safetensors")}
+        path = known.get(plain, folder / f"{len(known):03d}-{plain}.safetensors")
+        tensors = {
+            "features": features.detach().to("cpu", torch.float32).contiguous().clone(),
+            "labels": labels.to("cpu", torch.int64).contiguous().clone(),
+            "triggered": triggered.to("cpu", torch.uint8).contiguous().clone(),
+        }
+        files.write_atomic(path, save(tensors))
+
+    def write_checkpoint(self, content: checkpoint.Checkpoint) -> Path:
+        """Write a checkpoint in one step; the newest two are kept."""
+        return checkpoint.write_checkpoint(self.folder / files.CHECKPOINTS, content)
+
+    def latest_checkpoint(
+        self, damaged: Callable[[str], None] = lambda _: None, before: int | None = None
+    ) -> checkpoint.Checkpoint | None:
+        """The newest whole checkpoint (of a round earlier than ``before``), or None.
+
+        ``damaged`` is told of those that were passed over.
+        """
+        return checkpoint.latest_checkpoint(self.folder / files.CHECKPOINTS, damaged, before)
+
+    def write_summary(self, parameters_sha256: str = "", seconds_total: float | None = None) -> RunSummary:
+        """Summarise run.json and metrics.jsonl into summary.json."""
+        run = parsed(self.folder / files.RUN, RunDescription)
+        summary = summarize(
+            run,
+            self.rounds(),
+            parameters_sha256=parameters_sha256,
+            seconds_total=seconds_total,
+            folder=str(self.folder),
+        )
+        self._write_json(files.SUMMARY, summary)
+        return summary
+
+    def read(self) -> RecordedRun:
+        """Everything written so far."""
+        return read(self.folder)
+
+    def _write_json(self, name: str, model: BaseModel) -> None:
+        files.write_atomic(self.folder / name, (model.model_dump_json(indent=1) + "\n").encode())
+
+
+def model_sha256(parameters: Tensor, buffers: Tensor | None = None) -> str:
+    """SHA-256 of the float32 bytes of the parameter vector, then of the buffer vector: equal models, equal digests."""
+    digest = hashlib.sha256()
+    for vector in (parameters, buffers):
+        if vector is not None:
+            digest.update(vector.detach().to("cpu", torch.float32).contiguous().numpy().astype("<f4").tobytes())
+    return digest.hexdigest()
+
+
+def _cut(vector: Tensor, slot: Slot) -> Tensor:
+    part = vector[slot.start : slot.stop].detach().cpu().reshape(slot.shape)
+    return part.round().to(torch.int64) if slot.is_counter else part.contiguous().clone()
+
+
+def _device_name(device: str) -> str:
+    if not device.startswith("cuda"):
+        return ""
+    try:
+        return torch.cuda.get_device_name(torch.device(device))
+    except (RuntimeError, AssertionError, ValueError):
+        return ""
+
+
+def _toml(value: Scalar) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)

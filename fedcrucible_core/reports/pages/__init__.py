@@ -1,0 +1,1 @@
+"""Pages: sentences, tables and charts as one HTML file."""

@@ -1,0 +1,117 @@
+"""One run's page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from fedcrucible_core.records import files
+from fedcrucible_core.records.reader import Embedding, RecordedRun, read
+from fedcrucible_core.records.schema import RoundRecord
+from fedcrucible_core.reports.charts.activity import detection_chart, seconds_chart
+from fedcrucible_core.reports.charts.confusion import confusion_chart
+from fedcrucible_core.reports.charts.curves import accuracy_chart, recall_chart
+from fedcrucible_core.reports.charts.diagnostics import clients_chart, facts_chart
+from fedcrucible_core.reports.charts.examples import picture_rows
+from fedcrucible_core.reports.charts.tsne import TsnePanel, cached_panel, tsne_chart
+from fedcrucible_core.reports.pages import wording
+from fedcrucible_core.reports.pages.page import write_page
+
+MOST_ROWS = 250
+CURVES = (
+    "Shaded: rounds in which the attack is active; dotted: ASR of 20 %. One run of one seed: the intervals above cover "
+    "the draw of test images, not the spread between seeds."
+)
+DETECTION = (
+    "Rejected means that the rule gave the update weight 0. In rounds without an active attack all clients train "
+    "honestly and count as honest; so does, in any round, a malicious client that has nothing to poison."
+)
+CONFUSION = (
+    "Round {}: counts by true class, tinted by their share of the row. Images of the target class are left out; a "
+    "backdoor fills the framed column."
+)
+FEATURES = (
+    "t-SNE of penultimate features (PCA to 50, perplexity 30, fixed seed); {inputs} are outlined black. "
+    "Silhouette of {inputs} against their true class, in the PCA space: near +1 they form a cluster of their "
+    "own, at 0 or less they lie among their class."
+)
+
+
+def render_report(folder: Path, *, tsne_images: int = 2000) -> Path:
+    """Write ``report.html`` into a record folder from what lies in it, and return its path.
+
+    Needs neither torch nor a network. ``tsne_images`` bounds each feature plot (2,000 take some seconds, once: the
+    points are kept); 0 leaves it out. Raises FileNotFoundError when the folder holds no record.
+    """
+    record = read(folder)
+    run, rounds = record.run, record.rounds
+    confusion = confusion_chart(run, rounds)
+    panels, missing = _panels(record, tsne_images)
+    changed, unchanged = wording.settings(record.config, record.defaults)
+    dropped, dropped_more = wording.dropped(record)
+    rows, rows_note = _rows(rounds)
+    return write_page(
+        record.folder / files.REPORT,
+        "report",
+        title=f"{run.strategy} under {wording.attack_title(run)}, seed {run.seed}",
+        run=run,
+        attack_title=wording.attack_title(run),
+        subtitle=wording.subtitle(record),
+        verdict=wording.verdict(record),
+        warnings=wording.warnings(record),
+        cards=wording.cards(record),
+        curves=accuracy_chart(rounds),
+        curves_note=wording.curves_note(run),
+        curves_caption=CURVES,
+        recall=recall_chart(run, rounds),
+        detection=detection_chart(rounds),
+        detection_caption=DETECTION,
+        detection_rows=wording.detection_rows(record),
+        confusion=confusion[0] if confusion else None,
+        confusion_title=f"Where {run.attack_inputs or 'attacked images'} end up",
+        confusion_caption=CONFUSION.format(confusion[1]) if confusion else "",
+        pictures=picture_rows(run, record.examples),
+        tsne=tsne_chart(run, panels),
+        tsne_caption=FEATURES.format(inputs=run.attack_inputs or "attacked images"),
+        tsne_missing=missing,
+        seconds=seconds_chart(rounds),
+        phase_rows=wording.phase_rows(record),
+        cost_rows=wording.cost_rows(record),
+        facts=facts_chart(rounds),
+        clients=clients_chart(rounds),
+        rounds=rows,
+        rounds_note=rows_note,
+        dropped=dropped,
+        dropped_more=dropped_more,
+        changed=changed,
+        unchanged=unchanged,
+        environment=wording.environment_rows(record.environment, record.summary.parameters_sha256),
+        folder=record.folder.name,
+    )
+
+
+def _panels(record: RecordedRun, images: int) -> tuple[list[tuple[str, TsnePanel]], str]:
+    if images <= 0:
+        return [], "The feature plot was left out on request."
+    if not record.embeddings:
+        return [], "No test features were saved with this run."
+    panels, failed = [], []
+    for embedding in record.embeddings:
+        try:
+            panels.append((_title(embedding), cached_panel(embedding, record.run.seed, size=images)))
+        except ValueError as error:
+            failed.append(f"{embedding.name}: {error}")
+    return panels, "; ".join(failed)
+
+
+def _title(embedding: Embedding) -> str:
+    return embedding.name.replace("_", " ")
+
+
+def _rows(rounds: Sequence[RoundRecord]) -> tuple[Sequence[RoundRecord], str]:
+    note = "A dash means not measured in that round. The bar at the left marks rounds in which the attack is active."
+    if len(rounds) <= MOST_ROWS:
+        return rounds, note
+    step = -(-len(rounds) // MOST_ROWS)
+    kept = [r for place, r in enumerate(rounds) if place % step == 0 or place == len(rounds) - 1]
+    return kept, f"One row in {step} of {len(rounds)} rounds; all of them are in metrics.jsonl. {note}"

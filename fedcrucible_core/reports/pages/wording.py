@@ -1,0 +1,267 @@
+"""Headline, sentences and small tables of a run's report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fedcrucible_core.config.values import Scalar
+from fedcrucible_core.records.findings import attack_rounds
+from fedcrucible_core.records.privacy import privacy_line
+from fedcrucible_core.records.reader import RecordedRun
+from fedcrucible_core.records.schema import PHASES, Environment, RunDescription
+from fedcrucible_core.reports.charts.curves import class_name
+from fedcrucible_core.reports.pages.page import duration, rate, size
+
+MOST_DROPPED = 200
+
+
+@dataclass(frozen=True)
+class Card:
+    """One headline number."""
+
+    label: str
+    value: str
+    unit: str
+    lines: tuple[str, ...]
+    tone: str
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One configuration key."""
+
+    key: str
+    value: str
+    default: str
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """Replies of one client that were dropped for one cause."""
+
+    client: str
+    count: int
+    rounds: str
+    cause: str
+
+
+def attack_title(run: RunDescription) -> str:
+    """The attack's name for the page's title."""
+    return "no attack" if run.attack in {"", "none"} else run.attack
+
+
+def subtitle(record: RecordedRun) -> str:
+    """Data set, clients, rounds, seed, rule and purifier in one line."""
+    run, parts = record.run, []
+    if run.dataset:
+        parts.append(run.dataset)
+    if run.clients:
+        parts.append(f"{run.clients} clients, {len(run.malicious)} malicious")
+    parts.append(f"{record.summary.rounds} rounds")
+    parts.append(f"seed {run.seed}")
+    if run.rule:
+        parts.append(f"rule {run.rule}")
+    if run.purifier:
+        parts.append(f"purifier {run.purifier}")
+    if run.target_label is not None and attack_title(run) != "no attack":
+        parts.append(f"target class {class_name(run, run.target_label)}")
+    return " · ".join(parts)
+
+
+def verdict(record: RecordedRun) -> str:
+    """What the run came to, in one or two sentences."""
+    found = record.summary
+    if found.ma_percent is None:
+        return "The global model was not evaluated, so there is nothing to conclude yet."
+    if found.state == "dead":
+        return "The final model is dead: its outputs aren't finite, so its numbers say nothing about attack or defence."
+    if found.state == "unchanged":
+        return "The final model is the initial one: nothing was learned, so there is nothing to conclude."
+    if found.state == "alone":
+        return "No client's update ever entered the model: the numbers are those of the server's own data."
+    text = f"After {found.rounds} rounds the global model classifies {found.ma_percent:.1f} % of clean images correctly"
+    if found.asr_percent is None:
+        return f"{text}; {unmeasured(record.run)}."
+    text += f" and gives {found.asr_percent:.1f} % of {record.run.attack_inputs} the attacker's class"
+    if found.base_rate_percent is not None and found.net_asr_percent is not None:
+        text += f"; {found.base_rate_percent:.1f} % get it without any trigger"
+        if attack_rounds(record.rounds):
+            text += f", which leaves {found.net_asr_percent:+.1f} points to the attack"
+    text += "."
+    caught = found.detection
+    if caught is not None and caught.true_positives + caught.false_positives:
+        text += " The server rejected "
+        if caught.tpr_percent is not None:
+            text += f"{caught.tpr_percent:.0f} % of attackers' updates and "
+        text += f"{rate(caught.fpr_percent)} % of honest ones."
+    elif caught is not None:
+        text += " The server rejected no client."
+    if record.run.attack_expected and not attack_rounds(record.rounds):
+        text += " No client attacked, so this says nothing about the attack or a defence against it."
+    return text
+
+
+def unmeasured(run: RunDescription) -> str:
+    """Why there is no ASR."""
+    if attack_title(run) == "no attack" or run.attack_inputs:
+        return "no attack success was measured"
+    return "the attack is untargeted, so no attack success (ASR) is measured"
+
+
+def curves_note(run: RunDescription) -> str:
+    """What the curves are."""
+    text = "MA: clean test images classified correctly."
+    if not run.attack_inputs:
+        return text
+    text += f" ASR: {run.attack_inputs} of non-target classes predicted as the target."
+    if run.natural:
+        return f"{text} The attack puts nothing on images, so there is no base rate."
+    return f"{text} Base rate: the same images without the trigger that are predicted as the target anyway."
+
+
+def warnings(record: RecordedRun) -> list[str]:
+    """What a reader must know before citing the numbers."""
+    found = []
+    if not record.finished:
+        found.append("The run has no summary: it still goes on, or ended early. The numbers are those of its rounds.")
+    needs = [f"{part}: {', '.join(what)}" for part, what in record.run.knowledge.items() if what]
+    if needs:
+        found.append("Needs knowledge that a real server or attacker may not have. " + "; ".join(needs) + ".")
+    if line := privacy_line(record.summary):
+        found.append(line[0].upper() + line[1:] + ".")
+    return found + list(record.notes)
+
+
+def cards(record: RecordedRun) -> list[Card]:
+    """The headline numbers with their intervals."""
+    run, found = record.run, record.summary
+    attacked = found.asr_percent is not None
+    shown = [
+        Card("Main-task accuracy (MA)", rate(found.ma_percent), "%", (
+            _interval(found.ma_interval_percent),
+            _last(found.ma_last_mean_percent, found.last_rounds),
+            f"{run.test_images:,} clean test images" if run.test_images else "",
+        ), "blue"),
+        Card("Attack success rate (ASR)", rate(found.asr_percent), "%" if attacked else "", (
+            _interval(found.asr_interval_percent),
+            _last(found.asr_last_mean_percent, found.last_rounds),
+            f"{run.triggered_images:,} {run.attack_inputs}" if attacked and run.triggered_images else "",
+            "" if attacked else unmeasured(run),
+        ), "vermillion"),
+        Card("Base rate", rate(found.base_rate_percent), "%" if found.base_rate_percent is not None else "", (
+            "" if not run.attack_inputs else "nothing is put on images" if run.natural else "same images, no trigger",
+            f"ASR minus base rate: {found.net_asr_percent:+.1f} points" if found.net_asr_percent is not None else "",
+            f"highest ASR {rate(found.asr_max_percent)} % in round {found.asr_max_round}"
+            if found.asr_max_round is not None else "",
+            f"{found.rounds_asr_above_20_percent} rounds above 20 %" if attacked else "",
+        ), "grey"),
+    ]  # fmt: skip
+    if found.detection is not None:
+        caught = found.detection
+        malicious = caught.true_positives + caught.false_negatives
+        honest = caught.false_positives + caught.true_negatives
+        shown.append(
+            Card("Attackers rejected (TPR)", rate(caught.tpr_percent), "%" if malicious else "", (
+                f"{caught.true_positives} of {malicious} malicious updates" if malicious else "no malicious update",
+                f"FPR {rate(caught.fpr_percent)} %: {caught.false_positives} of {honest} honest",
+                f"precision {rate(caught.precision_percent)} %, F1 {rate(caught.f1_percent)} %",
+            ), "green")
+        )  # fmt: skip
+    return shown
+
+
+def detection_rows(record: RecordedRun) -> list[tuple[str, str]]:
+    """Weight that attackers kept; counts and rates are on the card."""
+    share = record.summary.malicious_weight_percent
+    return [] if share is None else [("weight given to malicious clients", f"{share:.1f} % of all aggregation weight")]
+
+
+def cost_rows(record: RecordedRun) -> list[tuple[str, str]]:
+    """Time, memory and traffic of the whole run."""
+    found = record.summary
+    rows = [("total time", duration(found.seconds_total))]
+    if found.peak_memory_mb is not None:
+        rows.append(("peak memory, server process", f"{found.peak_memory_mb:,.0f} MB"))
+    rows.append(("sent to clients", size(found.bytes_down)))
+    rows.append(("received from clients", size(found.bytes_up)))
+    return rows
+
+
+def phase_rows(record: RecordedRun) -> list[tuple[str, str]]:
+    """Time by phase, in the order of a round."""
+    found = record.summary.seconds
+    order = [phase for phase in PHASES if phase in found] + sorted(set(found) - set(PHASES))
+    return [(phase, duration(found[phase])) for phase in order if found[phase] >= 0.05]
+
+
+def settings(values: Mapping[str, Scalar], defaults: Mapping[str, Scalar]) -> tuple[list[Setting], list[Setting]]:
+    """Keys whose value differs from the default, then the others; each in the recorded order."""
+    changed: list[Setting] = []
+    others: list[Setting] = []
+    for key, value in values.items():
+        differs = key in defaults and defaults[key] != value
+        (changed if differs else others).append(Setting(key, _plain(value), _plain(defaults.get(key, ""))))
+    return changed, others
+
+
+def dropped(record: RecordedRun) -> tuple[list[Dropped], int]:
+    """Dropped replies by client and cause, most first, and how many rows were left out."""
+    rounds: dict[tuple[str, str], list[int]] = {}
+    for row in record.rounds:
+        for client, cause in row.dropped.items():
+            rounds.setdefault((client, cause), []).append(row.round)
+    found = [
+        Dropped(client, len(when), _ranges(when), cause[:2000])
+        for (client, cause), when in sorted(rounds.items(), key=lambda item: (-len(item[1]), item[0]))
+    ]
+    return found[:MOST_DROPPED], max(0, len(found) - MOST_DROPPED)
+
+
+def environment_rows(found: Environment | None, digest: str) -> list[tuple[str, str]]:
+    """What the run ran on."""
+    if found is None:
+        return []
+    code = "no checkout"
+    if found.git_commit:
+        state = {True: "with local changes", False: "clean", None: "state unknown"}[found.git_dirty]
+        code = f"{found.git_commit[:12]} ({state})"
+    device = " ".join(part for part in (found.device, f"({found.device_name})" if found.device_name else "") if part)
+    rows = [
+        ("started", found.started_utc),
+        ("device", device),
+        ("threads per process", str(found.threads)),
+        ("processor", f"{found.processor}, {found.cpu_count} logical CPUs"),
+        ("platform", found.platform),
+        ("Python", found.python),
+        ("packages", ", ".join(f"{name} {version}" for name, version in found.packages.items())),
+        ("commit", code),
+        ("source digest", found.source_sha256[:16]),
+        ("final parameters, SHA-256", digest),
+        ("command", " ".join(found.command)),
+    ]
+    return [(key, value) for key, value in rows if value]
+
+
+def _interval(bounds: tuple[float, float] | None) -> str:
+    return "" if bounds is None else f"95 % interval {bounds[0]:.2f} to {bounds[1]:.2f} (Wilson, test images)"
+
+
+def _last(mean: float | None, count: int) -> str:
+    return "" if mean is None or count < 2 else f"mean of the last {count} evaluated rounds {mean:.1f} %"
+
+
+def _plain(value: Scalar) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return '""' if value == "" else str(value)
+
+
+def _ranges(numbers: list[int]) -> str:
+    spans: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if spans and number == spans[-1][1] + 1:
+            spans[-1][1] = number
+        else:
+            spans.append([number, number])
+    return ", ".join(str(a) if a == b else f"{a} to {b}" for a, b in spans)

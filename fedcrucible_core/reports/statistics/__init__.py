@@ -1,0 +1,1 @@
+"""Statistics over runs, without a picture or a sentence."""

@@ -1,0 +1,112 @@
+"""Who does best, who can't be compared, and whether the attack was worth defending against.
+
+The one place of these judgements: pages, tables and files say what is said here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from fedcrucible_core.reports.statistics.cells import Cell
+from fedcrucible_core.reports.statistics.spread import Spread
+
+WEAK_ATTACK_PERCENT = 50.0
+MARGIN_POINTS = 5.0
+SHOWN_DIGITS = 2
+SHOWN_SEEDS = 10
+OTHER_SEEDS = "other seeds"
+
+
+@dataclass(frozen=True)
+class Best:
+    """Systems to mark among those that faced the same attack on the same data; several where they look equal."""
+
+    ma: frozenset[str] = frozenset()
+    """Highest mean MA."""
+    asr: frozenset[str] = frozenset()
+    """Lowest mean ASR among systems whose mean MA is within the margin of the highest."""
+
+
+def best(ma: Mapping[str, Spread | None], asr: Mapping[str, Spread | None], margin: float = MARGIN_POINTS) -> Best:
+    """Mark the best of several systems; of one alone nothing is said.
+
+    A model that classifies nothing right has no backdoor either: so a low ASR counts only at an MA within ``margin``
+    points of the best.
+    """
+    accuracy = {name: round(found.mean, SHOWN_DIGITS) for name, found in ma.items() if found is not None}
+    if len(accuracy) < 2:
+        return Best()
+    highest = max(accuracy.values())
+    fair = {
+        name: round(found.mean, SHOWN_DIGITS)
+        for name, found in asr.items()
+        if found is not None and accuracy.get(name, -1.0) >= highest - margin
+    }
+    lowest = min(fair.values(), default=None)
+    return Best(
+        frozenset(name for name, value in accuracy.items() if value == highest),
+        frozenset(name for name, value in fair.items() if value == lowest),
+    )
+
+
+def is_weak(undefended_asr: Sequence[float]) -> bool | None:
+    """Whether an attack fails to reach 50 % ASR undefended (SPEC F.5), by the mean; None where no such run is there."""
+    if not undefended_asr:
+        return None
+    return sum(undefended_asr) / len(undefended_asr) < WEAK_ATTACK_PERCENT
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What may be said of cells that faced the same attack on the same data."""
+
+    best: Best = Best()
+    weak: bool | None = None
+    """True where the undefended ASR is below 50 %; None where nobody attacked, or without an undefended run."""
+    attacked: bool = False
+    """Whether anybody attacked in any of them."""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Title of a cell with numbers that isn't compared with the others -> why."""
+
+    def badge(self, cell: Cell) -> str:
+        """In a word or two, why a cell isn't compared with the others; empty where it is."""
+        return cell.flaw or (OTHER_SEEDS if cell.title in self.left_out else "")
+
+
+def standing(cells: Sequence[Cell], margin: float = MARGIN_POINTS) -> Standing:
+    """Judge cells that faced the same attack on the same data.
+
+    Compared are cells without a flaw, over the same seeds: those that most of them have, of equally frequent ones the
+    most.  A lucky seed must not win against the mean of several.
+    """
+    left_out = {cell.title: cell.flaw for cell in cells if cell.flaw}
+    sound = [cell for cell in cells if cell.seeds and not cell.flaw]
+    usual = _usual_seeds(sound)
+    left_out |= {cell.title: _seeds(cell.seeds, usual) for cell in sound if cell.seeds != usual}
+    fair = [cell for cell in sound if cell.seeds == usual]
+    plain = [cell for cell in sound if cell.undefended and cell.attacked]
+    return Standing(
+        best(
+            {cell.title: cell.spread_of("ma_percent") for cell in fair},
+            {cell.title: cell.spread_of("asr_percent") for cell in fair},
+            margin,
+        ),
+        is_weak([asr for cell in plain for run in cell.runs if (asr := run.summary.asr_percent) is not None]),
+        any(cell.attacked for cell in cells),
+        left_out,
+    )
+
+
+def _usual_seeds(cells: Sequence[Cell]) -> tuple[int, ...]:
+    counts = Counter(cell.seeds for cell in cells)
+    return max(counts, key=lambda seeds: (counts[seeds], len(seeds)), default=())
+
+
+def _seeds(own: Sequence[int], usual: Sequence[int]) -> str:
+    return f"seeds {_listed(own)}, where others have {_listed(usual)}"
+
+
+def _listed(seeds: Sequence[int]) -> str:
+    return ", ".join(map(str, seeds)) if len(seeds) <= SHOWN_SEEDS else f"{len(seeds)} of them"

@@ -1,9 +1,0 @@
-"""The guide (CLIP and kin) and the sources of the server's synthetic images.
-
-Importing this package registers the sources; models and network clients are imported only when one is used.
-"""
-
-from foundation import sources as sources
-from foundation.base import SOURCES, Guide, GuideTargets, Provenance, Samples, ServerData, SyntheticSource
-
-__all__ = ["SOURCES", "Guide", "GuideTargets", "Provenance", "Samples", "ServerData", "SyntheticSource"]

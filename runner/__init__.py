@@ -1,1 +1,0 @@
-"""The ``fedcrucible`` command and the in-process engine."""

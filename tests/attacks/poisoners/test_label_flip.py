@@ -1,0 +1,75 @@
+"""Label flip: images stay, labels follow the formula (SPEC D, untargeted baselines)."""
+
+import pytest
+import torch
+
+from attacks.evaluation import triggered_test_set
+from attacks.poisoners.label_flip import LabelFlip
+from attacks.poisoning import poison_dataset
+from fedcrucible_core.config import ConfigError
+from fedcrucible_core.config.sections import AttackSection
+from fedcrucible_core.learning.data import LabeledImages
+from tests.support.tiny_task import context, labelled, make_task
+
+
+def flipped(attack: LabelFlip, labels: list[int], classes: int = 10, target: int = 2) -> list[int]:
+    y = torch.tensor(labels)
+    task = make_task(LabeledImages(torch.zeros(len(y), 1, 8, 8, dtype=torch.uint8), y), target, classes)
+    x = torch.rand(len(y), 1, 8, 8)
+    images, found = attack.poison_train(x, y, context(task))
+    assert torch.equal(images, x)
+    return found.tolist()
+
+
+def test_reverse_is_last_class_minus_label():
+    assert flipped(LabelFlip(), list(range(10))) == [9, 8, 7, 6, 5, 4, 3, 2, 1, 0]
+    assert flipped(LabelFlip(), [0, 1, 2], classes=3) == [2, 1, 0], "the middle class of an odd number stays"
+
+
+def test_next_wraps_around():
+    assert flipped(LabelFlip(mode="next"), [0, 4, 9]) == [1, 5, 0]
+    assert flipped(LabelFlip(mode="next"), [0, 1, 2], classes=3) == [1, 2, 0]
+
+
+def test_source_target_gives_the_target():
+    assert flipped(LabelFlip(mode="source-target"), [9, 9]) == [2, 2]
+
+
+@pytest.mark.parametrize("mode", ["reverse", "next"])
+def test_untargeted_modes_may_flip_any_image(mode):
+    data = labelled(48)
+    for scope in ("non-target", "all"):
+        section = AttackSection(name="label-flip", target_label=2, poison_ratio=1.0, poison_scope=scope)
+        _, y = poison_dataset(torch.arange(48), LabelFlip(mode=mode), section, context(make_task(data)))
+        assert bool((y != data.labels).all())
+        assert len(y.unique()) == 6
+    assert not LabelFlip(mode=mode).targeted
+    with pytest.raises(TypeError, match="untargeted"):
+        triggered_test_set(LabelFlip(mode=mode), data, make_task(data))
+
+
+@pytest.mark.parametrize(("source", "expected"), [(-1, 5), (0, 0), (4, 4)])
+def test_source_target_is_about_one_class_in_training_and_test(source, expected):
+    attack, data, test = LabelFlip(mode="source-target", source_class=source), labelled(48), labelled(60, seed=3)
+    task = make_task(data)
+    section = AttackSection(name="label-flip", target_label=2, poison_ratio=0.5)
+    px, py = poison_dataset(torch.arange(48), attack, section, context(task))
+    assert data.labels[py != data.labels].tolist() == [expected] * 4
+    assert torch.equal(px, data.pixels())
+    found = triggered_test_set(attack, test, task)
+    assert found.labels.tolist() == [expected] * 10
+    assert torch.equal(found.triggered, test.pixels()[test.labels == expected]), "natural: no pixel is changed"
+
+
+def test_the_default_source_is_the_last_class_but_the_target():
+    attack, data = LabelFlip(mode="source-target"), labelled(12)
+    assert attack.carriers(data, make_task(data, target=5)).nonzero().flatten().tolist() == [4, 10]
+
+
+@pytest.mark.parametrize("source", [2, 6, 99])
+def test_a_source_that_is_the_target_or_no_class_is_refused(source):
+    data = labelled(12)
+    attack = LabelFlip(mode="source-target", source_class=source)
+    with pytest.raises(ConfigError, match=rf"attack.label-flip.source_class = {source}: allowed: -1, or 0 to 5"):
+        attack.check_task(make_task(data))
+    LabelFlip(source_class=source).check_task(make_task(data))

@@ -1,0 +1,53 @@
+"""SIG: columns as worked numbers, clipping, the target class only (SPEC D.4)."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from attacks.poisoners.sig import Sig
+from attacks.poisoning import poison_dataset
+from fedcrucible_core.config.sections import AttackSection
+from tests.support.tiny_task import COLOUR, context, labelled, make_task
+
+
+def test_columns_are_the_worked_numbers():
+    assert (Sig().wave(32)[:6] * 255).tolist() == pytest.approx([0, 36.955, 28.284, -15.307, -40, -15.307], abs=1e-3)
+
+
+@pytest.mark.parametrize("shape", [COLOUR, (1, 28, 28), (1, 20, 30)])
+@pytest.mark.parametrize(("delta", "frequency"), [(40.0, 6.0), (20.0, 3.5), (255.0, 1.0)])
+def test_against_loops(shape, delta, frequency):
+    x = torch.rand(2, *shape, generator=torch.Generator().manual_seed(1))
+    expected = np.empty(x.shape)
+    for image, channel, row, column in np.ndindex(*x.shape):
+        added = delta / 255 * math.sin(2 * math.pi * column * frequency / shape[2])
+        expected[image, channel, row, column] = min(1.0, max(0.0, float(x[image, channel, row, column]) + added))
+    found = Sig(delta=delta, frequency=frequency).poison_test(x)
+    assert np.allclose(found.numpy(), expected, atol=1e-6)
+
+
+def test_dark_and_light_pixels_are_clipped_not_wrapped():
+    """Casting to bytes before clipping would turn 10 - 40 into 226, and cut 0.2 grey levels off."""
+    x = torch.full((1, *COLOUR), 10 / 255)
+    found = Sig().poison_test(x)[0, 0, 0] * 255
+    assert found[4] == 0.0
+    assert float(found[1]) == pytest.approx(46.955, abs=1e-3), "no truncation to whole grey levels"
+    assert float(Sig().poison_test(torch.full((1, *COLOUR), 250 / 255))[0, 0, 0, 1]) == 1.0
+
+
+def test_no_amplitude_is_identity():
+    x = torch.rand(2, *COLOUR)
+    assert torch.equal(Sig(delta=0.0).poison_test(x), x)
+
+
+def test_the_ratio_counts_over_the_target_class():
+    """Public code counts it over the whole set: 0.1 of ten balanced classes would be the whole target class."""
+    data = labelled(120)
+    section = AttackSection(name="sig", target_label=2, poison_ratio=0.1)
+    px, py = poison_dataset(torch.arange(120), Sig(), section, context(make_task(data)))
+    changed = (px != data.pixels()).flatten(1).any(1)
+    assert int(changed.sum()) == 2
+    assert data.labels[changed].tolist() == [2, 2]
+    assert torch.equal(py, data.labels)

@@ -1,0 +1,141 @@
+"""SuperLink and SuperNodes over TLS on this machine: the in-process engine's result, through failures too."""
+
+from __future__ import annotations
+
+import shutil
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from client_app.app import app
+from fedcrucible.engines.flower import guard
+from fedcrucible.engines.flower.deployment import Deployment, NodeSpec
+from fedcrucible.engines.flower.submission import FlowerRunError
+from fedcrucible.engines.in_process import run_in_process
+from fedcrucible.engines.local_grid import LocalGrid
+from fedcrucible_core.config.load import flatten, load
+from fedcrucible_core.config.values import Scalar
+from fedcrucible_core.records import files
+from fedcrucible_core.records.reader import read_rounds
+from server_app.plan import Plan
+from server_app.run import execute
+
+pytestmark = pytest.mark.slow
+Settings = dict[str, Scalar]
+OWNER, BROKEN = 2, 3
+"""Partitions of a node with images of its own, and of one whose role is none."""
+
+
+def write_mnist(root: Path, train: int, seed: int) -> Path:
+    """An invented MNIST: ``train`` training images and 60 test images, in the published format."""
+    folder = root / "MNIST" / "raw"
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(seed)
+    for stem, count in (("train", train), ("t10k", 60)):
+        images, labels = rng.integers(0, 256, size=(count, 28, 28)), np.arange(count) % 10
+        for name, array in ((f"{stem}-images-idx3-ubyte", images), (f"{stem}-labels-idx1-ubyte", labels)):
+            header = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
+            (folder / name).write_bytes(header + array.astype(np.uint8).tobytes())
+    return root
+
+
+@pytest.fixture(scope="module")
+def own_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_mnist(tmp_path_factory.mktemp("owner"), 70, seed=2)
+
+
+@pytest.fixture(scope="module")
+def on_mnist(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """One round of three clients on the server's invented MNIST."""
+    changes: Settings = {
+        "run.rounds": 1,
+        "task.dataset": "mnist",
+        "task.data_dir": str(write_mnist(tmp_path_factory.mktemp("server"), 200, seed=1)),
+        "task.train_samples": 0,
+        "task.test_samples": 0,
+        "partition.name": "iid",
+        "federation.clients": 3,
+    }
+    return {**settings, **changes}
+
+
+@pytest.fixture(scope="module")
+def deployment(own_folder: Path) -> Iterator[Deployment]:
+    nodes = [
+        NodeSpec(0, "benign"),
+        NodeSpec(1, "malicious"),
+        NodeSpec(OWNER, "benign", data_dir=str(own_folder), own_data=True),
+        NodeSpec(BROKEN, "neither"),
+    ]
+    with Deployment(nodes) as running:
+        yield running
+
+
+@pytest.mark.parametrize("strategy", ["fedavg", "pruning"])
+def test_deployment_and_in_process_end_in_the_same_model(
+    strategy: str, settings: Settings, deployment: Deployment
+) -> None:
+    chosen = {
+        **settings,
+        "strategy": strategy,
+        "federation.clients": 2,
+    }  # the other nodes hold no partition of this run
+    expected = run_in_process(Plan.make(load(chosen)))
+    summary = deployment.run(chosen, lambda line: None)
+    assert summary.parameters_sha256 == expected.parameters_sha256
+    assert summary.dropped == {}
+    rounds = read_rounds(Path(summary.folder) / files.METRICS)
+    asked = [(1,)] if strategy == "pruning" else []
+    assert [row.malicious for row in rounds] == [(), (1,), (1,), *asked]
+
+
+def test_a_nodes_own_images_are_its_partition(on_mnist: Settings, deployment: Deployment, own_folder: Path) -> None:
+    summary = deployment.run(on_mnist, lambda line: None)
+    rounds = read_rounds(Path(summary.folder) / files.METRICS)
+    assert f"client {OWNER} on images of their nodes' own (own-data)" in rounds[0].notes
+    assert list(rounds[1].weights.values()) == pytest.approx([60 / 190, 60 / 190, 70 / 190])
+    nodes = {1: {"role": "malicious"}, OWNER: {"data-dir": str(own_folder), "own-data": True}}
+    plan = Plan.make(load(on_mnist))
+    here = execute(plan, LocalGrid(app, 3, flatten(plan.config), node_configs=nodes), in_order=False)
+    assert summary.parameters_sha256 == here.parameters_sha256
+
+
+def test_too_few_usable_nodes_fail_with_each_nodes_cause(on_mnist: Settings, deployment: Deployment) -> None:
+    wanted = {"federation.clients": 5, "federation.min_replies": 5, "federation.wait_for_clients_s": 120.0}
+    lines: list[str] = []
+    with pytest.raises(FlowerRunError, match=r"of 5 clients can be used, 5 needed"):
+        deployment.run({**on_mnist, **wanted, "output.name": "too-few"}, lines.append)
+    (error,) = [line for line in lines if line.startswith("error: ")]
+    assert "3 of 5 clients can be used" in error
+    assert "(node-3): error 2: " in error
+    assert "role = 'neither'" in error
+    assert error.endswith("no usable node is online for partitions 3, 4")
+    assert not (Path(str(on_mnist["output.dir"])) / "too-few").exists()
+
+
+def test_a_raising_client_and_a_killed_supernode_do_not_stop_a_run(
+    on_mnist: Settings, deployment: Deployment, own_folder: Path
+) -> None:
+    chosen = {**on_mnist, "federation.min_replies": 1, "federation.timeout_s": 300.0}
+
+    def break_two(line: str) -> None:
+        if line.startswith("round 0/"):  # round 1's messages go out now
+            deployment.supernodes[1].kill()
+            shutil.rmtree(own_folder)
+
+    summary = deployment.run(chosen, break_two)
+    last = read_rounds(Path(summary.folder) / files.METRICS)[-1]
+    assert sorted(last.dropped) == ["1", str(OWNER)], last.dropped
+    assert last.accepted == (0,)
+    assert "absent or damaged" in last.dropped[str(OWNER)]
+
+
+def test_no_process_is_left_behind(deployment: Deployment) -> None:
+    assert deployment.processes.alive()
+    folder = deployment.processes.folder
+    deployment.processes.stop()
+    assert guard.marked(deployment.processes.mark) == []
+    assert not folder.exists()

@@ -1,0 +1,75 @@
+"""Flower's simulation against the in-process engine, and what it leaves behind: nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from fedcrucible.engines.flower import guard
+from fedcrucible.engines.flower.simulation import run_simulation
+from fedcrucible.engines.flower.submission import FlowerRunError
+from fedcrucible.engines.flower.superlink import LocalSuperLink
+from fedcrucible.engines.in_process import run_in_process
+from fedcrucible_assets import assets_root
+from fedcrucible_core.config import ConfigError
+from fedcrucible_core.config.load import load
+from fedcrucible_core.config.values import Scalar
+from server_app.plan import Plan
+
+pytestmark = pytest.mark.slow
+Settings = dict[str, Scalar]
+SHIPPED = all((assets_root() / name).is_dir() for name in ("clip-tiny-fashion", "flow-fashion"))
+SYSTEMS = [
+    pytest.param({}, id="fedavg"),
+    pytest.param({"strategy": "pruning"}, id="pruning"),
+    pytest.param(
+        {  # colluders, a simulated server, and layers that the second round remembers
+            "strategy": "clip-fed-filter",
+            "attack.name": "lp-adaptive",
+            "attack.malicious_ids": "1,2",
+            "attack.lp-adaptive.patience": 4,
+            "attack.lp-adaptive.least": 0.0,
+        },
+        id="lp-adaptive",
+    ),
+    pytest.param(
+        {"strategy": "clip-fed", "model.name": "cnn", "synthetic.per_class": 8},
+        id="clip-fed",
+        marks=pytest.mark.skipif(not SHIPPED, reason="the shipped guide or generator is not there"),
+    ),
+]
+
+
+@pytest.mark.parametrize("changes", SYSTEMS)
+def test_simulation_and_in_process_end_in_the_same_model(
+    changes: Settings, settings: Settings, superlink: LocalSuperLink
+) -> None:
+    chosen, lines = {**settings, **changes}, list[str]()
+    expected = run_in_process(Plan.make(load(chosen)))
+    summary = run_simulation(chosen, superlink=superlink, on_line=lines.append)
+    assert summary.parameters_sha256 == expected.parameters_sha256
+    assert summary.asr_percent == expected.asr_percent
+    assert [line.split("  ")[0] for line in lines[:3]] == ["round 0/2", "round 1/2", "round 2/2"]
+    assert lines[-1] == f"record: {summary.folder}"
+
+
+def test_bad_settings_are_refused_before_flower_is_asked(settings: Settings) -> None:
+    with pytest.raises(ConfigError, match=r"attack\.target_label = 77"):
+        run_simulation({**settings, "attack.target_label": 77}, superlink=LocalSuperLink())
+
+
+def test_bad_settings_through_flwr_run_fail_with_our_message(settings: Settings, superlink: LocalSuperLink) -> None:
+    config, lines = load({**settings, "attack.target_label": 77}), list[str]()  # each value is fine by itself
+    with pytest.raises(FlowerRunError) as caught:
+        superlink.ready().run(config, lines.append, "num-supernodes=4 client-resources-num-cpus=1")
+    assert "finished:failed" in str(caught.value)
+    assert "attack.target_label = 77: fashion-mnist-slice has classes 0 to 9" in str(caught.value)
+    assert [line for line in lines if line.startswith("error: attack.target_label = 77")] == lines
+
+
+def test_no_process_is_left_behind(superlink: LocalSuperLink) -> None:
+    superlink.ready()
+    folder = superlink.processes.folder
+    assert superlink.processes.alive()
+    superlink.processes.stop()
+    assert guard.marked(superlink.processes.mark) == []
+    assert not folder.exists()

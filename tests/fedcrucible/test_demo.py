@@ -1,0 +1,68 @@
+"""The demo's table and page, with Flower's engine replaced by the in-process one (tests/engines has the real one)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from fedcrucible.cli import app
+from fedcrucible.demo import ROWS
+from fedcrucible.engines.in_process import run_in_process
+from fedcrucible_core.config.load import load
+from fedcrucible_core.config.values import Scalar
+from fedcrucible_core.records.schema import RunSummary
+from server_app.plan import Plan
+
+
+class NoSuperLink:
+    def __enter__(self) -> NoSuperLink:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
+def use_engine(monkeypatch: pytest.MonkeyPatch, engine: Callable[..., RunSummary]) -> None:
+    monkeypatch.setattr("fedcrucible.engines.flower.superlink.LocalSuperLink", NoSuperLink)
+    monkeypatch.setattr("fedcrucible.engines.flower.simulation.run_simulation", engine)
+
+
+def in_process(settings: Mapping[str, Scalar], *, superlink: object, on_line: Callable[[str], None]) -> RunSummary:
+    on_line("round 1/2  MA 10 %")
+    return run_in_process(Plan.make(load(settings)))
+
+
+def test_every_row_has_numbers_and_a_page(runs_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_engine(monkeypatch, in_process)
+    result = CliRunner().invoke(app, ["demo", "--preset", "smoke", "--json"])
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert list(found["rows"]) == [row.label for row in ROWS]
+    for label, row in found["rows"].items():
+        assert 0.0 <= row["MA"] <= 100.0, label
+        assert (Path(row["record"]) / "report.html").is_file(), label
+    assert {row["strategy"] for row in found["rows"].values()} >= {"fedavg", "flame", "clip-fed", "server-data-only"}
+    page = Path(found["report"]).read_text(encoding="utf-8")
+    assert all(row.label in page for row in ROWS)
+
+
+def test_a_row_that_fails_is_named_and_the_others_stay(runs_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(settings: Mapping[str, Scalar], **more: object) -> RunSummary:
+        if settings["strategy"] == "flame":
+            raise RuntimeError("Ray fell over\na long log")
+        return in_process(settings, **more)  # type: ignore[arg-type]
+
+    use_engine(monkeypatch, broken)
+    monkeypatch.setattr("fedcrucible.demo.ROWS", [row for row in ROWS if row.through_flower])
+    monkeypatch.setattr("fedcrucible.demo.draw_page", Path)  # pages are the other test's matter
+    result = CliRunner().invoke(app, ["demo", "--preset", "smoke", "--json"])
+    assert result.exit_code == 1
+    assert "FLAME, attacked: Ray fell over" in result.stderr
+    assert "a long log" not in result.stderr
+    rows = json.loads(result.stdout)["rows"]
+    assert rows["FLAME, attacked"] == {"error": "Ray fell over"}
+    assert rows["CLIP-Fed, attacked"]["MA"] is not None

@@ -1,0 +1,239 @@
+"""``list``, ``config``, ``doctor``, ``prepare``, ``report`` and what belongs to all commands."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from fedcrucible.catalogue import KINDS, entries
+from fedcrucible.health import Finding, content, hardware, places, software
+from fedcrucible_core.config.load import default_keys, flatten_table
+from tests.fedcrucible.conftest import TINY
+
+COMMANDS = ("demo", "run", "compare", "paper", "list", "config", "doctor", "prepare", "report")
+HEAVY = ("torchvision", "transformers", "sklearn", "scipy", "pandas", "matplotlib", "hdbscan", "ray", "torch._dynamo")
+
+
+@pytest.fixture(scope="module")
+def a_record(tmp_path_factory):
+    from fedcrucible.engines.in_process import run_in_process
+    from fedcrucible_core.config.load import load, load_preset
+    from server_app.plan import Plan
+
+    settings = load_preset("smoke") | {"strategy": "fedavg", "run.rounds": 1, "output.report": False}
+    folder = tmp_path_factory.mktemp("records")
+    return Path(run_in_process(Plan.make(load(settings | {"output.dir": str(folder)}))).folder)
+
+
+def test_help_names_every_command(fedcrucible):
+    result = fedcrucible("--help")
+
+    assert result.exit_code == 0
+    for command in COMMANDS:
+        assert f" {command} " in result.stdout
+
+
+def test_version(fedcrucible):
+    assert fedcrucible("--version").stdout.startswith("fedcrucible 0.")
+
+
+def test_the_command_line_starts_without_torch_and_a_run_without_what_it_does_not_need(tmp_path):
+    arguments = ["run", *TINY, "--quiet", "--json", f"output.dir={tmp_path}"]
+    program = f"""
+import sys
+from fedcrucible.cli import app
+assert not {{"torch", "flwr", "pydantic", "numpy"}} & set(sys.modules), "imported before it is needed"
+try:
+    app({arguments!r})
+except SystemExit as end:
+    assert not end.code
+found = set({HEAVY!r}) & set(sys.modules)
+assert not found, found
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["strategy"] == "fedavg"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_list_shows_every_entry_of_a_kind(fedcrucible, kind):
+    result = fedcrucible("list", kind, "--json")
+
+    assert result.exit_code == 0, result.output
+    listed = json.loads(result.stdout)
+    assert listed
+    assert [entry["name"] for entry in listed] == [entry.name for entry in entries(kind)]
+    keys = default_keys()
+    for entry in listed:
+        assert entry["summary"]
+        assert entry["chosen_by"]
+        assert (Path(__file__).parents[2] / entry["file"]).is_file()
+        for parameter in entry["parameters"]:
+            assert parameter["description"]
+            assert parameter["allowed"]
+            if kind != "datasets":
+                assert parameter["default"] == keys[parameter["key"]]
+
+
+def test_list_shows_parameters_and_one_name_in_full(fedcrucible):
+    assert "attack.badnets.size" in fedcrucible("list", "attacks").stdout
+    full = fedcrucible("list", "badnets").stdout
+    assert "Gu et al. 2017" in full
+    assert "scale with the image's height" in full
+    assert "attack.name=badnets" in full
+    clip_fed = fedcrucible("list", "strategies", "clip-fed").stdout
+    assert "rule: clip-fed-filter" in clip_fed
+    assert "purifier.clip-guided.tau" in clip_fed
+    everything = fedcrucible("list")
+    assert everything.exit_code == 0
+    assert "resnet8" in everything.stdout
+
+
+def test_list_names_what_comes_closest(fedcrucible):
+    result = fedcrucible("list", "badnet")
+
+    assert result.exit_code == 2
+    assert "did you mean 'badnets'?" in result.stderr
+
+
+def test_list_as_markdown_has_one_row_per_entry(fedcrucible):
+    lines = fedcrucible("list", "defenses", "--markdown").stdout.splitlines()
+
+    rows = [line for line in lines if line.startswith("| `")]
+    assert len(rows) == len(entries("defenses"))
+    assert {line.count("|") - line.count("\\|") for line in lines if line.startswith("|")} == {9}
+
+
+def test_config_as_toml_is_a_preset_of_all_defaults(fedcrucible):
+    result = fedcrucible("config", "--toml")
+
+    assert flatten_table(tomllib.loads(result.stdout)) == default_keys()
+
+
+def test_config_as_json_and_as_tables(fedcrucible):
+    keys = json.loads(fedcrucible("config", "--json").stdout)
+    assert {info["key"]: info["default"] for info in keys} == default_keys()
+    shown = fedcrucible("config", "attack").stdout
+    assert "attack.badnets.size" in shown
+    assert "task.dataset" not in shown
+    refused = fedcrucible("config", "atack")
+    assert refused.exit_code == 2
+    assert "did you mean 'attack'?" in refused.stderr
+
+
+@pytest.mark.parametrize("module", [software, hardware, places])
+def test_each_check_says_how_things_are(module, runs_folder):
+    for finding in module.check():
+        assert finding.status in ("ok", "warn"), finding
+        assert finding.status == "ok" or finding.todo
+    assert not runs_folder.exists()
+
+
+@pytest.mark.parametrize(("failing", "code"), [(False, 0), (True, 1)])
+def test_the_doctor_fails_only_when_the_demo_would(fedcrucible, monkeypatch, failing, code):
+    findings = [Finding("data", "fashion-mnist-slice", "fail" if failing else "warn", "[b]gone[/b]", "reinstall")]
+    monkeypatch.setattr(content, "check", lambda: findings)
+
+    result, as_json = fedcrucible("doctor"), fedcrucible("doctor", "--json")
+
+    assert (result.exit_code, as_json.exit_code) == (code, code)
+    assert "flwr: 1.41" in result.stdout
+    assert "[b]gone[/b]" in result.stdout
+    assert "-> reinstall" in result.stdout
+    assert json.loads(as_json.stdout)["ok"] is not failing
+
+
+def test_the_doctor_names_missing_assets_and_absent_data(monkeypatch, tmp_path):
+    monkeypatch.setenv("FEDCRUCIBLE_ASSETS", str(tmp_path))
+    monkeypatch.setenv("FEDCRUCIBLE_DATA", str(tmp_path / "data"))
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+    found = {finding.name: finding for finding in content.check()}
+
+    for name in ("fashion-mnist-slice", "guide tiny", "source flow", "source mixed"):
+        assert found[name].status == "fail"
+        assert found[name].todo
+    assert "fedcrucible prepare cifar10" in found["not fetched"].todo
+    assert "OPENAI_API_KEY" in found["source openai-images"].detail
+
+
+def test_the_doctor_finds_wrong_versions(monkeypatch):
+    monkeypatch.setattr(software.metadata, "version", lambda _: "1.40.0")
+
+    found = {finding.name: finding for finding in software.check()}
+
+    assert found["flwr"].status == "fail"
+    assert "1.41" in found["flwr"].todo
+
+
+def test_the_doctor_names_a_folder_that_can_not_be_written(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    monkeypatch.setenv("FEDCRUCIBLE_RUNS", "relative/folder")
+
+    found = {finding.name: finding for finding in places.check()}
+
+    assert found["run records"].status == "fail"
+    assert "FEDCRUCIBLE_RUNS" in found["run records"].todo
+
+
+def test_prepare_of_what_ships_counts_its_images(fedcrucible):
+    result = fedcrucible("prepare", "fashion-mnist-slice", "--json")
+
+    assert json.loads(result.stdout)["train_images"] == 30_000
+
+
+@pytest.mark.usefixtures("offline")
+def test_prepare_without_a_network_says_where_files_go(fedcrucible, tmp_path):
+    result = fedcrucible("prepare", "cifar10", "--data-dir", tmp_path)
+
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert "cifar10 can't be downloaded" in result.stderr
+    assert f"cifar-10-python.tar.gz into {tmp_path}" in result.stderr
+
+
+def test_prepare_of_an_unknown_name(fedcrucible):
+    result = fedcrucible("prepare", "cifar11")
+
+    assert result.exit_code == 2
+    assert "did you mean 'cifar10'?" in result.stderr
+
+
+def test_report_renders_one_record_anew_or_compares_several(fedcrucible, a_record, tmp_path):
+    (a_record / "report.html").unlink(missing_ok=True)
+
+    one = fedcrucible("report", a_record)
+    assert one.exit_code == 0, one.output
+    assert one.stdout == f"report: {a_record / 'report.html'}\n"
+    assert (a_record / "report.html").stat().st_size > 1000
+
+    out = tmp_path / "all.html"
+    several = fedcrucible("report", a_record, _copy(a_record, tmp_path), "--out", out, "--json")
+    assert several.exit_code == 0, several.output
+    assert json.loads(several.stdout)["report"] == str(out)
+    assert "fedavg" in out.read_text(encoding="utf-8")
+
+
+def test_report_takes_a_folder_of_records(fedcrucible, a_record):
+    result = fedcrucible("report", a_record.parent, "--json")
+
+    assert json.loads(result.stdout)["records"] == [str(a_record)]
+
+
+def test_report_refuses_what_is_no_record(fedcrucible, tmp_path):
+    result = fedcrucible("report", tmp_path)
+
+    assert result.exit_code == 1
+    assert f"{tmp_path} is no run record" in result.stderr
+
+
+def _copy(record: Path, place: Path) -> Path:
+    import shutil
+
+    return Path(shutil.copytree(record, place / "again"))

@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+from typing import ClassVar
+
+import pytest
+import torch
+from pydantic import Field
+
+from fedcrucible_core.config import ConfigError
+from fedcrucible_core.foundation.base import Guide, Provenance, Samples, SyntheticSource
+from fedcrucible_core.foundation.frequency import FrequencyAugmentation, band_masks, dct2
+from fedcrucible_core.foundation.server_data import build_server_data
+from fedcrucible_core.foundation.sources import MixedSource, SourceError
+
+CPU = torch.device("cpu")
+
+
+class CountingSource(SyntheticSource):
+    """Noise whose channel mean tells the class; counts its calls."""
+
+    calls: ClassVar[int] = 0
+    print_: ClassVar[str] = "a"
+    brightness: float = Field(0.5)
+
+    def generate(self, info, per_class, seed, device):
+        type(self).calls += 1
+        labels = torch.arange(info.num_classes).repeat(per_class)
+        rng = torch.Generator().manual_seed(seed)
+        images = torch.rand(len(labels), *info.shape, generator=rng) * 0.2 + self.brightness * 0.5
+        images += 0.3 * torch.nn.functional.one_hot(labels, 3)[:, :, None, None]
+        return Samples(images, labels, tuple(Provenance("count", f"p{y}", i) for i, y in enumerate(labels.tolist())))
+
+    def fingerprint(self):
+        return self.print_
+
+
+class ChannelGuide(Guide):
+    """Top-1 is the brightest channel; even images of class ``doubt`` look like the next class."""
+
+    def __init__(self, doubt=None):
+        self.doubt = doubt
+
+    def image_embeddings(self, images):
+        means = images.mean(dim=(2, 3))
+        if self.doubt is not None:
+            mine = means.argmax(dim=1) == self.doubt
+            means[mine.nonzero().flatten()[::2]] = torch.eye(3)[(self.doubt + 1) % 3]
+        return means
+
+    def text_embeddings(self, class_names):
+        return torch.eye(3)
+
+    def logits(self, image_embeddings, text_embeddings):
+        return image_embeddings @ text_embeddings.T
+
+
+@pytest.fixture(autouse=True)
+def _fresh_count(monkeypatch):
+    monkeypatch.setattr(CountingSource, "calls", 0)
+
+
+def build(info, tmp_path, source=None, **options):
+    per_class, seed = options.pop("per_class", 6), options.pop("seed", 1)
+    return build_server_data(source or CountingSource(), info, per_class, seed, CPU, cache_dir=tmp_path, **options)
+
+
+def assert_same(a, b):
+    assert torch.equal(a.images, b.images)
+    assert torch.equal(a.labels, b.labels)
+    assert (a.augmented is None) == (b.augmented is None)
+    assert a.augmented is None or torch.equal(a.augmented, b.augmented)
+    assert a.provenance == b.provenance
+    assert a.facts == b.facts
+
+
+@pytest.mark.parametrize("augment", ["frequency", "patch", "none"])
+@pytest.mark.parametrize("moment_match", [False, True])
+def test_shape_range_balance_and_facts(colour_info, tmp_path, augment, moment_match):
+    data = build(colour_info, tmp_path, augment=augment, moment_match=moment_match)
+    assert data.images.shape == (18, 3, 32, 32)
+    assert data.images.dtype == torch.float32
+    assert data.labels.dtype == torch.int64
+    assert torch.bincount(data.labels).tolist() == [6, 6, 6]
+    assert len(data.provenance) == 18
+    assert data.facts["images"] == 18
+    assert [data.facts[f"class_count_{c}"] for c in range(3)] == [6, 6, 6]
+    assert data.facts["dropped_by_guide"] == 0
+    assert all(isinstance(value, float) for value in data.facts.values())
+    images, labels = data.training_set()
+    assert 0 <= images.min() <= images.max() <= 1
+    if augment == "none":
+        assert data.augmented is None
+        assert len(images) == 18
+    else:
+        assert data.augmented.shape == data.images.shape
+        assert torch.equal(labels, data.labels.repeat(2))
+    assert ("band" in data.facts) == (augment == "frequency")
+    if moment_match:
+        assert torch.allclose(data.images.mean(dim=(0, 2, 3)), torch.tensor(colour_info.mean), atol=1e-2)
+
+
+def test_frequency_noise_lies_in_the_band_of_the_facts(colour_info, tmp_path):
+    data = build(
+        colour_info, tmp_path, frequency=FrequencyAugmentation(rms=0.02), source=CountingSource(brightness=0.4)
+    )
+    band = int(data.facts["band"]) - 1
+    change = dct2(data.augmented.double()) - dct2(data.images.double())
+    mask = band_masks(32, 4)[band]
+    assert (change * ~mask).abs().max() < 1e-5
+    assert abs(float((data.augmented - data.images).square().mean().sqrt()) / 0.02 - 1) < 0.1
+
+
+def test_patches_change_few_pixels(colour_info, tmp_path):
+    data = build(colour_info, tmp_path, augment="patch", frequency=FrequencyAugmentation(patch_max_side=2))
+    changed = (data.augmented != data.images).any(dim=1).sum(dim=(1, 2))
+    assert (changed >= 1).all()
+    assert (changed <= 4).all()
+
+
+def test_samples_are_generated_once(colour_info, tmp_path):
+    first = build(colour_info, tmp_path)
+    assert_same(first, build(colour_info, tmp_path))
+    assert CountingSource.calls == 1
+    build(colour_info, tmp_path, augment="none")
+    build(colour_info, tmp_path, moment_match=True)
+    assert CountingSource.calls == 1, "what is computed afterwards needs no new samples"
+
+
+def test_whatever_decides_the_images_is_in_the_key(colour_info, fashion_info, tmp_path, monkeypatch):
+    build(colour_info, tmp_path)
+    build(colour_info, tmp_path, seed=2)
+    build(colour_info, tmp_path, per_class=5)
+    build(colour_info, tmp_path, source=CountingSource(brightness=0.4))
+    monkeypatch.setattr(CountingSource, "print_", "b")
+    build(colour_info, tmp_path)
+    assert CountingSource.calls == 5
+
+
+def test_without_the_cache_it_comes_out_the_same(colour_info, tmp_path):
+    assert_same(build(colour_info, tmp_path / "a"), build(colour_info, tmp_path / "b"))
+    assert CountingSource.calls == 2
+
+
+@pytest.mark.parametrize("damage", ["truncated", "other shape", "no provenance"])
+def test_a_corrupted_cache_file_is_made_again_with_a_warning(colour_info, tmp_path, damage):
+    from safetensors.torch import save_file
+
+    first = build(colour_info, tmp_path)
+    (file,) = (tmp_path / "synthetic").iterdir()
+    if damage == "truncated":
+        file.write_bytes(file.read_bytes()[:-100])
+    else:
+        shape = (18, 3, 8, 8) if damage == "other shape" else (18, 3, 32, 32)
+        save_file({"images": torch.rand(shape), "labels": first.labels}, file)
+    with pytest.warns(RuntimeWarning, match="computing it again"):
+        assert_same(build(colour_info, tmp_path), first)
+    build(colour_info, tmp_path)
+    assert CountingSource.calls == 2
+
+
+def test_the_guide_drops_what_it_does_not_see_as_its_class(colour_info, tmp_path):
+    agreed = build(colour_info, tmp_path, guide=ChannelGuide())
+    assert agreed.facts["dropped_by_guide"] == 0
+    data = build(colour_info, tmp_path, guide=ChannelGuide(doubt=1))
+    assert data.facts["dropped_by_guide"] == 3
+    assert torch.bincount(data.labels).tolist() == [6, 3, 6]
+    assert [data.facts[f"class_count_{c}"] for c in range(3)] == [6, 3, 6]
+    assert len(data.provenance) == len(data.images) == len(data.augmented) == 15
+    assert all(origin.prompt == f"p{y}" for origin, y in zip(data.provenance, data.labels.tolist(), strict=True))
+
+
+def test_a_class_without_any_agreed_image_is_an_error(colour_info, tmp_path):
+    with pytest.raises(ConfigError, match=r"synthetic\.guide_agreement = True: the guide agrees with no image of dog"):
+        build(colour_info, tmp_path, guide=ChannelGuide(doubt=1), per_class=1)
+
+
+def test_bad_arguments(colour_info, tmp_path):
+    with pytest.raises(ConfigError, match=r"synthetic\.per_class = 0"):
+        build(colour_info, tmp_path, per_class=0)
+    with pytest.raises(ConfigError, match=r"synthetic\.augment = 'blur'"):
+        build(colour_info, tmp_path, augment="blur")
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (lambda s: Samples(s.images * float("nan"), s.labels, s.provenance), "pixels run from nan"),
+        (lambda s: Samples(s.images * 255, s.labels, s.provenance), r"not within \[0, 1\]"),
+        (lambda s: Samples(s.images[:, :1], s.labels, s.provenance), "images are"),
+        (lambda s: Samples(s.images.double(), s.labels, s.provenance), "float64"),
+        (lambda s: Samples(s.images, s.labels + 1, s.provenance), "labels must be"),
+        (lambda s: Samples(s.images, s.labels, s.provenance[1:]), "provenances"),
+        (lambda s: Samples(s.images[:0], s.labels[:0], ()), "at least one"),
+    ],
+)
+def test_a_source_that_breaks_its_contract_is_caught_before_the_cache(colour_info, tmp_path, broken, message):
+    class Broken(CountingSource):
+        def generate(self, *arguments):
+            return broken(super().generate(*arguments))
+
+    with pytest.raises(SourceError, match=message):
+        build(colour_info, tmp_path, source=Broken())
+    assert not list(tmp_path.iterdir())
+
+
+def test_shipped_mixtures_all_the_way(fashion_info, tmp_path):
+    data = build(fashion_info, tmp_path, source=MixedSource(), per_class=30)
+    assert_same(data, build(fashion_info, tmp_path, source=MixedSource(), per_class=30))
+    assert data.augmented.shape == (300, 1, 28, 28)
+    assert 1 <= data.facts["band"] <= 4
+
+
+def test_every_knob_is_a_key_of_the_synthetic_section():
+    from fedcrucible_core.config.compose import _section_with_components
+
+    section = _section_with_components("synthetic")
+    made = section.model_validate({"bands": 5, "openai-images": {"size": "512x512"}, "flow": {"steps": 8}})
+    assert made.openai_images_.size == "512x512"
+    assert made.flow_.steps == 8
+    assert FrequencyAugmentation.from_section(made).bands == 5

@@ -1,0 +1,89 @@
+"""The contract of every model."""
+
+import pytest
+import torch
+
+from fedcrucible_core.config import ConfigError
+from fedcrucible_core.learning.data import DataInfo
+from fedcrucible_core.learning.models import MODELS, SplitModel
+from fedcrucible_core.learning.vector import flatten_buffers, flatten_parameters
+
+EVERY = pytest.mark.parametrize("name", list(MODELS))
+GREY = DataInfo("grey", tuple("abcde"), (1, 28, 28), (0.286,), (0.353,))
+COLOUR = DataInfo("colour", tuple("abcdefg"), (3, 32, 32), (0.49, 0.48, 0.45), (0.25, 0.24, 0.26))
+
+
+@EVERY
+@pytest.mark.parametrize("info", [GREY, COLOUR], ids=["grey", "colour"])
+def test_shapes(name, info):
+    model = MODELS.create(name).build(info, seed=1).eval()
+    x = torch.rand(3, *info.shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        embedding, logits = model.embed(x), model(x)
+    assert isinstance(model, SplitModel)
+    assert embedding.shape == (3, model.feature_dim)
+    assert logits.shape == (3, info.num_classes)
+    assert torch.allclose(model.classifier(embedding), logits)
+    assert bool(torch.isfinite(logits).all())
+
+
+@EVERY
+def test_initial_weights_depend_on_the_seed_alone(name):
+    spec = MODELS.create(name)
+    torch.manual_seed(5)
+    before = torch.random.get_rng_state()
+    first = flatten_parameters(spec.build(GREY, seed=1))
+    assert torch.equal(torch.random.get_rng_state(), before)
+    torch.manual_seed(6)
+    assert torch.equal(flatten_parameters(spec.build(GREY, seed=1, channels_last=True)), first)
+    assert not torch.equal(flatten_parameters(spec.build(GREY, seed=2)), first)
+
+
+@EVERY
+def test_features_and_classifier_hold_every_parameter(name):
+    model = MODELS.create(name).build(GREY, seed=1)
+    split = {name for name, _ in model.named_parameters() if name.startswith(("features.", "classifier."))}
+    assert split == {name for name, _ in model.named_parameters()}
+    assert all(p.requires_grad for p in model.parameters())
+
+
+@EVERY
+def test_every_parameter_gets_a_gradient(name):
+    model = MODELS.create(name).build(GREY, seed=1).train()
+    model(torch.rand(4, *GREY.shape)).square().sum().backward()
+    assert all(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in model.parameters())
+
+
+@EVERY
+def test_normalisation_constants_are_not_part_of_the_upload(name):
+    model = MODELS.create(name).build(COLOUR, seed=1)
+    assert not {"mean", "std"} & set(model.state_dict())
+    assert not any(n in ("mean", "std") for n, _ in model.named_parameters())
+    assert len(flatten_buffers(model)) == sum(b.numel() for n, b in model.named_buffers() if n not in ("mean", "std"))
+
+
+@EVERY
+def test_pixels_are_normalised_first(name):
+    model = MODELS.create(name).build(COLOUR, seed=1).eval()
+    x = torch.rand(2, *COLOUR.shape)
+    normalised = (x - torch.tensor(COLOUR.mean).view(3, 1, 1)) / torch.tensor(COLOUR.std).view(3, 1, 1)
+    with torch.no_grad():
+        assert torch.allclose(model.embed(x), model.features(normalised), atol=1e-6)
+
+
+def test_resnet18_has_the_cifar_stem_and_512_features():
+    model = MODELS.create("resnet18").build(COLOUR, seed=1)
+    assert model.feature_dim == 512
+    assert model.features.conv1.stride == (1, 1)
+    assert model.features.conv1.kernel_size == (3, 3)
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+def test_images_that_are_too_small_are_refused_by_name(name):
+    spec = MODELS.create(name)
+    smallest = DataInfo("tiny", ("a", "b"), (1, spec.smallest, spec.smallest), (0.5,), (0.5,))
+    spec.build(smallest, 1).eval()(torch.zeros(1, *smallest.shape))
+    if spec.smallest > 1:
+        below = DataInfo("tiny", ("a", "b"), (1, 9, spec.smallest - 1), (0.5,), (0.5,))
+        with pytest.raises(ConfigError, match=rf"model.name = '{name}': takes images of at least 4 x 4 pixels"):
+            spec.build(below, 1)

@@ -1,0 +1,1 @@
+"""Slow, obvious float64 forms of what the program computes."""

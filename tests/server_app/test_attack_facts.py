@@ -1,0 +1,231 @@
+"""What is known of an attack before the first round, and that who is called idle uploads honest work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from attacks.base import ATTACKS, Attack
+from attacks.own_rows import own_rows
+from attacks.poisoning import poison_count, poison_dataset
+from attacks.support.untargeted import Untargeted
+from attacks.uploads.lp import LP
+from fedcrucible_core.config.load import load
+from fedcrucible_core.config.values import Scalar
+from fedcrucible_core.records.reader import read
+from server_app.attack_facts import AttackFacts, attack_facts
+from server_app.plan import Plan
+from tests.support.tiny_runs import play, settings
+from tests.support.tiny_task import context, labelled, make_task
+
+ONE_CLASS_EACH: dict[str, Scalar] = {
+    "partition.name": "main-class",
+    "partition.main-class.q": 1.0,
+    "federation.clients": 10,
+    "attack.malicious_ids": "0,1,2,3,4,5,6,7,8,9",
+}
+
+
+def plan(**changes: Scalar) -> Plan:
+    return Plan.make(load(settings(**changes)))
+
+
+def facts(**changes: Scalar) -> AttackFacts:
+    return attack_facts(plan(**changes), shares_known=True)
+
+
+def one_note(found: AttackFacts) -> str:
+    assert len(found.notes) == 1, found.notes
+    return found.notes[0]
+
+
+def test_an_ordinary_attack_has_nothing_to_be_said_about() -> None:
+    assert facts() == AttackFacts(True, (), ())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"attack__name": "none"},
+        {"attack__malicious_fraction": 0.0},
+        {"strategy": "server-data-only", "attack__malicious_fraction": 0.01},
+    ],
+)
+def test_a_chosen_control_is_none_that_failed(changes: dict[str, Scalar]) -> None:
+    assert facts(**changes) == AttackFacts(False, (), ())
+
+
+def test_a_share_that_is_nobody() -> None:
+    assert one_note(facts(attack__malicious_fraction=0.1)) == (
+        "nobody is malicious: attack.malicious_fraction = 0.1 of 5 clients is less than one"
+    )
+
+
+def test_a_window_after_the_end() -> None:
+    found = facts(attack__start_round=3)
+    assert "attack.start_round = 3 is after the last round, run.rounds = 2" in one_note(found)
+    assert facts(attack__start_round=2).notes == ()
+
+
+def test_an_exact_share_of_a_round_that_is_nobody() -> None:
+    found = facts(attack__participation="exact", federation__fraction_train=0.4)
+    assert "of the 2 clients of a round, which is less than one client" in one_note(found)
+
+
+def test_a_ratio_that_rounds_to_no_image() -> None:
+    found = facts(attack__poison_ratio=0.001)
+    assert len(found.idle) == 2
+    assert one_note(found).startswith(
+        "2 of 2 malicious clients poison no sample (attack.poison_ratio = 0.001 of at most"
+    )
+    assert facts(attack__poison_ratio=0.001, attack__poison_mode="append-all").notes == (), "no ratio there"
+
+
+def test_attackers_that_hold_only_the_targets_images() -> None:
+    """One class per client: whoever has the target's alone has nothing to put a trigger on."""
+    made = plan(**ONE_CLASS_EACH)
+    labels = made.data.train.labels
+    only = [p for p in range(10) if bool((labels[own_rows(made.config, p)] == 0).all())]
+    found = attack_facts(made, shares_known=True)
+    assert only
+    assert list(found.idle) == only
+    assert f"{len(only)} of 10 malicious clients poison no sample (they hold no image that" in one_note(found)
+
+
+def test_clean_label_attackers_without_an_image_of_the_target() -> None:
+    made = plan(**ONE_CLASS_EACH, attack__name="sig", attack__poison_ratio=1.0)
+    labels = made.data.train.labels
+    without = [p for p in range(10) if not bool((labels[own_rows(made.config, p)] == 0).any())]
+    found = attack_facts(made, shares_known=True)
+    assert list(found.idle) == without != []
+    assert "they hold no image of the target class 0" in one_note(found)
+
+
+def test_a_rare_share_of_nothing() -> None:
+    assert "2 of 2 malicious clients" in one_note(
+        facts(attack__name="edge-case", **{"attack.edge-case.rare_ratio": 0.0})
+    )
+    assert facts(attack__name="edge-case").notes == ()
+
+
+def test_semantic_attackers_have_what_is_given_to_them() -> None:
+    assert facts(attack__name="semantic", task__test_samples=2000).notes == ()
+    own = facts(attack__name="semantic", attack__semantic__images="own", task__test_samples=2000)
+    assert own.idle
+
+
+def test_attacks_on_the_upload_act_without_any_image() -> None:
+    assert facts(attack__name="sign-flip", attack__poison_ratio=0.0) == AttackFacts(True, (), ())
+    found = facts(attack__name="model-replacement", attack__poison_ratio=0.0)
+    assert found.idle == ()
+    assert "plant no backdoor" in one_note(found)
+
+
+def test_of_nodes_with_data_of_their_own_nothing_is_said() -> None:
+    made = plan(attack__poison_ratio=0.0)
+    assert attack_facts(made, shares_known=False) == AttackFacts(True, (), ())
+    late = attack_facts(plan(attack__start_round=9), shares_known=False)
+    assert "never happens" in one_note(late)
+
+
+@pytest.mark.parametrize("name", sorted(set(ATTACKS) - {"none"}))
+@pytest.mark.parametrize("ratio", [0.0, 0.004, 0.3, 1.0])
+@pytest.mark.parametrize("mode", ["replace", "append-all"])
+def test_the_count_is_what_the_data_set_holds(name: str, ratio: float, mode: str) -> None:
+    """Counted, never drawn: as many samples differ from the attacker's own as the count says."""
+    config = load(settings(attack__name=name, attack__poison_ratio=ratio, attack__poison_mode=mode))
+    attack = config.component("attack", name)
+    assert isinstance(attack, Attack)
+    if isinstance(attack, Untargeted):
+        return
+    train = labelled(60)
+    task = make_task(train, target=0)
+    own = torch.arange(5, 55)
+    count = poison_count(own, attack, config.attack, task)
+    x, y = poison_dataset(own, attack, config.attack, context(task))
+    plain = train.subset(own)
+    same = [
+        bool(((plain.pixels() == a).flatten(1).all(1) & (plain.labels == b)).any()) for a, b in zip(x, y, strict=True)
+    ]
+    changed = len(x) - sum(same)
+    decoys = attack.decoy_count(count.poisoned, count.eligible) if attack.poisons_own else 0
+    assert count.total <= changed <= count.total + decoys
+    assert (count.total == 0) == (changed == 0)
+
+
+def test_labels_that_stay_are_no_poison() -> None:
+    """Reversed labels of an odd number of classes leave the middle one as it is."""
+    train = labelled(30)
+    task = make_task(train.subset((train.labels < 5).nonzero().flatten()), classes=5)
+    attack = ATTACKS.create("label-flip")
+    section = load({"attack.name": "label-flip", "attack.poison_ratio": 1.0}).attack
+    middle = (task.train.labels == 2).nonzero().flatten()
+    assert poison_count(middle, attack, section, task).total == 0
+    assert poison_count(torch.arange(len(task.train)), attack, section, task).total == len(task.train) - len(middle)
+
+
+@pytest.mark.parametrize("name", sorted(ATTACKS))
+def test_who_touches_uploads_says_so(name: str) -> None:
+    """Only layer poisoning, which falls back on the clean model, is exempt."""
+    attack = ATTACKS.create(name)
+    touched = any(
+        getattr(type(attack), part) is not getattr(Attack, part)
+        for part in ("upload", "craft", "hook", "malicious_model")
+    )
+    assert attack.acts_unpoisoned(True) is (touched and type(attack) is not LP)
+
+
+@pytest.mark.parametrize("attack", ["badnets", "lp", "label-flip"])
+def test_the_idle_upload_honest_work(attack: str, runs_folder: Path) -> None:
+    """The run ends in the same model as one without attackers, and its rejected attackers are no hits."""
+    idle, rows = play(attack__name=attack, attack__poison_ratio=0.0, run__rounds=1)
+    honest, _ = play(attack__malicious_fraction=0.0, run__rounds=1)
+    assert idle.parameters_sha256 == honest.parameters_sha256
+    assert idle.attack_rounds == 0
+    assert idle.detection is not None
+    assert idle.detection.tpr_percent is None
+    assert rows[1].malicious != ()
+    assert rows[1].attacking == ()
+    assert not rows[1].attack_active
+    written = read(Path(idle.folder))
+    assert written.run.idle == written.run.malicious
+    assert any("malicious clients poison no sample" in note for note in written.run.notes)
+    assert any("no client attacked in any round" in note for note in idle.notes)
+    assert not any("attack" in note for note in honest.notes)
+
+
+def test_attackers_that_are_never_drawn_are_told_at_the_end(runs_folder: Path) -> None:
+    for partition in range(5):
+        summary, rows = play(attack__malicious_ids=str(partition), federation__fraction_train=0.4, run__rounds=1)
+        drawn = partition in rows[1].participants
+        assert any("no client attacked in any round" in note for note in summary.notes) is not drawn
+        assert (summary.attack_rounds == 1) is drawn
+
+
+def test_a_run_whose_replies_are_all_dropped_is_unchanged(runs_folder: Path) -> None:
+    summary, rows = play(training__lr=1e30, training__batch_size=8, run__rounds=2)
+    assert [row.model for row in rows] == ["initial"] * 3
+    assert (summary.state, summary.rounds_changed) == ("unchanged", 0)
+    assert any("no round changed the model" in note for note in summary.notes)
+    assert any("replies of clients were dropped" in note for note in summary.notes)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"run__rounds": 0}, {"strategy": "guide-zero-shot"}, {"strategy": "server-data-only"}]
+)
+def test_controls_that_train_nobody_are_not_flagged(changes: dict[str, Scalar], runs_folder: Path) -> None:
+    summary, _ = play(**changes)
+    assert summary.state == "ok"
+    assert not any("changed the model" in note for note in summary.notes)
+
+
+def test_a_model_whose_outputs_overflow_is_dead(runs_folder: Path) -> None:
+    """Parameters are finite, so the reply is taken; their products are not."""
+    summary, rows = play(attack__name="gaussian", attack__gaussian__sigma=1e30, run__rounds=1, attack__target_label=0)
+    assert rows[1].model == "changed"
+    assert summary.state == "dead"
+    assert summary.ma_percent == 0.0
+    assert rows[1].facts["evaluate.not_finite_percent"] == 100.0
+    assert "the final model is dead" in " ".join(summary.notes)
