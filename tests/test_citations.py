@@ -45,7 +45,7 @@ def _texts() -> dict[str, str]:
             continue
         content = path.read_bytes()
         if b"\0" not in content:
-            found[name] = content.decode("utf-8")
+            found[name] = content.decode("utf-8", errors="replace")
     assert "README.md" in found
     return found
 

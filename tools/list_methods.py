@@ -1,7 +1,8 @@
 """Writes docs/methods.md and docs/references.md.
 
-The first says of every rule, purifier, attack, partitioner, data set and system what its author says of it, from the
-registries; the second is docs/references.toml in words, with the components that follow each publication.
+The first says of every rule, purifier, repair, splitter, attack, partitioner, data set and system what its author
+says of it, from the registries. The second is docs/references.toml in words, with the components that follow each
+publication.
 
 python tools/list_methods.py          # --check only says whether the pages are up to date
 """
@@ -20,10 +21,11 @@ from fedcrucible.catalogue import entries  # noqa: E402
 from fedcrucible.catalogue_text import markdown  # noqa: E402
 from fedcrucible.papers.references import UNVERIFIED, Reference, references  # noqa: E402
 from fedcrucible_core.config.citation import cited  # noqa: E402
+from strategies.systems import SYSTEMS  # noqa: E402
 
 METHODS = ROOT / "docs" / "methods.md"
 REFERENCES = ROOT / "docs" / "references.md"
-KINDS = ("defenses", "purifiers", "attacks", "partitioners", "datasets")
+KINDS = ("defenses", "purifiers", "repairs", "splitters", "attacks", "partitioners", "datasets")
 HEAD = """# Methods
 
 Made by `python tools/list_methods.py` from the classes themselves; don't edit. `fedcrucible list NAME` shows one in
@@ -41,7 +43,7 @@ publication by its key. A section or equation cited beside a key was not always 
 def methods() -> str:
     """The page of methods as it should be."""
     found = [entry for kind in KINDS for entry in entries(kind)]
-    systems = [entry for entry in entries("strategies") if entry.file == "strategies/systems.py"]
+    systems = [entry for entry in entries("strategies") if entry.name in SYSTEMS]
     return f"{HEAD}\n{markdown([*found, *systems], with_parameters=False)}\n"
 
 

@@ -89,7 +89,7 @@ CHANGES: Mapping[str, Settings] = {
              "partition.dirichlet.min_samples": 2},
     "append-all": {"attack.poison_mode": "append-all", "attack.poison_scope": "all", "partition.name": "dirichlet"},
     "sig": {"attack.name": "sig", "model.name": "logistic"},
-    "lp": {"attack.name": "lp", "attack.lp.patience": 2, "attack.lp.least": 0.0},
+    "lp": {"task.test_samples": 400, "attack.name": "lp", "attack.lp.patience": 2, "attack.lp.least": 0.0},
     "lf": {"attack.name": "lf", "attack.lf.patience": 2, "attack.lf.least": 0.0},
     "lp-adaptive": {
         "strategy": "trimmed-mean",
@@ -140,6 +140,7 @@ CHANGES: Mapping[str, Settings] = {
         "attack.name": "semantic",
         "attack.semantic.images": "own",
         "defense.fedcpa.correlation": "spearman",
+        "model.name": "logistic",  # ranks jump: a deep model ends elsewhere on another processor
     },
     "fldetector-classifier": {
         "strategy": "fldetector",

@@ -102,7 +102,8 @@ def test_the_same_runs_make_the_same_page(runs, tmp_path: Path) -> None:
 
 
 def test_the_page_needs_no_torch() -> None:
-    code = "import sys, server_app.report.matrix; assert not {'torch', 'matplotlib.pyplot'} & set(sys.modules)"
+    page_module = "fedcrucible_core.reports.pages.matrix"
+    code = f"import sys, {page_module}; assert not {{'torch', 'matplotlib.pyplot'}} & set(sys.modules)"
     root = Path(__file__).resolve().parents[3]
     subprocess.run([sys.executable, "-c", code], check=True, cwd=root)
 
