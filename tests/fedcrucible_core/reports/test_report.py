@@ -236,15 +236,15 @@ def test_runs_of_other_settings_are_no_seeds_of_one_cell(make_record, tmp_path: 
     one, other, again = make_record(seed=1), make_record(seed=1, fraction=0.4), make_record(seed=1)
     rows = [ComparisonRow(folder) for folder in (one, other, again)]
     text = render_comparison(rows, "Two cells", tmp_path / "two.html").read_text(encoding="utf-8")
-    assert "clip-fed (attack.malicious_fraction = 0.3)" in text
-    assert "clip-fed (attack.malicious_fraction = 0.4)" in text
+    assert "clip-fed (adversary.malicious_fraction = 0.3)" in text
+    assert "clip-fed (adversary.malicious_fraction = 0.4)" in text
     assert "1 runs repeat the settings and the seed of another one" in text
     assert "±" not in text.split("<main")[-1].split("Results")[0]
 
 
 def test_comparison_can_sweep_a_setting(make_record, tmp_path: Path) -> None:
     rows = [ComparisonRow(make_record(seed=1, images=0, rounds=6, fraction=f)) for f in (0.2, 0.4)]
-    key = "attack.malicious_fraction"
+    key = "adversary.malicious_fraction"
     text = render_comparison(rows, "Sweep", tmp_path / "sweep.html", sweep=key).read_text(encoding="utf-8")
     assert 'id="sweep"' in text
     assert f"MA and ASR against {key}" in text
