@@ -61,5 +61,6 @@ def test_a_rule_is_compared_with_its_reference() -> None:
 
 
 def test_no_test_runner_is_imported(tmp_path: Path) -> None:
-    code = "import sys, fedcrucible_core.testing, attacks.contracts, defenses.contracts; assert 'pytest' not in sys.modules"
+    modules = "fedcrucible_core.testing, attacks.contracts, defenses.contracts"
+    code = f"import sys, {modules}; assert 'pytest' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
