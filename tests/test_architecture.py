@@ -39,6 +39,7 @@ ALLOWED: dict[str, set[str]] = {
     "defenses.rules": CORE | DEFENSES,
     "defenses.purifiers": CORE | DEFENSES,
     "defenses.repairs": CORE | DEFENSES,
+    "defenses.contracts": CORE | DEFENSES,
     "defenses.splitters": CORE | DEFENSES,
     "strategies": CORE | DEFENSES,
     "client_app": CORE | {"attacks", "strategies"},
