@@ -115,7 +115,7 @@ def markdown(found: Sequence[Entry], *, with_parameters: bool = True) -> str:
         lines += [f"### {kind}", "", "| " + " | ".join(heads) + " |", "| --- " * len(heads) + "|"]
         for entry in group:
             cells = [
-                f"`{entry.name}`{' (' + entry.parts['kind'] + ')' if 'kind' in entry.parts else ''}: {entry.summary}",
+                f"`{entry.name}`: {entry.parts['kind'] + '. ' if 'kind' in entry.parts else ''}{entry.summary}",
                 f"`{entry.file}`",
                 in_markdown(entry.paper),
                 "; ".join(entry.knowledge) or "nothing special",
