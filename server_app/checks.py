@@ -104,6 +104,11 @@ def _check_attack(config: RunConfigBase, attack: Attack, data: DataSplits) -> No
     start, stop = config.attack.start_round, config.attack.stop_round
     if stop and stop < start:
         raise ConfigError("attack.stop_round", stop, f"0, or at least attack.start_round = {start}")
+    kind = task_of(data.info)
+    if attack.has_trigger and not kind.pictured:
+        raise ConfigError(
+            "attack.name", config.attack.name, f"puts its trigger on images, {data.info.name} has {kind.noun}s"
+        )
     task, measured = AttackTask.of(config, data), evaluation_split(config, data)
     attack.check_task(task)
     if not attack.targeted:
