@@ -10,9 +10,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from fedcrucible.compare.plan.cell import Cell
-from fedcrucible.compare.sweep import comparison_rows, sweep
-from fedcrucible.compare.tables.tables import table
+from fedcrucible.comparison.plan.cell import Cell
+from fedcrucible.comparison.sweep import comparison_rows, sweep
+from fedcrucible.comparison.tables.tables import table
 from fedcrucible_core.config.load import load_preset
 from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.reports import render_comparison

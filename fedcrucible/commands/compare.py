@@ -13,8 +13,8 @@ import typer
 from fedcrucible.failures import CommandError, clear_errors
 
 if TYPE_CHECKING:
-    from fedcrucible.compare.session import Request
-    from fedcrucible.compare.tables.outcome import Outcome
+    from fedcrucible.comparison.session import Request
+    from fedcrucible.comparison.tables.outcome import Outcome
 
 SHOWN_FAILURES = 5
 MOST_JOBS = 4
@@ -73,8 +73,8 @@ def command(
     stopped: finished cells are never run again. Options go before the file.
     """
     with clear_errors():
-        from fedcrucible.compare.plan.request import Options
-        from fedcrucible.compare.session import Request
+        from fedcrucible.comparison.plan.request import Options
+        from fedcrucible.comparison.session import Request
 
         options = Options(preset, settings or (), strategies, attacks, datasets, partitions, fractions, seeds,
                           axis or (), reference, margin)  # fmt: skip
@@ -85,7 +85,7 @@ def command(
 
 def perform(request: Request, dry_run: bool, as_json: bool) -> None:
     """Run the matrix (or only list its cells), print the result, fail where a cell did."""
-    from fedcrucible.compare.session import check_output_settings
+    from fedcrucible.comparison.session import check_output_settings
 
     check_output_settings(request.options.settings)
     if dry_run:
@@ -95,8 +95,8 @@ def perform(request: Request, dry_run: bool, as_json: bool) -> None:
 
 
 def _preview(request: Request, as_json: bool) -> None:
-    from fedcrucible.compare.preview_table import preview_object, print_preview
-    from fedcrucible.compare.session import preview
+    from fedcrucible.comparison.preview_table import preview_object, print_preview
+    from fedcrucible.comparison.session import preview
 
     with contextlib.redirect_stdout(sys.stderr):
         found = preview(request)
@@ -107,16 +107,16 @@ def _preview(request: Request, as_json: bool) -> None:
 
 
 def _run(request: Request, as_json: bool) -> None:
-    from fedcrucible.compare.session import compare
+    from fedcrucible.comparison.session import compare
 
     with contextlib.redirect_stdout(sys.stderr):  # what libraries print belongs to the progress
         outcome, folder = compare(request)
     if as_json:
-        from fedcrucible.compare.tables.outputs import as_json as as_object
+        from fedcrucible.comparison.tables.outputs import as_json as as_object
 
         typer.echo(json.dumps(as_object(outcome, folder)))
     else:
-        from fedcrucible.compare.tables.result_table import print_outcome
+        from fedcrucible.comparison.tables.result_table import print_outcome
 
         print_outcome(outcome, folder)
     if outcome.jobs:
@@ -124,7 +124,7 @@ def _run(request: Request, as_json: bool) -> None:
 
 
 def _fail_where_cells_did(outcome: Outcome, folder: Path) -> None:
-    from fedcrucible.compare.execution.store import FAILURES
+    from fedcrucible.comparison.execution.store import FAILURES
 
     if not outcome.failed:
         return

@@ -46,8 +46,8 @@ def command(
         if numbers:
             _show(found.name, as_json)
             return
-        from fedcrucible.compare.plan.request import Options
-        from fedcrucible.compare.session import Request
+        from fedcrucible.comparison.plan.request import Options
+        from fedcrucible.comparison.session import Request
 
         options = Options(f"{found.name}{'-small' if small else ''}", settings or (), strategies, attacks, "", "", "",
                           seeds, axis or (), reference, margin)  # fmt: skip

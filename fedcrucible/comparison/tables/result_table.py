@@ -10,11 +10,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from fedcrucible.catalogue_text import console
-from fedcrucible.compare.execution.display import in_words
-from fedcrucible.compare.tables.document import FLAW_MARK, findings, legend, place, remarks, setting_groups, warnings
-from fedcrucible.compare.tables.outcome import Outcome
-from fedcrucible.compare.tables.tables import MISSING
-from fedcrucible.compare.tables.verdicts import Spot
+from fedcrucible.comparison.execution.display import in_words
+from fedcrucible.comparison.tables.document import FLAW_MARK, findings, legend, place, remarks, setting_groups, warnings
+from fedcrucible.comparison.tables.outcome import Outcome
+from fedcrucible.comparison.tables.tables import MISSING
+from fedcrucible.comparison.tables.verdicts import Spot
 from fedcrucible_core.records.files import REPORT
 from fedcrucible_core.reports.statistics.spread import Spread
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from fedcrucible.compare.execution.display import Bars, Counting, Lines, in_words
-from fedcrucible.compare.plan.cell import Cell
-from fedcrucible.compare.plan.estimate import Estimate, Running, Timing
+from fedcrucible.comparison.execution.display import Bars, Counting, Lines, in_words
+from fedcrucible.comparison.plan.cell import Cell
+from fedcrucible.comparison.plan.estimate import Estimate, Running, Timing
 from fedcrucible.engines.batch import Finished, RoundNews
 from fedcrucible_core.config.load import load_preset
 from fedcrucible_core.records.schema import RunSummary

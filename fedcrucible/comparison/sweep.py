@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from fedcrucible.compare.execution.display import matrix_display
-from fedcrucible.compare.execution.engines import engine
-from fedcrucible.compare.execution.lock import only_one
-from fedcrucible.compare.execution.run import run_cells
-from fedcrucible.compare.execution.store import FAILURES, Failures, Store
-from fedcrucible.compare.plan.cell import Cell, value_text
-from fedcrucible.compare.plan.checks import check
-from fedcrucible.compare.tables.frame import results_frame
+from fedcrucible.comparison.execution.display import matrix_display
+from fedcrucible.comparison.execution.engines import engine
+from fedcrucible.comparison.execution.lock import only_one
+from fedcrucible.comparison.execution.run import run_cells
+from fedcrucible.comparison.execution.store import FAILURES, Failures, Store
+from fedcrucible.comparison.plan.cell import Cell, value_text
+from fedcrucible.comparison.plan.checks import check
+from fedcrucible.comparison.tables.frame import results_frame
 from fedcrucible_core.reports import ComparisonRow
 
 

@@ -8,8 +8,8 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from fedcrucible.compare.plan.cell import Cell
-from fedcrucible.compare.plan.estimate import Estimate, Running
+from fedcrucible.comparison.plan.cell import Cell
+from fedcrucible.comparison.plan.estimate import Estimate, Running
 from fedcrucible.engines.batch import Finished, RoundNews
 from fedcrucible.progress import suitable
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from fedcrucible.compare.execution.run import Results
-from fedcrucible.compare.plan.cell import SEED, Cell, value_text
-from fedcrucible.compare.plan.matrix import AXIS_OF_KEY
+from fedcrucible.comparison.execution.run import Results
+from fedcrucible.comparison.plan.cell import SEED, Cell, value_text
+from fedcrucible.comparison.plan.matrix import AXIS_OF_KEY
 from fedcrucible_core.config.load import flatten
 from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.records.findings import attack_rounds

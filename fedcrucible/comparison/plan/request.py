@@ -10,8 +10,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fedcrucible.compare.plan.cell import SEED, value_text
-from fedcrucible.compare.plan.matrix import ATTACK, AXIS_OF_KEY, KEY_OF_AXIS, SYSTEM, Axis, Matrix, Point
+from fedcrucible.comparison.plan.cell import SEED, value_text
+from fedcrucible.comparison.plan.matrix import ATTACK, AXIS_OF_KEY, KEY_OF_AXIS, SYSTEM, Axis, Matrix, Point
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.errors import did_you_mean
 from fedcrucible_core.config.load import flatten_table, load_preset, parse_assignment, preset_layers

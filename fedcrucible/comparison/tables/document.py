@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from fedcrucible.compare.plan.cell import value_text
-from fedcrucible.compare.plan.explain import Groups, explained
-from fedcrucible.compare.tables.outcome import Outcome
-from fedcrucible.compare.tables.parts import parts
-from fedcrucible.compare.tables.tables import MISSING, Grid, markdown_text, mean_interval
-from fedcrucible.compare.tables.verdicts import Row, Spot
+from fedcrucible.comparison.plan.cell import value_text
+from fedcrucible.comparison.plan.explain import Groups, explained
+from fedcrucible.comparison.tables.outcome import Outcome
+from fedcrucible.comparison.tables.parts import parts
+from fedcrucible.comparison.tables.tables import MISSING, Grid, markdown_text, mean_interval
+from fedcrucible.comparison.tables.verdicts import Row, Spot
 from fedcrucible_core.reports.statistics.cells import notes_of
 
 WEAK_MARK, FLAW_MARK = "†", "‡"

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from fedcrucible.compare.execution.engines import Engine
-from fedcrucible.compare.execution.store import Failures, Store
-from fedcrucible.compare.plan.cell import Cell
+from fedcrucible.comparison.execution.engines import Engine
+from fedcrucible.comparison.execution.store import Failures, Store
+from fedcrucible.comparison.plan.cell import Cell
 from fedcrucible.engines.batch import Finished, RoundNews, Watch
 
 

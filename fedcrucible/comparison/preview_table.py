@@ -6,9 +6,9 @@ from typing import Any
 
 import typer
 
-from fedcrucible.compare.execution.display import in_words
-from fedcrucible.compare.plan.explain import explained
-from fedcrucible.compare.session import Preview
+from fedcrucible.comparison.execution.display import in_words
+from fedcrucible.comparison.plan.explain import explained
+from fedcrucible.comparison.session import Preview
 
 
 def print_preview(found: Preview) -> None:

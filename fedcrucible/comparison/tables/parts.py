@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from fedcrucible.compare.plan.cell import value_text
-from fedcrucible.compare.tables.outcome import Outcome
-from fedcrucible.compare.tables.tables import MISSING, Grid, wide
+from fedcrucible.comparison.plan.cell import value_text
+from fedcrucible.comparison.tables.outcome import Outcome
+from fedcrucible.comparison.tables.tables import MISSING, Grid, wide
 from fedcrucible_core.reports.statistics.paired import FEW_PAIRS
 
 CURVES = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fedcrucible.compare.plan.cell import Cell, value_text
-from fedcrucible.compare.plan.matrix import Matrix
+from fedcrucible.comparison.plan.cell import Cell, value_text
+from fedcrucible.comparison.plan.matrix import Matrix
 from fedcrucible_core.config.load import flatten
 
 Explained = tuple[str, str, str]

@@ -14,16 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fedcrucible.compare.execution.display import Silent, matrix_display
-from fedcrucible.compare.execution.engines import engine
-from fedcrucible.compare.execution.lock import only_one
-from fedcrucible.compare.execution.run import distinct, run_cells
-from fedcrucible.compare.execution.store import FAILURES, Failures, Store
-from fedcrucible.compare.plan.cell import Cell
-from fedcrucible.compare.plan.checks import Checked, Impossible, check
-from fedcrucible.compare.plan.estimate import Estimate, Timing
-from fedcrucible.compare.plan.matrix import Matrix
-from fedcrucible.compare.plan.request import Options, matrix
+from fedcrucible.comparison.execution.display import Silent, matrix_display
+from fedcrucible.comparison.execution.engines import engine
+from fedcrucible.comparison.execution.lock import only_one
+from fedcrucible.comparison.execution.run import distinct, run_cells
+from fedcrucible.comparison.execution.store import FAILURES, Failures, Store
+from fedcrucible.comparison.plan.cell import Cell
+from fedcrucible.comparison.plan.checks import Checked, Impossible, check
+from fedcrucible.comparison.plan.estimate import Estimate, Timing
+from fedcrucible.comparison.plan.matrix import Matrix
+from fedcrucible.comparison.plan.request import Options, matrix
 from fedcrucible.failures import MISUSED, CommandError
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.load import load, load_assignments, load_preset
@@ -32,7 +32,7 @@ from fedcrucible_core.records.environment import collect_environment
 from fedcrucible_core.records.location import base_folder
 
 if TYPE_CHECKING:
-    from fedcrucible.compare.tables.outcome import Outcome
+    from fedcrucible.comparison.tables.outcome import Outcome
 
 SHOWN_CELLS = 3
 
@@ -102,8 +102,8 @@ def compare(request: Request) -> tuple[Outcome, Path]:
                 raise Interrupted(
                     f"{done} of {len(cells)} runs are finished; the same command goes on from there"
                 ) from None
-            from fedcrucible.compare.tables.outcome import Outcome  # tables and plots: seconds of imports
-            from fedcrucible.compare.tables.outputs import write_outputs
+            from fedcrucible.comparison.tables.outcome import Outcome  # tables and plots: seconds of imports
+            from fedcrucible.comparison.tables.outputs import write_outputs
 
             outcome = Outcome(
                 found,

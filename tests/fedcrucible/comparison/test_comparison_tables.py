@@ -9,14 +9,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from fedcrucible.compare.execution.store import Store
-from fedcrucible.compare.plan.cell import Cell
-from fedcrucible.compare.plan.request import Options, matrix
-from fedcrucible.compare.session import Request, compare
-from fedcrucible.compare.tables.frame import _read
-from fedcrucible.compare.tables.outputs import as_json, write_outputs
-from fedcrucible.compare.tables.result_table import print_outcome
-from fedcrucible.compare.tables.tables import Grid, latex_escape, mean_interval, table
+from fedcrucible.comparison.execution.store import Store
+from fedcrucible.comparison.plan.cell import Cell
+from fedcrucible.comparison.plan.request import Options, matrix
+from fedcrucible.comparison.session import Request, compare
+from fedcrucible.comparison.tables.frame import _read
+from fedcrucible.comparison.tables.outputs import as_json, write_outputs
+from fedcrucible.comparison.tables.result_table import print_outcome
+from fedcrucible.comparison.tables.tables import Grid, latex_escape, mean_interval, table
 from fedcrucible_core.reports.statistics.spread import spread
 from tests.support.invented_cells import invent_all
 

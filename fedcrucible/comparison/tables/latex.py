@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fedcrucible.compare.tables.document import FLAW_MARK, WEAK_MARK, block_title, blocks, legend, main_grid
-from fedcrucible.compare.tables.outcome import Outcome
-from fedcrucible.compare.tables.tables import MISSING, latex_escape, mean_interval
-from fedcrucible.compare.tables.verdicts import Row, Spot
+from fedcrucible.comparison.tables.document import FLAW_MARK, WEAK_MARK, block_title, blocks, legend, main_grid
+from fedcrucible.comparison.tables.outcome import Outcome
+from fedcrucible.comparison.tables.tables import MISSING, latex_escape, mean_interval
+from fedcrucible.comparison.tables.verdicts import Row, Spot
 from fedcrucible_core.reports.statistics.spread import Spread
 
 

@@ -8,13 +8,13 @@ from functools import cached_property
 
 import pandas as pd
 
-from fedcrucible.compare.execution.run import Results
-from fedcrucible.compare.plan.cell import Cell, value_text
-from fedcrucible.compare.plan.checks import Impossible
-from fedcrucible.compare.plan.explain import Explained
-from fedcrucible.compare.plan.matrix import Matrix
-from fedcrucible.compare.tables.frame import results_frame
-from fedcrucible.compare.tables.verdicts import Spot, Test, spots, tests
+from fedcrucible.comparison.execution.run import Results
+from fedcrucible.comparison.plan.cell import Cell, value_text
+from fedcrucible.comparison.plan.checks import Impossible
+from fedcrucible.comparison.plan.explain import Explained
+from fedcrucible.comparison.plan.matrix import Matrix
+from fedcrucible.comparison.tables.frame import results_frame
+from fedcrucible.comparison.tables.verdicts import Spot, Test, spots, tests
 from fedcrucible.papers.tables import PaperTable, load_table
 from fedcrucible_core.config.load import default_keys, flatten
 from fedcrucible_core.learning.datasets import load_task

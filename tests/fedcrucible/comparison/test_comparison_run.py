@@ -17,10 +17,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from fedcrucible.compare import session
-from fedcrucible.compare.plan.cell import Cell
-from fedcrucible.compare.plan.request import Options
-from fedcrucible.compare.session import Interrupted, Request, compare, preview
+from fedcrucible.comparison import session
+from fedcrucible.comparison.plan.cell import Cell
+from fedcrucible.comparison.plan.request import Options
+from fedcrucible.comparison.session import Interrupted, Request, compare, preview
 from fedcrucible.engines.batch import Finished, RoundNews, Watch, run_batch
 from fedcrucible_core.config.values import Scalar
 
@@ -201,7 +201,7 @@ def test_a_failed_cell_is_named_with_its_cause_and_stops_no_other(with_a_failure
 
 
 def test_a_failure_is_forgotten_when_the_cell_succeeds(tmp_path: Path) -> None:
-    from fedcrucible.compare.execution.store import Failures
+    from fedcrucible.comparison.execution.store import Failures
     from fedcrucible_core.config.load import load_preset
 
     cell = Cell({"seed": 1}, {**load_preset("smoke"), "strategy": "fedavg"})
@@ -345,7 +345,7 @@ def test_a_worker_that_dies_is_a_failure_of_its_run_alone(tmp_path: Path) -> Non
 
 
 def test_two_comparisons_do_not_write_to_one_folder(tmp_path: Path, fedcrucible) -> None:
-    from fedcrucible.compare.execution.lock import only_one
+    from fedcrucible.comparison.execution.lock import only_one
 
     with only_one(tmp_path):
         result = fedcrucible(*GRID, "--out", tmp_path)
@@ -354,8 +354,8 @@ def test_two_comparisons_do_not_write_to_one_folder(tmp_path: Path, fedcrucible)
 
 
 def test_a_cell_that_another_run_writes_is_not_cleared_away(tmp_path: Path) -> None:
-    from fedcrucible.compare.execution.store import Store
-    from fedcrucible.compare.plan.cell import Cell
+    from fedcrucible.comparison.execution.store import Store
+    from fedcrucible.comparison.plan.cell import Cell
     from fedcrucible.failures import CommandError
     from fedcrucible_core.records.lock import only_writer
 

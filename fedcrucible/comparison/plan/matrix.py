@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from fedcrucible.compare.plan.cell import SEED, Cell
+from fedcrucible.comparison.plan.cell import SEED, Cell
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.values import Scalar
 

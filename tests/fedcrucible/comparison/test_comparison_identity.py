@@ -9,9 +9,9 @@ import pytest
 
 from attacks.base import ATTACKS
 from attacks.poisoners.badnets import BadNets
-from fedcrucible.compare.execution.run import distinct
-from fedcrucible.compare.execution.store import Failures, Store
-from fedcrucible.compare.plan.cell import Cell
+from fedcrucible.comparison.execution.run import distinct
+from fedcrucible.comparison.execution.store import Failures, Store
+from fedcrucible.comparison.plan.cell import Cell
 from fedcrucible_core.config.load import default_keys, load, load_preset
 from fedcrucible_core.config.values import Scalar
 from server_app.identity import digest, identity

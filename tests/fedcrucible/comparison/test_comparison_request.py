@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fedcrucible.compare.plan.matrix import Matrix
-from fedcrucible.compare.plan.request import Options, matrix
+from fedcrucible.comparison.plan.matrix import Matrix
+from fedcrucible.comparison.plan.request import Options, matrix
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.load import load_preset
 

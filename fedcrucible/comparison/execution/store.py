@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fedcrucible.compare.plan.cell import Cell, value_text
+from fedcrucible.comparison.plan.cell import Cell, value_text
 from fedcrucible.failures import CommandError
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.load import BEFORE, load

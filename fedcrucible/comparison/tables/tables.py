@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from fedcrucible.compare.plan.cell import value_text
-from fedcrucible.compare.tables.frame import combinations
+from fedcrucible.comparison.plan.cell import value_text
+from fedcrucible.comparison.tables.frame import combinations
 from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.reports.statistics.spread import Spread, spread
 

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from fedcrucible.compare.plan.cell import SEED, Cell
-from fedcrucible.compare.plan.matrix import SYSTEM
+from fedcrucible.comparison.plan.cell import SEED, Cell
+from fedcrucible.comparison.plan.matrix import SYSTEM
 from fedcrucible_core.config.values import Scalar
 
 TIMED_BATCHES = 3

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from attacks.base import ATTACKS
-from fedcrucible.compare.plan.cell import Cell
+from fedcrucible.comparison.plan.cell import Cell
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.foundation.base import SOURCES
 from fedcrucible_core.learning.datasets.load import dataset_source

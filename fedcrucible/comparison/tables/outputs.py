@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from fedcrucible.compare.tables.document import (
+from fedcrucible.comparison.tables.document import (
     block_title,
     document,
     findings,
@@ -20,10 +20,10 @@ from fedcrucible.compare.tables.document import (
     setting_groups,
     warnings,
 )
-from fedcrucible.compare.tables.latex import latex
-from fedcrucible.compare.tables.outcome import Outcome
-from fedcrucible.compare.tables.parts import parts
-from fedcrucible.compare.tables.verdicts import Row, Spot, as_object
+from fedcrucible.comparison.tables.latex import latex
+from fedcrucible.comparison.tables.outcome import Outcome
+from fedcrucible.comparison.tables.parts import parts
+from fedcrucible.comparison.tables.verdicts import Row, Spot, as_object
 from fedcrucible_core.config.load import flatten
 from fedcrucible_core.records.files import REPORT, write_atomic
 from fedcrucible_core.reports.pages.matrix import MatrixPage, MatrixRow, MatrixSpot, MatrixTable, render_matrix

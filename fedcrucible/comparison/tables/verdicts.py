@@ -9,9 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from fedcrucible.compare.plan.cell import SEED, value_text
-from fedcrucible.compare.plan.matrix import Matrix
-from fedcrucible.compare.tables.frame import combinations, recorded
+from fedcrucible.comparison.plan.cell import SEED, value_text
+from fedcrucible.comparison.plan.matrix import Matrix
+from fedcrucible.comparison.tables.frame import combinations, recorded
 from fedcrucible.papers.tables import PaperTable
 from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.records.reader import RecordedRun
