@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import inspect
 import itertools
 from collections.abc import Callable, Collection
@@ -47,6 +48,31 @@ class Entry:
     def as_object(self) -> dict[str, object]:
         """For JSON."""
         return {"summary": self.summary} | asdict(self)
+
+
+class Catalogue(tuple[Entry, ...]):
+    """Entries, with a table for terminals and notebooks."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        width = max((len(entry.name) for entry in self), default=0)
+        return "\n".join(f"{entry.kind:12}  {entry.name:{width}}  {entry.summary}" for entry in self)
+
+    def _repr_html_(self) -> str:
+        """For notebooks."""
+        rows = "".join(
+            "<tr>"
+            + "".join(f"<td style='text-align:left'>{html.escape(text)}</td>" for text in _shown(entry))
+            + "</tr>"
+            for entry in self
+        )
+        heads = "".join(f"<th style='text-align:left'>{head}</th>" for head in ("kind", "name", "what it is", "needs"))
+        return f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def _shown(entry: Entry) -> tuple[str, ...]:
+    return entry.kind, entry.name, entry.summary, "; ".join(entry.knowledge)
 
 
 def entries(kind: str) -> list[Entry]:

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from fedcrucible.comparison.tables.outcome import Outcome
 
 SHOWN_FAILURES = 5
-MOST_JOBS = 4
-"""Jobs where nobody says how many; each takes a core and up to 1 GB."""
 Jobs = Annotated[
     int | None,
     typer.Option("--jobs", "-j", min=0, help="Runs at the same time; 0 = only tabulate what is finished.")
@@ -74,13 +72,12 @@ def command(
     """
     with clear_errors():
         from fedcrucible.comparison.plan.request import Options
-        from fedcrucible.comparison.session import Request
+        from fedcrucible.comparison.session import Request, usual_jobs
 
         options = Options(preset, settings or (), strategies, attacks, datasets, partitions, fractions, seeds,
-                          axis or (), reference, margin)  # fmt: skip
-        perform(
-            Request(options, usual_jobs(jobs, engine), engine, out, skip_impossible, quiet or as_json), dry_run, as_json
-        )
+                          axis or (), reference, margin, engine)  # fmt: skip
+        request = Request(options, usual_jobs(jobs, engine), out, skip_impossible, quiet or as_json)
+        perform(request, dry_run, as_json)
 
 
 def perform(request: Request, dry_run: bool, as_json: bool) -> None:
@@ -99,11 +96,11 @@ def _preview(request: Request, as_json: bool) -> None:
     from fedcrucible.comparison.session import preview
 
     with contextlib.redirect_stdout(sys.stderr):
-        found = preview(request)
+        planned = preview(request)
     if as_json:
-        typer.echo(json.dumps(preview_object(found)))
+        typer.echo(json.dumps(preview_object(planned)))
     else:
-        print_preview(found)
+        print_preview(planned)
 
 
 def _run(request: Request, as_json: bool) -> None:
@@ -125,20 +122,10 @@ def _run(request: Request, as_json: bool) -> None:
 
 def _fail_where_cells_did(outcome: Outcome, folder: Path) -> None:
     from fedcrucible.comparison.execution.store import FAILURES
+    from fedcrucible_core.reports.statistics.spots import first_of
 
     if not outcome.failed:
         return
-    lines = [f"  {cell.title}: {cause}" for cell, cause in outcome.failed[:SHOWN_FAILURES]]
-    if len(outcome.failed) > SHOWN_FAILURES:
-        lines.append(f"  and {len(outcome.failed) - SHOWN_FAILURES} more")
+    listed = first_of([f"{cell.title}: {cause}" for cell, cause in outcome.failed], SHOWN_FAILURES, "\n  ")
     hint = f"details: {folder / FAILURES}; the same command tries them again"
-    raise CommandError("\n".join([f"{len(outcome.failed)} runs failed:", *lines]), hint)
-
-
-def usual_jobs(jobs: int | None, engine: str) -> int:
-    """As many as asked for, else one per CPU at hand up to four; one through Flower."""
-    if jobs is not None:
-        return jobs
-    from fedcrucible.engines.flower.environment import cpu_count
-
-    return 1 if engine != "in-process" else min(MOST_JOBS, cpu_count())
+    raise CommandError(f"{len(outcome.failed)} runs failed:\n  {listed}", hint)

@@ -47,11 +47,11 @@ def command(
             _show(found.name, as_json)
             return
         from fedcrucible.comparison.plan.request import Options
-        from fedcrucible.comparison.session import Request
+        from fedcrucible.comparison.session import Request, usual_jobs
 
         options = Options(f"{found.name}{'-small' if small else ''}", settings or (), strategies, attacks, "", "", "",
-                          seeds, axis or (), reference, margin)  # fmt: skip
-        request = Request(options, compare.usual_jobs(jobs, engine), engine, out, skip_impossible, quiet or as_json)
+                          seeds, axis or (), reference, margin, engine)  # fmt: skip
+        request = Request(options, usual_jobs(jobs, engine), out, skip_impossible, quiet or as_json)
         compare.perform(request, dry_run, as_json)
 
 

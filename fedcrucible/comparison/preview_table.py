@@ -8,14 +8,15 @@ import typer
 
 from fedcrucible.comparison.execution.display import in_words
 from fedcrucible.comparison.plan.explain import explained
-from fedcrucible.comparison.session import Preview
+from fedcrucible.comparison.session import SHOWN_CELLS, Preview
+from fedcrucible_core.reports.statistics.spots import first_of
 
 
 def print_preview(found: Preview) -> None:
     """Cells, what stands in their way, and how long they take."""
     for one in found.checked.impossible:
-        titles = "; ".join(cell.title for cell in one.cells[:3])
-        typer.echo(f"impossible ({len(one.cells)} cells, e.g. {titles}): {one.cause}")
+        titles = first_of([cell.title for cell in one.cells], SHOWN_CELLS)
+        typer.echo(f"impossible ({len(one.cells)} cells: {titles}): {one.cause}")
     shown = [(cell, "to do") for cell in found.todo] + [(cell, "finished") for cell in found.finished]
     for cell, state in shown:
         typer.echo(f"{state:9} {cell.title}")

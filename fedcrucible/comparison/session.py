@@ -9,32 +9,39 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedcrucible.comparison.execution.display import Silent, matrix_display
-from fedcrucible.comparison.execution.engines import engine
+from fedcrucible.comparison.execution.engines import Engine, engine
 from fedcrucible.comparison.execution.lock import only_one
-from fedcrucible.comparison.execution.run import distinct, run_cells
+from fedcrucible.comparison.execution.pages import Pages
+from fedcrucible.comparison.execution.run import Results, distinct, run_cells
 from fedcrucible.comparison.execution.store import FAILURES, Failures, Store
-from fedcrucible.comparison.plan.cell import Cell
+from fedcrucible.comparison.plan.cell import ENGINES, IN_PROCESS, Cell
 from fedcrucible.comparison.plan.checks import Checked, Impossible, check
 from fedcrucible.comparison.plan.estimate import Estimate, Timing
 from fedcrucible.comparison.plan.matrix import Matrix
-from fedcrucible.comparison.plan.request import Options, matrix
-from fedcrucible.failures import MISUSED, CommandError
+from fedcrucible.comparison.plan.request import Options, assigned, matrix
+from fedcrucible.engines.flower.environment import cpu_count
+from fedcrucible.failures import MISUSED, CommandError, Interrupted
 from fedcrucible_core.config import ConfigError
-from fedcrucible_core.config.load import load, load_assignments, load_preset
+from fedcrucible_core.config.load import load, load_preset
+from fedcrucible_core.config.plain_text import plain_text
 from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.records.environment import collect_environment
 from fedcrucible_core.records.location import base_folder
+from fedcrucible_core.reports.statistics.spots import first_of
 
 if TYPE_CHECKING:
     from fedcrucible.comparison.tables.outcome import Outcome
 
 SHOWN_CELLS = 3
+MOST_JOBS = 4
+"""Jobs where nobody says how many; each takes a core and up to 1 GB."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +51,19 @@ class Request:
     options: Options
     jobs: int = 1
     """Runs at the same time; 0 = run nothing, make the tables of what is finished."""
-    engine: str = "in-process"
     out: Path | None = None
     skip_impossible: bool = False
     quiet: bool = False
+    every_round: bool = False
+    """Whether each round is a line where stderr is no terminal."""
+    display: Callable[[], AbstractContextManager[Silent]] | None = None
+    """Another way to show how it goes on."""
+    command: str = ""
+    """How this was asked for; empty = as this process' command line says."""
+
+    def shown(self) -> AbstractContextManager[Silent]:
+        """The display to use."""
+        return self.display() if self.display else matrix_display(self.quiet, self.every_round)
 
 
 @dataclass(frozen=True)
@@ -65,18 +81,30 @@ class Preview:
     folder: Path
 
 
-class Interrupted(KeyboardInterrupt):
+class MatrixInterrupted(Interrupted):
     """Ctrl-C, with how far the matrix has come."""
+
+    def __init__(self, folder: Path, text: str) -> None:
+        super().__init__(folder)
+        self.args = (text,)
+
+
+class ImpossibleCellsError(CommandError):
+    """Cells that can't be had together, or here."""
+
+    def __init__(self, found: Sequence[Impossible]) -> None:
+        self.count = sum(len(one.cells) for one in found)
+        super().__init__(_said(found), "leave them out, or --skip-impossible", MISUSED)
 
 
 def preview(request: Request) -> Preview:
     """Check all cells and estimate how long they take; writes nothing."""
     found, checked, folder = _prepared(request, Silent())
-    store = Store(_records(folder, request.engine))
+    stores = _stores(folder, found)
     cells = distinct(checked.cells)
-    finished = tuple(cell for cell in cells if store.finished(cell))
-    todo = tuple(cell for cell in cells if not store.finished(cell))
-    seconds, measured = _estimate(todo, finished, store)
+    finished = tuple(cell for cell in cells if stores[cell.engine].finished(cell))
+    todo = tuple(cell for cell in cells if cell not in finished)
+    seconds, measured = _estimate(todo, finished, stores)
     return Preview(found, checked, finished, todo, seconds / max(1, request.jobs), measured, folder)
 
 
@@ -87,20 +115,20 @@ def compare(request: Request) -> tuple[Outcome, Path]:
     Interrupted on Ctrl-C.
     """
     start = time.perf_counter()
-    with _terminate_as_interrupt(), matrix_display(request.quiet) as display:
+    with _terminate_as_interrupt(), request.shown() as display:
         found, checked, folder = _prepared(request, display)
         if checked.impossible and not request.skip_impossible:
-            raise CommandError(_said(checked.impossible), "leave them out, or --skip-impossible", MISUSED)
-        carrier = engine(request.engine, request.jobs, folder / "logs") if request.jobs else None
+            raise ImpossibleCellsError(checked.impossible)
+        engines = _engines(request, checked.cells, folder)
         with only_one(folder):
-            store = Store(_records(folder, request.engine))
+            stores = _stores(folder, found)
             try:
-                results = run_cells(checked.cells, store, Failures(folder / FAILURES), carrier, display)
+                results = _run(found, checked.cells, stores, Failures(folder / FAILURES), engines, display)
             except KeyboardInterrupt:
                 cells = distinct(checked.cells)
-                done = sum(store.finished(cell) is not None for cell in cells)
-                raise Interrupted(
-                    f"{done} of {len(cells)} runs are finished; the same command goes on from there"
+                done = sum(stores[cell.engine].finished(cell) is not None for cell in cells)
+                raise MatrixInterrupted(
+                    folder, f"{done} of {len(cells)} runs are finished; the same command goes on from there"
                 ) from None
             from fedcrucible.comparison.tables.outcome import Outcome  # tables and plots: seconds of imports
             from fedcrucible.comparison.tables.outputs import write_outputs
@@ -110,14 +138,38 @@ def compare(request: Request) -> tuple[Outcome, Path]:
                 checked.cells,
                 checked.impossible,
                 results,
-                request.engine,
-                carrier.workers if carrier else 0,
-                shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+                sum(engine.workers for engine in engines.values()),
+                request.command or shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
                 collect_environment(),
                 time.perf_counter() - start,
             )
             write_outputs(outcome, folder)
     return outcome, folder
+
+
+def _run(
+    found: Matrix,
+    cells: Sequence[Cell],
+    stores: Mapping[str, Store],
+    failures: Failures,
+    engines: Mapping[str, Engine],
+    display: Silent,
+) -> Results:
+    if not found.whole_records:
+        return run_cells(cells, stores, failures, engines, display)
+    with Pages() as pages:
+        results = run_cells(cells, stores, failures, engines, display, pages)
+        for record, problem in pages.failed().items():
+            display.note(f"{record.name}: its page could not be drawn: {plain_text(problem)}")
+    return results
+
+
+def _engines(request: Request, cells: Sequence[Cell], folder: Path) -> dict[str, Engine]:
+    """What carries the cells, by name; nothing for no jobs."""
+    names = dict.fromkeys(cell.engine for cell in cells)
+    if not request.jobs:
+        return {}
+    return {name: engine(name, request.jobs, folder / "logs", len(names) > 1) for name in names}
 
 
 def _prepared(request: Request, display: Silent) -> tuple[Matrix, Checked, Path]:
@@ -129,24 +181,27 @@ def _prepared(request: Request, display: Silent) -> tuple[Matrix, Checked, Path]
 
 def _default_folder(request: Request, found: Matrix) -> Path:
     preset: dict[str, Scalar] = load_preset(request.options.preset) if request.options.preset else {}
-    chosen = preset | load_assignments(request.options.settings)
+    chosen = preset | dict(request.options.base or {}) | dict(assigned(request.options.settings))
     output = load({key: value for key, value in chosen.items() if key == "output.dir"}).output
     words = re.sub(r"[^a-z0-9]+", "-", found.title.lower()).strip("-")
     return base_folder(output) / (words if words in ("", "comparison") else f"comparison-{words}")
 
 
-def _records(folder: Path, engine_name: str) -> Path:
+def _stores(folder: Path, found: Matrix) -> dict[str, Store]:
     """Engines end in the same model, but not in the same seconds, memory and bytes: each has records of its own."""
-    return folder / ("cells" if engine_name == "in-process" else f"cells-{engine_name}")
+    return {
+        name: Store(folder / ("cells" if name == IN_PROCESS else f"cells-{name}"), found.whole_records)
+        for name in ENGINES
+    }
 
 
-def _estimate(todo: Sequence[Cell], finished: Sequence[Cell], store: Store) -> tuple[float, bool]:
+def _estimate(todo: Sequence[Cell], finished: Sequence[Cell], stores: Mapping[str, Store]) -> tuple[float, bool]:
     from fedcrucible_core.records.files import SUMMARY
     from fedcrucible_core.records.schema import RunSummary
 
     known = Estimate()
     for cell in finished:
-        record = store.finished(cell)
+        record = stores[cell.engine].finished(cell)
         assert record is not None
         known.learn(cell, RunSummary.model_validate_json((record / SUMMARY).read_bytes()).seconds_total)
     seconds = [known.seconds(cell) for cell in todo]
@@ -159,9 +214,7 @@ def _estimate(todo: Sequence[Cell], finished: Sequence[Cell], store: Store) -> t
 def _said(found: Sequence[Impossible]) -> str:
     lines = [f"{sum(len(one.cells) for one in found)} cells are impossible:"]
     for one in found:
-        titles = "; ".join(cell.title for cell in one.cells[:SHOWN_CELLS])
-        more = f" and {len(one.cells) - SHOWN_CELLS} more" if len(one.cells) > SHOWN_CELLS else ""
-        lines.append(f"  {titles}{more}: {one.cause}")
+        lines.append(f"  {first_of([cell.title for cell in one.cells], SHOWN_CELLS)}: {one.cause}")
     return "\n".join(lines)
 
 
@@ -182,8 +235,15 @@ def _terminate_as_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def check_output_settings(settings: Sequence[str]) -> None:
+def usual_jobs(jobs: int | None, engine_name: str) -> int:
+    """As many as asked for, else one per CPU at hand up to four; one through Flower."""
+    if jobs is not None:
+        return jobs
+    return 1 if engine_name != IN_PROCESS else min(MOST_JOBS, cpu_count())
+
+
+def check_output_settings(settings: Sequence[str] | Mapping[str, Scalar]) -> None:
     """Raises ConfigError for output keys that have no meaning here."""
-    for key, value in load_assignments(settings).items():
+    for key, value in assigned(settings):
         if key.startswith("output.") and key != "output.dir":
             raise ConfigError(key, value, "records of a comparison have names of their own and no pages; see --out")

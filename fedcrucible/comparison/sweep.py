@@ -12,10 +12,11 @@ from fedcrucible.comparison.execution.engines import engine
 from fedcrucible.comparison.execution.lock import only_one
 from fedcrucible.comparison.execution.run import run_cells
 from fedcrucible.comparison.execution.store import FAILURES, Failures, Store
-from fedcrucible.comparison.plan.cell import Cell, value_text
+from fedcrucible.comparison.plan.cell import IN_PROCESS, Cell
 from fedcrucible.comparison.plan.checks import check
 from fedcrucible.comparison.tables.frame import results_frame
-from fedcrucible_core.reports import ComparisonRow
+from fedcrucible_core.config.values import value_text
+from fedcrucible_core.reports import Labelled
 
 
 def sweep(cells: Sequence[Cell], folder: Path, jobs: int) -> pd.DataFrame:
@@ -27,17 +28,17 @@ def sweep(cells: Sequence[Cell], folder: Path, jobs: int) -> pd.DataFrame:
     folder = folder.resolve()
     with matrix_display(quiet=False) as display, only_one(folder):
         checked = check(cells)
-        for found in checked.impossible:
-            raise ValueError(f"{found.cells[0].title}: {found.cause}")
-        carrier = engine("in-process", jobs, folder / "logs") if jobs else None
-        results = run_cells(checked.cells, Store(folder), Failures(folder / FAILURES), carrier, display)
+        for one in checked.impossible:
+            raise ValueError(f"{one.cells[0].title}: {one.cause}")
+        engines = {IN_PROCESS: engine(IN_PROCESS, jobs, folder / "logs")} if jobs else {}
+        stores = {IN_PROCESS: Store(folder)}
+        results = run_cells(checked.cells, stores, Failures(folder / FAILURES), engines, display)
     frame = results_frame(checked.cells, results)
     return frame[frame["record"].notna()] if "record" in frame else frame.iloc[:0]
 
 
-def comparison_rows(frame: pd.DataFrame, label: str) -> list[ComparisonRow]:
-    """Rows of a comparison page, called by their ``label``."""
+def labelled(frame: pd.DataFrame, label: str) -> list[Labelled]:
+    """The frame's records, called by their ``label``."""
     return [
-        ComparisonRow(Path(folder), value_text(name))
-        for folder, name in zip(frame["record"], frame[label], strict=True)
+        Labelled(Path(folder), value_text(name)) for folder, name in zip(frame["record"], frame[label], strict=True)
     ]

@@ -9,12 +9,12 @@ import pytest
 
 from attacks.base import ATTACKS
 from defenses.base import RULES
-from fedcrucible.comparison.plan.cell import value_text
 from fedcrucible.comparison.plan.matrix import Matrix
 from fedcrucible.comparison.plan.request import Options, matrix
 from fedcrucible.papers.tables import PaperTable, load_table, paper_names, table_names
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.load import PRESETS, flatten, load, load_preset, preset_layers
+from fedcrucible_core.config.values import value_text
 from strategies.systems import strategy_names
 
 TABLES = [f"table{number}" for number in range(1, 6)]

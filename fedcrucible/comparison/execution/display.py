@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from fedcrucible.comparison.plan.cell import Cell
+from fedcrucible.comparison.plan.cell import FLWR, Cell
 from fedcrucible.comparison.plan.estimate import Estimate, Running
 from fedcrucible.engines.batch import Finished, RoundNews
 from fedcrucible.progress import suitable
@@ -34,6 +34,9 @@ class Silent:
 
     def ended(self, cell: Cell, how: Finished) -> None:
         """A cell has ended."""
+
+    def note(self, text: str) -> None:
+        """What else a reader must know."""
 
 
 class Counting(Silent):
@@ -93,6 +96,24 @@ class Lines(Counting):
         left = self.left()
         _say(f"[{self.done}/{self.total}] {result_line(cell, how)}{'; ' + left if left else ''}")
 
+    def note(self, text: str) -> None:
+        """Print it."""
+        _say(text)
+
+
+class EveryRound(Lines):
+    """One plain line per round, too: for a handful of long runs."""
+
+    def started(self, cell: Cell) -> None:
+        """Say that it has."""
+        super().started(cell)
+        _say(f"[{cell.title}] {'starting Flower and Ray' if cell.engine == FLWR else 'started in the background'}")
+
+    def news(self, cell: Cell, news: RoundNews) -> None:
+        """Print the round."""
+        super().news(cell, news)
+        _say(f"[{cell.title}] {news.text}")
+
 
 class Bars(Counting):
     """A bar over all runs, and one over the rounds of each that goes on."""
@@ -134,6 +155,10 @@ class Bars(Counting):
         self.progress.console.print(result_line(cell, how), markup=False, highlight=False)
         self._tell()
 
+    def note(self, text: str) -> None:
+        """Print it above the bars."""
+        self.progress.console.print(text, markup=False, highlight=False)
+
     def _tell(self) -> None:
         failed = f"{self.failed} failed  " if self.failed else ""
         self.progress.update(self.whole, completed=self.done, last=failed + self.left())
@@ -160,9 +185,9 @@ def in_words(seconds: float) -> str:
 
 
 @contextlib.contextmanager
-def matrix_display(quiet: bool) -> Iterator[Silent]:
-    """The display that suits stderr."""
-    with suitable(quiet, Silent, Lines, Bars) as display:
+def matrix_display(quiet: bool, every_round: bool = False) -> Iterator[Silent]:
+    """The display that suits stderr; ``every_round`` matters where it is no terminal."""
+    with suitable(quiet, Silent, EveryRound if every_round else Lines, Bars) as display:
         yield display
 
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from fedcrucible.comparison.plan.cell import IN_PROCESS
 from fedcrucible.engines.batch import Finished, RoundNews, Watch, run_batch
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.plain_text import visible_lines
 from fedcrucible_core.config.values import Scalar
 
-ENGINES = ("in-process", "flwr")
+BACKGROUND = 5
+"""Niceness of workers beside Flower: they take the cores while it leaves them idle."""
 _ROUND = re.compile(r"round (\d+)/(\d+)\b")
 
 
@@ -35,10 +38,13 @@ class InProcess:
 
     workers: int
     logs: Path
+    niceness: int = 0
+    stop: threading.Event = field(default_factory=threading.Event)
+    """Set from another thread, it ends all workers."""
 
     def run(self, batch: Sequence[Mapping[str, Scalar]], watch: Watch) -> Iterator[Finished]:
         """Run all of them."""
-        return run_batch(batch, self.workers, watch=watch, logs=self.logs)
+        return run_batch(batch, self.workers, self.niceness, watch, self.logs, self.stop)
 
 
 @dataclass(frozen=True)
@@ -77,12 +83,13 @@ class _Lines:
             self.watch.news(self.index, RoundNews(int(found[1]), int(found[2]), line.strip()))
 
 
-def engine(name: str, jobs: int, logs: Path) -> Engine:
-    """The engine by name. Raises ConfigError for an unknown one, or for several jobs through Flower."""
-    if name not in ENGINES:
-        raise ConfigError("--engine", name, f"allowed: {', '.join(ENGINES)}")
-    if name == "in-process":
-        return InProcess(max(1, jobs), logs)
-    if jobs > 1:
+def engine(name: str, jobs: int, logs: Path, beside: bool = False) -> Engine:
+    """The engine by name; ``beside`` says that another one carries runs at the same time.
+
+    Raises ConfigError for several jobs through Flower.
+    """
+    if name == IN_PROCESS:
+        return InProcess(max(1, jobs), logs, BACKGROUND if beside else 0)
+    if jobs > 1 and not beside:
         raise ConfigError("--jobs", jobs, "1 with --engine flwr: the clients of one run use all cores")
     return ThroughFlower()

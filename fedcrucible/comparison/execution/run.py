@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from fedcrucible.comparison.execution.engines import Engine
+from fedcrucible.comparison.execution.engines import Engine, InProcess
+from fedcrucible.comparison.execution.pages import Pages
 from fedcrucible.comparison.execution.store import Failures, Store
-from fedcrucible.comparison.plan.cell import Cell
+from fedcrucible.comparison.plan.cell import IN_PROCESS, Cell
 from fedcrucible.engines.batch import Finished, RoundNews, Watch
 
 
@@ -35,9 +37,9 @@ class Results:
     """What is known of each cell."""
 
     records: dict[str, Path] = field(default_factory=dict)
-    """Digest of a cell -> folder of its record."""
+    """Key of a cell -> folder of its record."""
     causes: dict[str, str] = field(default_factory=dict)
-    """Digest of a cell -> why it has no record: its failure, or that it wasn't run."""
+    """Key of a cell -> why it has no record: its failure, or that it wasn't run."""
     ran: int = 0
     """Runs that were made now, whether they ended well or not."""
     failed: int = 0
@@ -53,62 +55,120 @@ def distinct(cells: Sequence[Cell]) -> list[Cell]:
     """The cells that differ by more than their labels, first comers first."""
     first: dict[str, Cell] = {}
     for cell in cells:
-        first.setdefault(cell.digest, cell)
+        first.setdefault(cell.key, cell)
     return list(first.values())
 
 
 def run_cells(
-    cells: Sequence[Cell], store: Store, failures: Failures, engine: Engine | None, display: Display
+    cells: Sequence[Cell],
+    stores: Mapping[str, Store],
+    failures: Failures,
+    engines: Mapping[str, Engine],
+    display: Display,
+    pages: Pages | None = None,
 ) -> Results:
-    """Run what isn't finished and collect all records; without an engine nothing is run.
+    """Run what isn't finished and collect all records; without engines nothing is run.
 
-    A cell that fails is written to ``failures`` and stops no other; it is run again next time.
+    ``stores`` and ``engines`` are by the engine's name.  A cell that fails is written to ``failures`` and stops no
+    other; it is run again next time.  ``pages`` draws the page of every new record.
     """
     results = Results()
     finished: list[tuple[Cell, float]] = []
     todo: list[Cell] = []
     for cell in distinct(cells):
+        store = stores[cell.engine]
         record = store.finished(cell)
         if record is None:
             todo.append(cell)
-            results.causes[cell.digest] = failures.cause(cell) or store.damage(cell) or "not run yet"
+            results.causes[cell.key] = failures.cause(cell) or store.damage(cell) or "not run yet"
         else:
-            results.records[cell.digest] = record
+            results.records[cell.key] = record
             finished.append((cell, _seconds(record)))
-    if engine is not None and todo:
-        display.begin(todo, finished, engine.workers)
-        batch = [store.settings(cell) for cell in todo]
-        with contextlib.closing(engine.run(batch, _Relay(todo, display))) as ends:  # type: ignore[type-var]
-            for how in ends:
-                _note(todo[how.index], how, store, failures, results)
-                display.ended(todo[how.index], how)
+    if engines and todo:
+        display.begin(todo, finished, sum(engine.workers for engine in engines.values()))
+        _Running(stores, failures, results, display, pages).run(todo, engines)
     return results
 
 
-def _note(cell: Cell, how: Finished, store: Store, failures: Failures, results: Results) -> None:
-    results.ran += 1
-    record = store.add(cell)
-    if how.summary is None or record is None:
-        error = how.error or "it ended without a summary"
-        failures.add(cell, error, how.seconds)
-        results.causes[cell.digest] = error.partition("\n")[0]
-        results.failed += 1
-        return
-    failures.forget(cell)
-    results.causes.pop(cell.digest, None)
-    results.records[cell.digest] = record
+@dataclass
+class _Running:
+    """Cells that are being run, those of each engine at the same time as the others'."""
+
+    stores: Mapping[str, Store]
+    failures: Failures
+    results: Results
+    display: Display
+    pages: Pages | None
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    problems: list[BaseException] = field(default_factory=list)
+
+    def run(self, todo: Sequence[Cell], engines: Mapping[str, Engine]) -> None:
+        """Run all; Flower keeps this thread, for Ctrl-C reaches no other."""
+        of_engine = {name: [cell for cell in todo if cell.engine == name] for name in engines}
+        used = [name for name, cells in of_engine.items() if cells]
+        *behind, front = sorted(used, key=lambda name: name != IN_PROCESS)
+        threads = [
+            threading.Thread(target=self._guarded, args=(of_engine[name], engines[name]), name=name) for name in behind
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            self._carry(of_engine[front], engines[front])
+        except BaseException:
+            for engine in engines.values():
+                if isinstance(engine, InProcess):
+                    engine.stop.set()
+            raise
+        finally:
+            for thread in threads:
+                thread.join()
+        for problem in self.problems:
+            raise problem
+
+    def _guarded(self, cells: Sequence[Cell], engine: Engine) -> None:
+        try:
+            self._carry(cells, engine)
+        except BaseException as problem:
+            self.problems.append(problem)
+
+    def _carry(self, cells: Sequence[Cell], engine: Engine) -> None:
+        batch = [self.stores[cell.engine].settings(cell) for cell in cells]
+        with contextlib.closing(engine.run(batch, _Relay(cells, self.display, self.lock))) as ends:  # type: ignore[type-var]
+            for how in ends:
+                with self.lock:
+                    self._note(cells[how.index], how)
+                    self.display.ended(cells[how.index], how)
+
+    def _note(self, cell: Cell, how: Finished) -> None:
+        results = self.results
+        results.ran += 1
+        record = self.stores[cell.engine].add(cell)
+        if how.summary is None or record is None:
+            error = how.error or "it ended without a summary"
+            self.failures.add(cell, error, how.seconds)
+            results.causes[cell.key] = error.partition("\n")[0]
+            results.failed += 1
+            return
+        self.failures.forget(cell)
+        results.causes.pop(cell.key, None)
+        results.records[cell.key] = record
+        if self.pages is not None:
+            self.pages.draw(record)
 
 
 @dataclass
 class _Relay(Watch):
     cells: Sequence[Cell]
     display: Display
+    lock: threading.RLock
 
     def started(self, index: int) -> None:
-        self.display.started(self.cells[index])
+        with self.lock:
+            self.display.started(self.cells[index])
 
     def news(self, index: int, news: RoundNews) -> None:
-        self.display.news(self.cells[index], news)
+        with self.lock:
+            self.display.news(self.cells[index], news)
 
 
 def _seconds(record: Path) -> float:

@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fedcrucible.comparison.plan.cell import Cell, value_text
+from fedcrucible.comparison.plan.cell import Cell
 from fedcrucible.failures import CommandError
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.load import BEFORE, load
-from fedcrucible_core.config.values import Scalar
+from fedcrucible_core.config.values import Scalar, value_text
 from fedcrucible_core.records import files
 from fedcrucible_core.records.lock import FolderBusyError, only_writer
 from fedcrucible_core.records.reader import DamagedRecordError, read, read_settings
@@ -25,8 +25,10 @@ FAILURES = "failures.json"
 class Store:
     """A folder of records.  A cell is finished when a whole one has its identity and a summary, whatever its name."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, whole: bool = False) -> None:
         self.folder = folder.resolve()
+        self.whole = whole
+        """Whether a new record keeps its model."""
         self._damaged: dict[Path, str] = {}
         self._finished = {key: path for path in self._records() if (key := self._digest(path)) is not None}
 
@@ -68,7 +70,7 @@ class Store:
             "output.dir": str(self.folder),
             "output.name": cell.name,
             "output.report": False,
-            "output.save_model": False,
+            "output.save_model": self.whole,
         }
 
     def _records(self) -> list[Path]:

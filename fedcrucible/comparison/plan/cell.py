@@ -9,10 +9,12 @@ from functools import cached_property
 
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.config.load import load
-from fedcrucible_core.config.values import Scalar
+from fedcrucible_core.config.values import Scalar, value_text
 
 SEED = "seed"
 """The label that tells repetitions apart."""
+IN_PROCESS, FLWR = ENGINES = ("in-process", "flwr")
+"""What can carry a run: a worker process with the in-process engine, or ``flwr run``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,6 +23,7 @@ class Cell:
 
     labels: Mapping[str, Scalar]
     settings: Mapping[str, Scalar]
+    engine: str = IN_PROCESS
 
     @cached_property
     def config(self) -> RunConfigBase:
@@ -33,6 +36,11 @@ class Cell:
         from server_app.identity import digest
 
         return digest(self.config)
+
+    @cached_property
+    def key(self) -> str:
+        """What tells runs apart: the digest, and the engine where it isn't the usual one."""
+        return self.digest if self.engine == IN_PROCESS else f"{self.digest}-{self.engine}"
 
     @property
     def title(self) -> str:
@@ -50,10 +58,3 @@ class Cell:
 def label_text(axis: str, value: Scalar) -> str:
     """A label as it stands in a sentence: names alone, numbers with what they count."""
     return value if isinstance(value, str) else f"{axis} {value_text(value)}"
-
-
-def value_text(value: Scalar) -> str:
-    """A label's value as text: true, false, and whole numbers without a point, whatever type they came in."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value).removesuffix(".0") if isinstance(value, float) else str(value)

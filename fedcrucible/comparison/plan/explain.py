@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fedcrucible.comparison.plan.cell import Cell, value_text
+from fedcrucible.comparison.plan.cell import Cell
 from fedcrucible.comparison.plan.matrix import Matrix
 from fedcrucible_core.config.load import flatten
+from fedcrucible_core.config.values import value_text
 
 Explained = tuple[str, str, str]
 """A configuration key, its value, and a reason where it needs one."""

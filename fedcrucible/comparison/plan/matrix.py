@@ -6,8 +6,9 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from fedcrucible.comparison.plan.cell import SEED, Cell
+from fedcrucible.comparison.plan.cell import IN_PROCESS, SEED, Cell
 from fedcrucible_core.config import ConfigError
+from fedcrucible_core.config.load import DEFENCE
 from fedcrucible_core.config.values import Scalar
 
 SYSTEM, ATTACK = "strategy", "attack"
@@ -20,8 +21,6 @@ AXIS_OF_KEY = {
     "run.seed": SEED,
 }
 """Configuration keys whose axes have short names."""
-DEFENDERS = ("strategy", "defense.", "purifier.", "guide.", "synthetic.")
-"""Keys that belong to the defender: their values compete, those of others are what systems face."""
 KEY_OF_AXIS = {axis: key for key, axis in AXIS_OF_KEY.items()}
 
 
@@ -31,6 +30,8 @@ class Point:
 
     label: Scalar
     settings: Mapping[str, Scalar]
+    engine: str = ""
+    """What carries its runs; empty = what carries the others."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,12 @@ class Matrix:
     assumed: Mapping[str, str] = field(default_factory=dict)
     changed: Mapping[str, str] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    engine: str = IN_PROCESS
+    """What carries runs of points that don't say."""
+    numbers: tuple[str, ...] = ("ma", "asr")
+    """Columns of the table on the terminal."""
+    whole_records: bool = False
+    """Whether each run's record keeps its model, and has a page of its own."""
 
     def __post_init__(self) -> None:
         owners: dict[str, str] = {}
@@ -112,7 +119,8 @@ class Matrix:
                 settings = dict(self.settings)
                 for point in points:
                     settings |= point.settings
-                yield Cell({**labels, SEED: seed}, {**settings, KEY_OF_AXIS[SEED]: seed})
+                engine = next((point.engine for point in points if point.engine), self.engine)
+                yield Cell({**labels, SEED: seed}, {**settings, KEY_OF_AXIS[SEED]: seed}, engine)
 
     @property
     def varied(self) -> tuple[Axis, ...]:
@@ -122,7 +130,7 @@ class Matrix:
     @property
     def system_axis(self) -> str:
         """The axis whose values compete: the strategies, else the first that varies something of the defence."""
-        names = [axis.name for axis in self.varied if any(key.startswith(DEFENDERS) for key in axis.keys)]
+        names = [axis.name for axis in self.varied if any(key.startswith(DEFENCE) for key in axis.keys)]
         return SYSTEM if SYSTEM in names or not names else names[0]
 
     @property
@@ -136,6 +144,11 @@ class Matrix:
         """Axes that make a table of their own for each value."""
         taken = {self.system_axis, self.column_axis}
         return tuple(axis.name for axis in self.varied if axis.name not in taken)
+
+    @property
+    def system_points(self) -> tuple[Point, ...]:
+        """The points whose values compete."""
+        return next((axis.points for axis in self.axes if axis.name == self.system_axis), ())
 
     def labels_of(self, axis_name: str) -> tuple[Scalar, ...]:
         """Values of an axis by name; none for an unknown one."""

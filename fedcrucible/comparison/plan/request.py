@@ -10,13 +10,14 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fedcrucible.comparison.plan.cell import SEED, value_text
+from fedcrucible.comparison.plan.cell import ENGINES, IN_PROCESS, SEED
 from fedcrucible.comparison.plan.matrix import ATTACK, AXIS_OF_KEY, KEY_OF_AXIS, SYSTEM, Axis, Matrix, Point
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.errors import did_you_mean
 from fedcrucible_core.config.load import flatten_table, load_preset, parse_assignment, preset_layers
 from fedcrucible_core.config.plain_text import visible
-from fedcrucible_core.config.values import Scalar
+from fedcrucible_core.config.values import Scalar, value_text
+from fedcrucible_core.reports.statistics.measures import MEASURES
 
 SEEDS = (1, 2, 3)
 MOST_SEEDS = 1000
@@ -56,23 +57,34 @@ class CompareTable(_Table):
     assumed: dict[str, str] = Field({}, description="Key -> why this value, where the paper is silent")
     changed: dict[str, str] = Field({}, description="Key -> why it differs from the paper")
     remarks: tuple[str, ...] = Field((), description="What else a reader must know")
+    numbers: tuple[str, ...] = Field(("ma", "asr"), description="Columns of results.csv that the terminal shows")
+    whole_records: bool = Field(False, description="Each run keeps its model and has a page of its own")
+
+
+Values = str | Sequence[Scalar]
+"""``VALUE,VALUE`` (or a TOML list), or the values themselves."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line says; it goes before the file."""
+    """What the user says, as text of a command line or as values; it goes before the file."""
 
     preset: str = ""
-    settings: Sequence[str] = ()
-    strategies: str = ""
-    attacks: str = ""
-    datasets: str = ""
-    partitions: str = ""
-    fractions: str = ""
-    seeds: str = ""
-    axes: Sequence[str] = ()
+    settings: Sequence[str] | Mapping[str, Scalar] = ()
+    strategies: Values = ""
+    attacks: Values = ""
+    datasets: Values = ""
+    partitions: Values = ""
+    fractions: Values = ""
+    seeds: str | Sequence[int] = ""
+    axes: Sequence[str] | Mapping[str, Values] = ()
+    """``KEY=VALUE,VALUE``, or key -> values."""
     reference: str = ""
     margin: float | None = None
+    engine: str = IN_PROCESS
+    """What carries runs of which the file says nothing."""
+    base: Mapping[str, Scalar] | None = None
+    """Settings of all cells in place of the file's; those of its axes go before them."""
 
 
 def matrix(options: Options) -> Matrix:
@@ -80,23 +92,20 @@ def matrix(options: Options) -> Matrix:
     table, notes = _read(options.preset)
     chosen = {axis.name: axis for axis in _file_axes(table)}
     for name, axis in SHORT.items():
-        text = getattr(options, name)
-        if text:
-            chosen[axis] = _pick(chosen.get(axis), KEY_OF_AXIS[axis], _values(f"--{name}", KEY_OF_AXIS[axis], text))
-    for text in options.axes:
-        key, sign, listed = text.partition("=")
-        if not sign:
-            raise ConfigError("--axis", text, "an axis is written KEY=VALUE,VALUE,...")
-        name = AXIS_OF_KEY.get(key.strip(), key.strip())
+        values = getattr(options, name)
+        if len(values):
+            chosen[axis] = _pick(chosen.get(axis), KEY_OF_AXIS[axis], _values(f"--{name}", KEY_OF_AXIS[axis], values))
+    for given, listed in _axes_asked_for(options.axes):
+        name = AXIS_OF_KEY.get(given, given)
         if name == SEED:
-            raise ConfigError("--axis", text, "seeds have an option of their own: --seeds")
+            raise ConfigError("--axis", given, "seeds have an option of their own: --seeds")
         key = KEY_OF_AXIS.get(name, name)
         chosen[name] = _pick(chosen.get(name), key, _values(f"--axis {name}", key, listed))
-    settings = load_preset(options.preset) if options.preset else {}
-    for key, value in map(parse_assignment, options.settings):
+    settings = _common(options)
+    for key, value in assigned(options.settings):
         _leave_to_axes(key, value, chosen)
         settings[key] = value
-    seeds = tuple(_seeds(options.seeds)) if options.seeds else table.seeds
+    seeds = _seeds_asked_for(options.seeds) or table.seeds
     if len(set(seeds)) != len(seeds) or not seeds:
         raise ConfigError("seeds", ",".join(map(str, seeds)), "at least one, none twice")
     found = Matrix(
@@ -113,6 +122,9 @@ def matrix(options: Options) -> Matrix:
         assumed=notes["assumed"],
         changed=notes["changed"],
         remarks=table.remarks,
+        engine=_engine("--engine", options.engine),
+        numbers=tuple(map(_column, table.numbers)),
+        whole_records=table.whole_records,
     )
     _check_reference(found)
     if table.columns and table.columns not in chosen:
@@ -186,9 +198,58 @@ def _axes(name: str, value: object) -> list[Axis]:
     if isinstance(value, Mapping) and _holds_list(value):
         return [axis for part, inner in value.items() for axis in _axes(f"{name}.{part}", inner)]
     if isinstance(value, Mapping) and all(isinstance(inner, Mapping) for inner in value.values()):
-        points = [Point(label, flatten_table(inner)) for label, inner in value.items()]
+        points = [_point(f"compare.axes.{name}", label, inner) for label, inner in value.items()]
         return [Axis.named(AXIS_OF_KEY.get(name, name), points)]
     raise ConfigError(f"compare.axes.{name}", value, "KEY = [values], or a table of points: POINT = {KEY = value}")
+
+
+def _point(axis: str, label: str, table: Mapping[str, Any]) -> Point:
+    """A point's settings; ``engine`` among them says what carries its runs."""
+    settings = flatten_table(table)
+    engine = settings.pop("engine", "")
+    return Point(label, settings, _engine(f"{axis}.{label}.engine", engine) if engine else "")
+
+
+def _engine(key: str, name: Scalar) -> str:
+    if name not in ENGINES:
+        raise ConfigError(key, name, f"allowed: {', '.join(ENGINES)}")
+    return str(name)
+
+
+def _column(name: str) -> str:
+    if name not in MEASURES:
+        raise ConfigError("compare.numbers", name, f"{did_you_mean(name, MEASURES)}allowed: {', '.join(MEASURES)}")
+    return name
+
+
+def _common(options: Options) -> dict[str, Scalar]:
+    if options.base is not None:
+        return dict(options.base)
+    return load_preset(options.preset) if options.preset else {}
+
+
+def assigned(settings: Sequence[str] | Mapping[str, Scalar]) -> Iterable[tuple[str, Scalar]]:
+    """Settings as pairs; text is parsed. Raises ConfigError."""
+    return settings.items() if isinstance(settings, Mapping) else map(parse_assignment, settings)
+
+
+def _axes_asked_for(axes: Sequence[str] | Mapping[str, Values]) -> Iterable[tuple[str, Values]]:
+    if isinstance(axes, Mapping):
+        yield from axes.items()
+        return
+    for text in axes:
+        key, sign, listed = text.partition("=")
+        if not sign:
+            raise ConfigError("--axis", text, "an axis is written KEY=VALUE,VALUE,...")
+        yield key.strip(), listed
+
+
+def _seeds_asked_for(seeds: str | Sequence[int]) -> tuple[int, ...]:
+    if isinstance(seeds, str):
+        return tuple(_seeds(seeds)) if seeds else ()
+    if not all(isinstance(seed, int) and not isinstance(seed, bool) for seed in seeds):
+        raise ConfigError("seeds", list(seeds), "whole numbers")
+    return tuple(seeds)
 
 
 def _holds_list(value: Mapping[str, Any]) -> bool:
@@ -226,19 +287,23 @@ def _ordered(chosen: Mapping[str, Axis]) -> tuple[Axis, ...]:
     return tuple(chosen[name] for name in order if name in chosen)
 
 
-def _values(option: str, key: str, text: str) -> list[Scalar]:
-    """``a,b,c``, or a TOML list where a value holds a comma itself."""
-    if text.strip().startswith("["):
+def _values(option: str, key: str, given: Values) -> list[Scalar]:
+    """``a,b,c``, or a TOML list where a value holds a comma itself; values that are none of text stay as they are."""
+    if not isinstance(given, str):
+        if not all(isinstance(value, (str, int, float, bool)) for value in given):
+            raise ConfigError(option, list(given), "a list of texts, numbers or true/false")
+        return list(given)
+    if given.strip().startswith("["):
         try:
-            values = tomllib.loads(f"values = {text}")["values"]
+            values = tomllib.loads(f"values = {given}")["values"]
         except (ValueError, RecursionError):
-            raise ConfigError(option, text, "neither VALUE,VALUE,... nor a TOML list") from None
+            raise ConfigError(option, given, "neither VALUE,VALUE,... nor a TOML list") from None
         if not all(isinstance(value, (str, int, float, bool)) for value in values):
-            raise ConfigError(option, text, "a list of texts, numbers or true/false")
+            raise ConfigError(option, given, "a list of texts, numbers or true/false")
         return list(values)
-    parts = [part.strip() for part in text.split(",")]
+    parts = [part.strip() for part in given.split(",")]
     if not all(parts):
-        raise ConfigError(option, text, "an empty value; write VALUE,VALUE,... or a TOML list")
+        raise ConfigError(option, given, "an empty value; write VALUE,VALUE,... or a TOML list")
     return [parse_assignment(f"{key}={part}")[1] for part in parts]
 
 

@@ -3,34 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from fedcrucible.comparison.execution.run import Results
-from fedcrucible.comparison.plan.cell import SEED, Cell, value_text
-from fedcrucible.comparison.plan.matrix import AXIS_OF_KEY
-from fedcrucible_core.config.load import flatten
-from fedcrucible_core.config.values import Scalar
+from fedcrucible.comparison.plan.cell import Cell
+from fedcrucible.comparison.tables.matrix_spots import labels_of, recorded
+from fedcrucible_core.config.values import Scalar, value_text
 from fedcrucible_core.records.findings import attack_rounds
-from fedcrucible_core.records.reader import RecordedRun, read
-from fedcrucible_core.reports.statistics.cells import detection_of, is_undefended
-from fedcrucible_core.reports.statistics.roc import roc
-
-MB = 1e6
-SERVER_PHASES = ("sample", "validate", "aggregate", "server")
-
-
-def recorded(folder: Path) -> RecordedRun:
-    """A record without its images; read once however many cells and tables ask."""
-    return _read(folder)
-
-
-@lru_cache(maxsize=4096)
-def _read(folder: Path) -> RecordedRun:
-    return read(folder, arrays=False)
+from fedcrucible_core.records.reader import RecordedRun
+from fedcrucible_core.reports.statistics.measures import MEASURES, measured
+from fedcrucible_core.reports.statistics.rows import is_undefended
 
 
 def results_frame(cells: Sequence[Cell], results: Results) -> pd.DataFrame:
@@ -40,13 +24,12 @@ def results_frame(cells: Sequence[Cell], results: Results) -> pd.DataFrame:
     """
     rows: list[dict[str, object]] = []
     for cell in cells:
-        folder = results.records.get(cell.digest)
-        row: dict[str, object] = {name: value for name, value in cell.labels.items() if name != SEED}
-        row |= {axis: value for axis, value in _fixed(cell).items() if axis not in row}
+        folder = results.records.get(cell.key)
+        row: dict[str, object] = dict(labels_of(cell))
         if folder is not None:
             row |= numbers(recorded(folder))
             row |= _origin(recorded(folder))
-        row |= {"config_hash": cell.digest, "error": results.causes.get(cell.digest, "")}
+        row |= {"engine": cell.engine, "config_hash": cell.digest, "error": results.causes.get(cell.key, "")}
         rows.append(row)
     frame = pd.DataFrame(rows)
     for name in {name for cell in cells for name in cell.labels}:
@@ -56,45 +39,18 @@ def results_frame(cells: Sequence[Cell], results: Results) -> pd.DataFrame:
     return frame
 
 
-def _fixed(cell: Cell) -> dict[str, object]:
-    """What every table can be sorted by, also where the matrix has no such axis."""
-    values = flatten(cell.config)
-    return {axis: values[key] for key, axis in AXIS_OF_KEY.items()}
-
-
 def numbers(run: RecordedRun) -> Mapping[str, Scalar | None]:
     """What was measured: rates in percent of the last evaluation unless the name says otherwise."""
-    found, caught = run.summary, detection_of(run)
-    rounds = max(1, found.rounds)
-    scores = roc(run.rounds)
+    summary = run.summary
     return {
-        "ma": found.ma_percent,
-        "asr": found.asr_percent,
-        "base_rate": found.base_rate_percent,
-        "net_asr_points": found.net_asr_percent,
-        "robust_accuracy": found.robust_accuracy_percent,
-        "ma_last_rounds": found.ma_last_mean_percent,
-        "asr_last_rounds": found.asr_last_mean_percent,
-        "last_rounds": found.last_rounds,
-        "asr_max": found.asr_max_percent,
-        "rounds_asr_above_20": None if found.asr_percent is None else found.rounds_asr_above_20_percent,
-        "asr_after_stop": found.asr_after_stop_mean_percent,
-        "tpr": caught.tpr_percent if caught else None,
-        "fpr": caught.fpr_percent if caught else None,
-        "auroc": scores.auroc if scores else None,
-        "attacker_weight": found.malicious_weight_percent,
-        "seconds_total": found.seconds_total,
-        "server_seconds_per_round": sum(found.seconds.get(phase, 0.0) for phase in SERVER_PHASES) / rounds,
-        "client_seconds_per_round": found.seconds.get("train", 0.0) / rounds,
-        "peak_memory_mb": found.peak_memory_mb,
-        "mb_down": found.bytes_down / MB,
-        "mb_up": found.bytes_up / MB,
-        "rounds": found.rounds,
+        **{column: measured(run, column) for column in MEASURES},
+        "last_rounds": summary.last_rounds,
+        "rounds": summary.rounds,
         "attackers": len(run.run.malicious),
         "undefended": is_undefended(run),
         "attack_rounds": attack_rounds(run.rounds),
-        "rounds_changed": found.rounds_changed,
-        "state": found.state,
+        "rounds_changed": summary.rounds_changed,
+        "state": summary.state,
         "notes": "; ".join(run.notes),
     }
 

@@ -9,16 +9,20 @@ from functools import cached_property
 import pandas as pd
 
 from fedcrucible.comparison.execution.run import Results
-from fedcrucible.comparison.plan.cell import Cell, value_text
+from fedcrucible.comparison.plan.cell import IN_PROCESS, Cell
 from fedcrucible.comparison.plan.checks import Impossible
 from fedcrucible.comparison.plan.explain import Explained
 from fedcrucible.comparison.plan.matrix import Matrix
 from fedcrucible.comparison.tables.frame import results_frame
-from fedcrucible.comparison.tables.verdicts import Spot, Test, spots, tests
+from fedcrucible.comparison.tables.matrix_spots import matrix_spots, recorded
 from fedcrucible.papers.tables import PaperTable, load_table
 from fedcrucible_core.config.load import default_keys, flatten
+from fedcrucible_core.config.values import value_text
 from fedcrucible_core.learning.datasets import load_task
 from fedcrucible_core.records.schema import Environment
+from fedcrucible_core.reports.pages.parts import Layout, Part, parts
+from fedcrucible_core.reports.statistics.reference_tests import ReferenceTest, reference_tests
+from fedcrucible_core.reports.statistics.spots import Spot
 from server_app.identity import data_digest
 
 
@@ -31,7 +35,6 @@ class Outcome:
     """Those that could run, labels and all."""
     impossible: tuple[Impossible, ...]
     results: Results
-    engine: str
     jobs: int
     command: str
     environment: Environment
@@ -50,12 +53,19 @@ class Outcome:
     @cached_property
     def spots(self) -> list[Spot]:
         """What the numbers say, in table order."""
-        return spots(self.matrix, self.frame, self.paper)
+        return matrix_spots(self.matrix, self.cells, self.results, self.paper)
 
     @cached_property
-    def tests(self) -> list[Test]:
+    def tests(self) -> list[ReferenceTest]:
         """Paired tests against the reference."""
-        return tests(self.spots, self.reference)
+        return reference_tests(self.spots, self.reference)
+
+    @cached_property
+    def parts(self) -> list[Part]:
+        """The tables beside the main one."""
+        layout = Layout(self.matrix.system_axis, self.matrix.column_axis, self.usual_seeds)
+        together = f"{self.jobs} runs went on at the same time, so seconds are longer than those of a run alone."
+        return list(parts(self.spots, layout, self.tests, together if self.jobs > 1 else ""))
 
     @property
     def reference(self) -> str:
@@ -64,9 +74,14 @@ class Outcome:
         return self.matrix.reference or (systems[0] if systems else "")
 
     @property
+    def engine(self) -> str:
+        """What carried the runs, in words."""
+        return " and ".join(dict.fromkeys(cell.engine for cell in self.cells)) or IN_PROCESS
+
+    @property
     def failed(self) -> list[tuple[Cell, str]]:
         """Cells without a record, with the cause; cells that are one run are named once."""
-        found = {cell.digest: cell for cell in reversed(self.cells) if cell.digest in self.results.causes}
+        found = {cell.key: cell for cell in reversed(self.cells) if cell.key in self.results.causes}
         return [(cell, self.results.causes[key]) for key, cell in reversed(found.items())]
 
     @property
@@ -80,20 +95,28 @@ class Outcome:
 
         Flower's bundle of the app holds fewer rooms than a checkout, so its runs are compared with one another.
         """
-        known = self.frame.drop_duplicates("config_hash").get("source_sha256", pd.Series(dtype=str)).dropna()
-        if known.empty:
-            return 0
-        expected = self.environment.source_sha256 if self.engine == "in-process" else known.mode()[0]
-        return int((known != expected).sum())
+        made: dict[str, list[str]] = {}
+        for key, folder in self.results.records.items():
+            environment = recorded(folder).environment
+            if environment is not None and environment.source_sha256:
+                made.setdefault(self._by_key[key].engine, []).append(environment.source_sha256)
+        return sum(
+            digest != (self.environment.source_sha256 if engine == IN_PROCESS else max(digests, key=digests.count))
+            for engine, digests in made.items()
+            for digest in digests
+        )
 
     @cached_property
     def other_data(self) -> int:
         """Records that were made from other pictures or labels than those that their settings name now."""
-        tasks = {cell.digest: cell.config.task for cell in self.cells if cell.digest in self.results.records}
+        tasks = {key: self._by_key[key].config.task for key in self.results.records}
         now = {task: data_digest(load_task(task)) for task in set(tasks.values())}
-        rows = self.frame.drop_duplicates("config_hash").set_index("config_hash")
-        known = rows.get("data_sha256", pd.Series(dtype=str))
-        return sum(known.get(key) not in (None, "", now[task]) for key, task in tasks.items())
+        known = {key: recorded(folder).run.data_sha256 for key, folder in self.results.records.items()}
+        return sum(known[key] not in ("", now[task]) for key, task in tasks.items())
+
+    @property
+    def _by_key(self) -> dict[str, Cell]:
+        return {cell.key: cell for cell in self.cells}
 
     def shared_settings(self) -> list[Explained]:
         """Settings of all cells that differ from the defaults; what axes vary is left out."""

@@ -8,25 +8,15 @@ from typing import Any
 
 import pandas as pd
 
-from fedcrucible.comparison.tables.document import (
-    block_title,
-    document,
-    findings,
-    head,
-    legend,
-    missing,
-    packages,
-    remarks,
-    setting_groups,
-    warnings,
-)
+from fedcrucible.comparison.tables.document import document, missing, packages, remarks, setting_groups, warnings
 from fedcrucible.comparison.tables.latex import latex
+from fedcrucible.comparison.tables.matrix_spots import as_object
 from fedcrucible.comparison.tables.outcome import Outcome
-from fedcrucible.comparison.tables.parts import parts
-from fedcrucible.comparison.tables.verdicts import Row, Spot, as_object
 from fedcrucible_core.config.load import flatten
 from fedcrucible_core.records.files import REPORT, write_atomic
-from fedcrucible_core.reports.pages.matrix import MatrixPage, MatrixRow, MatrixSpot, MatrixTable, render_matrix
+from fedcrucible_core.reports.pages.matrix import MatrixPage, render_matrix
+from fedcrucible_core.reports.pages.matrix_words import legend
+from fedcrucible_core.reports.statistics.spots import notes_by_place
 
 CSV, PARQUET, MARKDOWN, LATEX, MANIFEST = (
     "results.csv", "results.parquet", "results.md", "results.tex", "manifest.json",
@@ -67,16 +57,25 @@ def manifest(outcome: Outcome) -> dict[str, Any]:
         "engine": outcome.engine,
         "jobs": outcome.jobs,
         "axes": dict(outcome.axes_text()),
+        "seeds": list(outcome.matrix.seeds),
+        "layout": {
+            "system": outcome.matrix.system_axis,
+            "column": outcome.matrix.column_axis,
+            "blocks": list(outcome.matrix.block_axes),
+        },
         "reference": outcome.reference,
         "margin_points": outcome.matrix.margin,
         "environment": outcome.environment.model_dump(),
         "impossible": [{"cause": one.cause, "cells": [cell.title for cell in one.cells]} for one in outcome.impossible],
+        "failed": [{"cell": cell.title, "cause": cause} for cell, cause in outcome.failed],
+        "rows": [row for spot in outcome.spots for row in as_object(spot, outcome.tests)],
         "settings": shared,
         "cells": [
             {
                 "labels": dict(cell.labels),
                 "config_hash": cell.digest,
-                "record": str(outcome.results.records.get(cell.digest, "")),
+                "engine": cell.engine,
+                "record": str(outcome.results.records.get(cell.key, "")),
                 "settings": {key: value for key, value in own.items() if key not in shared},
             }
             for cell, own in zip(outcome.cells, values, strict=True)
@@ -108,15 +107,13 @@ def page(outcome: Outcome) -> MatrixPage:
     return MatrixPage(
         title=outcome.matrix.title,
         facts=_facts(outcome),
-        legend=legend(outcome) + " Best values are framed.",
-        spots=[_spot(outcome, spot) for spot in outcome.spots],
+        legend=legend(outcome.spots, outcome.usual_seeds) + " Best values are framed.",
+        spots=outcome.spots,
         system_axis=outcome.matrix.system_axis,
-        tables=[
-            MatrixTable(one.title, one.note, one.grid.heads, one.grid.rows, one.grid.keys) for one in parts(outcome)
-        ],
+        tables=outcome.parts,
         warnings=warnings(outcome),
         remarks=remarks(outcome),
-        findings=findings(outcome),
+        notes=notes_by_place(outcome.spots),
         missing=missing(outcome),
         settings=setting_groups(outcome),
         origin=(
@@ -133,26 +130,6 @@ def page(outcome: Outcome) -> MatrixPage:
 
 def _facts(outcome: Outcome) -> str:
     runs = len(outcome.results.records)
-    datasets = list(dict.fromkeys(map(str, outcome.frame["dataset"]))) if len(outcome.frame) else []
+    datasets = list(dict.fromkeys(cell.config.task.dataset for cell in outcome.cells))
     axes = [f"{len(axis.points)} x {axis.name}" for axis in outcome.matrix.varied]
     return " · ".join([*datasets, *axes, f"seeds {', '.join(map(str, outcome.matrix.seeds))}", f"{runs} runs"])
-
-
-def _spot(outcome: Outcome, spot: Spot) -> MatrixSpot:
-    block = block_title(spot) if spot.block else ""
-    column = head(outcome, spot) if spot.column is not None else ""
-    return MatrixSpot(block, column, tuple(_row(row, spot) for row in spot.rows), spot.weak)
-
-
-def _row(row: Row, spot: Spot) -> MatrixRow:
-    best = spot.best
-    return MatrixRow(
-        row.label,
-        row.runs,
-        row.ma,
-        row.asr,
-        row.label in best.ma,
-        row.label in best.asr,
-        row.paper,
-        spot.standing.badge(row),
-    )

@@ -20,7 +20,7 @@ import pytest
 from fedcrucible.comparison import session
 from fedcrucible.comparison.plan.cell import Cell
 from fedcrucible.comparison.plan.request import Options
-from fedcrucible.comparison.session import Interrupted, Request, compare, preview
+from fedcrucible.comparison.session import MatrixInterrupted, Request, compare, preview
 from fedcrucible.engines.batch import Finished, RoundNews, Watch, run_batch
 from fedcrucible_core.config.values import Scalar
 
@@ -246,7 +246,7 @@ class Breaking:
 
 def test_after_an_interrupt_nothing_is_redone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "engine", lambda *_: Breaking(after=2))
-    with pytest.raises(Interrupted, match="2 of 4 runs are finished"):
+    with pytest.raises(MatrixInterrupted, match="2 of 4 runs are finished"):
         compare(request_for(tmp_path / "out"))
     monkeypatch.undo()
     before = records(tmp_path / "out")

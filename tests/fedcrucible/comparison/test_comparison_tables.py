@@ -13,10 +13,12 @@ from fedcrucible.comparison.execution.store import Store
 from fedcrucible.comparison.plan.cell import Cell
 from fedcrucible.comparison.plan.request import Options, matrix
 from fedcrucible.comparison.session import Request, compare
-from fedcrucible.comparison.tables.frame import _read
+from fedcrucible.comparison.tables.latex import latex_escape
+from fedcrucible.comparison.tables.matrix_spots import _read
 from fedcrucible.comparison.tables.outputs import as_json, write_outputs
 from fedcrucible.comparison.tables.result_table import print_outcome
-from fedcrucible.comparison.tables.tables import Grid, latex_escape, mean_interval, table
+from fedcrucible.comparison.tables.tables import table
+from fedcrucible_core.reports.pages.grid import Grid, mean_interval
 from fedcrucible_core.reports.statistics.spread import spread
 from tests.support.invented_cells import invent_all
 
@@ -80,7 +82,7 @@ def test_a_weak_attack_is_flagged_where_the_undefended_run_says_so(written: Path
     text = (written / "results.md").read_text(encoding="utf-8")
     assert "Weak attack: its undefended ASR is below 50 %" in text
     page = (written / "report.html").read_text(encoding="utf-8")
-    assert page.count("weak attack</span>") == 2, "one column in two heat maps"
+    assert page.count("weak attack</span>") == 6, "one column in two heat maps, four rows of the table of all numbers"
 
 
 def test_paired_tests_stand_against_the_reference_with_their_limits(written: Path) -> None:
@@ -161,7 +163,7 @@ def test_without_an_undefended_run_nothing_is_said_to_be_strong(tmp_path: Path) 
 
 
 def test_a_table_with_no_number_at_all_can_still_be_written(tmp_path: Path) -> None:
-    outcome, folder = compare(Request(Options(preset="smoke", strategies="fedavg,flame", seeds="1"), 0, out=tmp_path))
+    outcome, folder = compare(Request(Options(preset="smoke", strategies="fedavg,flame", seeds="1"), 0, tmp_path))
     assert "no number" in (folder / "results.md").read_text(encoding="utf-8")
     assert "no run" in (folder / "report.html").read_text(encoding="utf-8")
     assert len(outcome.failed) == 2
@@ -192,17 +194,17 @@ def test_a_plain_table_of_a_frame() -> None:
 
 
 def test_records_of_other_sources_are_counted(tmp_path: Path) -> None:
-    options = Options(preset="smoke", strategies="fedavg,flame", seeds="1")
-    cells = matrix(options).cells()
     for name in ("in-process", "flwr"):
+        options = Options(preset="smoke", strategies="fedavg,flame", seeds="1", engine=name)
+        cells = matrix(options).cells()
         store = Store(tmp_path / name / ("cells" if name == "in-process" else "cells-flwr"))
         invent_all(store, cells, numbers)
-        outcome, folder = compare(Request(options, 0, name, tmp_path / name, quiet=True))
+        outcome, folder = compare(Request(options, 0, tmp_path / name, quiet=True))
         assert outcome.other_sources == 0
         record = next((tmp_path / name).glob("cells*/*/environment.json"))
         record.write_text(record.read_text("utf-8").replace(outcome.environment.source_sha256, "0" * 64), "utf-8")
         _read.cache_clear()
-        outcome, _ = compare(Request(options, 0, name, folder, quiet=True))
+        outcome, _ = compare(Request(options, 0, folder, quiet=True))
         assert outcome.other_sources == 1
         assert "made by other sources" in (folder / "results.md").read_text("utf-8")
 

@@ -1,45 +1,45 @@
-"""One cell of a comparison: what its runs have in common, and what may be said of their numbers."""
+"""One row of a comparison: a system's runs over seeds, and what may be said of their numbers."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from fedcrucible_core.records.findings import attack_rounds
 from fedcrucible_core.records.reader import RecordedRun
-from fedcrucible_core.records.schema import Detection
+from fedcrucible_core.reports.statistics.measures import measured
 from fedcrucible_core.reports.statistics.spread import Spread, spread
 
 UNSOUND = ("dead", "unchanged", "alone")
 """States of a run whose numbers are listed and never compared; see ``RunSummary.state``."""
 WORDS = {"alone": "no clients"}
 """How a reader is told, where the state's name doesn't say it."""
-Rate = Literal["tpr_percent", "fpr_percent"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
-    """Runs that differ in their seed only; none where they are still missing."""
+class Row:
+    """A system in one spot: runs that differ in their seed only; none where they are still missing."""
 
     label: str
-    """What the reader calls it: mostly the system's name."""
+    """What the reader calls it: mostly the system's name. No two rows of a spot share it."""
     runs: tuple[RecordedRun, ...]
+    paper: tuple[float, float] | None = None
+    """MA and ASR that a paper prints."""
+
+    def spread_of(self, column: str) -> Spread | None:
+        """Mean and spread over all runs that have this number (see ``MEASURES``); None when none has it."""
+        return spread([value for run in self.runs if (value := measured(run, column)) is not None])
 
     @property
-    def title(self) -> str:
-        """What it is called among the cells that it is judged with; no two of them share it."""
-        return self.label
+    def ma(self) -> Spread | None:
+        """MA over seeds."""
+        return self.spread_of("ma")
 
-    def spread_of(self, name: str) -> Spread | None:
-        """Mean and spread over runs of a number of the summary; None when no run has it."""
-        return spread([value for run in self.runs if (value := getattr(run.summary, name)) is not None])
-
-    def detection_of(self, rate: Rate) -> Spread | None:
-        """Mean and spread of TPR or FPR over all runs that have one, those in which nobody was rejected included."""
-        found = [getattr(caught, rate) for run in self.runs if (caught := detection_of(run)) is not None]
-        return spread([value for value in found if value is not None])
+    @property
+    def asr(self) -> Spread | None:
+        """ASR over seeds."""
+        return self.spread_of("asr")
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -73,11 +73,6 @@ def is_undefended(run: RecordedRun) -> bool:
 def is_attacked(run: RecordedRun) -> bool:
     """Whether clients took part and some of them attacked."""
     return bool(run.run.rule and run.run.malicious and attack_rounds(run.rounds))
-
-
-def detection_of(run: RecordedRun) -> Detection | None:
-    """Who was rejected; None where nobody was judged: without clients, and by the plain mean, which takes everybody."""
-    return None if run.run.rule == "fedavg" else run.summary.detection
 
 
 def notes_of(runs: Sequence[RecordedRun]) -> dict[str, list[int]]:
