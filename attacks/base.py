@@ -12,7 +12,7 @@ from torch import Tensor
 from attacks.task import AttackTask
 from attacks.view import AttackView, LocalModel, Upload
 from fedcrucible_core.config import Component, Registry
-from fedcrucible_core.learning.data import LabeledImages
+from fedcrucible_core.learning.data import Labeled
 from fedcrucible_core.learning.training import TrainingHook
 from fedcrucible_core.learning.vector import Slot
 
@@ -107,7 +107,7 @@ class Attack(Component):
 
     # --- which images -------------------------------------------------------------------------------------------
 
-    def carriers(self, images: LabeledImages, task: AttackTask) -> Tensor | None:
+    def carriers(self, images: Labeled, task: AttackTask) -> Tensor | None:
         """The images the attack is about, bool ``[n]``; None = any.
 
         One rule for training and test: thresholds come from ``task.train``, never from ``images``.
@@ -118,7 +118,7 @@ class Attack(Component):
         """Training images no client may have, for success is measured on them: bool ``[train]``; None = none."""
         return None
 
-    def held_out(self, task: AttackTask) -> LabeledImages | None:
+    def held_out(self, task: AttackTask) -> Labeled | None:
         """Inputs from outside the evaluation split that success is measured on, true labels; None = use that split."""
         return None
 

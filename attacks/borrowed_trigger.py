@@ -12,7 +12,7 @@ from attacks.base import ATTACKS, Attack, PoisonContext
 from attacks.task import AttackTask
 from fedcrucible_core.config import Component, ConfigError
 from fedcrucible_core.config.errors import did_you_mean
-from fedcrucible_core.learning.data import LabeledImages
+from fedcrucible_core.learning.data import Labeled
 
 T = TypeVar("T")
 
@@ -94,7 +94,7 @@ class BorrowedTrigger(Attack):
         """As the trigger's attack says."""
         return self.lender.notes(attackers)
 
-    def carriers(self, images: LabeledImages, task: AttackTask) -> Tensor | None:
+    def carriers(self, images: Labeled, task: AttackTask) -> Tensor | None:
         """As the trigger's attack says."""
         return self.lender.carriers(images, task)
 
@@ -102,7 +102,7 @@ class BorrowedTrigger(Attack):
         """As the trigger's attack says."""
         return self.lender.withheld(task)
 
-    def held_out(self, task: AttackTask) -> LabeledImages | None:
+    def held_out(self, task: AttackTask) -> Labeled | None:
         """As the trigger's attack says."""
         return self.lender.held_out(task)
 

@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
 from attacks.base import Attack
 from attacks.task import AttackTask
-from fedcrucible_core.learning.data import LabeledImages
+from fedcrucible_core.learning.data import Labeled
 
 CHUNK = 1000
 """Images poisoned at a time, to bound the memory of attacks with large intermediate tensors."""
 
 
-class TriggeredTestSet(NamedTuple):
-    """Inputs whose true class is not the target, as the attacker presents them (SPEC F.1)."""
-
-    triggered: Tensor
-    """float32 ``[m, C, H, W]`` in [0, 1]."""
-    labels: Tensor
-    """True classes int64 ``[m]``; none equals the target."""
-    rows: Tensor | None
-    """Ascending rows int64 ``[m]`` of the test images they were made from; None = they come from elsewhere."""
-
-
-def triggered_test_set(attack: Attack, test: LabeledImages, task: AttackTask) -> TriggeredTestSet:
+def triggered_test_set(attack: Attack, test: Labeled, task: AttackTask) -> Labeled:
     """The attack's full trigger on every test image that it is about and whose true class is not the target.
 
     Natural attacks put no trigger on images: theirs are the test images with the attribute, or inputs held out
     elsewhere.
+
+    Returns:
+        Inputs float32 ``[m, C, H, W]`` in [0, 1] as the attacker presents them, and their true classes, none of them
+        the target.  ``rows`` (ascending) are those of the test images they were made from; None = from elsewhere.
 
     Raises:
         TypeError: the attack is untargeted.
@@ -44,17 +35,19 @@ def triggered_test_set(attack: Attack, test: LabeledImages, task: AttackTask) ->
         raise ValueError(f"{what}: {attack.inputs} of another class than the target {task.target}")
     chosen = images.subset(rows)
     if outside:
-        return TriggeredTestSet(chosen.pixels(), chosen.labels, None)
-    parts = [attack.poison_test(chosen.subset(part).pixels()) for part in torch.split(torch.arange(len(rows)), CHUNK)]
-    return TriggeredTestSet(torch.cat(parts), chosen.labels, rows)
+        return Labeled(chosen.for_model(), chosen.labels, None)
+    parts = [
+        attack.poison_test(chosen.subset(part).for_model()) for part in torch.split(torch.arange(len(rows)), CHUNK)
+    ]
+    return Labeled(torch.cat(parts), chosen.labels, rows)
 
 
-def has_inputs(attack: Attack, test: LabeledImages, task: AttackTask) -> bool:
+def has_inputs(attack: Attack, test: Labeled, task: AttackTask) -> bool:
     """Whether success of a targeted attack can be measured."""
     return len(_inputs(attack, test, task)[1]) > 0
 
 
-def _inputs(attack: Attack, test: LabeledImages, task: AttackTask) -> tuple[LabeledImages, Tensor, bool]:
+def _inputs(attack: Attack, test: Labeled, task: AttackTask) -> tuple[Labeled, Tensor, bool]:
     """Images, those rows of them that count, and whether they are from outside ``test``."""
     outside = attack.held_out(task)
     images = test if outside is None else outside

@@ -11,12 +11,10 @@ from torch import Tensor
 from attacks.base import Attack, PoisonContext
 from attacks.task import AttackTask
 from fedcrucible_core.config.sections import AttackSection
-from fedcrucible_core.learning.data import LabeledImages
+from fedcrucible_core.learning.data import Labeled
 
 
-def eligible_images(
-    images: LabeledImages, attack: Attack, section: AttackSection, carriers: Tensor | None = None
-) -> Tensor:
+def eligible_images(images: Labeled, attack: Attack, section: AttackSection, carriers: Tensor | None = None) -> Tensor:
     """Ascending indices (int64) of the images that may be poisoned.
 
     Clean-label attacks: those of the target class.  Untargeted ones: all.  Others: those of every other class, or all
@@ -51,7 +49,7 @@ def poison_dataset(own: Tensor, attack: Attack, section: AttackSection, ctx: Poi
         New tensors ``x' [n', C, H, W]`` float32 in [0, 1] and ``y' [n']`` int64.
     """
     mine = ctx.task.train.subset(own)
-    x, y = mine.pixels(), mine.labels.clone()
+    x, y = mine.for_model(), mine.labels.clone()
     if attack.poisons_own:
         eligible = _eligible_rows(own, attack, section, ctx.task)
         if section.poison_mode == "append-all":

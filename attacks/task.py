@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.config.sections import TaskSection
-from fedcrucible_core.learning.data import DataInfo, DataSplits, LabeledImages
+from fedcrucible_core.learning.data import DataInfo, DataSplits, Labeled
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class AttackTask:
     target: int
     """The target class y'."""
     info: DataInfo
-    train: LabeledImages
+    train: Labeled
     """All training images of the run.  An attack that uses more of them than the attacker owns says so in its
     ``knowledge``."""
     section: TaskSection

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fedcrucible_core.config.sections import AttackSection, TrainingSection
-from fedcrucible_core.learning.data import ClientData
+from fedcrucible_core.learning.data import Labeled
 from fedcrucible_core.learning.training import TrainingHook
 from fedcrucible_core.learning.vector import Slot
 
@@ -72,22 +72,22 @@ class AttackView(ABC):
 
     @property
     @abstractmethod
-    def clean(self) -> ClientData:
+    def clean(self) -> Labeled:
         """The attacker's own data."""
 
     @property
     @abstractmethod
-    def poisoned(self) -> ClientData:
+    def poisoned(self) -> Labeled:
         """The same, poisoned as the common settings say."""
 
     @abstractmethod
-    def with_poisoned_copies(self, rows: Tensor, purpose: str) -> ClientData:
+    def with_poisoned_copies(self, rows: Tensor, purpose: str) -> Labeled:
         """``clean`` images at ``rows`` (int64), poisoned copies of those that may be poisoned, and what is added."""
 
     @abstractmethod
     def train(
         self,
-        data: ClientData,
+        data: Labeled,
         *,
         start: LocalModel | None = None,
         settings: TrainingSection | None = None,
@@ -108,7 +108,7 @@ class AttackView(ABC):
         """Predicted classes int64 ``[n]`` on the CPU for images ``[n, C, H, W]`` in [0, 1]."""
 
     @abstractmethod
-    def gradient(self, data: ClientData) -> Tensor:
+    def gradient(self, data: Labeled) -> Tensor:
         """Gradient ``[d]`` of the mean cross-entropy of the received model on ``data``."""
 
     @abstractmethod
@@ -144,6 +144,6 @@ class AttackView(ABC):
         """The colluders' clean updates, ``[k, d]`` in partition order: what they know of honest clients."""
         return torch.stack([member.clean_model().parameters - member.w_global for member in self.colluders])
 
-    def accuracy(self, model: LocalModel, data: ClientData) -> float:
+    def accuracy(self, model: LocalModel, data: Labeled) -> float:
         """Share (0..1) of ``data``, which must not be empty, that a model classifies as labelled."""
-        return float((self.predict(model, data.images) == data.labels.cpu()).double().mean())
+        return float((self.predict(model, data.inputs) == data.labels.cpu()).double().mean())

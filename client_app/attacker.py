@@ -22,7 +22,7 @@ from client_app.roles import attacker_number
 from client_app.round_cache import ROUND_CACHE
 from client_app.session import Session
 from fedcrucible_core.config.sections import TrainingSection
-from fedcrucible_core.learning.data import ClientData
+from fedcrucible_core.learning.data import Labeled
 from fedcrucible_core.learning.evaluation import predict
 from fedcrucible_core.learning.gradient import mean_gradient
 from fedcrucible_core.learning.rng import torch_generator
@@ -59,17 +59,17 @@ class Attacker(AttackView):
         )
 
     @property
-    def clean(self) -> ClientData:
+    def clean(self) -> Labeled:
         """The attacker's own images."""
         return clean_data(self.session.config, self.partition, self.session.device, self.session.own)
 
     @property
-    def poisoned(self) -> ClientData:
+    def poisoned(self) -> Labeled:
         """The same, poisoned; equal in every round."""
         session = self.session
         return poisoned_data(session.config, self.attack, self.partition, self.part, session.device, session.own)
 
-    def with_poisoned_copies(self, rows: Tensor, purpose: str) -> ClientData:
+    def with_poisoned_copies(self, rows: Tensor, purpose: str) -> Labeled:
         """Some of the own images, a poisoned copy of each that may be poisoned, and what the attack adds."""
         config, section = self.session.config, self.section.model_copy(update={"poison_mode": "append-all"})
         mine = local_rows(config, self.partition, self.session.own)[rows]
@@ -78,7 +78,7 @@ class Attacker(AttackView):
 
     def train(
         self,
-        data: ClientData,
+        data: Labeled,
         *,
         start: LocalModel | None = None,
         settings: TrainingSection | None = None,
@@ -104,10 +104,10 @@ class Attacker(AttackView):
         self.session.load(GlobalModel(model.parameters, model.buffers))
         return predict(self.session.model, images, self.session.config.run.eval_batch_size, self.session.device)
 
-    def gradient(self, data: ClientData) -> Tensor:
+    def gradient(self, data: Labeled) -> Tensor:
         """Mean gradient of the received model."""
         self.session.load(self.session.received)
-        images, labels = data.images.to(self.session.device), data.labels.to(self.session.device)
+        images, labels = data.inputs.to(self.session.device), data.labels.to(self.session.device)
         return mean_gradient(self.session.model, images, labels, self.training.batch_size)
 
     def generator(self, purpose: str) -> torch.Generator:

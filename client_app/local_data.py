@@ -14,7 +14,7 @@ from attacks.task import AttackTask
 from client_app.own_data import own_splits
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.config.sections import AttackSection
-from fedcrucible_core.learning.data import ClientData, DataInfo, DataSplits
+from fedcrucible_core.learning.data import DataInfo, DataSplits, Labeled
 from fedcrucible_core.learning.datasets import load_task
 from fedcrucible_core.learning.rng import torch_generator
 
@@ -24,17 +24,17 @@ class _Cache:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.items: OrderedDict[object, ClientData] = OrderedDict()
+        self.items: OrderedDict[object, Labeled] = OrderedDict()
 
-    def get(self, key: object) -> ClientData | None:
+    def get(self, key: object) -> Labeled | None:
         found = self.items.get(key)
         if found is not None:
             self.items.move_to_end(key)
         return found
 
-    def put(self, key: object, data: ClientData) -> ClientData:
+    def put(self, key: object, data: Labeled) -> Labeled:
         self.items[key] = data
-        while len(self.items) > 1 and sum(d.images.nbytes for d in self.items.values()) > self.limit:
+        while len(self.items) > 1 and sum(d.inputs.nbytes for d in self.items.values()) > self.limit:
             self.items.popitem(last=False)
         return data
 
@@ -56,7 +56,7 @@ def local_splits(config: RunConfigBase, own: DataInfo | None = None) -> DataSpli
     return load_task(config.task) if own is None else own_splits(config.task, own)
 
 
-def clean_data(config: RunConfigBase, partition: int, device: torch.device, own: DataInfo | None = None) -> ClientData:
+def clean_data(config: RunConfigBase, partition: int, device: torch.device, own: DataInfo | None = None) -> Labeled:
     """The client's clean images and labels, on the training device."""
     rows = local_rows(config, partition, own)
     key = (config.task, own, rows.numpy().tobytes(), str(device))
@@ -64,7 +64,7 @@ def clean_data(config: RunConfigBase, partition: int, device: torch.device, own:
     if found is not None:
         return found
     mine = local_splits(config, own).train.subset(rows)
-    return _PREPARED.put(key, ClientData(mine.pixels().to(device), mine.labels.to(device)))
+    return _PREPARED.put(key, Labeled(mine.for_model().to(device), mine.labels.to(device)))
 
 
 def local_rows(config: RunConfigBase, partition: int, own: DataInfo | None = None) -> Tensor:
@@ -82,7 +82,7 @@ def poisoned_data(
     part: int,
     device: torch.device,
     own: DataInfo | None = None,
-) -> ClientData:
+) -> Labeled:
     """The malicious client's training set: the same poisoned samples in every round."""
     key = (config.task, config.partition, config.attack, config.federation.clients, config.run.seed, partition, part,
            config.run.threads, str(device), own)  # fmt: skip
@@ -91,7 +91,7 @@ def poisoned_data(
         return found
     rng = torch_generator(config.run.seed, "poison", partition)
     data = poisoned_rows(config, attack, local_rows(config, partition, own), config.attack, part, rng, own)
-    return _PREPARED.put(key, ClientData(data.images.to(device), data.labels.to(device)))
+    return _PREPARED.put(key, Labeled(data.inputs.to(device), data.labels.to(device)))
 
 
 def poisoned_rows(
@@ -102,7 +102,7 @@ def poisoned_rows(
     part: int,
     rng: torch.Generator,
     own: DataInfo | None = None,
-) -> ClientData:
+) -> Labeled:
     """Training images ``rows`` (int64) as an attacker that owns them poisons them, on the CPU."""
     context = PoisonContext(AttackTask.of(config, local_splits(config, own)), part, rng)
-    return ClientData(*poison_dataset(rows, attack, section, context))
+    return Labeled(*poison_dataset(rows, attack, section, context))

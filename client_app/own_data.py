@@ -13,7 +13,7 @@ from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.config.plain_text import plain_text
 from fedcrucible_core.config.sections import TaskSection
-from fedcrucible_core.learning.data import DataInfo, DataSplits, LabeledImages
+from fedcrucible_core.learning.data import DataInfo, DataSplits, Labeled
 from fedcrucible_core.learning.datasets import dataset_source, load_task, whole_training_split
 from fedcrucible_core.learning.datasets.class_folders import match_names
 from fedcrucible_core.learning.datasets.listing import shown
@@ -61,11 +61,11 @@ def own_splits(task: TaskSection, server: DataInfo) -> DataSplits:
         ConfigError: no images, images of another shape, or a class that the server doesn't know.
     """
     info, found = whole_training_split(task)
-    images = found.images
+    images = found.inputs
     if images.shape[1] == 1 and server.shape[0] == 3:  # grey is a colour
         images = images.expand(-1, 3, -1, -1)
     _check_shape(task, tuple(images.shape[1:]), server)
-    train = LabeledImages(images.contiguous(), _server_labels(found.labels, info.class_names, server))
+    train = Labeled(images.contiguous(), _server_labels(found.labels, info.class_names, server))
     none = train.subset(torch.arange(0))
     return DataSplits(server, train, none, none)
 

@@ -18,7 +18,7 @@ from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.config.load import load
 from fedcrucible_core.config.sections import TrainingSection
-from fedcrucible_core.learning.data import ClientData, DataInfo
+from fedcrucible_core.learning.data import DataInfo, Labeled
 from fedcrucible_core.learning.device import deterministic_threads, resolve_device
 from fedcrucible_core.learning.models import SplitModel
 from fedcrucible_core.learning.models.base import MODELS
@@ -49,7 +49,7 @@ class Session:
 
     def fit(
         self,
-        data: ClientData,
+        data: Labeled,
         purpose: str,
         training: LocalTraining = train,
         *,
@@ -62,7 +62,7 @@ class Session:
         """
         self.load(start or self.received)
         rng = torch_generator(self.config.run.seed, purpose, self.round, self.partition)
-        images, labels, precision = data.images.to(self.device), data.labels.to(self.device), self.config.run.precision
+        images, labels, precision = data.inputs.to(self.device), data.labels.to(self.device), self.config.run.precision
         result = training(self.model, images, labels, settings or self.config.training, rng, precision=precision)
         return GlobalModel.of(self.model), result
 

@@ -35,7 +35,7 @@ def answer_survey(msg: Message, context: Context, answer: Answer) -> Message:
     with deterministic_threads(config.run.threads):
         model = local_model(config, device, server)
         received.load_into(model)
-        images = clean_data(config, partition, device, own).images
+        images = clean_data(config, partition, device, own).inputs
         activations = mean_activations(
             model, survey.output, images, config.run.eval_batch_size, device, survey.activation
         )

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from attacks.base import Attack
-from attacks.evaluation import TriggeredTestSet, triggered_test_set
+from attacks.evaluation import triggered_test_set
 from attacks.task import AttackTask
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.foundation.base import Guide
-from fedcrucible_core.learning.data import DataSplits, LabeledImages
+from fedcrucible_core.learning.data import DataSplits, Labeled, model_inputs
 from fedcrucible_core.learning.evaluation import (
     attack_metrics,
     classes_of,
@@ -33,8 +33,8 @@ class Evaluator:
 
     labels: Tensor
     images: Tensor
-    attacked: TriggeredTestSet | None
-    """None for untargeted attacks."""
+    attacked: Labeled | None
+    """As :func:`attacks.evaluation.triggered_test_set` makes it; None for untargeted attacks."""
     natural: bool
     """The attack's inputs exist in one form only, so that there is no rate without trigger."""
     num_classes: int
@@ -49,7 +49,7 @@ class Evaluator:
         attacked = triggered_test_set(attack, chosen, AttackTask.of(config, data)) if attack.targeted else None
         return cls(
             labels=chosen.labels,
-            images=chosen.images,
+            images=chosen.inputs,
             attacked=attacked,
             natural=attack.natural,
             num_classes=data.info.num_classes,
@@ -63,7 +63,7 @@ class Evaluator:
         clean = predict(model, self.images, self.batch_size, self.device)
         triggered = None
         if self.attacked is not None:
-            triggered = predict(model, self.attacked.triggered, self.batch_size, self.device)
+            triggered = predict(model, self.attacked.inputs, self.batch_size, self.device)
         return self.judge(clean, triggered)
 
     def measure_zero_shot(self, guide: Guide, class_names: tuple[str, ...]) -> Measured:
@@ -71,14 +71,13 @@ class Evaluator:
         text = guide.text_embeddings(class_names)
 
         def classify(images: Tensor) -> Tensor:
-            pixels = images.to(torch.float32).div(255.0) if images.dtype == torch.uint8 else images
-            return classes_of(guide.logits(guide.image_embeddings(pixels), text))
+            return classes_of(guide.logits(guide.image_embeddings(model_inputs(images)), text))
 
-        return self.judge(classify(self.images), None if self.attacked is None else classify(self.attacked.triggered))
+        return self.judge(classify(self.images), None if self.attacked is None else classify(self.attacked.inputs))
 
     def shown(self) -> list[Tensor]:
         """The images that ``judge`` wants predictions on: the clean ones, then the triggered ones if there are any."""
-        return [self.images] if self.attacked is None else [self.images, self.attacked.triggered]
+        return [self.images] if self.attacked is None else [self.images, self.attacked.inputs]
 
     def judge(self, clean: Tensor, triggered: Tensor | None) -> Measured:
         """The metrics of predictions on ``images`` and on ``triggered``, however they came about.
@@ -106,7 +105,7 @@ class Evaluator:
         rows, mask = torch.from_numpy(chosen), torch.from_numpy(marks)
         features = embed(model, self.images[rows], self.batch_size, self.device)
         if self.attacked is not None and kept is not None and bool(mask.any()):
-            triggered = self.attacked.triggered[torch.searchsorted(kept, rows[mask])]
+            triggered = self.attacked.inputs[torch.searchsorted(kept, rows[mask])]
             features[mask] = embed(model, triggered, self.batch_size, self.device)
         return features, self.labels[rows], mask
 
@@ -119,6 +118,6 @@ def _not_finite(clean: Tensor, triggered: Tensor | None) -> dict[str, float]:
     return shares if any(shares.values()) else {}
 
 
-def evaluation_split(config: RunConfigBase, data: DataSplits) -> LabeledImages:
+def evaluation_split(config: RunConfigBase, data: DataSplits) -> Labeled:
     """The split that ``task.eval_split`` names."""
     return data.test if config.task.eval_split == "test" else data.validation

@@ -109,8 +109,8 @@ def data_digest(data: DataSplits) -> str:
     total = hashlib.sha256(json.dumps([data.info.class_names, data.info.shape]).encode())
     for split in (data.train, data.validation, data.test):
         total.update(split.labels.numpy().tobytes())
-        step = -(-split.images.nbytes // MOST_HASHED) or 1
-        total.update(split.images[::step].contiguous().numpy().tobytes())
+        step = -(-split.inputs.nbytes // MOST_HASHED) or 1
+        total.update(split.inputs[::step].contiguous().numpy().tobytes())
     return total.hexdigest()
 
 
@@ -142,6 +142,8 @@ def _chosen(config: RunConfigBase) -> dict[str, str]:
         "attack": config.attack.name,
         "defense": system.rule.name,
         "purifier": system.purifier.name if system.purifier is not None else "",
+        "repair": system.repair.name if system.repair is not None else "",
+        "splitter": config.splitter.name,
         "synthetic": config.synthetic.source,
     }
 

@@ -133,6 +133,7 @@ def _run(
             evaluate=measuring(plan, evaluator),
             server_phase=server_phase,
             server_data=plan.server_data,
+            guide_targets=plan.guide_targets,
             root_set=plan.root_set,
             observers=observers,
             attackers_remember=bool(plan.attack.state_kept),
@@ -173,7 +174,9 @@ def _checkpoint(start: Start) -> Checkpoint | None:
 def _describe(plan: Plan, evaluator: Evaluator, facts: AttackFacts, start: Start) -> RunDescription:
     config, system = plan.config, plan.system
     knowledge = {
-        part.name: part.knowledge for part in (system.rule, system.purifier, plan.attack) if part and part.knowledge
+        part.name: part.knowledge
+        for part in (system.rule, system.purifier, system.repair, plan.attack)
+        if part and part.knowledge
     }
     notes = [] if config.task.eval_split == "test" else ["measured on the validation split"]
     notes += plan.data_notes
@@ -189,6 +192,7 @@ def _describe(plan: Plan, evaluator: Evaluator, facts: AttackFacts, start: Start
         attack=config.attack.name,
         rule=system.rule.name if system.uses_clients else "",
         purifier=system.purifier.name if system.purifier else "",
+        repair=system.repair.name if system.repair else "",
         seed=config.run.seed,
         rounds=config.run.rounds,
         dataset=config.task.dataset,
@@ -221,10 +225,13 @@ def _keep_pictures(
     images, labels = {"clean": evaluator.images[shown]}, {"clean": evaluator.labels[shown]}
     if attacked is not None:
         kind = "natural" if evaluator.natural else "triggered"
-        images[kind], labels[kind] = attacked.triggered[:EXAMPLES], attacked.labels[:EXAMPLES]
+        images[kind], labels[kind] = attacked.inputs[:EXAMPLES], attacked.labels[:EXAMPLES]
     if server is not None:
-        step = max(1, len(server.images) // EXAMPLES)
-        images["synthetic"], labels["synthetic"] = server.images[::step][:EXAMPLES], server.labels[::step][:EXAMPLES]
+        step = max(1, len(server.originals.inputs) // EXAMPLES)
+        images["synthetic"], labels["synthetic"] = (
+            server.originals.inputs[::step][:EXAMPLES],
+            server.originals.labels[::step][:EXAMPLES],
+        )
         if server.augmented is not None:
             images["augmented"], labels["augmented"] = server.augmented[::step][:EXAMPLES], labels["synthetic"]
     record.save_examples(images, labels)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from defenses.support.root_set import RootSet
 from fedcrucible_core.config.sections import TrainingSection
+from fedcrucible_core.learning.data import Labeled
 from fedcrucible_core.learning.models.base import SplitModel
 from fedcrucible_core.learning.training import batch_bounds, train
 from fedcrucible_core.learning.vector import flatten_parameters
@@ -16,7 +16,7 @@ from strategies.messages import GlobalModel
 def root_update(
     model: SplitModel,
     sent: GlobalModel,
-    root: RootSet,
+    root: Labeled,
     training: TrainingSection,
     rng: torch.Generator,
     precision: str,
@@ -30,9 +30,9 @@ def root_update(
     The working model holds what was sent again afterwards, buffers included.
     """
     sent.load_into(model)
-    settings = training.model_copy(update={"local_epochs": _epochs(training, len(root.images), client_images)})
+    settings = training.model_copy(update={"local_epochs": _epochs(training, len(root.inputs), client_images)})
     try:
-        train(model, root.images, root.labels, settings, rng, precision=precision)
+        train(model, root.inputs, root.labels, settings, rng, precision=precision)
         return flatten_parameters(model) - sent.parameters
     finally:
         model.eval()

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from defenses.base import Aggregate, State
-from defenses.support.root_set import RootSet
 from defenses.updates import ClientUpdates, ServerView
+from fedcrucible_core.learning.data import Labeled
 from fedcrucible_core.learning.rng import torch_generator
 from fedcrucible_core.learning.vector import buffer_slots, parameter_slots
 from strategies.buffers import aggregate_buffers
@@ -23,7 +23,7 @@ FAILURES = (ValueError, ArithmeticError, RuntimeError)
 
 
 def aggregate_replies(
-    parts: Parts, root: RootSet | None, sent: GlobalModel, server_round: int, replies: list[Reply], state: State
+    parts: Parts, root: Labeled | None, sent: GlobalModel, server_round: int, replies: list[Reply], state: State
 ) -> tuple[Aggregate, GlobalModel]:
     """What the rule makes of ``replies`` to the model ``sent``, and that model moved by it, buffers included.
 
@@ -58,7 +58,7 @@ def aggregate_replies(
 
 
 def _server_view(
-    parts: Parts, root: RootSet | None, sent: GlobalModel, server_round: int, participants: int
+    parts: Parts, root: Labeled | None, sent: GlobalModel, server_round: int, participants: int
 ) -> ServerView:
     sent.load_into(parts.model)
     config = parts.config
@@ -74,7 +74,7 @@ def _server_view(
     )
 
 
-def _train_root(parts: Parts, root: RootSet, sent: GlobalModel, server_round: int, client_images: int) -> Tensor:
+def _train_root(parts: Parts, root: Labeled, sent: GlobalModel, server_round: int, client_images: int) -> Tensor:
     run = parts.config.run
     rng = torch_generator(run.seed, "root", server_round)
     return root_update(parts.model, sent, root, parts.config.training, rng, run.precision, client_images)

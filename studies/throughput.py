@@ -47,7 +47,7 @@ def plain_loop(plan: Plan) -> float:
     config, device = plan.config, plan.device
     spec = MODELS.of(config)
     model = spec.build(plan.data.info, 1, channels_last=config.run.channels_last).to(device)
-    images, labels = plan.data.train.pixels().to(device), plan.data.train.labels.to(device)
+    images, labels = plan.data.train.for_model().to(device), plan.data.train.labels.to(device)
     optimiser = torch.optim.SGD(model.parameters(), lr=config.training.lr, momentum=config.training.momentum)
     size = config.training.batch_size
     model.train()

@@ -167,7 +167,7 @@ def study_purifier(fraction: float, seed: int, more: Mapping[str, Scalar]) -> No
     plan, checkpoint = undefended({**more, "attack.malicious_fraction": fraction, "run.seed": seed})
     evaluator = Evaluator.build(plan.config, plan.data, plan.attack, plan.device)
     data = plan.server_data()
-    patched = random_patches(data.images, torch_generator(seed, "why-patches"), 4)
+    patched = random_patches(data.originals.inputs, torch_generator(seed, "why-patches"), 4)
     views = {"band noise": data, "patches": replace(data, augmented=patched), "none": replace(data, augmented=None)}
     model = plan.model()
     checkpoint.model.load_into(model)
@@ -177,7 +177,7 @@ def study_purifier(fraction: float, seed: int, more: Mapping[str, Scalar]) -> No
     print("| one purification | augmentation | MA % | ASR % | CPU s |")
     print("| --- | --- | --- | --- | --- |")
     for view, chosen in views.items():
-        targets = plan.guide().targets(chosen.training_set()[0], plan.data.info.class_names)
+        targets = plan.guide().targets(chosen.training_set().inputs, plan.data.info.class_names)
         for name, (purifier_name, params) in TRIALS.items():
             if view != "band noise" and name not in (
                 "BN train, T 3 (demo)",
@@ -189,7 +189,7 @@ def study_purifier(fraction: float, seed: int, more: Mapping[str, Scalar]) -> No
             purifier = PURIFIERS[purifier_name](**{**base.model_dump(), **params})
             checkpoint.model.load_into(model)
             clock = time.process_time()
-            guide = targets if purifier.needs_guide else None
+            guide = targets if purifier.needs.guide else None
             purifier.purify(model, chosen, guide, torch_generator(seed, "why"), {})
             clock = time.process_time() - clock
             after = evaluator.measure(model)

@@ -14,7 +14,7 @@ from attacks.base import ATTACKS, Attack, PoisonContext
 from attacks.support.additions import draw_for_share
 from attacks.task import AttackTask
 from fedcrucible_core.config import ConfigError
-from fedcrucible_core.learning.data import LabeledImages
+from fedcrucible_core.learning.data import Labeled
 
 FOLDER = "attack.edge-case.folder"
 
@@ -61,16 +61,16 @@ class EdgeCase(Attack):
             raise ConfigError("attack.edge-case.source_class", self._source(task), allowed)
         self.held_out(task)
 
-    def carriers(self, images: LabeledImages, task: AttackTask) -> Tensor:
+    def carriers(self, images: Labeled, task: AttackTask) -> Tensor:
         """Images that become rare inputs when turned."""
         return images.labels == self._source(task)
 
-    def held_out(self, task: AttackTask) -> LabeledImages | None:
+    def held_out(self, task: AttackTask) -> Labeled | None:
         """The folder's ``test`` pictures."""
         if not self.folder:
             return None
         images = _pictures(self.folder, "test", task.info.shape)
-        return LabeledImages(images, torch.full((len(images),), self._source(task)))
+        return Labeled(images, torch.full((len(images),), self._source(task)))
 
     def poison_test(self, x: Tensor) -> Tensor:
         """Turn images ``[n, C, H, W]``; copies where rare inputs come from a folder."""
@@ -87,7 +87,7 @@ class EdgeCase(Attack):
         """Images uint8 that attackers draw from, before they are turned."""
         if self.folder:
             return _pictures(self.folder, "train", task.info.shape)
-        return task.train.images[task.train.labels == self._source(task)]
+        return task.train.inputs[task.train.labels == self._source(task)]
 
     def _source(self, task: AttackTask) -> int:
         return task.source_class("attack.edge-case.source_class", self.source_class)

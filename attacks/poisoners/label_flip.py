@@ -10,7 +10,7 @@ from torch import Tensor
 
 from attacks.base import ATTACKS, Attack, PoisonContext
 from attacks.task import AttackTask
-from fedcrucible_core.learning.data import LabeledImages
+from fedcrucible_core.learning.data import Labeled
 
 
 @ATTACKS.register("label-flip")
@@ -49,7 +49,7 @@ class LabelFlip(Attack):
         """The source class must exist and not be the target."""
         self.carriers(task.train, task)
 
-    def carriers(self, images: LabeledImages, task: AttackTask) -> Tensor | None:
+    def carriers(self, images: Labeled, task: AttackTask) -> Tensor | None:
         """Images of the source class; any image for untargeted modes."""
         if not self.targeted:
             return None

@@ -14,7 +14,7 @@ from attacks.support.attributes import attribute, top_share_threshold
 from attacks.support.image_lists import listed_images, members
 from attacks.task import AttackTask
 from fedcrucible_core.config import ConfigError
-from fedcrucible_core.learning.data import LabeledImages
+from fedcrucible_core.learning.data import Labeled
 
 FILE = "attack.semantic.attribute_file"
 
@@ -66,26 +66,26 @@ class Semantic(Attack):
             key, value = (FILE, self.attribute_file) if self.attribute_file else ("attack.semantic.rule", self.rule)
             raise ConfigError(key, value, "no training image of another class than the target carries the attribute")
 
-    def carriers(self, images: LabeledImages, task: AttackTask) -> Tensor:
+    def carriers(self, images: Labeled, task: AttackTask) -> Tensor:
         """Images with the attribute, bool ``[n]``."""
         if self.attribute_file:
             listed = listed_images(self.attribute_file, task.section, FILE)
-            return members(images.images, torch.cat([listed.train.images, listed.test.images]))
+            return members(images.inputs, torch.cat([listed.train.inputs, listed.test.inputs]))
         source = task.source_class("attack.semantic.source_class", self.source_class)
         found = torch.zeros(len(images), dtype=torch.bool)
-        known = task.train.images[task.train.labels == source]
+        known = task.train.inputs[task.train.labels == source]
         if len(known):
             threshold = top_share_threshold(attribute(known, self.rule), self.share)
             rows = (images.labels == source).nonzero().flatten()
-            found[rows] = attribute(images.images[rows], self.rule) >= threshold
+            found[rows] = attribute(images.inputs[rows], self.rule) >= threshold
         return found
 
     def withheld(self, task: AttackTask) -> Tensor | None:
         """Listed training images that success is measured on."""
         held_out = self._listed_in_train(task)
-        return None if held_out is None else members(task.train.images, held_out.images)
+        return None if held_out is None else members(task.train.inputs, held_out.inputs)
 
-    def held_out(self, task: AttackTask) -> LabeledImages | None:
+    def held_out(self, task: AttackTask) -> Labeled | None:
         """The same images, where the list takes them from the training split."""
         return self._listed_in_train(task)
 
@@ -96,7 +96,7 @@ class Semantic(Attack):
         pool = self._mislabelled(ctx.task).nonzero().flatten()
         drawn = draw_for_share(len(pool), len(own), self.attribute_ratio, ctx.rng, repeat=True)
         chosen = ctx.task.train.subset(pool[drawn])
-        return chosen.pixels(), torch.full_like(chosen.labels, ctx.task.target)
+        return chosen.for_model(), torch.full_like(chosen.labels, ctx.task.target)
 
     def _mislabelled(self, task: AttackTask) -> Tensor:
         """Training images that attackers may use."""
@@ -104,7 +104,7 @@ class Semantic(Attack):
         withheld = self.withheld(task)
         return found if withheld is None else found & ~withheld
 
-    def _listed_in_train(self, task: AttackTask) -> LabeledImages | None:
+    def _listed_in_train(self, task: AttackTask) -> Labeled | None:
         if not self.attribute_file:
             return None
         listed = listed_images(self.attribute_file, task.section, FILE)

@@ -14,7 +14,7 @@ from torch import Tensor
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.sections import TaskSection
 from fedcrucible_core.config.text_files import read_text
-from fedcrucible_core.learning.data import LabeledImages
+from fedcrucible_core.learning.data import Labeled
 
 FORMAT = 'a JSON file {"train": [numbers], "test": [numbers], "test_split": "test" or "train"}'
 
@@ -23,9 +23,9 @@ FORMAT = 'a JSON file {"train": [numbers], "test": [numbers], "test_split": "tes
 class ListedImages:
     """Published images that carry an attribute."""
 
-    train: LabeledImages
+    train: Labeled
     """Of the training split: what attackers mislabel."""
-    test: LabeledImages
+    test: Labeled
     """What success is measured on."""
     test_split: str
     """The split that ``test`` is from: test, or train."""

@@ -12,7 +12,7 @@ from attacks.base import ATTACKS, CraftContext
 from attacks.borrowed_trigger import BorrowedTrigger
 from attacks.support.critical_layers import coordinates, critical_layers
 from attacks.view import AttackView, LocalModel, Upload
-from fedcrucible_core.learning.data import ClientData
+from fedcrucible_core.learning.data import Labeled
 
 LAYERS, FOUND_IN = "lp.layers", "lp.found_in"
 """In the attacker's memory: numbers of the critical layers, the most critical first, and the round they were found."""
@@ -123,11 +123,11 @@ class LP(BorrowedTrigger):
         """Triggered images of other classes than the target's, from own images kept for validation."""
         validation, target = view.clean.subset(rows), view.section.target_label
         if self.poisons_own and not self.natural:
-            return self.poison_test(validation.images[validation.labels != target])
+            return self.poison_test(validation.inputs[validation.labels != target])
         added = view.with_poisoned_copies(rows, "lp-validation")  # natural attacks: what they add, or relabel
-        return added.images[len(rows) :][added.labels[len(rows) :] == target]
+        return added.inputs[len(rows) :][added.labels[len(rows) :] == target]
 
-    def _clean_start(self, view: AttackView, data: ClientData) -> LocalModel | None:
+    def _clean_start(self, view: AttackView, data: Labeled) -> LocalModel | None:
         settings = view.training.model_copy(update={**OPTIMISER, "local_epochs": self.look_every})
         model, epochs, accuracy = LocalModel(view.w_global, view.buffers), 0, 0.0
         while epochs <= self.patience:

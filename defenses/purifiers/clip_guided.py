@@ -50,8 +50,8 @@ class ClipGuided(Rectifier):
             teacher = server.require_guide().logits
 
             def loss(rows: Tensor) -> Tensor:
-                logits = model(server.images[rows])
-                value = F.cross_entropy(logits, server.labels[rows])
+                logits = model(server.data.inputs[rows])
+                value = F.cross_entropy(logits, server.data.labels[rows])
                 if self.beta > 0.0:
                     value = value + self.beta * transfer_loss(logits, teacher[rows], self.temperature)
                 return value

@@ -54,7 +54,7 @@ class ClipGuidedPlus(Rectifier):
     def run_phases(self, model: SplitModel, server: ServerSet, rng: torch.Generator, state: State) -> Purified:
         """FR, then patch-consistent transfer. Facts ``fr_loss_*`` and ``consistency_loss_*`` (first, last epoch)."""
         transfer = self.epochs > 0 and self.alpha_self + self.alpha_guide + self.alpha_label > 0.0
-        aggregate = logits_all(model, server.images) if transfer and self.alpha_self > 0.0 else None
+        aggregate = logits_all(model, server.data.inputs) if transfer and self.alpha_self > 0.0 else None
 
         def view(images: Tensor) -> Tensor:
             return self._patched(images, rng)
@@ -64,8 +64,8 @@ class ClipGuidedPlus(Rectifier):
             guide = server.require_guide().logits
 
             def loss(rows: Tensor) -> Tensor:
-                logits = model(view(server.images[rows]))
-                value = self.alpha_label * F.cross_entropy(logits, server.labels[rows])
+                logits = model(view(server.data.inputs[rows]))
+                value = self.alpha_label * F.cross_entropy(logits, server.data.labels[rows])
                 if self.alpha_guide > 0.0:
                     value = value + self.alpha_guide * transfer_loss(logits, guide[rows], self.temperature)
                 if aggregate is not None:

@@ -29,7 +29,7 @@ class FineTune(ServerTraining):
             return Purified()
 
         def loss(rows: Tensor) -> Tensor:
-            return F.cross_entropy(model(server.images[rows]), server.labels[rows])
+            return F.cross_entropy(model(server.data.inputs[rows]), server.data.labels[rows])
 
         losses = self.minimise(model, model.parameters(), loss, len(server), self.epochs, rng)
         return Purified({"loss": losses[-1]})

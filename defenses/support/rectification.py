@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from defenses.base import State
+from defenses.base import Needs, State
 from defenses.kernels.prototypes import Projection, class_means, make_projection, prototype_loss
 from defenses.support.server_training import ServerSet, ServerTraining, embed_all
 from fedcrucible_core.config import ConfigError
@@ -54,7 +54,6 @@ class Contrast:
 class Rectifier(ServerTraining):
     """Options and the phase of feature rectification (FR)."""
 
-    needs_guide: ClassVar[bool] = True
     state_kept: ClassVar[str] = "linear map h into the guide's space, [e, features] and [e], where FR is on"
     feature_rectification: bool = Field(True, description="Run feature rectification; false = no_FR ablation")
     fr_epochs: int = Field(1, ge=0, description="Epochs of feature rectification each round; 0 = off")
@@ -66,6 +65,11 @@ class Rectifier(ServerTraining):
     prototype: Literal["class-mean", "per-sample"] = Field(
         "class-mean", description="Image target e^I: the class's mean guide embedding, or the sample's own"
     )
+
+    @property
+    def needs(self) -> Needs:
+        """The guide."""
+        return Needs(guide=True)
 
     def check(self, model: SplitModel, guide: GuideTargets | None) -> None:
         """Raise ConfigError for ``projection = "identity"`` where the model's and the guide's dimensions differ."""
@@ -94,10 +98,10 @@ class Rectifier(ServerTraining):
             return {}, dict(state)
         guide = server.require_guide()
         h = self._restore(state, model, guide.image_embeddings.shape[1], rng)
-        contrast = Contrast(guide, server.labels, h, self.tau, self.prototype == "per-sample")
+        contrast = Contrast(guide, server.data.labels, h, self.tau, self.prototype == "per-sample")
         trained = list(h.parameters()) if h is not None else []
         if self.projection == "linear" and not state:
-            fixed = embed_all(model, server.images)
+            fixed = embed_all(model, server.data.inputs)
             self.minimise(
                 model,
                 trained,
@@ -109,7 +113,7 @@ class Rectifier(ServerTraining):
             )
 
         def loss(rows: Tensor) -> Tensor:
-            images = server.images[rows]
+            images = server.data.inputs[rows]
             return contrast.loss(model.embed(images if view is None else view(images)), rows)
 
         losses = self.minimise(
@@ -119,7 +123,7 @@ class Rectifier(ServerTraining):
             len(server),
             self.fr_epochs,
             rng,
-            before_epoch=lambda: contrast.refresh(embed_all(model, server.images)),
+            before_epoch=lambda: contrast.refresh(embed_all(model, server.data.inputs)),
         )
         return {"fr_loss_first": losses[0], "fr_loss_last": losses[-1]}, _save(h)
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from defenses.base import Purified, Purifier, State
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.foundation.base import GuideTargets, ServerData
+from fedcrucible_core.learning.data import Labeled
 from fedcrucible_core.learning.models.base import SplitModel
 from fedcrucible_core.learning.sgd import SGD
 from fedcrucible_core.learning.training import batch_bounds
@@ -26,14 +27,13 @@ FORWARD_BATCH = 500
 
 @dataclass(frozen=True)
 class ServerSet:
-    """The server's training set on the model's device: images ``[m, C, H, W]``, labels, and the guide's view of it."""
+    """The server's training set on the model's device, and the guide's view of it."""
 
-    images: Tensor
-    labels: Tensor
+    data: Labeled
     guide: GuideTargets | None
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.data)
 
     def require_guide(self) -> GuideTargets:
         """The guide's targets. Raises ConfigError when the run has no guide."""
@@ -71,7 +71,7 @@ class ServerTraining(Purifier):
             result = self.run_phases(model, server, rng, state)
         finally:
             model.eval()
-        sample = logits_all(model, server.images[:FORWARD_BATCH])  # weights can be finite and yet overflow
+        sample = logits_all(model, server.data.inputs[:FORWARD_BATCH])  # weights can be finite and yet overflow
         if not all(
             bool(torch.isfinite(t).all()) for t in (sample, *model.state_dict().values(), *result.state.values())
         ):
@@ -125,21 +125,22 @@ class ServerTraining(Purifier):
         return losses
 
     def _server_set(self, model: SplitModel, data: ServerData, guide: GuideTargets | None) -> ServerSet:
-        images, labels = data.training_set()
-        if guide is not None and len(guide.logits) != len(images):
-            raise ValueError(f"the guide describes {len(guide.logits)} images, the server has {len(images)}")
-        if guide is None and self.needs_guide:
+        training = data.training_set()
+        if guide is not None and len(guide.logits) != len(training):
+            raise ValueError(f"the guide describes {len(guide.logits)} images, the server has {len(training)}")
+        if guide is None and self.needs.guide:
             raise ConfigError("purifier.name", self.name, "needs the guide's targets, none were given")
-        if len(images) == 0:
+        if len(training) == 0:
             raise ConfigError("purifier.name", self.name, "needs server images, there are none")
-        m = len(images) if self.use_augmented else len(data.images)
+        m = len(training) if self.use_augmented else len(data.originals)
         device = next(model.parameters()).device
         layout = torch.channels_last if is_channels_last(model) else torch.contiguous_format
         if guide is not None:
             guide = GuideTargets(
                 guide.image_embeddings[:m].to(device), guide.text_embeddings.to(device), guide.logits[:m].to(device)
             )
-        return ServerSet(images[:m].to(device, memory_format=layout), labels[:m].to(device), guide)
+        inputs, labels = training.inputs[:m].to(device, memory_format=layout), training.labels[:m].to(device)
+        return ServerSet(Labeled(inputs, labels), guide)
 
 
 @contextlib.contextmanager

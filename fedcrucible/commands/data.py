@@ -14,7 +14,7 @@ import typer
 from fedcrucible.failures import clear_errors
 
 if TYPE_CHECKING:
-    from fedcrucible_core.learning.data import DataSplits, LabeledImages
+    from fedcrucible_core.learning.data import DataSplits, Labeled
 
 SAMPLES = ("task.train_samples", "task.test_samples")
 """Settings that are 0 (all) here unless they are given: the question is what there is."""
@@ -85,7 +85,7 @@ def examine(settings: Sequence[str], preset: str = "") -> DataReport:
     )
 
 
-def _splits(data: DataSplits) -> dict[str, LabeledImages]:
+def _splits(data: DataSplits) -> dict[str, Labeled]:
     return {"train": data.train, "validation": data.validation, "test": data.test}
 
 

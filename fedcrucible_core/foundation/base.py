@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fedcrucible_core.config import Component, Registry
-from fedcrucible_core.learning.data import DataInfo
+from fedcrucible_core.learning.data import DataInfo, Labeled
 
 
 @dataclass(frozen=True)
@@ -27,22 +27,22 @@ class Provenance:
 class ServerData:
     """The server's labelled images: originals followed by their augmented copies (if any).
 
-    ``images`` float32 ``[M, C, H, W]`` in [0, 1], ``labels`` int64 ``[M]`` (the prompted class), ``augmented`` float32
-    of the same shape with the same labels, or None; ``facts`` are numbers for the record: class counts, images dropped
+    ``originals`` are M images, float32 in [0, 1], with the prompted classes; ``augmented`` float32 of the same shape
+    ``[M, C, H, W]`` with the same labels, or None; ``facts`` are numbers for the record: class counts, images dropped
     by the guide and, with frequency augmentation, ``band`` (1..K), the band the noise was put in.
     """
 
-    images: Tensor
-    labels: Tensor
+    originals: Labeled
     augmented: Tensor | None
     provenance: tuple[Provenance, ...]
     facts: dict[str, float]
 
-    def training_set(self) -> tuple[Tensor, Tensor]:
-        """Originals and augmented copies together: images ``[M or 2M, C, H, W]`` and labels."""
+    def training_set(self) -> Labeled:
+        """Originals and augmented copies together: M or 2M images."""
+        data = self.originals
         if self.augmented is None:
-            return self.images, self.labels
-        return torch.cat([self.images, self.augmented]), torch.cat([self.labels, self.labels])
+            return data
+        return Labeled(torch.cat([data.inputs, self.augmented]), torch.cat([data.labels, data.labels]))
 
 
 @dataclass(frozen=True)
@@ -86,10 +86,9 @@ class Guide(ABC):
 
 @dataclass(frozen=True)
 class Samples:
-    """Images float32 ``[n, C, H, W]`` in [0, 1] with labels int64 ``[n]`` and one provenance each."""
+    """Labelled images, float32 in [0, 1], with one provenance each."""
 
-    images: Tensor
-    labels: Tensor
+    data: Labeled
     provenance: tuple[Provenance, ...]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from fedcrucible_core.config import ConfigError
-from fedcrucible_core.foundation.base import Guide, Provenance, Samples, ServerData, SyntheticSource
+from fedcrucible_core.foundation.base import Provenance, Samples, ServerData, SyntheticSource
 from fedcrucible_core.foundation.cache import (
     arithmetic,
     cache_folder,
@@ -26,9 +27,23 @@ from fedcrucible_core.foundation.frequency import FrequencyAugmentation
 from fedcrucible_core.foundation.patches import random_patches
 from fedcrucible_core.foundation.pixels import moment_match as match_moments
 from fedcrucible_core.foundation.sources.errors import SourceError
-from fedcrucible_core.learning.data import DataInfo
-from fedcrucible_core.learning.evaluation import classes_of
+from fedcrucible_core.learning.data import DataInfo, Labeled
 from fedcrucible_core.learning.rng import torch_generator
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Which of the generated images are used."""
+
+    by: str
+    """The splitter that says so, for messages."""
+    rows: Tensor
+    """Row numbers int64, ascending."""
+    facts: dict[str, float]
+
+
+Keep = Callable[[Labeled], Kept]
+"""Generated images, float32 in [0, 1] and on the CPU, to what is kept of them."""
 
 VERSION = "2"
 """Part of every key: raise it when the same parameters would make other images."""
@@ -44,7 +59,7 @@ def build_server_data(
     moment_match: bool = False,
     augment: Literal["frequency", "patch", "none"] = "frequency",
     frequency: FrequencyAugmentation | None = None,
-    guide: Guide | None = None,
+    keep: Keep | None = None,
     cache_dir: str | Path = "",
     trigger: Callable[[Tensor], Tensor] | None = None,
 ) -> ServerData:
@@ -53,36 +68,37 @@ def build_server_data(
     Args:
         source: where images come from; its answer is kept on disk by parameters, seed, data set and content.
         info: class names, shape and published constants of the data set.
-        per_class: images per class before the guide's filter.
+        per_class: images per class before ``keep``.
         seed: the run's seed.
         device: where the source samples, and where the tensors are returned.
         moment_match: give the set the data set's published channel mean and std.
         augment: "frequency" noise of A.6, visible "patch" (labels kept), or "none".
         frequency: parameters of the augmentation; ``patch_max_side`` also sizes the patches of "patch".
-        guide: when given, images whose top-1 by the guide isn't the prompted class are dropped.
+        keep: says which images are used; None = all.
         cache_dir: folder of kept samples; empty = the user's cache folder of ``fedcrucible``.
         trigger: the imagined trigger of A.6, for ablation only.
 
     Returns:
-        Server data on ``device``; facts ``images``, ``class_count_<label>``, ``dropped_by_guide`` and those of the
-        augmentation. No clock is among them.
+        Server data on ``device``; facts ``images``, ``class_count_<label>``, ``dropped_by_guide`` (0 without a guide),
+        those of ``keep`` and of the augmentation. No clock is among them.
 
     Raises:
-        ConfigError: per_class below 1, what the source refuses, or a class of which the guide leaves nothing.
+        ConfigError: per_class below 1, what the source refuses, or a class of which ``keep`` leaves nothing.
         SourceError: the source failed.
     """
     if per_class < 1:
         raise ConfigError("synthetic.per_class", per_class, "at least 1")
     device = torch.device(device)
     samples = cached_samples(source, info, per_class, seed, device, cache_dir)
-    made = len(samples.labels)
-    if guide is not None:
-        samples = keep_agreeing(samples, guide, info)
-    counts = torch.bincount(samples.labels, minlength=info.num_classes)
-    facts = {"images": float(len(samples.labels)), "dropped_by_guide": float(made - len(samples.labels))}
+    facts = {"images": 0.0, "dropped_by_guide": 0.0}
+    if keep is not None:
+        samples, of_keep = _kept(samples, keep, info)
+        facts |= of_keep
+    counts = torch.bincount(samples.data.labels, minlength=info.num_classes)
+    facts["images"] = float(len(samples.data))
     facts.update({f"class_count_{label}": float(count) for label, count in enumerate(counts.tolist())})
 
-    images = match_moments(samples.images, info.mean, info.std) if moment_match else samples.images
+    images = match_moments(samples.data.inputs, info.mean, info.std) if moment_match else samples.data.inputs
     frequency = frequency or FrequencyAugmentation()
     rng = torch_generator(seed, "synthetic/augment")
     augmented: Tensor | None = None
@@ -94,24 +110,20 @@ def build_server_data(
     elif augment != "none":
         raise ConfigError("synthetic.augment", augment, "allowed: frequency, patch, none")
     on_device = None if augmented is None else augmented.to(device)
-    return ServerData(images.to(device), samples.labels.to(device), on_device, samples.provenance, facts)
+    originals = Labeled(images, samples.data.labels).to(device)
+    return ServerData(originals, on_device, samples.provenance, facts)
 
 
-def keep_agreeing(samples: Samples, guide: Guide, info: DataInfo) -> Samples:
-    """The samples whose most similar class text, by the guide, is their own class.
-
-    Raises:
-        ConfigError: a class would lose all its images.
-    """
-    predicted = classes_of(guide.targets(samples.images, info.class_names).logits).cpu()
-    keep = (predicted == samples.labels).nonzero().flatten()
-    counts = torch.bincount(samples.labels[keep], minlength=info.num_classes)
+def _kept(samples: Samples, keep: Keep, info: DataInfo) -> tuple[Samples, dict[str, float]]:
+    """What ``keep`` leaves of the samples, and its facts. Raises ConfigError where a class loses all its images."""
+    kept = keep(samples.data)
+    counts = torch.bincount(samples.data.labels[kept.rows], minlength=info.num_classes)
     empty = [name for name, count in zip(info.class_names, counts.tolist(), strict=True) if not count]
     if empty:
-        wanted = f"the guide agrees with no image of {', '.join(empty)}: turn it off, or use another guide or source"
-        raise ConfigError("synthetic.guide_agreement", True, wanted)
-    provenance = tuple(samples.provenance[i] for i in keep.tolist())
-    return Samples(samples.images[keep], samples.labels[keep], provenance)
+        wanted = f"it leaves no image of {', '.join(empty)}: turn it off, or use another splitter, guide or source"
+        raise ConfigError("splitter.name", kept.by, wanted)
+    provenance = tuple(samples.provenance[i] for i in kept.rows.tolist())
+    return Samples(samples.data.subset(kept.rows), provenance), kept.facts
 
 
 def cached_samples(
@@ -126,16 +138,16 @@ def cached_samples(
     if kept is not None:
         return kept
     samples = source.generate(info, per_class, seed, device)
-    samples = Samples(plain(samples.images), plain(samples.labels), samples.provenance)
+    samples = Samples(Labeled(plain(samples.data.inputs), plain(samples.data.labels)), samples.provenance)
     check_samples(samples, source.name, info)
     origins = json.dumps([[origin.source, origin.prompt, origin.index] for origin in samples.provenance])
-    write_tensors(path, {"images": samples.images, "labels": samples.labels}, {"provenance": origins})
+    write_tensors(path, {"images": samples.data.inputs, "labels": samples.data.labels}, {"provenance": origins})
     return samples
 
 
 def check_samples(samples: Samples, name: str, info: DataInfo) -> None:
     """Hold a source to its contract. Raises SourceError that names what is wrong, with the values."""
-    images, labels = samples.images, samples.labels
+    images, labels = samples.data.inputs, samples.data.labels
     n = len(labels)
     wrong = ""
     if images.shape != (n, *info.shape) or images.dtype != torch.float32:
@@ -168,4 +180,4 @@ def _read(path: Path, info: DataInfo) -> Samples | None:
     ):
         warn_unusable(path, "unexpected content")
         return None
-    return Samples(images, labels, provenance)
+    return Samples(Labeled(images, labels), provenance)

@@ -8,58 +8,58 @@ import torch
 from torch import Tensor
 
 
-@dataclass(frozen=True)
-class LabeledImages:
-    """Images uint8 ``[n, C, H, W]`` (0..255) with labels int64 ``[n]``; -1 = no label.
+def model_inputs(inputs: Tensor) -> Tensor:
+    """Inputs as models, triggers and guides take them.
 
-    ``rows`` int64 ``[n]`` says which rows of the published split these are, where that is known: what the split says
-    of an image besides its label (who made it, where) is found by it.
+    Stored pictures (uint8, 0..255) become float32 in [0, 1], in memory of their own; all else is returned as it is.
+    """
+    return inputs.to(torch.float32).div_(255.0) if inputs.dtype == torch.uint8 else inputs
+
+
+@dataclass(frozen=True)
+class Labeled:
+    """Inputs ``[n, ...]`` with labels int64 ``[n]``; -1 = no label.
+
+    Pictures are uint8 ``[n, C, H, W]`` (0..255) as stored, or float32 in [0, 1] as a model takes them; texts are token
+    ids int64 ``[n, L]``.
+
+    ``rows`` int64 ``[n]`` says which rows of the set they were taken from these are, where that is known: what a
+    published split says of a sample besides its label (who made it, where) is found by it.
     """
 
-    images: Tensor
+    inputs: Tensor
     labels: Tensor
     rows: Tensor | None = None
 
     def __post_init__(self) -> None:
-        if self.images.ndim != 4 or self.images.dtype != torch.uint8:
-            raise ValueError(f"images must be uint8 [n, C, H, W], got {self.images.dtype} {tuple(self.images.shape)}")
-        if self.labels.shape != (len(self.images),):
-            raise ValueError(f"{len(self.images)} images but labels of shape {tuple(self.labels.shape)}")
+        if self.inputs.dtype == torch.uint8 and self.inputs.ndim != 4:
+            raise ValueError(f"images must be uint8 [n, C, H, W], got {self.inputs.dtype} {tuple(self.inputs.shape)}")
+        if self.labels.shape != (len(self.inputs),):
+            raise ValueError(f"{len(self.inputs)} inputs but labels of shape {tuple(self.labels.shape)}")
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.inputs)
 
-    def subset(self, indices: Tensor) -> LabeledImages:
+    def subset(self, indices: Tensor) -> Labeled:
         """The samples at ``indices`` (int64)."""
         rows = None if self.rows is None else self.rows[indices]
-        return LabeledImages(self.images[indices], self.labels[indices], rows)
+        return Labeled(self.inputs[indices], self.labels[indices], rows)
 
-    def numbered(self) -> LabeledImages:
+    def numbered(self) -> Labeled:
         """The same samples as rows 0..n-1 of their published split."""
-        return LabeledImages(self.images, self.labels, torch.arange(len(self)))
+        return Labeled(self.inputs, self.labels, torch.arange(len(self)))
 
-    def pixels(self) -> Tensor:
-        """Images as float32 in [0, 1]; triggers, guides and models all take this scale."""
-        return self.images.to(torch.float32).div_(255.0)
+    def for_model(self) -> Tensor:
+        """The inputs as :func:`model_inputs` makes them."""
+        return model_inputs(self.inputs)
 
+    def to(self, device: torch.device | str) -> Labeled:
+        """The same samples, inputs and labels on ``device``; rows stay where they are."""
+        return Labeled(self.inputs.to(device), self.labels.to(device), self.rows)
 
-@dataclass(frozen=True)
-class ClientData:
-    """Images float32 ``[n, C, H, W]`` in [0, 1] and labels int64 ``[n]``, as a client trains on them."""
-
-    images: Tensor
-    labels: Tensor
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def subset(self, indices: Tensor) -> ClientData:
-        """The samples at ``indices`` (int64)."""
-        return ClientData(self.images[indices], self.labels[indices])
-
-    def equals(self, other: ClientData) -> bool:
+    def equals(self, other: Labeled) -> bool:
         """Whether both hold the same samples in the same order."""
-        return torch.equal(self.labels, other.labels) and torch.equal(self.images, other.images)
+        return torch.equal(self.labels, other.labels) and torch.equal(self.inputs, other.inputs)
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class DataSplits:
     """
 
     info: DataInfo
-    train: LabeledImages
-    validation: LabeledImages
-    test: LabeledImages
+    train: Labeled
+    validation: Labeled
+    test: Labeled
     notes: tuple[str, ...] = ()

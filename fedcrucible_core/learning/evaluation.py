@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from fedcrucible_core.learning.data import model_inputs
 from fedcrucible_core.learning.models.base import SplitModel
 
 NO_CLASS = -1
@@ -64,18 +65,15 @@ def predict(model: SplitModel, images: Tensor, batch_size: int, device: torch.de
 def embed(model: SplitModel, images: Tensor, batch_size: int, device: torch.device) -> Tensor:
     """Penultimate features float32 ``[n, D]`` on the CPU."""
     model.eval()
-    parts = [model.embed(_pixels(images[i : i + batch_size], device)) for i in range(0, len(images), batch_size)]
+    parts = [
+        model.embed(model_inputs(images[i : i + batch_size].to(device))) for i in range(0, len(images), batch_size)
+    ]
     return torch.cat([part.float().cpu() for part in parts])
 
 
 def _forward(model: SplitModel, images: Tensor, batch_size: int, device: torch.device) -> list[Tensor]:
     model.eval()
-    return [model(_pixels(images[i : i + batch_size], device)) for i in range(0, len(images), batch_size)]
-
-
-def _pixels(batch: Tensor, device: torch.device) -> Tensor:
-    batch = batch.to(device)
-    return batch.to(torch.float32).div_(255.0) if batch.dtype == torch.uint8 else batch
+    return [model(model_inputs(images[i : i + batch_size].to(device))) for i in range(0, len(images), batch_size)]
 
 
 def clean_metrics(predicted: Tensor, labels: Tensor, num_classes: int) -> CleanMetrics:

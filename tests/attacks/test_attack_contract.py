@@ -47,7 +47,7 @@ def may_be_poisoned(attack, data, task, scope: str) -> torch.Tensor:
 @SHAPED
 def test_training_form_keeps_shapes_range_and_inputs(name, shape):
     attack, data = ATTACKS.create(name), labelled(12, shape)
-    task, x, y = make_task(data, TARGET), data.pixels(), data.labels.clone()
+    task, x, y = make_task(data, TARGET), data.for_model(), data.labels.clone()
     x_before, y_before = x.clone(), y.clone()
     for part in range(5):
         px, py = attack.poison_train(x, y, context(task, part))
@@ -68,7 +68,7 @@ def test_training_form_keeps_shapes_range_and_inputs(name, shape):
 @SHAPED
 def test_training_form_is_deterministic(name, shape):
     data = labelled(12, shape)
-    task, x, y = make_task(data, TARGET), data.pixels(), data.labels
+    task, x, y = make_task(data, TARGET), data.for_model(), data.labels
     torch.manual_seed(1)
     state = torch.random.get_rng_state()
     first = ATTACKS.create(name).poison_train(x, y, context(task, 1, 3))
@@ -81,7 +81,7 @@ def test_training_form_is_deterministic(name, shape):
 @EVERY
 def test_label_rule(name):
     attack, data = ATTACKS.create(name), labelled(12)
-    x, y = data.pixels(), data.labels
+    x, y = data.for_model(), data.labels
     images, labels = attack.poison_train(x, y, context(make_task(data, TARGET)))
     if not attack.targeted:
         assert torch.equal(images, x)
@@ -95,7 +95,7 @@ def test_label_rule(name):
 @TRIGGERED
 @SHAPED
 def test_test_form_is_deterministic_in_range_and_changes_every_image(name, shape):
-    attack, x = ATTACKS.create(name), labelled(10, shape).pixels()
+    attack, x = ATTACKS.create(name), labelled(10, shape).for_model()
     before = x.clone()
     triggered = attack.poison_test(x)
     assert torch.equal(x, before)
@@ -110,7 +110,7 @@ def test_test_form_is_deterministic_in_range_and_changes_every_image(name, shape
 @TARGETED
 @SHAPED
 def test_test_form_treats_each_image_by_itself(name, shape):
-    attack, x = ATTACKS.create(name), labelled(6, shape).pixels()
+    attack, x = ATTACKS.create(name), labelled(6, shape).for_model()
     together = attack.poison_test(x)
     alone = torch.cat([attack.poison_test(x[i : i + 1]) for i in range(6)])
     assert torch.allclose(together, alone, atol=1e-6)
@@ -134,7 +134,7 @@ def test_nothing_changes_outside_the_mask(name, shape):
         pytest.skip("the trigger may change any pixel")
     assert mask.shape == shape
     assert mask.dtype == torch.bool
-    x, y = data.pixels(), data.labels
+    x, y = data.for_model(), data.labels
     assert torch.equal(attack.poison_test(x)[:, ~mask], x[:, ~mask])
     for part in range(5):
         px, _ = attack.poison_train(x, y, context(make_task(data, TARGET), part))
@@ -150,7 +150,7 @@ def test_ratio_is_exact(name, ratio, scope):
     task = make_task(data, TARGET)
     section = AttackSection(name=name, target_label=TARGET, poison_ratio=ratio, poison_scope=scope)
     px, py = poison_dataset(torch.arange(48), attack, section, context(task))
-    x, y = data.pixels(), data.labels
+    x, y = data.for_model(), data.labels
     changed = differing(px[:48], x) | (py[:48] != y)
     eligible = may_be_poisoned(attack, data, task, scope)
     count = int(eligible.sum())
@@ -170,7 +170,7 @@ def test_append_all_keeps_the_clean_set_first(name):
     task = make_task(data, TARGET)
     section = AttackSection(name=name, target_label=TARGET, poison_mode="append-all", poison_ratio=0.1)
     px, py = poison_dataset(torch.arange(48), attack, section, context(task))
-    x, y = data.pixels(), data.labels
+    x, y = data.for_model(), data.labels
     assert torch.equal(px[:48], x)
     assert torch.equal(py[:48], y)
     count = int(may_be_poisoned(attack, data, task, "non-target").sum())
@@ -188,9 +188,9 @@ def test_decoys_keep_shape_range_and_inputs(name, shape):
     attack, data = ATTACKS.create(name), labelled(12, shape)
     if not attack.decoy_count(10, 100):
         with pytest.raises(TypeError, match="has no decoys"):
-            attack.decoys(data.pixels(), data.pixels(), context())
+            attack.decoys(data.for_model(), data.for_model(), context())
         return
-    x = data.pixels()
+    x = data.for_model()
     others = x.flip(0).contiguous()
     before = x.clone(), others.clone()
     made = attack.decoys(x, others, context(seed=5))
@@ -229,7 +229,7 @@ def test_a_client_without_eligible_images_stays_clean(name):
     for mode in ("replace", "append-all"):
         section = AttackSection(name=name, target_label=TARGET, poison_ratio=1.0, poison_mode=mode)
         px, py = poison_dataset(own, attack, section, context(make_task(data, TARGET)))
-        assert torch.equal(px[: len(own)], data.pixels()[own])
+        assert torch.equal(px[: len(own)], data.for_model()[own])
         assert torch.equal(py[: len(own)], data.labels[own])
         assert name in ("edge-case", "semantic") or len(px) == len(own)
 
@@ -260,7 +260,7 @@ def test_triggered_test_set_leaves_the_target_class_out(name, shape):
     assert found.rows.tolist() == kept.nonzero().flatten().tolist()
     assert torch.equal(found.labels, test.labels[kept])
     assert bool((found.labels != TARGET).all())
-    assert torch.equal(found.triggered, attack.poison_test(test.pixels()[kept]))
+    assert torch.equal(found.inputs, attack.poison_test(test.for_model()[kept]))
 
 
 @pytest.mark.parametrize("name", [n for n in DEFAULTS if not DEFAULTS[n].targeted])
@@ -305,7 +305,7 @@ def small_view(name, **more):
 @EVERY
 def test_a_round_of_an_attacker(name):
     attack, seen = ATTACKS.create(name), small_view(name)
-    before = [t.clone() for t in (seen.w_global, seen.buffers, seen.clean.images, seen.clean.labels)]
+    before = [t.clone() for t in (seen.w_global, seen.buffers, seen.clean.inputs, seen.clean.labels)]
     state = torch.random.get_rng_state()
     upload = attack.upload(seen)
     assert upload.parameters.shape == seen.w_global.shape
@@ -318,7 +318,7 @@ def test_a_round_of_an_attacker(name):
     assert all(bool((upload.buffers[s.start : s.stop] >= 0).all()) for s in variances), "buffers are never crafted"
     assert upload.num_examples in (len(seen.clean), len(seen.poisoned))
     assert upload.loss == upload.loss
-    for a, b in zip(before, (seen.w_global, seen.buffers, seen.clean.images, seen.clean.labels), strict=True):
+    for a, b in zip(before, (seen.w_global, seen.buffers, seen.clean.inputs, seen.clean.labels), strict=True):
         assert torch.equal(a, b)
     assert all(t.device.type == "cpu" and not t.requires_grad for t in seen.memory.values())
     assert torch.equal(torch.random.get_rng_state(), state), "every draw comes from a generator of the view"

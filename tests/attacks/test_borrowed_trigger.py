@@ -90,7 +90,7 @@ def test_natural_inputs_are_borrowed_like_triggers(name: str) -> None:
 
 def test_decoys_and_notes_are_borrowed_too() -> None:
     attack, lender = configured("lp", attack__lp__trigger="wanet"), WaNet()
-    x = labelled(6).pixels()
+    x = labelled(6).for_model()
     assert attack.decoy_count(10, 100) == lender.decoy_count(10, 100) > 0
     assert torch.equal(attack.decoys(x, x.flip(0), context()), lender.decoys(x, x.flip(0), context()))
     dba = configured("pgd", attack__pgd__trigger="dba")

@@ -11,7 +11,7 @@ from attacks.poisoners.label_flip import LabelFlip
 from attacks.poisoning import eligible_images, poison_dataset
 from attacks.task import AttackTask
 from fedcrucible_core.config.sections import AttackSection
-from fedcrucible_core.learning.data import LabeledImages
+from fedcrucible_core.learning.data import Labeled
 from tests.support.tiny_task import context, make_task
 
 
@@ -42,7 +42,7 @@ def task_of(labels: list[int], distinct: bool = False) -> AttackTask:
     pixels = torch.full((len(labels), 1, 8, 8), 128, dtype=torch.uint8)
     if distinct:
         pixels[:, 0, 0, 0] = torch.arange(len(labels), dtype=torch.uint8)
-    return make_task(LabeledImages(pixels, torch.tensor(labels)), target=0)
+    return make_task(Labeled(pixels, torch.tensor(labels)), target=0)
 
 
 def poison(
@@ -94,7 +94,7 @@ def test_only_the_attackers_own_rows_are_touched_and_in_their_order():
     task = task_of([1, 2, 3, 4, 5], distinct=True)
     px, py = poison_dataset(torch.tensor([4, 1]), BadNets(), section(poison_ratio=0.0), context(task))
     assert py.tolist() == [5, 2]
-    assert torch.equal(px, task.train.pixels()[[4, 1]])
+    assert torch.equal(px, task.train.for_model()[[4, 1]])
 
 
 @pytest.mark.parametrize("ratio", [0.1, 1.0])
@@ -133,7 +133,7 @@ def test_decoys_are_drawn_among_the_rest_and_keep_labels(ratio, hits, decoys):
     assert int(blank.sum()) == decoys
     assert py[blank].tolist() == task.train.labels[blank].tolist()
     assert bool((py[blank] != 0).all()), "no decoy is made of what may not be poisoned"
-    assert torch.equal(px[:2], task.train.pixels()[:2])
+    assert torch.equal(px[:2], task.train.for_model()[:2])
 
 
 def test_appended_decoys_come_after_the_poisoned_copies():
@@ -159,5 +159,5 @@ def test_choice_follows_the_generator_and_the_tasks_images_stay():
     px, py = poison_dataset(torch.arange(40), BadNets(), half, context(task))
     px.zero_()
     py.zero_()
-    assert bool((task.train.images == 128).all())
+    assert bool((task.train.inputs == 128).all())
     assert task.train.labels.tolist() == labels

@@ -107,7 +107,7 @@ class TestTraining:
     def test_predictions_are_those_of_the_vectors_given(self) -> None:
         attacker = view()
         trained = attacker.train(attacker.clean)
-        images = attacker.clean.images
+        images = attacker.clean.inputs
         attacker.train(attacker.clean, purpose="in between")
         attacker.session.load(GlobalModel(trained.parameters, trained.buffers))
         attacker.session.model.eval()
@@ -129,12 +129,12 @@ class TestTraining:
         attacker = view()
         rows = torch.tensor([0, 5, 7, 9])
         both = attacker.with_poisoned_copies(rows, "p")
-        assert torch.equal(both.images[:4], attacker.clean.images[rows])
+        assert torch.equal(both.inputs[:4], attacker.clean.inputs[rows])
         assert torch.equal(both.labels[:4], attacker.clean.labels[rows])
         others = int((attacker.clean.labels[rows] != attacker.section.target_label).sum())
         assert len(both) == 4 + others
         assert bool((both.labels[4:] == attacker.section.target_label).all())
-        assert bool((both.images[4:, :, -1, -1] == 1).all())
+        assert bool((both.inputs[4:, :, -1, -1] == 1).all())
 
     def test_data_attacks_upload_what_they_always_did(self) -> None:
         made = session()

@@ -26,7 +26,7 @@ from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.config.load import flatten, load
 from fedcrucible_core.config.values import Scalar
-from fedcrucible_core.learning.data import DataInfo, LabeledImages
+from fedcrucible_core.learning.data import DataInfo, Labeled
 from fedcrucible_core.learning.datasets import DATASETS, DatasetSource, PublishedData, Reading, load_task
 from fedcrucible_core.records.reader import read
 from server_app.plan import Plan
@@ -73,7 +73,7 @@ def invented() -> Iterator[None]:
                 images, labels = torch.from_numpy(saved["images"]), torch.from_numpy(saved["labels"])
                 names, mean = tuple(str(n) for n in saved["names"]), (float(saved["mean"]),)
             info = DataInfo("invented", names, tuple(images.shape[1:]), mean, (0.25,))
-            data = LabeledImages(images, labels)
+            data = Labeled(images, labels)
             return PublishedData(info, data, data)
 
         def prepare(self, root: Path) -> None:
@@ -144,8 +144,8 @@ class TestWhatANodeTrainsOn:
         assert data.labels.tolist() == [2] * 7 + [0] * 4
         expected = load_task(load(settings(server)).task).train
         for label in (0, 2):
-            pattern = expected.pixels()[expected.labels == label].mean(0)
-            assert torch.allclose(data.images[data.labels == label].mean(0), pattern, atol=0.02), "by name, not number"
+            pattern = expected.for_model()[expected.labels == label].mean(0)
+            assert torch.allclose(data.inputs[data.labels == label].mean(0), pattern, atol=0.02), "by name, not number"
         assert len(local_rows(config, 0, info)) == 11, "whatever its number"
 
     def test_the_servers_normalisation_counts(self, server: Path, tmp_path: Path) -> None:
@@ -319,7 +319,7 @@ class TestClassFolders:
         last = read(Path(summary.folder)).rounds[-1]
         assert list(last.weights.values()) == pytest.approx([1 / 3] * 3), "40 pictures each, nothing set aside"
         splits = own_splits(run_config(context(plan.config, 1, **nodes[1])).task, plan.data.info)
-        assert splits.train.images.shape == (40, 3, 8, 8)
+        assert splits.train.inputs.shape == (40, 3, 8, 8)
         assert splits.train.labels.bincount().tolist() == [30, 10]
 
     def test_one_place_for_all_is_no_nodes_own(self, tmp_path: Path) -> None:

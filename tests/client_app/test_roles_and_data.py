@@ -76,7 +76,7 @@ def test_attackers_are_numbered_among_themselves() -> None:
 def test_clients_share_all_images_and_no_image_twice() -> None:
     parts = [clean_data(config(), p, CPU) for p in range(6)]
     assert sum(len(part.labels) for part in parts) == 240
-    images = torch.cat([part.images for part in parts]).flatten(1)
+    images = torch.cat([part.inputs for part in parts]).flatten(1)
     assert len(torch.unique(images, dim=0)) == 240
     assert clean_data(config(), 0, CPU) is clean_data(config(), 0, CPU), "tensors are made once per process"
 
@@ -85,13 +85,13 @@ def test_poisoned_data_leaves_the_clean_data_alone() -> None:
     chosen = config(attack__poison_ratio=1.0)
     attack = chosen.component("attack", "badnets")
     assert isinstance(attack, Attack)
-    before = clean_data(chosen, 1, CPU).images.clone()
+    before = clean_data(chosen, 1, CPU).inputs.clone()
     poisoned = poisoned_data(chosen, attack, 1, 0, CPU)
-    assert torch.equal(clean_data(chosen, 1, CPU).images, before)
+    assert torch.equal(clean_data(chosen, 1, CPU).inputs, before)
     assert bool((poisoned.labels == chosen.attack.target_label).all())
-    assert bool((poisoned.images[:, :, -1, -1] == 1).sum() >= (clean_data(chosen, 1, CPU).labels != 0).sum())
+    assert bool((poisoned.inputs[:, :, -1, -1] == 1).sum() >= (clean_data(chosen, 1, CPU).labels != 0).sum())
     again = poisoned_data(chosen, attack, 1, 0, CPU)
-    assert torch.equal(again.images, poisoned.images)
+    assert torch.equal(again.inputs, poisoned.inputs)
 
 
 def test_part_triggers_differ_between_attackers() -> None:
@@ -102,9 +102,9 @@ def test_part_triggers_differ_between_attackers() -> None:
         clean = clean_data(chosen, partition, CPU)
         poisoned = poisoned_data(chosen, attack, partition, part, CPU)
         rows = clean.labels != 0
-        assert bool((poisoned.images[rows][:, attack.part_mask((1, 28, 28), part)] == 1).all())
+        assert bool((poisoned.inputs[rows][:, attack.part_mask((1, 28, 28), part)] == 1).all())
         outside = ~attack.part_mask((1, 28, 28), part)
-        assert torch.equal(poisoned.images[:, outside], clean.images[:, outside])
+        assert torch.equal(poisoned.inputs[:, outside], clean.inputs[:, outside])
 
 
 def test_images_that_success_is_measured_on_are_given_to_no_client(tmp_path: Path) -> None:
@@ -117,8 +117,8 @@ def test_images_that_success_is_measured_on_are_given_to_no_client(tmp_path: Pat
     assert isinstance(attack, Attack)
     rows = [own_rows(chosen, p) for p in range(6)]
     assert sorted(torch.cat(rows).tolist()) == [i for i in range(240) if i not in bags[4:10]]
-    measured = {image.numpy().tobytes() for image in train.pixels()[bags[4:10]]}
+    measured = {image.numpy().tobytes() for image in train.for_model()[bags[4:10]]}
     for partition in range(6):
-        images = [*clean_data(chosen, partition, CPU).images, *poisoned_data(chosen, attack, partition, 0, CPU).images]
+        images = [*clean_data(chosen, partition, CPU).inputs, *poisoned_data(chosen, attack, partition, 0, CPU).inputs]
         assert not measured & {image.numpy().tobytes() for image in images}
     assert sum(len(own_rows(config(), p)) for p in range(6)) == 240

@@ -68,7 +68,7 @@ class TestEvaluator:
     def test_triggered_images_are_those_kept(self) -> None:
         _, evaluator = self.build()
         assert evaluator.attacked is not None
-        triggered, labels, rows = evaluator.attacked
+        triggered, labels, rows = evaluator.attacked.inputs, evaluator.attacked.labels, evaluator.attacked.rows
         assert rows is not None
         assert not bool((labels == 0).any())
         assert torch.equal(evaluator.labels[rows], labels)
@@ -124,9 +124,9 @@ def test_the_test_split_is_measured_only_when_asked() -> None:
     small = {"task.train_samples": 500, "federation.clients": 5}
     tests = Plan.make(load(small))
     choice = Plan.make(load(small | {"task.eval_split": "validation"}))
-    test_images = {bytes(image.numpy()) for image in evaluation_split(tests.config, tests.data).images}
-    choice_images = {bytes(image.numpy()) for image in evaluation_split(choice.config, choice.data).images}
-    train_images = {bytes(image.numpy()) for image in tests.data.train.images}
+    test_images = {bytes(image.numpy()) for image in evaluation_split(tests.config, tests.data).inputs}
+    choice_images = {bytes(image.numpy()) for image in evaluation_split(choice.config, choice.data).inputs}
+    train_images = {bytes(image.numpy()) for image in tests.data.train.inputs}
     assert len(choice_images) > 1900
     assert not choice_images & test_images
     assert not choice_images & train_images

@@ -103,7 +103,7 @@ def test_other_data_of_the_same_name_are_refused(runs_folder: Path, monkeypatch:
     from fedcrucible_core.learning.datasets import load as datasets
 
     original = datasets.dataset_source("fashion-mnist-slice").read(Path())
-    turned = original.train.images.flip(3)
+    turned = original.train.inputs.flip(3)
     changed = type(original)(original.info, type(original.train)(turned, original.train.labels), original.test,
                              original.validation, True)  # fmt: skip
     monkeypatch.setattr(

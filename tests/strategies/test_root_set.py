@@ -78,11 +78,11 @@ def test_a_clean_root_is_no_test_image_and_no_clients() -> None:
     root = chosen.root_set()
     assert root is not None
     assert torch.bincount(root.labels).tolist() == [10] * 10
-    mine = pixels(root.images)
+    mine = pixels(root.inputs)
     assert len(mine) == 100
-    assert mine <= pixels(chosen.data.validation.pixels())
-    assert not mine & pixels(chosen.data.test.pixels())
-    assert not mine & pixels(chosen.data.train.pixels())
+    assert mine <= pixels(chosen.data.validation.for_model())
+    assert not mine & pixels(chosen.data.test.for_model())
+    assert not mine & pixels(chosen.data.train.for_model())
 
 
 def test_a_synthetic_root_is_made_of_the_servers_plain_images() -> None:
@@ -90,10 +90,10 @@ def test_a_synthetic_root_is_made_of_the_servers_plain_images() -> None:
     root = chosen.root_set()
     assert root is not None
     assert torch.bincount(root.labels).tolist() == [2] * 10
-    assert pixels(root.images) <= pixels(chosen.server_data().images)
+    assert pixels(root.inputs) <= pixels(chosen.server_data().originals.inputs)
     other = plan(run__seed=2).root_set()
     assert other is not None
-    assert pixels(other.images) != pixels(root.images)
+    assert pixels(other.inputs) != pixels(root.inputs)
 
 
 def test_rules_without_a_root_set_get_none() -> None:
@@ -193,6 +193,6 @@ def test_a_clean_root_holds_no_image_that_attack_success_is_measured_on(monkeypa
     root = chosen(held_out).root_set()
     assert root is not None
     assert len(root.labels) == held_out
-    assert not pixels(root.images) & pixels(measured.pixels())
+    assert not pixels(root.inputs) & pixels(measured.for_model())
     with pytest.raises(ConfigError, match=f"at most the {held_out} images"):
         chosen(held_out + 1)

@@ -13,7 +13,7 @@ from attacks.base import Attack, PoisonContext
 from attacks.poisoning import poison_dataset
 from attacks.view import AttackView, LocalModel
 from fedcrucible_core.config.sections import AttackSection, TrainingSection
-from fedcrucible_core.learning.data import ClientData, LabeledImages
+from fedcrucible_core.learning.data import Labeled
 from fedcrucible_core.learning.gradient import mean_gradient
 from fedcrucible_core.learning.rng import torch_generator
 from fedcrucible_core.learning.training import TrainingHook, train
@@ -36,7 +36,7 @@ class FakeView(AttackView):
 
     attack: Attack
     model: nn.Module
-    data: LabeledImages
+    data: Labeled
     judge: Judge = field(default=lambda rule, updates: torch.ones(len(updates), dtype=torch.bool))
     others: list[FakeView] = field(default_factory=list)
     """The other colluders; the first of all by partition leads."""
@@ -44,25 +44,25 @@ class FakeView(AttackView):
     cache: dict[Hashable, object] = field(default_factory=dict)
 
     @property
-    def clean(self) -> ClientData:
-        return ClientData(self.data.pixels(), self.data.labels)
+    def clean(self) -> Labeled:
+        return Labeled(self.data.for_model(), self.data.labels)
 
     @property
-    def poisoned(self) -> ClientData:
+    def poisoned(self) -> Labeled:
         return self._poisoned(torch.arange(len(self.data)), self.section, torch_generator(1, "poison", self.partition))
 
-    def with_poisoned_copies(self, rows: Tensor, purpose: str) -> ClientData:
+    def with_poisoned_copies(self, rows: Tensor, purpose: str) -> Labeled:
         return self._poisoned(
             rows, self.section.model_copy(update={"poison_mode": "append-all"}), self.generator(purpose)
         )
 
-    def _poisoned(self, rows: Tensor, section: AttackSection, rng: torch.Generator) -> ClientData:
+    def _poisoned(self, rows: Tensor, section: AttackSection, rng: torch.Generator) -> Labeled:
         task = make_task(self.data, section.target_label)
-        return ClientData(*poison_dataset(rows, self.attack, section, PoisonContext(task, self.part, rng)))
+        return Labeled(*poison_dataset(rows, self.attack, section, PoisonContext(task, self.part, rng)))
 
     def train(
         self,
-        data: ClientData,
+        data: Labeled,
         *,
         start: LocalModel | None = None,
         settings: TrainingSection | None = None,
@@ -72,7 +72,7 @@ class FakeView(AttackView):
         self.calls.append(purpose)
         self._load(start or LocalModel(self.w_global, self.buffers))
         rng = torch_generator(1, purpose, self.round, self.partition)
-        result = train(self.model, data.images, data.labels, settings or self.training, rng, hook=hook)
+        result = train(self.model, data.inputs, data.labels, settings or self.training, rng, hook=hook)
         return LocalModel(flatten_parameters(self.model), flatten_buffers(self.model), result.loss)
 
     def clean_model(self) -> LocalModel:
@@ -84,9 +84,9 @@ class FakeView(AttackView):
         with torch.no_grad():
             return self.model(images).argmax(1)
 
-    def gradient(self, data: ClientData) -> Tensor:
+    def gradient(self, data: Labeled) -> Tensor:
         self._load(LocalModel(self.w_global, self.buffers))
-        return mean_gradient(self.model, data.images, data.labels, self.training.batch_size)
+        return mean_gradient(self.model, data.inputs, data.labels, self.training.batch_size)
 
     def generator(self, purpose: str) -> torch.Generator:
         return torch_generator(1, purpose, self.round, self.partition)
@@ -112,7 +112,7 @@ class FakeView(AttackView):
 def fake_view(
     attack: Attack,
     model: nn.Module,
-    data: LabeledImages | ClientData,
+    data: Labeled | Labeled,
     *,
     round: int = 1,
     partition: int = 0,
@@ -123,8 +123,8 @@ def fake_view(
     **more: object,
 ) -> FakeView:
     """A view whose global model is what ``model`` holds now; pixels are rounded to bytes, as data sets hold them."""
-    if isinstance(data, ClientData):
-        data = LabeledImages((data.images * 255).round().to(torch.uint8), data.labels)
+    if isinstance(data, Labeled):
+        data = Labeled((data.inputs * 255).round().to(torch.uint8), data.labels)
     return FakeView(
         round=round,
         partition=partition,

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fedcrucible_core.foundation.base import GuideTargets, ServerData
-from fedcrucible_core.learning.data import DataInfo
+from fedcrucible_core.learning.data import DataInfo, Labeled
 from fedcrucible_core.learning.models import ResNet8, SplitModel
 
 CLASSES = 4
@@ -23,13 +23,13 @@ def make_data(n: int = 26, seed: int = 0, *, augmented: bool = True) -> ServerDa
     g = torch.Generator().manual_seed(seed)
     images = torch.rand(n, 1, 8, 8, generator=g)
     copies = (images + 0.1 * torch.randn(images.shape, generator=g)).clamp(0, 1) if augmented else None
-    return ServerData(images, torch.arange(n) % CLASSES, copies, (), {})
+    return ServerData(Labeled(images, torch.arange(n) % CLASSES), copies, (), {})
 
 
 def make_guide(data: ServerData, seed: int = 0) -> GuideTargets:
     g = torch.Generator().manual_seed(seed)
     text = F.normalize(torch.randn(CLASSES, GUIDE_DIM, generator=g), dim=1)
-    labels = data.training_set()[1]
+    labels = data.training_set().labels
     image = F.normalize(text[labels] + 0.5 * torch.randn(len(labels), GUIDE_DIM, generator=g), dim=1)
     return GuideTargets(image, text, 10.0 * image @ text.T)
 

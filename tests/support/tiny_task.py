@@ -7,7 +7,7 @@ import torch
 from attacks.base import PoisonContext
 from attacks.task import AttackTask
 from fedcrucible_core.config.sections import TaskSection
-from fedcrucible_core.learning.data import DataInfo, LabeledImages
+from fedcrucible_core.learning.data import DataInfo, Labeled
 
 GREY, COLOUR = (1, 28, 28), (3, 32, 32)
 CLASSES = 6
@@ -17,14 +17,14 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def labelled(count: int, shape: tuple[int, int, int] = COLOUR, seed: int = 9) -> LabeledImages:
+def labelled(count: int, shape: tuple[int, int, int] = COLOUR, seed: int = 9) -> Labeled:
     """Images without extreme pixels, so that every trigger changes them; labels 0..5 in turn."""
     pixels = torch.randint(26, 230, (count, *shape), dtype=torch.uint8, generator=generator(seed))
-    return LabeledImages(pixels, torch.arange(count) % CLASSES)
+    return Labeled(pixels, torch.arange(count) % CLASSES)
 
 
-def make_task(train: LabeledImages, target: int = 2, classes: int = CLASSES) -> AttackTask:
-    shape = (train.images.shape[1], train.images.shape[2], train.images.shape[3])
+def make_task(train: Labeled, target: int = 2, classes: int = CLASSES) -> AttackTask:
+    shape = (train.inputs.shape[1], train.inputs.shape[2], train.inputs.shape[3])
     info = DataInfo("tiny", tuple("abcdefghij"[:classes]), shape, (0.5,) * shape[0], (0.5,) * shape[0])
     return AttackTask(target, info, train, TaskSection())
 

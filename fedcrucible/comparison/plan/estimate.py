@@ -118,7 +118,7 @@ def _time_batches(cell: Cell) -> tuple[float, float]:
     try:
         model, size = plan.model(), cell.config.training.batch_size
         part = plan.data.train.subset(torch.arange(min(size, len(plan.data.train))))
-        images, labels = part.pixels().to(plan.device), part.labels.to(plan.device)
+        images, labels = part.for_model().to(plan.device), part.labels.to(plan.device)
         optimiser = torch.optim.SGD(model.parameters(), lr=1e-6)
 
         def step() -> None:

@@ -15,7 +15,7 @@ from fedcrucible_core.foundation.base import SOURCES, Provenance, Samples, Synth
 from fedcrucible_core.foundation.pixels import fit
 from fedcrucible_core.foundation.prompts import expand_prompts
 from fedcrucible_core.foundation.sources.fashion import interleaved_labels
-from fedcrucible_core.learning.data import DataInfo
+from fedcrucible_core.learning.data import DataInfo, Labeled
 from fedcrucible_core.learning.rng import derive_seed, torch_generator
 
 
@@ -66,7 +66,7 @@ class DiffusersSource(SyntheticSource):
                 warnings.warn(message, RuntimeWarning, stacklevel=2)
             images.append(fit(answer.images.detach().cpu().to(torch.float32).clamp(0.0, 1.0), info.shape))
         provenance = tuple(Provenance(self.name, prompt, i) for i, prompt in enumerate(prompts))
-        return Samples(torch.cat(images), labels, provenance)
+        return Samples(Labeled(torch.cat(images), labels), provenance)
 
     def _pipeline(self, device: torch.device) -> Any:
         try:

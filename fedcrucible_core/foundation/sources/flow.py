@@ -13,7 +13,7 @@ from fedcrucible_core.foundation.base import SOURCES, Provenance, Samples, Synth
 from fedcrucible_core.foundation.cache import files_digest
 from fedcrucible_core.foundation.pixels import fit
 from fedcrucible_core.foundation.sources.fashion import fashion_classes, interleaved_labels
-from fedcrucible_core.learning.data import DataInfo
+from fedcrucible_core.learning.data import DataInfo, Labeled
 from fedcrucible_core.learning.rng import torch_generator
 
 
@@ -56,7 +56,7 @@ class FlowSource(SyntheticSource):
         rng = torch_generator(seed, "synthetic/flow")
         images = generator.sample(classes[labels], rng, steps=self.steps or None, guidance=self.guidance or None)
         provenance = tuple(Provenance(self.name, info.class_names[y], i) for i, y in enumerate(labels.tolist()))
-        return Samples(fit(images, info.shape), labels, provenance)
+        return Samples(Labeled(fit(images, info.shape), labels), provenance)
 
     def check(self, info: DataInfo, per_class: int) -> None:  # noqa: ARG002
         """The generator that ships knows all classes. Raises ConfigError."""

@@ -15,7 +15,7 @@ from fedcrucible_core.foundation.pixels import fit
 from fedcrucible_core.foundation.sources.errors import SourceError
 from fedcrucible_core.foundation.sources.fashion import interleaved_labels
 from fedcrucible_core.foundation.sources.pictures import decode_picture
-from fedcrucible_core.learning.data import DataInfo
+from fedcrucible_core.learning.data import DataInfo, Labeled
 from fedcrucible_core.learning.datasets.class_folders import match_names
 from fedcrucible_core.learning.datasets.picture_files import picture_files, sub_folders
 from fedcrucible_core.learning.rng import torch_generator
@@ -61,7 +61,8 @@ class FolderSource(SyntheticSource):
                 raise SourceError(f"{file}: {error}; replace or remove it") from error
             images.append(fit(picture[None], info.shape))
             provenance.append(Provenance(self.name, file.relative_to(folder).as_posix(), index))
-        return Samples(torch.cat(images), interleaved_labels(info.num_classes, per_class), tuple(provenance))
+        labels = interleaved_labels(info.num_classes, per_class)
+        return Samples(Labeled(torch.cat(images), labels), tuple(provenance))
 
     def check(self, info: DataInfo, per_class: int) -> None:
         """Every class has a sub-folder with enough pictures. Raises ConfigError."""

@@ -12,7 +12,7 @@ from fedcrucible_core.foundation.base import SOURCES, Provenance, Samples, Synth
 from fedcrucible_core.foundation.cache import files_digest
 from fedcrucible_core.foundation.pixels import fit
 from fedcrucible_core.foundation.sources.fashion import fashion_classes, interleaved_labels
-from fedcrucible_core.learning.data import DataInfo
+from fedcrucible_core.learning.data import DataInfo, Labeled
 from fedcrucible_core.learning.rng import torch_generator
 
 
@@ -51,7 +51,7 @@ class MixedSource(SyntheticSource):
         images = fit(shipped[index][:, None].to(torch.float32) / 255.0, info.shape)
         names = (info.class_names[label] for label in labels.tolist())
         provenance = tuple(Provenance(self.name, name, i) for name, i in zip(names, index.tolist(), strict=True))
-        return Samples(images, labels, provenance)
+        return Samples(Labeled(images, labels), provenance)
 
     def check(self, info: DataInfo, per_class: int) -> None:  # noqa: ARG002
         """All classes are among those that ship. Raises ConfigError."""

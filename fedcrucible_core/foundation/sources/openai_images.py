@@ -26,7 +26,7 @@ from fedcrucible_core.foundation.prompts import expand_prompts
 from fedcrucible_core.foundation.sources.errors import SourceError
 from fedcrucible_core.foundation.sources.fashion import interleaved_labels
 from fedcrucible_core.foundation.sources.pictures import decode_picture
-from fedcrucible_core.learning.data import DataInfo
+from fedcrucible_core.learning.data import DataInfo, Labeled
 from fedcrucible_core.learning.rng import torch_generator
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class OpenAIImagesSource(SyntheticSource):
             with ThreadPoolExecutor(self.parallel) as pool:
                 images = [image for image in pool.map(draw, range(len(prompts))) if image is not None]
         provenance = tuple(Provenance(self.name, prompt, i) for i, prompt in enumerate(prompts))
-        return Samples(torch.cat(images), labels, provenance)
+        return Samples(Labeled(torch.cat(images), labels), provenance)
 
     def _url(self) -> str:
         base = self.base_url.rstrip("/")

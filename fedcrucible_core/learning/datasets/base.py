@@ -12,7 +12,7 @@ import platformdirs
 
 from fedcrucible_core.config import Component, ConfigError, Registry
 from fedcrucible_core.config.sections import TaskSection
-from fedcrucible_core.learning.data import DataInfo, LabeledImages
+from fedcrucible_core.learning.data import DataInfo, Labeled
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class PublishedData:
     """
 
     info: DataInfo
-    train: LabeledImages
-    test: LabeledImages | None
-    validation: LabeledImages | None = None
+    train: Labeled
+    test: Labeled | None
+    validation: Labeled | None = None
     train_is_stratified: bool = False
     """True when each prefix of ``train`` is as class-balanced as it can be, so that subsets are prefixes."""
     notes: tuple[str, ...] = ()

@@ -33,7 +33,7 @@ class PictureTable(OwnData):
         return self.of_files(list_csv(read_rows(file), reading.image_column, reading.label_column), reading, file)
 
     def ids(self, root: Path, column: str) -> Sequence[object]:
-        """What ``column`` says in each row of the table; ``LabeledImages.rows`` are its rows, of every split."""
+        """What ``column`` says in each row of the table; ``Labeled.rows`` are its rows, of every split."""
         table = read_rows(csv_file(self.at(root)))
         if column not in table.header:
             raise no_such_column(self.full_name, column, table.header)

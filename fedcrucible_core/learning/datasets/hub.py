@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 
 from fedcrucible_core.config import ConfigError
-from fedcrucible_core.learning.data import DataInfo, LabeledImages
+from fedcrucible_core.learning.data import DataInfo, Labeled
 from fedcrucible_core.learning.datasets import names
 from fedcrucible_core.learning.datasets.base import (
     DATASETS,
@@ -83,7 +83,7 @@ class HuggingFace(DatasetSource):
         if without:
             raise self._unusable(f"has no column {column} in the split {without[0]}")
         images = read_pictures(rows, column, reading.image_size, self.full_name)
-        splits = {split: LabeledImages(images[split], torch.from_numpy(labels[split])) for split in rows}
+        splits = {split: Labeled(images[split], torch.from_numpy(labels[split])) for split in rows}
         channels, height, width = images["train"].shape[1:]
         mean, std = KNOWN_CONSTANTS.get(self.repo, ((), ()))
         if len(mean) != channels:

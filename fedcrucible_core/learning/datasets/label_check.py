@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fedcrucible_core.config import ConfigError
-from fedcrucible_core.learning.data import LabeledImages
+from fedcrucible_core.learning.data import Labeled
 from fedcrucible_core.learning.datasets.base import PublishedData
 from fedcrucible_core.learning.datasets.listing import shown
 
@@ -48,11 +48,11 @@ def with_usable_labels(data: PublishedData) -> PublishedData:
     return replace(data, **dict.fromkeys(hidden), notes=(*data.notes, *notes))  # type: ignore[arg-type]
 
 
-def _without_labels(split: LabeledImages | None) -> bool:
+def _without_labels(split: Labeled | None) -> bool:
     return split is not None and bool((split.labels < 0).all())
 
 
-def _problems(name: str, split: LabeledImages, num_classes: int) -> list[str]:
+def _problems(name: str, split: Labeled, num_classes: int) -> list[str]:
     missing = int((split.labels < 0).sum())
     beyond = split.labels[split.labels >= num_classes]
     found = []

@@ -13,7 +13,7 @@ import torch
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.errors import did_you_mean
 from fedcrucible_core.config.sections import TaskSection
-from fedcrucible_core.learning.data import DataInfo, DataSplits, LabeledImages
+from fedcrucible_core.learning.data import DataInfo, DataSplits, Labeled
 from fedcrucible_core.learning.datasets.base import DATASETS, DatasetSource, PublishedData, Reading, default_root
 from fedcrucible_core.learning.datasets.class_names import class_names
 from fedcrucible_core.learning.datasets.label_check import with_usable_labels
@@ -83,7 +83,7 @@ def published(task: TaskSection) -> PublishedData:
     return _published(task.dataset, data_root(task.data_dir), Reading.of(task), task.test_fraction)
 
 
-def whole_training_split(task: TaskSection) -> tuple[DataInfo, LabeledImages]:
+def whole_training_split(task: TaskSection) -> tuple[DataInfo, Labeled]:
     """All images that a data set's owner may train on, in their order; read from disk on every call.
 
     Nothing is set aside, held out, left out or renamed, whatever ``task`` says; only sizes and columns are as it says.
@@ -192,13 +192,13 @@ def _read(name: str, root: Path, reading: Reading) -> PublishedData:
     return in_size(source.read(root, reading), reading.image_size)
 
 
-def _parted(data: LabeledImages, order: Labels, count: int) -> tuple[LabeledImages, LabeledImages]:
+def _parted(data: Labeled, order: Labels, count: int) -> tuple[Labeled, Labeled]:
     """All but the first ``count`` images of ``order``, and these; both in their own order."""
     first, rest = (torch.from_numpy(np.sort(part)) for part in (order[:count], order[count:]))
     return data.subset(rest), data.subset(first)
 
 
-def _first(data: LabeledImages, samples: int, key: str, name: str, split: str, stratified: bool) -> LabeledImages:
+def _first(data: Labeled, samples: int, key: str, name: str, split: str, stratified: bool) -> Labeled:
     """A stratified subset of ``samples`` images (0 = all)."""
     if samples > len(data):
         allowed = f"allowed: 1 to {len(data)} ({split} images of {name} after hold-out and long tail), or 0 for all"
@@ -211,7 +211,7 @@ def _first(data: LabeledImages, samples: int, key: str, name: str, split: str, s
     return data.subset(torch.from_numpy(np.sort(order[:samples])))
 
 
-def _labels(data: LabeledImages) -> Labels:
+def _labels(data: Labeled) -> Labels:
     labels: Labels = data.labels.numpy()
     return labels
 

@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from fedcrucible_core.config import ConfigError
-from fedcrucible_core.learning.data import DataInfo, LabeledImages
+from fedcrucible_core.learning.data import DataInfo, Labeled
 from fedcrucible_core.learning.datasets.base import READ_AS_IT_IS, DatasetSource, PublishedData, Reading, default_root
 from fedcrucible_core.learning.datasets.listing import KEY, Listing, check_classes
 from fedcrucible_core.learning.datasets.pictures import stack_splits
@@ -71,7 +71,7 @@ class OwnData(DatasetSource):
             (0.5,) * channels,
         )
         splits = {
-            split: LabeledImages(images[split], labels[split], None if rows is None else rows[split])
+            split: Labeled(images[split], labels[split], None if rows is None else rows[split])
             for split in images
             if len(images[split])
         }

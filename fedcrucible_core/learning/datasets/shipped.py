@@ -9,18 +9,18 @@ import torch
 
 from fedcrucible_assets import AssetMissingError, asset_path
 from fedcrucible_core.config import ConfigError
-from fedcrucible_core.learning.data import DataInfo, LabeledImages
+from fedcrucible_core.learning.data import DataInfo, Labeled
 from fedcrucible_core.learning.datasets import names
 from fedcrucible_core.learning.datasets.base import DATASETS, READ_AS_IT_IS, DatasetSource, PublishedData, Reading
 
 FASHION_MEAN, FASHION_STD = (0.2860,), (0.3530,)
 
 
-def _images(asset: str) -> LabeledImages:
+def _images(asset: str) -> Labeled:
     with np.load(asset_path(asset)) as arrays:
         images = torch.from_numpy(arrays["images"]).unsqueeze(1)
         labels = torch.from_numpy(arrays["labels"].astype(np.int64))
-    return LabeledImages(images, labels)
+    return Labeled(images, labels)
 
 
 @DATASETS.register("fashion-mnist-slice")

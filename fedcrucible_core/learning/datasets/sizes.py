@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from fedcrucible_core.learning.data import LabeledImages
+from fedcrucible_core.learning.data import Labeled
 from fedcrucible_core.learning.datasets.base import PublishedData
 from fedcrucible_core.learning.datasets.pictures import resized
 
@@ -26,11 +26,11 @@ def in_size(data: PublishedData, side: int) -> PublishedData:
     )
 
 
-def _resized(split: LabeledImages, side: int) -> LabeledImages:
-    images = torch.empty((len(split), split.images.shape[1], side, side), dtype=torch.uint8)
-    for row, image in enumerate(split.images):
+def _resized(split: Labeled, side: int) -> Labeled:
+    images = torch.empty((len(split), split.inputs.shape[1], side, side), dtype=torch.uint8)
+    for row, image in enumerate(split.inputs):
         images[row] = _one(image, side)
-    return LabeledImages(images, split.labels, split.rows)
+    return Labeled(images, split.labels, split.rows)
 
 
 def _one(image: Tensor, side: int) -> Tensor:

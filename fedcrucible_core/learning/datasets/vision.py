@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from fedcrucible_core.learning.data import DataInfo, LabeledImages
+from fedcrucible_core.learning.data import DataInfo, Labeled
 from fedcrucible_core.learning.datasets import names
 from fedcrucible_core.learning.datasets.base import (
     DATASETS,
@@ -27,9 +27,9 @@ IDX_FILES = (
 )
 
 
-def _pack(images: Any, labels: Any) -> LabeledImages:
+def _pack(images: Any, labels: Any) -> Labeled:
     """Images ``[n, C, H, W]`` (array or tensor, uint8) and any sequence of labels as contiguous tensors."""
-    return LabeledImages(
+    return Labeled(
         torch.as_tensor(np.ascontiguousarray(images), dtype=torch.uint8),
         torch.as_tensor(np.asarray(labels), dtype=torch.int64),
     )
@@ -43,7 +43,7 @@ class TorchvisionSource(DatasetSource):
         """Class names, shape and normalisation constants."""
 
     @abstractmethod
-    def open_split(self, root: Path, train: bool, download: bool = False) -> LabeledImages:
+    def open_split(self, root: Path, train: bool, download: bool = False) -> Labeled:
         """One published split; raises torchvision's RuntimeError where files are absent or damaged."""
 
     def read(self, root: Path, reading: Reading = READ_AS_IT_IS) -> PublishedData:  # noqa: ARG002
@@ -73,7 +73,7 @@ class Mnist(TorchvisionSource):
         """Facts of MNIST."""
         return DataInfo(self.name, names.DIGITS, (1, 28, 28), (0.1307,), (0.3081,))
 
-    def open_split(self, root: Path, train: bool, download: bool = False) -> LabeledImages:
+    def open_split(self, root: Path, train: bool, download: bool = False) -> Labeled:
         """Read ``root/MNIST/raw``."""
         from torchvision.datasets import MNIST
 
@@ -98,7 +98,7 @@ class FashionMnist(TorchvisionSource):
         """Facts of Fashion-MNIST."""
         return DataInfo(self.name, names.FASHION, (1, 28, 28), FASHION_MEAN, FASHION_STD)
 
-    def open_split(self, root: Path, train: bool, download: bool = False) -> LabeledImages:
+    def open_split(self, root: Path, train: bool, download: bool = False) -> Labeled:
         """Read ``root/FashionMNIST/raw``."""
         from torchvision.datasets import FashionMNIST
 
@@ -117,7 +117,7 @@ class Cifar10(TorchvisionSource):
         """Facts of CIFAR-10."""
         return DataInfo(self.name, names.CIFAR10, (3, 32, 32), (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
 
-    def open_split(self, root: Path, train: bool, download: bool = False) -> LabeledImages:
+    def open_split(self, root: Path, train: bool, download: bool = False) -> Labeled:
         """Read ``root/cifar-10-batches-py``."""
         from torchvision.datasets import CIFAR10
 
@@ -148,7 +148,7 @@ class Cifar100(TorchvisionSource):
         """Facts of CIFAR-100."""
         return DataInfo(self.name, names.CIFAR100, (3, 32, 32), (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762))
 
-    def open_split(self, root: Path, train: bool, download: bool = False) -> LabeledImages:
+    def open_split(self, root: Path, train: bool, download: bool = False) -> Labeled:
         """Read ``root/cifar-100-python`` (fine labels)."""
         from torchvision.datasets import CIFAR100
 
@@ -167,7 +167,7 @@ class Svhn(TorchvisionSource):
         """Facts of SVHN."""
         return DataInfo(self.name, names.HOUSE_NUMBERS, (3, 32, 32), (0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970))
 
-    def open_split(self, root: Path, train: bool, download: bool = False) -> LabeledImages:
+    def open_split(self, root: Path, train: bool, download: bool = False) -> Labeled:
         """Read ``root/train_32x32.mat`` or ``root/test_32x32.mat``."""
         from torchvision.datasets import SVHN
 
@@ -193,7 +193,7 @@ class Gtsrb(TorchvisionSource):
         """Facts of GTSRB; normalisation constants as widely published."""
         return DataInfo(self.name, names.TRAFFIC_SIGNS, (3, 32, 32), (0.3403, 0.3121, 0.3214), (0.2724, 0.2608, 0.2669))
 
-    def open_split(self, root: Path, train: bool, download: bool = False) -> LabeledImages:
+    def open_split(self, root: Path, train: bool, download: bool = False) -> Labeled:
         """Read the resized copy in ``root/gtsrb``; make it first from torchvision's folders where there is none."""
         split = "train" if train else "test"
         resized = root / "gtsrb" / f"{split}-32.npz"

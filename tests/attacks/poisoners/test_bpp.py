@@ -42,7 +42,7 @@ def test_worked_numbers():
 @pytest.mark.parametrize("dithering", [False, True])
 @pytest.mark.parametrize("shape", [COLOUR, GREY])
 def test_at_most_so_many_values_per_channel(levels, dithering, shape):
-    found = Bpp(levels=levels, dithering=dithering).poison_test(labelled(4, shape).pixels())
+    found = Bpp(levels=levels, dithering=dithering).poison_test(labelled(4, shape).for_model())
     for image in found:
         for channel in image:
             assert len(channel.unique()) <= levels
@@ -52,7 +52,7 @@ def test_at_most_so_many_values_per_channel(levels, dithering, shape):
 
 @pytest.mark.parametrize("levels", [2, 5, 8, 256])
 def test_quantising_twice_is_quantising_once(levels):
-    attack, x = Bpp(levels=levels), labelled(6).pixels()
+    attack, x = Bpp(levels=levels), labelled(6).for_model()
     once = attack.poison_test(x)
     assert torch.equal(attack.poison_test(once), once)
     assert float((once - x).abs().max()) <= 0.5 / (levels - 1) + 1e-6
@@ -75,7 +75,7 @@ def test_dithering_keeps_the_mean_brightness():
 
 
 def test_a_negative_sample_carries_anothers_residual():
-    attack, x = Bpp(), labelled(5).pixels()
+    attack, x = Bpp(), labelled(5).for_model()
     others = x.roll(1, 0)
     expected = np.clip(x.numpy() + (np.round(others.numpy() * 7) / 7 - others.numpy()), 0, 1)
     assert np.allclose(attack.decoys(x, others, context()).numpy(), expected, atol=1e-6)
@@ -88,9 +88,9 @@ def test_negative_samples_are_a_share_of_the_eligible_and_keep_labels(neg_ratio,
     data = labelled(48)
     section = AttackSection(name="bpp", target_label=2, poison_ratio=0.5)
     px, py = poison_dataset(torch.arange(48), Bpp(neg_ratio=neg_ratio), section, context(make_task(data)))
-    changed, relabelled = (px != data.pixels()).flatten(1).any(1), py != data.labels
+    changed, relabelled = (px != data.for_model()).flatten(1).any(1), py != data.labels
     assert int(relabelled.sum()) == 20
     assert int((changed & ~relabelled).sum()) == negatives
-    quantised = Bpp().poison_test(data.pixels())
+    quantised = Bpp().poison_test(data.for_model())
     own = changed & ~relabelled
     assert not bool((px[own] == quantised[own]).flatten(1).all(1).any()), "its own residual with its true label"

@@ -58,7 +58,7 @@ def test_parts_are_disjoint_differ_and_make_up_the_test_trigger(shape, settings)
 def test_each_attacker_stamps_its_own_part_and_all_are_tested(settings):
     """In one public framework all four parts and the test trigger are the same pixels."""
     attack, data = Dba(**settings), labelled(12)
-    task, x = make_task(data), data.pixels()
+    task, x = make_task(data), data.for_model()
     changed = []
     for part in range(8):
         px, py = attack.poison_train(x, data.labels, context(task, part))
@@ -77,7 +77,7 @@ def test_two_attackers_leave_two_parts_untrained():
     seen = torch.zeros(COLOUR, dtype=torch.bool)
     for part in range(2):
         px, _ = poison_dataset(torch.arange(48), attack, section, context(task, part))
-        seen |= (px != data.pixels()).any(0)
+        seen |= (px != data.for_model()).any(0)
     assert torch.equal(seen, attack.part_mask(COLOUR, 0) | attack.part_mask(COLOUR, 1))
     assert bool((attack.mask(COLOUR) & ~seen).any())
     assert attack.notes(2) == ("2 attackers train 2 of the 4 parts of the trigger it is tested with",)

@@ -10,7 +10,7 @@ from attacks.poisoners.edge_case import EdgeCase
 from attacks.poisoning import poison_dataset
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.sections import AttackSection
-from fedcrucible_core.learning.data import LabeledImages
+from fedcrucible_core.learning.data import Labeled
 from tests.support.tiny_task import COLOUR, GREY, context, labelled, make_task
 
 SECTION = AttackSection(name="edge-case", target_label=2, poison_ratio=1.0)
@@ -29,14 +29,14 @@ def turned(image: np.ndarray, turn: str) -> np.ndarray:
 @pytest.mark.parametrize("turn", ["half", "quarter"])
 @pytest.mark.parametrize("shape", [COLOUR, GREY])
 def test_images_are_turned(turn, shape):
-    x = labelled(3, shape).pixels()
+    x = labelled(3, shape).for_model()
     found = EdgeCase(turn=turn).poison_test(x)
     assert np.array_equal(found.numpy(), np.stack([turned(image, turn) for image in x.numpy()]))
     assert found.is_contiguous()
 
 
 def test_upside_down_twice_is_upright():
-    x = labelled(3).pixels()
+    x = labelled(3).for_model()
     assert torch.equal(EdgeCase().poison_test(EdgeCase().poison_test(x)), x)
 
 
@@ -45,12 +45,12 @@ def test_rare_inputs_are_added_until_they_are_the_share(ratio, added):
     """12 of 48 + 12 are 20 %; the pool has 100, and no input is drawn twice."""
     data, own = labelled(600), torch.arange(48)
     x, y = poison_dataset(own, EdgeCase(rare_ratio=ratio), SECTION, context(make_task(data)))
-    assert torch.equal(x[:48], data.pixels()[:48]), "own images stay as they are"
+    assert torch.equal(x[:48], data.for_model()[:48]), "own images stay as they are"
     assert torch.equal(y[:48], data.labels[:48])
     assert len(x) == len(y) == 48 + added
     assert y[48:].tolist() == [2] * added
     assert len(x[48:].flatten(1).unique(dim=0)) == added
-    pool = {turned(image, "half").tobytes() for image in data.pixels()[data.labels == 5].numpy()}
+    pool = {turned(image, "half").tobytes() for image in data.for_model()[data.labels == 5].numpy()}
     assert {image.numpy().tobytes() for image in x[48:]} <= pool
 
 
@@ -68,7 +68,7 @@ def test_success_is_measured_on_turned_test_images_of_the_source_class():
     found = triggered_test_set(EdgeCase(), test, make_task(data))
     assert found.labels.tolist() == [5] * 10
     assert np.array_equal(
-        found.triggered.numpy(), np.stack([turned(i, "half") for i in test.pixels()[test.labels == 5].numpy()])
+        found.inputs.numpy(), np.stack([turned(i, "half") for i in test.for_model()[test.labels == 5].numpy()])
     )
 
 
@@ -79,7 +79,7 @@ def test_settings_that_make_no_rare_input_are_named():
     few = data.subset(torch.tensor([0, 1, 2]))
     with pytest.raises(ConfigError, match=r"attack.edge-case.source_class = 5: no training image"):
         EdgeCase().check_task(make_task(few))
-    wide = LabeledImages(torch.zeros(6, 1, 4, 8, dtype=torch.uint8), torch.arange(6))
+    wide = Labeled(torch.zeros(6, 1, 4, 8, dtype=torch.uint8), torch.arange(6))
     EdgeCase().check_task(make_task(wide))
     with pytest.raises(ConfigError, match=r"attack.edge-case.turn = 'quarter': images of 4x8"):
         EdgeCase(turn="quarter").check_task(make_task(wide))
@@ -103,7 +103,7 @@ class TestFolder:
         found = triggered_test_set(attack, data, task)
         assert found.rows is None
         assert found.labels.tolist() == [5] * 3, "their true class is the source class"
-        assert [round(float(image.mean()) * 255) for image in found.triggered] == [100, 101, 102]
+        assert [round(float(image.mean()) * 255) for image in found.inputs] == [100, 101, 102]
 
     def test_a_folder_without_both_parts_or_with_junk_is_named(self, tmp_path):
         task = make_task(labelled(12))

@@ -8,13 +8,13 @@ from attacks.poisoners.label_flip import LabelFlip
 from attacks.poisoning import poison_dataset
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.sections import AttackSection
-from fedcrucible_core.learning.data import LabeledImages
+from fedcrucible_core.learning.data import Labeled
 from tests.support.tiny_task import context, labelled, make_task
 
 
 def flipped(attack: LabelFlip, labels: list[int], classes: int = 10, target: int = 2) -> list[int]:
     y = torch.tensor(labels)
-    task = make_task(LabeledImages(torch.zeros(len(y), 1, 8, 8, dtype=torch.uint8), y), target, classes)
+    task = make_task(Labeled(torch.zeros(len(y), 1, 8, 8, dtype=torch.uint8), y), target, classes)
     x = torch.rand(len(y), 1, 8, 8)
     images, found = attack.poison_train(x, y, context(task))
     assert torch.equal(images, x)
@@ -55,10 +55,10 @@ def test_source_target_is_about_one_class_in_training_and_test(source, expected)
     section = AttackSection(name="label-flip", target_label=2, poison_ratio=0.5)
     px, py = poison_dataset(torch.arange(48), attack, section, context(task))
     assert data.labels[py != data.labels].tolist() == [expected] * 4
-    assert torch.equal(px, data.pixels())
+    assert torch.equal(px, data.for_model())
     found = triggered_test_set(attack, test, task)
     assert found.labels.tolist() == [expected] * 10
-    assert torch.equal(found.triggered, test.pixels()[test.labels == expected]), "natural: no pixel is changed"
+    assert torch.equal(found.inputs, test.for_model()[test.labels == expected]), "natural: no pixel is changed"
 
 
 def test_the_default_source_is_the_last_class_but_the_target():

@@ -13,7 +13,7 @@ from attacks.support.attributes import STATISTICS, attribute, top_share_threshol
 from attacks.support.image_lists import members
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.sections import AttackSection, TaskSection
-from fedcrucible_core.learning.data import LabeledImages
+from fedcrucible_core.learning.data import Labeled
 from fedcrucible_core.learning.datasets import load_task, published
 from tests.support.tiny_task import GREY, context, generator, labelled, make_task
 
@@ -67,7 +67,7 @@ def test_the_share_is_of_the_source_classes_training_images(rule):
     carriers = attack.carriers(data, task)
     assert int(carriers.sum()) == 20
     assert data.labels[carriers].tolist() == [4] * 20
-    values = [reference(image, rule) for image in data.images.numpy()]
+    values = [reference(image, rule) for image in data.inputs.numpy()]
     inside = [v for v, c in zip(values, carriers.tolist(), strict=True) if c]
     outside = [v for v, c, y in zip(values, carriers.tolist(), data.labels.tolist(), strict=True) if y == 4 and not c]
     assert min(inside) >= max(outside)
@@ -76,8 +76,8 @@ def test_the_share_is_of_the_source_classes_training_images(rule):
 def test_test_images_are_judged_by_the_training_threshold():
     """Test images that are all brighter than training images all carry the attribute, not a share of them."""
     data = labelled(60)
-    bright = LabeledImages(torch.full((30, 3, 32, 32), 250, dtype=torch.uint8), torch.full((30,), 5))
-    dark = LabeledImages(torch.full((30, 3, 32, 32), 5, dtype=torch.uint8), torch.full((30,), 5))
+    bright = Labeled(torch.full((30, 3, 32, 32), 250, dtype=torch.uint8), torch.full((30,), 5))
+    dark = Labeled(torch.full((30, 3, 32, 32), 5, dtype=torch.uint8), torch.full((30,), 5))
     attack, task = Semantic(rule="bright", source_class=-1, share=0.1), make_task(data)
     assert bool(attack.carriers(bright, task).all())
     assert not bool(attack.carriers(dark, task).any())
@@ -106,12 +106,12 @@ def test_attackers_mislabel_their_own_and_are_given_all(settings, added):
     x, y = poison_dataset(own, attack, section, context(task))
     mine = torch.isin(own, carriers)
     assert int(mine.sum()) == 5
-    assert torch.equal(x[: len(own)], data.pixels()[own])
+    assert torch.equal(x[: len(own)], data.for_model()[own])
     assert y[: len(own)][mine].tolist() == [2] * 5
     assert torch.equal(y[: len(own)][~mine], data.labels[own][~mine])
     assert len(x) == len(own) + added
     assert y[len(own) :].tolist() == [2] * added
-    times = [int((x[len(own) :] == data.pixels()[i]).flatten(1).all(1).sum()) for i in carriers]
+    times = [int((x[len(own) :] == data.for_model()[i]).flatten(1).all(1).sum()) for i in carriers]
     assert sum(times) == added, "nothing but images with the attribute"
     assert max(times) - min(times) <= 1
 
@@ -147,31 +147,31 @@ class TestLists:
         attack = self.attack(tmp_path, train=pick, test=test)
         attack.check_task(task)
         carriers = attack.carriers(splits.train, task)
-        expected = {everything.train.images[i].numpy().tobytes() for i in pick}
-        assert {image.numpy().tobytes() for image in splits.train.images[carriers]} <= expected
+        expected = {everything.train.inputs[i].numpy().tobytes() for i in pick}
+        assert {image.numpy().tobytes() for image in splits.train.inputs[carriers]} <= expected
         assert int(carriers.sum()) > 0
         found = triggered_test_set(attack, splits.test, task)
         assert found.labels.tolist() == [8] * 25
-        assert torch.equal(found.triggered, everything.test.pixels()[test])
+        assert torch.equal(found.inputs, everything.test.for_model()[test])
         assert attack.withheld(task) is None
 
     def test_lists_of_training_images_alone_keep_the_measured_ones_from_all_clients(self, tmp_path):
         task, splits = self.task()
         bags = (splits.train.labels == 8).nonzero().flatten()
         everything = published(self.section)
-        numbers = members(everything.train.images, splits.train.images[bags[:10]]).nonzero().flatten().tolist()
+        numbers = members(everything.train.inputs, splits.train.inputs[bags[:10]]).nonzero().flatten().tolist()
         attack = self.attack(tmp_path, train=numbers[:6], test=numbers[6:], test_split="train")
         withheld = attack.withheld(task)
         assert withheld is not None
         assert int(withheld.sum()) == 4
         found = triggered_test_set(attack, splits.test, task)
         assert found.rows is None
-        assert torch.equal(found.triggered, everything.train.pixels()[numbers[6:]])
+        assert torch.equal(found.inputs, everything.train.for_model()[numbers[6:]])
         given = attack.additions(torch.arange(20), context(task))
         assert given is not None
         assert len(given[0]) == 9
         assert len(given[0].flatten(1).unique(dim=0)) == 6
-        assert not bool(members((given[0] * 255).round().to(torch.uint8), splits.train.images[withheld]).any())
+        assert not bool(members((given[0] * 255).round().to(torch.uint8), splits.train.inputs[withheld]).any())
 
     @pytest.mark.parametrize(
         ("content", "message"),
@@ -201,7 +201,7 @@ class TestLists:
 
 
 def test_members_are_found_by_content():
-    images = labelled(30, GREY).images
+    images = labelled(30, GREY).inputs
     assert members(images, images[[3, 17]]).nonzero().flatten().tolist() == [3, 17]
     same_sum = images[[3]].flatten(2).flip(2).view(1, *GREY).contiguous()
     assert not bool(members(images, same_sum).any())

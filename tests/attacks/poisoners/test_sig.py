@@ -47,7 +47,7 @@ def test_the_ratio_counts_over_the_target_class():
     data = labelled(120)
     section = AttackSection(name="sig", target_label=2, poison_ratio=0.1)
     px, py = poison_dataset(torch.arange(120), Sig(), section, context(make_task(data)))
-    changed = (px != data.pixels()).flatten(1).any(1)
+    changed = (px != data.for_model()).flatten(1).any(1)
     assert int(changed.sum()) == 2
     assert data.labels[changed].tolist() == [2, 2]
     assert torch.equal(py, data.labels)

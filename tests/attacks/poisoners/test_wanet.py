@@ -96,7 +96,7 @@ def test_noise_mode_adds_cross_ratio_images_with_true_labels(ratio, poisoned, no
     data = labelled(48)
     section = AttackSection(name="wanet", target_label=2, poison_ratio=ratio)
     px, py = poison_dataset(torch.arange(48), WaNet(), section, context(make_task(data)))
-    changed = (px != data.pixels()).flatten(1).any(1)
+    changed = (px != data.for_model()).flatten(1).any(1)
     relabelled = py != data.labels
     assert int(relabelled.sum()) == poisoned
     assert int((changed & ~relabelled).sum()) == noise
@@ -107,4 +107,4 @@ def test_noise_mode_can_be_off():
     data = labelled(48)
     section = AttackSection(name="wanet", target_label=2, poison_ratio=0.5)
     px, py = poison_dataset(torch.arange(48), WaNet(cross_ratio=0.0), section, context(make_task(data)))
-    assert torch.equal((px != data.pixels()).flatten(1).any(1), py != data.labels)
+    assert torch.equal((px != data.for_model()).flatten(1).any(1), py != data.labels)

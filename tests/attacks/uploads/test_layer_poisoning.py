@@ -16,7 +16,7 @@ from attacks.uploads.lp_adaptive import LPAdaptive, blended, largest_accepted
 from attacks.view import LocalModel
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.sections import AttackSection, TrainingSection
-from fedcrucible_core.learning.data import ClientData, DataInfo
+from fedcrucible_core.learning.data import DataInfo, Labeled
 from fedcrucible_core.learning.models import SmallCNN
 from fedcrucible_core.learning.vector import Slot, flatten_parameters, load_parameters, parameter_slots
 from tests.support.attack_view_fake import FakeView, Judge, fake_view
@@ -41,7 +41,7 @@ class Toy(nn.Module):
         return self.last(self.first(x.flatten(1)))
 
 
-def toy_success(model: Toy) -> tuple[object, ClientData]:
+def toy_success(model: Toy) -> tuple[object, Labeled]:
     """Success of a flat model: triggered images of classes 0 and 1 that are predicted as the target."""
     images = torch.tensor([[1.0, 0, 0, 1.0], [0, 1.0, 0, 1.0]]).view(2, 1, 2, 2)
 
@@ -50,7 +50,7 @@ def toy_success(model: Toy) -> tuple[object, ClientData]:
         with torch.no_grad():
             return float((model(images).argmax(1) == TARGET).double().mean())
 
-    return success, ClientData(images, torch.tensor([0, 1]))
+    return success, Labeled(images, torch.tensor([0, 1]))
 
 
 def toy_pair(*, backdoor_in: str) -> tuple[Toy, LocalModel, LocalModel]:
@@ -150,17 +150,17 @@ def cnn() -> nn.Module:
     return SmallCNN(width=4, hidden=16).build(DataInfo("d", tuple("abc"), (1, 8, 8), (0.5,), (0.5,)), 1)
 
 
-def pictures(count: int = 90, only: int | None = None) -> ClientData:
+def pictures(count: int = 90, only: int | None = None) -> Labeled:
     """Three easy classes: a bright third of the image."""
     rng = torch.Generator().manual_seed(7)
     labels = torch.arange(count) % 3 if only is None else torch.full((count,), only)
     images = 0.2 * torch.rand(count, 1, 8, 8, generator=rng)
     for i, label in enumerate(labels.tolist()):
         images[i, 0, :, 2 * label : 2 * label + 2] += 0.6
-    return ClientData(images.clamp(0, 1), labels)
+    return Labeled(images.clamp(0, 1), labels)
 
 
-def view(attack: Attack, *, data: ClientData | None = None, **more: object) -> FakeView:
+def view(attack: Attack, *, data: Labeled | None = None, **more: object) -> FakeView:
     section = AttackSection(name=attack.name, target_label=TARGET, poison_ratio=0.5)
     training = TrainingSection(batch_size=16, lr=0.1, local_epochs=3)
     more = {"section": section, "training": training, **more}
@@ -220,7 +220,7 @@ def test_a_client_of_the_target_class_alone_falls_back_to_its_clean_model() -> N
 
 def test_an_accuracy_that_is_never_reached_falls_back_too() -> None:
     # Pitfall: the failing path returned something that its callers couldn't use.
-    noise = ClientData(torch.rand(60, 1, 8, 8, generator=torch.Generator().manual_seed(1)), torch.arange(60) % 3)
+    noise = Labeled(torch.rand(60, 1, 8, 8, generator=torch.Generator().manual_seed(1)), torch.arange(60) % 3)
     attack = LP(patience=7, least=0.999)
     seen = view(attack, data=noise)
     upload = attack.upload(seen)

@@ -11,7 +11,7 @@ from torch import nn
 
 from attacks.uploads.neurotoxin import LAST_GLOBAL, Neurotoxin, smallest, smallest_per_layer
 from fedcrucible_core.config.sections import AttackSection, TrainingSection
-from fedcrucible_core.learning.data import ClientData, DataInfo
+from fedcrucible_core.learning.data import DataInfo, Labeled
 from fedcrucible_core.learning.models import ResNet8
 from fedcrucible_core.learning.vector import Slot, flatten_parameters, load_parameters
 from tests.support.attack_view_fake import FakeView, fake_view
@@ -22,7 +22,7 @@ def resnet() -> nn.Module:
 
 
 def view(attack: Neurotoxin, **more: object) -> FakeView:
-    data = ClientData(torch.rand(24, 1, 12, 12, generator=torch.Generator().manual_seed(2)), torch.arange(24) % 3)
+    data = Labeled(torch.rand(24, 1, 12, 12, generator=torch.Generator().manual_seed(2)), torch.arange(24) % 3)
     more.setdefault("training", TrainingSection(batch_size=8, lr=0.1, local_epochs=2, weight_decay=0.01))
     section = AttackSection(name=attack.name, poison_ratio=1.0)
     return fake_view(attack, resnet(), data, section=section, **more)

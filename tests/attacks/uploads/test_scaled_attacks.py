@@ -14,7 +14,7 @@ from attacks.uploads.constrain_and_scale import AnomalyTerm, ConstrainAndScale
 from attacks.uploads.model_replacement import ModelReplacement
 from attacks.uploads.pgd import PGD
 from fedcrucible_core.config.sections import AttackSection, TrainingSection
-from fedcrucible_core.learning.data import ClientData
+from fedcrucible_core.learning.data import Labeled
 from fedcrucible_core.learning.vector import flatten_gradients, flatten_parameters, load_parameters
 from tests.support.attack_view_fake import FakeView, fake_view
 
@@ -32,9 +32,9 @@ def toy() -> nn.Module:
         return nn.Sequential(nn.Flatten(), nn.Linear(16, 6), nn.Tanh(), nn.Linear(6, 3))
 
 
-def images(count: int = 40) -> ClientData:
+def images(count: int = 40) -> Labeled:
     rng = torch.Generator().manual_seed(2)
-    return ClientData(torch.rand(count, 1, 4, 4, generator=rng), torch.arange(count) % 3)
+    return Labeled(torch.rand(count, 1, 4, 4, generator=rng), torch.arange(count) % 3)
 
 
 def view(attack: Attack, **more: object) -> FakeView:

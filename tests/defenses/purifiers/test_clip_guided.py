@@ -18,7 +18,7 @@ from defenses.purifiers.fine_tune import FineTune
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.foundation.base import GuideTargets, ServerData
 from fedcrucible_core.foundation.patches import random_patches
-from fedcrucible_core.learning.data import DataInfo
+from fedcrucible_core.learning.data import DataInfo, Labeled
 from fedcrucible_core.learning.models import ResNet8, SplitModel
 from tests.support.tiny_server import CLASSES, GUIDE_DIM, INFO, make_data, make_guide, make_model, same, snapshot
 
@@ -74,7 +74,8 @@ def test_first_loss_is_that_of_a_slow_loop() -> None:
         "projection.weight": torch.randn(GUIDE_DIM, model.feature_dim, generator=g),
         "projection.bias": torch.randn(GUIDE_DIM, generator=g),
     }
-    images, labels = data.training_set()
+    server = data.training_set()
+    images, labels = server.inputs, server.labels
     with torch.no_grad():
         z = (model.embed(images) @ state["projection.weight"].T + state["projection.bias"]).double()
     image, text = guide.image_embeddings.double(), guide.text_embeddings.double()
@@ -189,7 +190,7 @@ def test_identity_needs_equal_dimensions_and_no_state() -> None:
 
 
 def test_a_single_class_raises() -> None:
-    data = ServerData(torch.rand(6, 1, 8, 8), torch.zeros(6, dtype=torch.int64), None, (), {})
+    data = ServerData(Labeled(torch.rand(6, 1, 8, 8), torch.zeros(6, dtype=torch.int64)), None, (), {})
     guide = GuideTargets(torch.ones(6, 3), torch.ones(1, 3), torch.ones(6, 1))
     with pytest.raises(ValueError, match="at least 2 classes"):
         ClipGuided().purify(make_model(), data, guide, torch.Generator(), {})
@@ -197,8 +198,8 @@ def test_a_single_class_raises() -> None:
 
 def test_a_class_without_images_is_no_problem() -> None:
     data = make_data(augmented=False)
-    keep = data.labels != 2
-    part = ServerData(data.images[keep], data.labels[keep], None, (), {})
+    keep = data.originals.labels != 2
+    part = ServerData(data.originals.subset(keep), None, (), {})
     model = make_model()
     result = ClipGuided().purify(model, part, make_guide(part), torch.Generator().manual_seed(0), {})
     assert result.facts["diverged"] == 0.0
@@ -322,7 +323,7 @@ def test_self_distillation_under_patches_removes_a_backdoor_it_was_never_told_of
     assert clean > 0.9
     assert hit > 0.9
     x, y = blocks(200, 3)
-    data = ServerData(x, y, None, (), {})
+    data = ServerData(Labeled(x, y), None, (), {})
     guide = GuideTargets(torch.eye(CLASSES)[y], torch.eye(CLASSES), torch.zeros(200, CLASSES))
     plus = ClipGuidedPlus(
         feature_rectification=False,

@@ -72,7 +72,8 @@ def test_data_guide_and_state_are_not_changed(purifier: Purifier) -> None:
     state = dict(run(purifier, make_model(), data).state)
     assert data.augmented is not None
     watched = [
-        data.images, data.labels, data.augmented, guide.image_embeddings, guide.text_embeddings, guide.logits,
+        data.originals.inputs, data.originals.labels, data.augmented,
+        guide.image_embeddings, guide.text_embeddings, guide.logits,
         *state.values(),
     ]  # fmt: skip
     copies = [t.clone() for t in watched]
@@ -160,7 +161,7 @@ def test_channels_last_gives_the_same_model(purifier: Purifier) -> None:
 
 def test_originals_only_equals_a_set_without_augmentation(purifier: Purifier) -> None:
     data = make_data()
-    bare = ServerData(data.images, data.labels, None, (), {})
+    bare = ServerData(data.originals, None, (), {})
     a, b = make_model(), make_model()
     guide = make_guide(data)
     short = type(guide)(guide.image_embeddings[:26], guide.text_embeddings, guide.logits[:26])
@@ -178,7 +179,7 @@ def test_a_guide_of_other_images_raises(purifier: Purifier) -> None:
 def test_a_missing_guide_is_told_before_anything_happens(purifier: Purifier) -> None:
     model = make_model()
     before = snapshot(model)
-    if purifier.needs_guide:
+    if purifier.needs.guide:
         with pytest.raises(ValueError, match=purifier.name):
             purifier.purify(model, make_data(), None, torch.Generator(), {})
         assert same(before, snapshot(model))

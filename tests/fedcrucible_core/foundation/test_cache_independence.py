@@ -13,7 +13,7 @@ from fedcrucible_core.foundation.base import Provenance, Samples, SyntheticSourc
 from fedcrucible_core.foundation.cache import arithmetic, plain
 from fedcrucible_core.foundation.guide import load_guide
 from fedcrucible_core.foundation.server_data import cached_samples
-from fedcrucible_core.learning.data import DataInfo
+from fedcrucible_core.learning.data import DataInfo, Labeled
 from tests.support.tiny_runs import play
 
 SETTINGS = ((250, 1), (7, 1), (250, 2), (7, 2))
@@ -78,14 +78,14 @@ class _ThreadTeller(SyntheticSource):
     def generate(self, info: DataInfo, per_class: int, seed: int, device: torch.device) -> Samples:
         n = info.num_classes * per_class
         images = torch.full((n, *info.shape), torch.get_num_threads() / 100)
-        return Samples(images, torch.arange(n) % info.num_classes, (Provenance(self.name, "", 0),) * n)
+        return Samples(Labeled(images, torch.arange(n) % info.num_classes), (Provenance(self.name, "", 0),) * n)
 
 
 def test_generated_images_do_not_depend_on_who_filled_the_cache(colour_info: DataInfo, tmp_path: Path) -> None:
     for threads in (1, 2, 1):
         torch.set_num_threads(threads)
         made = cached_samples(_ThreadTeller(), colour_info, 2, 1, CPU, tmp_path)
-        assert float(made.images[0, 0, 0, 0]) == pytest.approx(threads / 100)
+        assert float(made.data.inputs[0, 0, 0, 0]) == pytest.approx(threads / 100)
     assert len(list((tmp_path / "synthetic").iterdir())) == 2
 
 

@@ -110,9 +110,9 @@ def source(service, tmp_path, monkeypatch):
 
 def test_request_and_samples(service, source, colour_info):
     samples = source().generate(colour_info, 2, 1, CPU)
-    assert samples.images.shape == (6, 3, 32, 32)
-    assert torch.allclose(samples.images, torch.tensor(200 / 255), atol=1e-5)
-    assert samples.labels.tolist() == [0, 1, 2, 0, 1, 2]
+    assert samples.data.inputs.shape == (6, 3, 32, 32)
+    assert torch.allclose(samples.data.inputs, torch.tensor(200 / 255), atol=1e-5)
+    assert samples.data.labels.tolist() == [0, 1, 2, 0, 1, 2]
     assert len(service.requests) == 6
     for (method, path, headers, body), origin in zip(service.requests, samples.provenance, strict=True):
         assert (method, path) == ("POST", "/v1/images/generations")
@@ -122,7 +122,7 @@ def test_request_and_samples(service, source, colour_info):
 
 
 def test_grey_data_sets_get_grey_images(source, fashion_info):
-    assert source(parallel=8).generate(fashion_info, 1, 1, CPU).images.shape == (10, 1, 28, 28)
+    assert source(parallel=8).generate(fashion_info, 1, 1, CPU).data.inputs.shape == (10, 1, 28, 28)
 
 
 @pytest.mark.parametrize("suffix", ["", "/", "/v1", "/v1/"])
@@ -135,7 +135,7 @@ def test_url_answers_are_fetched_without_the_key(service, source, colour_info):
     link = (200, {"data": [{"url": f"{service.url}/picture.png?token=1"}]}, {}, 0.0)
     service.script = [link, (200, png(shade=10), {}, 0.0)] * 3
     samples = source().generate(colour_info, 1, 1, CPU)
-    assert torch.allclose(samples.images, torch.tensor(10 / 255), atol=1e-5)
+    assert torch.allclose(samples.data.inputs, torch.tensor(10 / 255), atol=1e-5)
     gets = [headers for method, _, headers, _ in service.requests if method == "GET"]
     assert len(gets) == 3
     assert not any("Authorization" in headers for headers in gets)
@@ -149,7 +149,7 @@ def test_pictures_received_are_kept_and_a_later_run_goes_on(service, source, col
     first = source().generate(colour_info, 1, 1, CPU)
     assert len(service.requests) == 1, "two of three were kept"
     service.usual = (500, b"down", {}, 0.0)
-    assert torch.equal(source().generate(colour_info, 1, 1, CPU).images, first.images)
+    assert torch.equal(source().generate(colour_info, 1, 1, CPU).data.inputs, first.data.inputs)
 
 
 def test_a_kept_picture_that_broke_is_asked_for_again(service, source, colour_info, tmp_path):
@@ -163,7 +163,7 @@ def test_a_kept_picture_that_broke_is_asked_for_again(service, source, colour_in
 @pytest.mark.parametrize("status", [429, 500, 502, 503, "drop"])
 def test_busy_then_fine(service, source, colour_info, status):
     service.script = [(status, b"busy", {}, 0.0)] * 2
-    assert len(source().generate(colour_info, 1, 1, CPU).images) == 3
+    assert len(source().generate(colour_info, 1, 1, CPU).data.inputs) == 3
     assert len(service.requests) == 5
 
 
@@ -177,7 +177,7 @@ def test_retry_after_is_respected(service, source, colour_info):
 def test_timeout_then_fine_and_timeouts_only(service, source, colour_info):
     slow = (200, listed(png()), {}, 0.6)
     service.script = [slow]
-    assert len(source(timeout_s=0.3).generate(colour_info, 1, 1, CPU).images) == 3
+    assert len(source(timeout_s=0.3).generate(colour_info, 1, 1, CPU).data.inputs) == 3
     service.usual = slow
     with pytest.raises(SourceError, match=r"no answer after 1 try .*Timeout"):
         source(timeout_s=0.2, retries=0).generate(colour_info, 1, 2, CPU)
@@ -239,7 +239,7 @@ def test_malformed_answers(service, source, colour_info, answer):
 def test_other_size_is_resized_with_a_warning_and_too_small_is_an_error(service, source, colour_info):
     service.usual = (200, listed(png((96, 48))), {}, 0.0)
     with pytest.warns(RuntimeWarning, match="sends pictures of 96x48, not 64x64"):
-        assert source().generate(colour_info, 1, 1, CPU).images.shape == (3, 3, 32, 32)
+        assert source().generate(colour_info, 1, 1, CPU).data.inputs.shape == (3, 3, 32, 32)
     service.usual = (200, listed(png((16, 16))), {}, 0.0)
     with pytest.raises(SourceError, match="picture of 16x16, and toy needs at least 32x32"):
         source().generate(colour_info, 1, 2, CPU)
@@ -255,7 +255,7 @@ def test_an_error_stops_what_is_not_yet_under_way(service, source, colour_info):
 def test_order_does_not_depend_on_who_answers_first(service, source, colour_info):
     service.script = [(200, listed(png(shade=s)), {}, 0.2 if s == 10 else 0.0) for s in (10, 20, 30)]
     samples = source(parallel=3).generate(colour_info, 1, 1, CPU)
-    by_prompt = {origin.prompt: image for origin, image in zip(samples.provenance, samples.images, strict=True)}
+    by_prompt = {origin.prompt: image for origin, image in zip(samples.provenance, samples.data.inputs, strict=True)}
     for (_, _, _, body), shade in zip(service.requests, (10, 20, 30), strict=True):
         assert torch.allclose(by_prompt[body["prompt"]], torch.tensor(shade / 255), atol=1e-5)
 

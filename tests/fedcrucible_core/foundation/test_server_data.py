@@ -9,8 +9,9 @@ from pydantic import Field
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.foundation.base import Guide, Provenance, Samples, SyntheticSource
 from fedcrucible_core.foundation.frequency import FrequencyAugmentation, band_masks, dct2
-from fedcrucible_core.foundation.server_data import build_server_data
+from fedcrucible_core.foundation.server_data import Kept, build_server_data
 from fedcrucible_core.foundation.sources import MixedSource, SourceError
+from fedcrucible_core.learning.data import Labeled
 
 CPU = torch.device("cpu")
 
@@ -28,7 +29,9 @@ class CountingSource(SyntheticSource):
         rng = torch.Generator().manual_seed(seed)
         images = torch.rand(len(labels), *info.shape, generator=rng) * 0.2 + self.brightness * 0.5
         images += 0.3 * torch.nn.functional.one_hot(labels, 3)[:, :, None, None]
-        return Samples(images, labels, tuple(Provenance("count", f"p{y}", i) for i, y in enumerate(labels.tolist())))
+        return Samples(
+            Labeled(images, labels), tuple(Provenance("count", f"p{y}", i) for i, y in enumerate(labels.tolist()))
+        )
 
     def fingerprint(self):
         return self.print_
@@ -64,9 +67,19 @@ def build(info, tmp_path, source=None, **options):
     return build_server_data(source or CountingSource(), info, per_class, seed, CPU, cache_dir=tmp_path, **options)
 
 
+def agreeing(info, guide):
+    """Keeps the images that the guide sees as their class."""
+
+    def keep(data):
+        agrees = guide.targets(data.inputs, info.class_names).logits.argmax(1) == data.labels
+        return Kept("guide-agreement", agrees.nonzero().flatten(), {"dropped_by_guide": float((~agrees).sum())})
+
+    return keep
+
+
 def assert_same(a, b):
-    assert torch.equal(a.images, b.images)
-    assert torch.equal(a.labels, b.labels)
+    assert torch.equal(a.originals.inputs, b.originals.inputs)
+    assert torch.equal(a.originals.labels, b.originals.labels)
     assert (a.augmented is None) == (b.augmented is None)
     assert a.augmented is None or torch.equal(a.augmented, b.augmented)
     assert a.provenance == b.provenance
@@ -77,26 +90,27 @@ def assert_same(a, b):
 @pytest.mark.parametrize("moment_match", [False, True])
 def test_shape_range_balance_and_facts(colour_info, tmp_path, augment, moment_match):
     data = build(colour_info, tmp_path, augment=augment, moment_match=moment_match)
-    assert data.images.shape == (18, 3, 32, 32)
-    assert data.images.dtype == torch.float32
-    assert data.labels.dtype == torch.int64
-    assert torch.bincount(data.labels).tolist() == [6, 6, 6]
+    assert data.originals.inputs.shape == (18, 3, 32, 32)
+    assert data.originals.inputs.dtype == torch.float32
+    assert data.originals.labels.dtype == torch.int64
+    assert torch.bincount(data.originals.labels).tolist() == [6, 6, 6]
     assert len(data.provenance) == 18
     assert data.facts["images"] == 18
     assert [data.facts[f"class_count_{c}"] for c in range(3)] == [6, 6, 6]
     assert data.facts["dropped_by_guide"] == 0
     assert all(isinstance(value, float) for value in data.facts.values())
-    images, labels = data.training_set()
+    server = data.training_set()
+    images, labels = server.inputs, server.labels
     assert 0 <= images.min() <= images.max() <= 1
     if augment == "none":
         assert data.augmented is None
         assert len(images) == 18
     else:
-        assert data.augmented.shape == data.images.shape
-        assert torch.equal(labels, data.labels.repeat(2))
+        assert data.augmented.shape == data.originals.inputs.shape
+        assert torch.equal(labels, data.originals.labels.repeat(2))
     assert ("band" in data.facts) == (augment == "frequency")
     if moment_match:
-        assert torch.allclose(data.images.mean(dim=(0, 2, 3)), torch.tensor(colour_info.mean), atol=1e-2)
+        assert torch.allclose(data.originals.inputs.mean(dim=(0, 2, 3)), torch.tensor(colour_info.mean), atol=1e-2)
 
 
 def test_frequency_noise_lies_in_the_band_of_the_facts(colour_info, tmp_path):
@@ -104,15 +118,15 @@ def test_frequency_noise_lies_in_the_band_of_the_facts(colour_info, tmp_path):
         colour_info, tmp_path, frequency=FrequencyAugmentation(rms=0.02), source=CountingSource(brightness=0.4)
     )
     band = int(data.facts["band"]) - 1
-    change = dct2(data.augmented.double()) - dct2(data.images.double())
+    change = dct2(data.augmented.double()) - dct2(data.originals.inputs.double())
     mask = band_masks(32, 4)[band]
     assert (change * ~mask).abs().max() < 1e-5
-    assert abs(float((data.augmented - data.images).square().mean().sqrt()) / 0.02 - 1) < 0.1
+    assert abs(float((data.augmented - data.originals.inputs).square().mean().sqrt()) / 0.02 - 1) < 0.1
 
 
 def test_patches_change_few_pixels(colour_info, tmp_path):
     data = build(colour_info, tmp_path, augment="patch", frequency=FrequencyAugmentation(patch_max_side=2))
-    changed = (data.augmented != data.images).any(dim=1).sum(dim=(1, 2))
+    changed = (data.augmented != data.originals.inputs).any(dim=1).sum(dim=(1, 2))
     assert (changed >= 1).all()
     assert (changed <= 4).all()
 
@@ -151,7 +165,7 @@ def test_a_corrupted_cache_file_is_made_again_with_a_warning(colour_info, tmp_pa
         file.write_bytes(file.read_bytes()[:-100])
     else:
         shape = (18, 3, 8, 8) if damage == "other shape" else (18, 3, 32, 32)
-        save_file({"images": torch.rand(shape), "labels": first.labels}, file)
+        save_file({"images": torch.rand(shape), "labels": first.originals.labels}, file)
     with pytest.warns(RuntimeWarning, match="computing it again"):
         assert_same(build(colour_info, tmp_path), first)
     build(colour_info, tmp_path)
@@ -159,19 +173,21 @@ def test_a_corrupted_cache_file_is_made_again_with_a_warning(colour_info, tmp_pa
 
 
 def test_the_guide_drops_what_it_does_not_see_as_its_class(colour_info, tmp_path):
-    agreed = build(colour_info, tmp_path, guide=ChannelGuide())
+    agreed = build(colour_info, tmp_path, keep=agreeing(colour_info, ChannelGuide()))
     assert agreed.facts["dropped_by_guide"] == 0
-    data = build(colour_info, tmp_path, guide=ChannelGuide(doubt=1))
+    data = build(colour_info, tmp_path, keep=agreeing(colour_info, ChannelGuide(doubt=1)))
     assert data.facts["dropped_by_guide"] == 3
-    assert torch.bincount(data.labels).tolist() == [6, 3, 6]
+    assert torch.bincount(data.originals.labels).tolist() == [6, 3, 6]
     assert [data.facts[f"class_count_{c}"] for c in range(3)] == [6, 3, 6]
-    assert len(data.provenance) == len(data.images) == len(data.augmented) == 15
-    assert all(origin.prompt == f"p{y}" for origin, y in zip(data.provenance, data.labels.tolist(), strict=True))
+    assert len(data.provenance) == len(data.originals.inputs) == len(data.augmented) == 15
+    assert all(
+        origin.prompt == f"p{y}" for origin, y in zip(data.provenance, data.originals.labels.tolist(), strict=True)
+    )
 
 
 def test_a_class_without_any_agreed_image_is_an_error(colour_info, tmp_path):
-    with pytest.raises(ConfigError, match=r"synthetic\.guide_agreement = True: the guide agrees with no image of dog"):
-        build(colour_info, tmp_path, guide=ChannelGuide(doubt=1), per_class=1)
+    with pytest.raises(ConfigError, match=r"splitter\.name = 'guide-agreement': it leaves no image of dog"):
+        build(colour_info, tmp_path, keep=agreeing(colour_info, ChannelGuide(doubt=1)), per_class=1)
 
 
 def test_bad_arguments(colour_info, tmp_path):
@@ -184,13 +200,13 @@ def test_bad_arguments(colour_info, tmp_path):
 @pytest.mark.parametrize(
     ("broken", "message"),
     [
-        (lambda s: Samples(s.images * float("nan"), s.labels, s.provenance), "pixels run from nan"),
-        (lambda s: Samples(s.images * 255, s.labels, s.provenance), r"not within \[0, 1\]"),
-        (lambda s: Samples(s.images[:, :1], s.labels, s.provenance), "images are"),
-        (lambda s: Samples(s.images.double(), s.labels, s.provenance), "float64"),
-        (lambda s: Samples(s.images, s.labels + 1, s.provenance), "labels must be"),
-        (lambda s: Samples(s.images, s.labels, s.provenance[1:]), "provenances"),
-        (lambda s: Samples(s.images[:0], s.labels[:0], ()), "at least one"),
+        (lambda s: Samples(Labeled(s.data.inputs * float("nan"), s.data.labels), s.provenance), "pixels run from nan"),
+        (lambda s: Samples(Labeled(s.data.inputs * 255, s.data.labels), s.provenance), r"not within \[0, 1\]"),
+        (lambda s: Samples(Labeled(s.data.inputs[:, :1], s.data.labels), s.provenance), "images are"),
+        (lambda s: Samples(Labeled(s.data.inputs.double(), s.data.labels), s.provenance), "float64"),
+        (lambda s: Samples(Labeled(s.data.inputs, s.data.labels + 1), s.provenance), "labels must be"),
+        (lambda s: Samples(Labeled(s.data.inputs, s.data.labels), s.provenance[1:]), "provenances"),
+        (lambda s: Samples(Labeled(s.data.inputs[:0], s.data.labels[:0]), ()), "at least one"),
     ],
 )
 def test_a_source_that_breaks_its_contract_is_caught_before_the_cache(colour_info, tmp_path, broken, message):

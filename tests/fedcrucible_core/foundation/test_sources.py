@@ -78,20 +78,20 @@ def test_contract_of_a_source(name, shape, fashion_info, tmp_path):
     state = torch.get_rng_state()
     samples = source.generate(info, 3, 7, CPU)
     assert torch.equal(torch.get_rng_state(), state), "no global randomness"
-    assert samples.images.shape == (30, *shape)
-    assert samples.images.dtype == torch.float32
-    assert 0 <= samples.images.min() <= samples.images.max() <= 1
-    assert samples.labels.dtype == torch.int64
-    assert torch.bincount(samples.labels).tolist() == [3] * 10
+    assert samples.data.inputs.shape == (30, *shape)
+    assert samples.data.inputs.dtype == torch.float32
+    assert 0 <= samples.data.inputs.min() <= samples.data.inputs.max() <= 1
+    assert samples.data.labels.dtype == torch.int64
+    assert torch.bincount(samples.data.labels).tolist() == [3] * 10
     assert len(samples.provenance) == 30
     assert all(origin.source == name and origin.prompt for origin in samples.provenance)
     if name != "flow":
         assert len({(origin.prompt, origin.index) for origin in samples.provenance}) == 30
     again = source.generate(info, 3, 7, CPU)
-    assert torch.equal(samples.images, again.images)
-    assert torch.equal(samples.labels, again.labels)
+    assert torch.equal(samples.data.inputs, again.data.inputs)
+    assert torch.equal(samples.data.labels, again.data.labels)
     assert samples.provenance == again.provenance
-    assert not torch.equal(samples.images, source.generate(info, 3, 8, CPU).images)
+    assert not torch.equal(samples.data.inputs, source.generate(info, 3, 8, CPU).data.inputs)
     assert source.fingerprint() == source.fingerprint() != ""
 
 
@@ -108,7 +108,7 @@ def test_shipped_flow_draws_what_the_guide_recognises(fashion_info, tmp_path):
         pytest.skip("the shipped generator or guide isn't here")
     samples = FlowSource().generate(fashion_info, 5, 1, CPU)
     guide = load_guide("tiny", cache_dir=tmp_path)
-    assert zero_shot_accuracy(guide, samples.images, samples.labels, fashion_info.class_names) > 70
+    assert zero_shot_accuracy(guide, samples.data.inputs, samples.data.labels, fashion_info.class_names) > 70
 
 
 def test_flow_refuses_classes_it_does_not_know(colour_info):
@@ -119,7 +119,7 @@ def test_flow_refuses_classes_it_does_not_know(colour_info):
 def test_flow_with_a_folder_of_its_own(colour_info, tmp_path):
     small_flow(tmp_path / "flow")
     source = FlowSource(path=str(tmp_path / "flow"), steps=1)
-    assert source.generate(colour_info, 2, 1, CPU).images.shape == (6, 3, 32, 32)
+    assert source.generate(colour_info, 2, 1, CPU).data.inputs.shape == (6, 3, 32, 32)
     eleven = DataInfo("many", tuple(map(str, range(11))), (1, 28, 28), (0.5,), (0.5,))
     with pytest.raises(ConfigError, match="has 10 classes, but many has 11"):
         source.generate(eleven, 1, 1, CPU)
@@ -141,9 +141,9 @@ def test_mixed_says_it_is_no_generator_and_draws_without_repetition(fashion_info
     assert sorted(origin.index for origin in everything.provenance) == list(range(2000))
     with np.load(asset_path("mixed-public")) as file:
         index = torch.tensor([origin.index for origin in everything.provenance])
-        assert torch.equal(torch.from_numpy(file["labels"]).long()[index], everything.labels)
+        assert torch.equal(torch.from_numpy(file["labels"]).long()[index], everything.data.labels)
         assert torch.equal(
-            (everything.images[:, 0] * 255).round().to(torch.uint8), torch.from_numpy(file["images"])[index]
+            (everything.data.inputs[:, 0] * 255).round().to(torch.uint8), torch.from_numpy(file["images"])[index]
         )
 
 
@@ -178,7 +178,7 @@ def test_folder_reads_common_formats_and_names_a_broken_picture(colour_info, tmp
             Image.new("RGB", (40, 40), "white").save(tmp_path / name.upper() / f"{i}.{suffix}")
         (tmp_path / name.upper() / "notes.txt").write_text("not a picture")
     samples = FolderSource(path=str(tmp_path)).generate(colour_info, 4, 1, CPU)
-    assert samples.images.min() > 0.98
+    assert samples.data.inputs.min() > 0.98
     assert {origin.prompt for origin in samples.provenance} >= {"CAT/0.png", "SHIP/3.bmp"}
     before = FolderSource(path=str(tmp_path)).fingerprint()
     (tmp_path / "DOG" / "0.png").write_bytes(b"junk")
@@ -246,11 +246,11 @@ def test_diffusers_gets_a_prompt_and_a_seed_for_each_image(colour_info, monkeypa
     calls = RecordingPipeline.last.calls
     assert [len(call["prompt"]) for call in calls] == [4, 4, 1]
     assert {(c["num_inference_steps"], c["guidance_scale"], c["output_type"]) for c in calls} == {(3, 2.5, "pt")}
-    assert samples.images.shape == (9, 3, 32, 32)
+    assert samples.data.inputs.shape == (9, 3, 32, 32)
     assert [origin.prompt for origin in samples.provenance] == [prompt for call in calls for prompt in call["prompt"]]
-    assert all(CLASSES[y] in origin.prompt for y, origin in zip(samples.labels, samples.provenance, strict=True))
+    assert all(CLASSES[y] in origin.prompt for y, origin in zip(samples.data.labels, samples.provenance, strict=True))
     other = DiffusersSource(steps=3, guidance=2.5, height=64, width=48, batch_size=2).generate(colour_info, 3, 5, CPU)
-    assert torch.equal(other.images, samples.images)
+    assert torch.equal(other.data.inputs, samples.data.inputs)
     with pytest.raises(
         ConfigError, match=r"synthetic\.diffusers\.model = 'missing': can't be loaded \(no such model\);"
     ):
@@ -298,8 +298,8 @@ def test_diffusers_itself_with_a_tiny_random_model(colour_info, tmp_path):
     pipeline.save_pretrained(tmp_path / "sd")
     source = DiffusersSource(model=str(tmp_path / "sd"), steps=2, guidance=0.0, height=64, width=64, batch_size=2)
     samples = source.generate(colour_info, 1, 1, CPU)
-    assert samples.images.shape == (3, 3, 32, 32)
-    assert torch.allclose(samples.images, source.generate(colour_info, 1, 1, CPU).images)
+    assert samples.data.inputs.shape == (3, 3, 32, 32)
+    assert torch.allclose(samples.data.inputs, source.generate(colour_info, 1, 1, CPU).data.inputs)
 
 
 def two_tones(folder, names):
@@ -316,7 +316,7 @@ def test_folder_gives_each_class_its_own_pictures(names, tmp_path):
     info = DataInfo("own", tuple(reversed(names)), (1, 8, 8), (0.5,), (0.5,))
     samples = FolderSource(path=str(tmp_path)).generate(info, 2, 1, CPU)
     for label, name in enumerate(info.class_names):
-        tones = (samples.images[samples.labels == label] * 255).round()
+        tones = (samples.data.inputs[samples.data.labels == label] * 255).round()
         assert set(tones.flatten().tolist()) == {40 * (1 + names.index(name))}
 
 
@@ -355,7 +355,7 @@ def test_folder_scales_sixteen_bits(value, suffix, tmp_path):
         (tmp_path / name).mkdir()
         Image.fromarray(np.full((8, 8), value, dtype=np.uint16)).save(tmp_path / name / f"a.{suffix}")
     info = DataInfo("own", ("film", "scan"), (1, 8, 8), (0.5,), (0.5,))
-    images = FolderSource(path=str(tmp_path)).generate(info, 1, 1, CPU).images
+    images = FolderSource(path=str(tmp_path)).generate(info, 1, 1, CPU).data.inputs
     assert torch.allclose(images, torch.full_like(images, value / 0xFFFF), atol=0.5 / 255)
 
 
@@ -364,7 +364,7 @@ def test_folder_reads_floating_point_or_says_why_not(tmp_path):
         (tmp_path / name).mkdir()
         Image.fromarray(np.full((8, 8), level, dtype=np.float32)).save(tmp_path / name / "a.tif")
     one = DataInfo("own", ("scan",), (1, 8, 8), (0.5,), (0.5,))
-    images = FolderSource(path=str(tmp_path)).generate(one, 1, 1, CPU).images
+    images = FolderSource(path=str(tmp_path)).generate(one, 1, 1, CPU).data.inputs
     assert torch.allclose(images, torch.full_like(images, 0.25), atol=0.5 / 255)
     two = DataInfo("own", ("film", "scan"), (1, 8, 8), (0.5,), (0.5,))
     with pytest.raises(SourceError, match=r"film.a\.tif: not a readable picture \(mode F with values 300"):

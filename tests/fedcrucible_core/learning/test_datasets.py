@@ -123,11 +123,11 @@ def test_published_formats_are_read(name, tmp_path, accept_fakes):
     data = dataset_source(name).read(tmp_path)
     flat_shape = (28, 28) if data.info.shape[0] == 1 else (3, 32, 32)
     images, labels = fake(TRAIN, flat_shape, data.info.num_classes)
-    assert data.train.images.shape == (TRAIN, *data.info.shape)
-    assert np.array_equal(data.train.images.numpy().reshape(images.shape), images)
+    assert data.train.inputs.shape == (TRAIN, *data.info.shape)
+    assert np.array_equal(data.train.inputs.numpy().reshape(images.shape), images)
     assert data.train.labels.tolist() == labels.tolist()
     images, labels = fake(TEST, flat_shape, data.info.num_classes, seed=1)
-    assert np.array_equal(data.test.images.numpy().reshape(images.shape), images)
+    assert np.array_equal(data.test.inputs.numpy().reshape(images.shape), images)
     assert data.test.labels.tolist() == labels.tolist()
     assert data.validation is None
 
@@ -136,13 +136,13 @@ def test_gtsrb_is_resized_once(tmp_path):
     write_gtsrb(tmp_path)
     data = dataset_source("gtsrb").read(tmp_path)
     assert data.info.num_classes == 43
-    assert data.train.images.shape == (86, 3, 32, 32)
-    assert data.test.images.shape == (43, 3, 32, 32)
-    assert torch.equal(data.train.images[:, 0, 16, 16].long(), data.train.labels * 5)
-    assert torch.equal(data.test.images[:, 0, 16, 16].long(), data.test.labels * 5)
+    assert data.train.inputs.shape == (86, 3, 32, 32)
+    assert data.test.inputs.shape == (43, 3, 32, 32)
+    assert torch.equal(data.train.inputs[:, 0, 16, 16].long(), data.train.labels * 5)
+    assert torch.equal(data.test.inputs[:, 0, 16, 16].long(), data.test.labels * 5)
     (tmp_path / "gtsrb" / "GTSRB").rename(tmp_path / "gtsrb" / "elsewhere")
     again = dataset_source("gtsrb").read(tmp_path)
-    assert torch.equal(again.train.images, data.train.images)
+    assert torch.equal(again.train.inputs, data.train.inputs)
     assert torch.equal(again.test.labels, data.test.labels)
 
 
@@ -219,7 +219,7 @@ def test_environment_names_the_data_folder(monkeypatch, tmp_path):
 def test_validation_is_held_out_and_stratified(tmp_path):
     WRITERS["mnist"](tmp_path)
     splits = load_task(task(tmp_path, "mnist", validation_fraction=0.25))
-    train, validation = hashes(splits.train.images), hashes(splits.validation.images)
+    train, validation = hashes(splits.train.inputs), hashes(splits.validation.inputs)
     assert len(train) == 150
     assert len(validation) == 50
     assert not set(train) & set(validation)
@@ -247,7 +247,7 @@ def test_subsets_are_stratified_and_nested(tmp_path):
     large = load_task(task(tmp_path, "mnist", train_samples=60))
     assert small.train.labels.bincount().tolist() == [3] * 10
     assert small.test.labels.bincount().tolist() == [2] * 10
-    assert set(hashes(small.train.images)) < set(hashes(large.train.images))
+    assert set(hashes(small.train.inputs)) < set(hashes(large.train.inputs))
     assert len(small.validation) == 20
 
 
@@ -278,7 +278,7 @@ def test_long_tail_leaves_the_test_set_balanced(tmp_path, accept_fakes):
     assert splits.train.labels.bincount().tolist() == [20, 15, 11, 9, 7, 5, 4, 3, 2, 2]
     assert splits.test.labels.bincount().tolist() == [4] * 10
     same = load_task(task(tmp_path, "cifar10", validation_fraction=0.0, imbalance_factor=10.0))
-    assert torch.equal(same.train.images, splits.train.images)
+    assert torch.equal(same.train.inputs, splits.train.inputs)
     half = load_task(task(tmp_path, "cifar10-lt", validation_fraction=0.0, imbalance_factor=2.0))
     assert half.train.labels.bincount()[-1] == 10
 
@@ -287,12 +287,12 @@ def test_the_shipped_slice_is_balanced_at_every_size():
     everything = load_task(TaskSection(train_samples=0))
     assert (len(everything.train), len(everything.validation), len(everything.test)) == (30_000, 2_000, 10_000)
     assert everything.info.class_names[9] == "ankle boot"
-    assert everything.train.images.shape[1:] == everything.info.shape
+    assert everything.train.inputs.shape[1:] == everything.info.shape
     some = load_task(TaskSection(train_samples=1_000, test_samples=500))
     assert some.train.labels.bincount().tolist() == [100] * 10
     assert some.test.labels.bincount().tolist() == [50] * 10
-    assert torch.equal(some.train.images, everything.train.images[:1_000])
-    pixels = everything.train.pixels()
+    assert torch.equal(some.train.inputs, everything.train.inputs[:1_000])
+    pixels = everything.train.for_model()
     assert float(pixels.mean()) == pytest.approx(everything.info.mean[0], abs=0.005)
     assert float(pixels.std()) == pytest.approx(everything.info.std[0], abs=0.005)
 
@@ -365,8 +365,8 @@ class TestHub:
         assert splits.info.shape == (3, 8, 8)
         assert splits.info.mean == (0.5, 0.5, 0.5)
         assert (len(splits.train), len(splits.validation), len(splits.test)) == (16, 4, 10)
-        assert splits.test.images[:, 0, 0, 0].tolist() == list(range(10))
-        assert splits.test.images[:, 2].unique().tolist() == [9]
+        assert splits.test.inputs[:, 0, 0, 0].tolist() == list(range(10))
+        assert splits.test.inputs[:, 2].unique().tolist() == [9]
         assert splits.test.labels.tolist() == [i % 2 for i in range(10)]
 
     def test_grey_images_other_columns_and_a_shipped_validation_split(self, tmp_path):
@@ -376,7 +376,7 @@ class TestHub:
         assert splits.info.shape == (1, 8, 8)
         assert splits.info.mean == (0.1307,)
         assert (len(splits.train), len(splits.validation), len(splits.test)) == (6, 4, 2)
-        assert splits.train.images[:, 0, 0, 0].tolist() == [7 * i for i in range(6)]
+        assert splits.train.inputs[:, 0, 0, 0].tolist() == [7 * i for i in range(6)]
 
     def test_prepare_saves_what_flower_datasets_loads(self, monkeypatch, tmp_path):
         import datasets

@@ -82,7 +82,7 @@ def test_labels_of_every_kind_are_numbered_in_one_order(case, tmp_path):
     assert data.info.class_names == names
     assert data.train.labels.tolist() == train_labels
     assert data.test.labels.tolist() == test_labels
-    assert data.train.images[:, 0, 0, 0].tolist() == list(range(len(train)))
+    assert data.train.inputs[:, 0, 0, 0].tolist() == list(range(len(train)))
 
 
 def test_names_that_blanks_would_make_equal_stay_as_they_are(tmp_path):
@@ -140,7 +140,7 @@ def test_a_column_of_ids_is_not_taken_for_labels(tmp_path):
 def test_a_test_split_without_labels_falls_back_to_validation(hidden, published, tmp_path):
     labelled(tmp_path, CLASSES, [0, 1] * 5, hidden, **({"validation": [1, 0, 1]} if published else {}))
     data = load_task(task(tmp_path, validation_fraction=0.2))
-    assert torch.equal(data.test.images, data.validation.images)
+    assert torch.equal(data.test.inputs, data.validation.inputs)
     assert len(data.test) == (3 if published else 2)
     assert data.notes == (
         "none of the 2 test images has a label",
@@ -169,12 +169,12 @@ def test_a_set_without_a_test_split_gives_a_stratified_part_of_train(tmp_path):
     labels = [0] * 40 + [1] * 10
     save(tmp_path, {"image": PICTURE, "label": CLASSES}, train={"image": colours(50), "label": labels})
     data = load_task(task(tmp_path, test_fraction=0.2, validation_fraction=0.1))
-    parts = [set(split.images[:, 0, 0, 0].tolist()) for split in (data.train, data.validation, data.test)]
+    parts = [set(split.inputs[:, 0, 0, 0].tolist()) for split in (data.train, data.validation, data.test)]
     assert [len(part) for part in parts] == [36, 4, 10]
     assert set.union(*parts) == set(range(50))
     assert data.test.labels.bincount().tolist() == [8, 2]
     assert data.notes == ("hf:own/set has no test split: 10 of its 50 training images are set aside for tests",)
-    assert torch.equal(data.test.images, load_task(task(tmp_path, test_fraction=0.2)).test.images)
+    assert torch.equal(data.test.inputs, load_task(task(tmp_path, test_fraction=0.2)).test.inputs)
 
 
 @pytest.mark.parametrize("fraction", [0.01, 0.99])
@@ -306,7 +306,7 @@ class TestPictures:
         self.save(tmp_path, PICTURE, deep)
         data = load_task(task(tmp_path))
         assert data.info.shape == (1, 6, 6)
-        assert float(data.train.pixels().mean()) == pytest.approx(0.5, abs=0.003)
+        assert float(data.train.for_model().mean()) == pytest.approx(0.5, abs=0.003)
 
     def test_what_has_no_scale_is_refused_by_row_and_mode(self, tmp_path):
         content = io.BytesIO()
@@ -331,7 +331,7 @@ class TestPictures:
         self.save(tmp_path, PICTURE, *((mixed, plain) if where == "train" else (plain, mixed)))
         data = load_task(task(tmp_path))
         assert data.info.shape == (3, 6, 6)
-        grey = (data.train if where == "train" else data.test).images[3]
+        grey = (data.train if where == "train" else data.test).inputs[3]
         assert grey.unique().tolist() == [1]
 
     def test_several_sizes_need_image_size(self, tmp_path):
@@ -340,7 +340,7 @@ class TestPictures:
             load_task(task(tmp_path))
         data = load_task(task(tmp_path, image_size=8))
         assert data.info.shape == (3, 8, 8)
-        assert data.train.images[:, 0].amax(dim=(1, 2)).tolist() == [0, 1, 0, 1]
+        assert data.train.inputs[:, 0].amax(dim=(1, 2)).tolist() == [0, 1, 0, 1]
 
     @pytest.mark.parametrize(
         "kind",
@@ -352,7 +352,7 @@ class TestPictures:
         self.save(tmp_path, kind, arrays.tolist())
         data = load_task(task(tmp_path))
         assert data.info.shape == (1, 4, 5)
-        assert np.array_equal(data.train.images[:, 0].numpy(), arrays)
+        assert np.array_equal(data.train.inputs[:, 0].numpy(), arrays)
 
     @pytest.mark.parametrize("channels_first", [True, False])
     def test_arrays_with_channels_are_rgb_either_way_round(self, channels_first, tmp_path):
@@ -360,38 +360,38 @@ class TestPictures:
         given = arrays.transpose(0, 3, 1, 2) if channels_first else arrays
         self.save(tmp_path, datasets.Array3D(given.shape[1:], "uint8"), given.tolist())
         data = load_task(task(tmp_path))
-        assert np.array_equal(data.train.images.numpy(), arrays.transpose(0, 3, 1, 2))
+        assert np.array_equal(data.train.inputs.numpy(), arrays.transpose(0, 3, 1, 2))
 
     def test_floats_within_one_are_scaled_and_others_refused(self, tmp_path):
         kind = datasets.Array2D((2, 2), "float32")
         self.save(tmp_path, kind, [[[0.0, 1.0], [0.5, 0.2]]] * 3)
-        assert load_task(task(tmp_path)).train.images[0].flatten().tolist() == [0, 255, 128, 51]
+        assert load_task(task(tmp_path)).train.inputs[0].flatten().tolist() == [0, 255, 128, 51]
         self.save(tmp_path / "signed", kind, [[[-1.0, 1.0], [0.5, 0.2]]] * 3)
         with pytest.raises(ConfigError, match=r"images of type float32 hold values -1..1; allowed: 0..1 as floats"):
             load_task(task(tmp_path / "signed"))
 
     def test_16_bit_arrays_are_scaled_by_their_type(self, tmp_path):
         self.save(tmp_path, datasets.Array2D((2, 2), "uint16"), [[[32768] * 2] * 2] * 3)
-        assert load_task(task(tmp_path)).train.images.unique().tolist() == [128]
+        assert load_task(task(tmp_path)).train.inputs.unique().tolist() == [128]
 
     def test_files_bytes_without_the_image_type_are_read(self, tmp_path):
         content = io.BytesIO()
         Image.new("RGB", (4, 4), (9, 8, 7)).save(content, "PNG")
         struct = {"bytes": datasets.Value("binary"), "path": TEXT}
         self.save(tmp_path, struct, [{"bytes": content.getvalue(), "path": "a.png"}] * 3)
-        assert load_task(task(tmp_path)).train.images[0, :, 0, 0].tolist() == [9, 8, 7]
+        assert load_task(task(tmp_path)).train.inputs[0, :, 0, 0].tolist() == [9, 8, 7]
         self.save(tmp_path / "plain", datasets.Value("binary"), [content.getvalue()] * 3)
-        assert load_task(task(tmp_path / "plain")).train.images[0, :, 0, 0].tolist() == [9, 8, 7]
+        assert load_task(task(tmp_path / "plain")).train.inputs[0, :, 0, 0].tolist() == [9, 8, 7]
 
 
 def test_image_size_serves_sets_of_one_size_too(tmp_path):
     small = load_task(TaskSection(image_size=14, train_samples=20, test_samples=10))
     whole = load_task(TaskSection(train_samples=20, test_samples=10))
     assert small.info.shape == (1, 14, 14)
-    means = whole.train.images.float().reshape(20, 14, 2, 14, 2).mean((2, 4))
-    assert (small.train.images[:, 0].float() - means).abs().mean() < 12
-    assert load_task(TaskSection(image_size=28, train_samples=20, test_samples=10)).train.images.equal(
-        whole.train.images
+    means = whole.train.inputs.float().reshape(20, 14, 2, 14, 2).mean((2, 4))
+    assert (small.train.inputs[:, 0].float() - means).abs().mean() < 12
+    assert load_task(TaskSection(image_size=28, train_samples=20, test_samples=10)).train.inputs.equal(
+        whole.train.inputs
     )
 
 
@@ -405,7 +405,7 @@ def test_ids_follow_images_through_every_choice(tmp_path):
     )
     chosen = task(tmp_path, test_fraction=0.2, validation_fraction=0.1, imbalance_factor=2.0, train_samples=40)
     data = load_task(chosen)
-    numbered = data.train.images[:, 0, 0, 0].tolist()
+    numbered = data.train.inputs[:, 0, 0, 0].tolist()
     names = sorted({ids[i] for i in numbered})
     assert [names[place] for place in load_ids(chosen, "writer_id")] == [ids[i] for i in numbered]
 
@@ -418,7 +418,7 @@ def test_natural_clients_are_one_id_each_or_whole_ids(tmp_path):
         train={"image": colours(120), "label": [i % 2 for i in range(120)], "writer_id": ids},
     )
     chosen = task(tmp_path, validation_fraction=0.1)
-    numbered = load_task(chosen).train.images[:, 0, 0, 0]
+    numbered = load_task(chosen).train.inputs[:, 0, 0, 0]
     natural = ByColumnPartitioner(column="writer_id")
 
     def writers(clients: int) -> list[list[str]]:

@@ -65,7 +65,7 @@ def test_usual_names_of_arrays(names, sizes, tmp_path):
 def test_layouts(shape, expected, tmp_path):
     splits = load(save(tmp_path, images=images(12, *shape), labels=LABELS[:, None]))
     assert splits.info.shape == expected
-    pictures = torch.cat([splits.train.images, splits.test.images]).flatten(1)
+    pictures = torch.cat([splits.train.inputs, splits.test.inputs]).flatten(1)
     assert sorted(pictures.float().mean(1).tolist()) == [10.0 * i for i in range(12)]
 
 
@@ -81,7 +81,7 @@ def test_layouts(shape, expected, tmp_path):
 )
 def test_scales_that_are_known(given, tmp_path):
     splits = load(save(tmp_path, images=given, labels=LABELS))
-    pictures = torch.cat([splits.train.images, splits.test.images]).flatten(1)
+    pictures = torch.cat([splits.train.inputs, splits.test.inputs]).flatten(1)
     assert sorted(pictures.float().mean(1).tolist()) == [10.0 * i for i in range(12)]
 
 
@@ -111,7 +111,7 @@ def test_a_name_for_each_label(tmp_path):
     train = load(file).train
     expected = {10 * i: int(LABELS[i] % 2) for i in range(12)}
     assert {
-        int(x[0, 0, 0]): int(y) for x, y in zip(train.images, train.labels, strict=True)
+        int(x[0, 0, 0]): int(y) for x, y in zip(train.inputs, train.labels, strict=True)
     }.items() <= expected.items()
 
 

@@ -45,7 +45,7 @@ def test_class_folders_of_colour_pictures_of_two_sizes(tmp_path):
     assert (len(splits.train), len(splits.test)) == (24, 6)
     assert splits.test.labels.bincount().tolist() == [2, 2, 2]
     for label, colour in enumerate(COLOURS[:3]):
-        mean = splits.train.images[splits.train.labels == label].float().mean((0, 2, 3))
+        mean = splits.train.inputs[splits.train.labels == label].float().mean((0, 2, 3))
         assert torch.allclose(mean, torch.tensor(colour, dtype=torch.float32), atol=8)
     assert splits.notes == ("folder has no test split: 6 of its 30 training images are set aside for tests",)
 
@@ -53,7 +53,7 @@ def test_class_folders_of_colour_pictures_of_two_sizes(tmp_path):
 def test_pictures_of_one_size_stay_as_they_are(tmp_path):
     splits = load(write_folder(tmp_path, 5, size=(48, 40)), image_size=0)
     assert splits.info.shape == (3, 40, 48)
-    assert splits.train.images.dtype == torch.uint8
+    assert splits.train.inputs.dtype == torch.uint8
 
 
 def test_several_sizes_need_to_be_told_one(tmp_path):
@@ -182,7 +182,7 @@ def test_reading_is_the_same_wherever_the_folder_lies(tmp_path):
         (second / file.relative_to(first)).parent.mkdir(parents=True, exist_ok=True)
         (second / file.relative_to(first)).write_bytes(file.read_bytes())
     here, there = load(first), load(second)
-    assert torch.equal(here.train.images, there.train.images)
+    assert torch.equal(here.train.inputs, there.train.inputs)
     assert torch.equal(here.test.labels, there.test.labels)
 
 

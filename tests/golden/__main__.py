@@ -1,0 +1,33 @@
+"""Writes the golden digests anew: ``python -m tests.golden``, from the top of the checkout, about a minute.
+
+Only after a change that is meant to change numbers: the difference of ``digests.json``
+shows which runs it changed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from pathlib import Path
+
+from fedcrucible_core.records.files import write_atomic
+from tests.golden.cells import CELLS
+from tests.golden.digest import DIGESTS, Golden, play, this_machine
+
+
+def main() -> None:
+    """Run all cells and replace ``digests.json``."""
+    logging.disable(logging.WARNING)
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["XDG_CACHE_HOME"] = str(Path(folder) / "cache")
+        runs = {}
+        for name in CELLS:
+            runs[name] = play(name, Path(folder) / "runs")
+            print(f"{name}: {runs[name].parameters_sha256[:12]}", flush=True)
+    write_atomic(DIGESTS, Golden(machine=this_machine(), runs=runs).text().encode())
+    print(f"{len(runs)} digests written to {DIGESTS.name}")
+
+
+if __name__ == "__main__":
+    main()
