@@ -72,14 +72,14 @@ def report_path(summary: RunSummary) -> Path | None:
 
 def as_object(summary: RunSummary) -> dict[str, object]:
     """The result for machines; rates in percent, None where nothing was measured."""
+    from fedcrucible_core.records.numbers import numbers_of
+    from fedcrucible_core.records.schema import RATES, Detection
+
     report, caught = report_path(summary), summary.detection
     return {
-        "MA": summary.ma_percent,
-        "ASR": summary.asr_percent,
+        **{number.name: getattr(summary, field) for field, number in RATES.items() if number.tone},
         "unit": "percent",
-        "base_rate": summary.base_rate_percent,
-        "TPR": caught.tpr_percent if caught else None,
-        "FPR": caught.fpr_percent if caught else None,
+        **{number.name: getattr(caught, field, None) for field, number in numbers_of(Detection).items()},
         "epsilon": summary.epsilon,
         "delta": summary.delta,
         "sha256": summary.parameters_sha256,

@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING
 
 from fedcrucible.comparison.execution.display import Silent, matrix_display
 from fedcrucible.comparison.execution.engines import Engine, engine
-from fedcrucible.comparison.execution.lock import only_one
 from fedcrucible.comparison.execution.pages import Pages
 from fedcrucible.comparison.execution.run import Results, distinct, run_cells
-from fedcrucible.comparison.execution.store import FAILURES, Failures, Store
+from fedcrucible.comparison.execution.store import FAILURES, Failures, Store, only_one
 from fedcrucible.comparison.plan.cell import ENGINES, IN_PROCESS, Cell
 from fedcrucible.comparison.plan.checks import Checked, Impossible, check
 from fedcrucible.comparison.plan.estimate import Estimate, Timing

@@ -9,9 +9,8 @@ import pandas as pd
 
 from fedcrucible.comparison.execution.display import matrix_display
 from fedcrucible.comparison.execution.engines import engine
-from fedcrucible.comparison.execution.lock import only_one
 from fedcrucible.comparison.execution.run import run_cells
-from fedcrucible.comparison.execution.store import FAILURES, Failures, Store
+from fedcrucible.comparison.execution.store import FAILURES, Failures, Store, only_one
 from fedcrucible.comparison.plan.cell import IN_PROCESS, Cell
 from fedcrucible.comparison.plan.checks import check
 from fedcrucible.comparison.tables.frame import results_frame

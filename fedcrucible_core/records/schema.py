@@ -240,8 +240,6 @@ class RunSummary(Record):
     dropped: dict[Line, int] = Field(default_factory=dict)
     """Cause -> number of replies."""
     knowledge: dict[Line, tuple[Line, ...]] = Field(default_factory=dict)
-    weak_attack: bool | None = None
-    """True when the undefended run's ASR is below 50 %; None when no undefended run is at hand."""
     folder: str = ""
     epsilon: float | None = None
     """Differential privacy that all rounds together have spent, at ``delta``: of clients, not of images; None where
@@ -291,3 +289,8 @@ RATES = {
     if number.unit == "%" and field in RunSummary.model_fields
 }
 """Rates of a model, by field: the same of a round and of a run's end."""
+
+
+def interval_field(field: str) -> str:
+    """The summary's field that would hold the interval of a rate, e.g. ``ma_interval_percent`` of ``ma_percent``."""
+    return f"{field.removesuffix('_percent')}_interval_percent"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,22 @@ class Failures:
             return
         text = json.dumps(list(self.entries.values()), indent=1, ensure_ascii=False)
         files.write_atomic(self.path, (text + "\n").encode())
+
+
+@contextlib.contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Hold a matrix' folder: a second one would clear away what the first is writing.
+
+    Released by the system however this process ends.  Raises CommandError when it is held.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(only_writer(folder))
+        except FolderBusyError:
+            raise CommandError(
+                f"another comparison is writing to {folder}", "wait for it, or choose another --out"
+            ) from None
+        yield
 
 
 def _clear_away(folder: Path) -> None:

@@ -345,7 +345,7 @@ def test_a_worker_that_dies_is_a_failure_of_its_run_alone(tmp_path: Path) -> Non
 
 
 def test_two_comparisons_do_not_write_to_one_folder(tmp_path: Path, fedcrucible) -> None:
-    from fedcrucible.comparison.execution.lock import only_one
+    from fedcrucible.comparison.execution.store import only_one
 
     with only_one(tmp_path):
         result = fedcrucible(*GRID, "--out", tmp_path)
