@@ -53,7 +53,7 @@ def run(
     from fedcrucible_core.config.load import load, load_preset
     from server_app.plan import Plan
 
-    chosen = (load_preset(preset) if preset else {}) | {"output.report": False}
+    chosen = load_preset(preset) | {"output.report": False}
     chosen |= _settings(settings, {"strategy": strategy, "attack.name": attack}, keys)
     plan = Plan.make(load(chosen))
     folders: builtins.list[Path] = []

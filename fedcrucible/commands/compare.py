@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fedcrucible.commands.options import Settings
 from fedcrucible.failures import CommandError, clear_errors
 
 if TYPE_CHECKING:
@@ -35,9 +36,6 @@ Skip = Annotated[bool, typer.Option("--skip-impossible", help="Leave impossible 
 Dry = Annotated[bool, typer.Option("--dry-run", help="Only list the cells, with an estimate of the time they take.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object at the end, nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the result.")]
-Settings = Annotated[
-    list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="Settings of all cells, e.g. run.rounds=20")
-]
 
 
 def command(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fedcrucible.commands.options import Preset, Settings
 from fedcrucible.failures import CommandError, clear_errors
 
 if TYPE_CHECKING:
@@ -22,10 +23,8 @@ SEED = "run.seed"
 
 
 def command(
-    settings: Annotated[
-        list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="Settings for all rows, e.g. run.seed=2")
-    ] = None,
-    preset: Annotated[str, typer.Option("--preset", "-p", metavar="NAME", help="Settings to start from.")] = "demo",
+    settings: Settings = None,
+    preset: Preset = "demo",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end, nothing else.")] = False,
 ) -> None:
     """Attack a federation on real images and compare FedAvg, FLAME and CLIP-Fed, through `flwr run`.

@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 
 from fedcrucible.commands import compare
+from fedcrucible.commands.options import Settings
 from fedcrucible.failures import clear_errors
 
 
 def command(
     paper: Annotated[str, typer.Argument(metavar="PAPER", help="e.g. clip-fed; none = list what there is.")] = "",
     table: Annotated[str, typer.Argument(metavar="TABLE", help="e.g. table1; none = list the paper's tables.")] = "",
-    settings: compare.Settings = None,
+    settings: Settings = None,
     small: Annotated[bool, typer.Option("--small", help="The twin on data that ships, for two CPU cores.")] = False,
     numbers: Annotated[bool, typer.Option("--numbers", help="Only print what the paper says; run nothing.")] = False,
     strategies: compare.Strategies = "",

@@ -179,8 +179,11 @@ def _prepared(request: Request, display: Silent) -> tuple[Matrix, Checked, Path]
 
 
 def _default_folder(request: Request, found: Matrix) -> Path:
-    preset: dict[str, Scalar] = load_preset(request.options.preset) if request.options.preset else {}
-    chosen = preset | dict(request.options.base or {}) | dict(assigned(request.options.settings))
+    chosen = (
+        load_preset(request.options.preset)
+        | dict(request.options.base or {})
+        | dict(assigned(request.options.settings))
+    )
     output = load({key: value for key, value in chosen.items() if key == "output.dir"}).output
     words = re.sub(r"[^a-z0-9]+", "-", found.title.lower()).strip("-")
     return base_folder(output) / (words if words in ("", "comparison") else f"comparison-{words}")

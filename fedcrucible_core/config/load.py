@@ -217,7 +217,7 @@ def preset_names() -> list[str]:
 
 
 def load_preset(name: str) -> dict[str, Scalar]:
-    """The settings of a preset by name, or of a TOML file by path. Raises ConfigError."""
+    """The settings of a preset by name, or of a TOML file by path; none for no name. Raises ConfigError."""
     settings: dict[str, Scalar] = {}
     for layer in preset_layers(name):
         settings |= flatten_table({key: value for key, value in layer.items() if key not in NOT_SETTINGS})

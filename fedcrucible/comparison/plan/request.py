@@ -223,9 +223,7 @@ def _column(name: str) -> str:
 
 
 def _common(options: Options) -> dict[str, Scalar]:
-    if options.base is not None:
-        return dict(options.base)
-    return load_preset(options.preset) if options.preset else {}
+    return load_preset(options.preset) if options.base is None else dict(options.base)
 
 
 def assigned(settings: Sequence[str] | Mapping[str, Scalar]) -> Iterable[tuple[str, Scalar]]:
