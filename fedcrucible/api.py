@@ -13,6 +13,7 @@ from fedcrucible.comparison_result import Comparison
 from fedcrucible.failures import CommandError, Interrupted
 from fedcrucible.run_result import Run
 from fedcrucible_core.config.errors import ConfigError
+from fedcrucible_core.config.extras import require
 from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.rooms import require_own_rooms
 
@@ -48,6 +49,7 @@ def run(
         Interrupted: Ctrl-C; the rounds so far are recorded, in its ``folder``.
     """
     require_own_rooms()
+    require("server")
     from fedcrucible.engines.in_process import run_in_process
     from fedcrucible.one_line import run_display
     from fedcrucible_core.config.load import load, load_preset
@@ -115,6 +117,7 @@ def compare(
         Interrupted: Ctrl-C; what was finished is kept.
     """
     require_own_rooms()
+    require("cli")
     from fedcrucible.comparison.plan.request import Options
     from fedcrucible.comparison.session import Request, usual_jobs
     from fedcrucible.one_line import matrix_line

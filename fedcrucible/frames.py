@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fedcrucible_core.config.extras import install_hint
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -32,7 +34,4 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        raise ImportError(
-            f"{error.name or 'pandas'} is not installed, and tables need it: pip install pandas pyarrow "
-            "(or this project with its extra [all])"
-        ) from error
+        raise ImportError(f"{error.name or 'pandas'} is missing: a table {install_hint('cli')}") from error

@@ -32,6 +32,9 @@ def command(
     A few minutes on two CPU cores.  Ends with one table and a page of curves.
     """
     with clear_errors():
+        from fedcrucible_core.config.extras import require
+
+        require("cli")
         from fedcrucible.comparison.session import compare
 
         with contextlib.redirect_stdout(sys.stderr):

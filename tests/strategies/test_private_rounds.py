@@ -36,7 +36,7 @@ def play(**settings: Scalar) -> tuple[RunSummary, list[RoundRecord]]:
         "task.test_samples": 60,
         "partition.name": "iid",
         "model.resnet8.width": 4,
-        "attack.malicious_fraction": 0.0,
+        "adversary.malicious_fraction": 0.0,
         "output.report": False,
         **{key.replace("__", "."): value for key, value in settings.items()},
     }

@@ -30,8 +30,8 @@ def render_records(records: Sequence[Labelled], title: str, out_path: Path, *, s
 
     Runs with the same label, attack and settings are seeds of one row: of several with one seed the first counts.
     Rows are judged (``standing``) among those that share all settings but the defence's: an attack is weak there where
-    plain FedAvg ends below 50 % ASR.  ``sweep`` is a configuration key (e.g. ``attack.malicious_fraction``) that gets
-    its own chart.
+    plain FedAvg ends below 50 % ASR.  ``sweep`` is a configuration key, e.g. ``adversary.malicious_fraction``,
+    that gets its own chart.
     Raises ValueError for no records, FileNotFoundError when a folder holds none.
     """
     if not records:

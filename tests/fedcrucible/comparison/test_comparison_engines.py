@@ -26,7 +26,7 @@ run.rounds = 1
 seeds = [1]
 numbers = ["ma", "fpr"]
 [compare.axes.strategy]
-control = { strategy = "fedavg", attack.malicious_fraction = 0.0 }
+control = { strategy = "fedavg", adversary.malicious_fraction = 0.0 }
 attacked = { strategy = "fedavg", engine = "flwr" }
 defended = { strategy = "flame", engine = "flwr" }
 """
@@ -109,7 +109,7 @@ def test_a_control_is_listed_and_not_compared(preset: str, tmp_path: Path, monke
     use(monkeypatch, {FLWR: Fake(log), IN_PROCESS: Fake(log)})
     outcome, folder = compare(Request(Options(preset), out=tmp_path / "out", quiet=True))
     (spot,) = outcome.spots
-    assert dict(spot.standing.left_out) == {"control": "attack.malicious_fraction = 0"}
+    assert dict(spot.standing.left_out) == {"control": "adversary.malicious_fraction = 0"}
     assert "control" not in spot.best.ma | spot.best.asr
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert '<span class="badge warn">not the same attack</span>' in page

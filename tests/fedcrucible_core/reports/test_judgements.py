@@ -116,9 +116,11 @@ def test_an_attack_is_weak_where_it_is_weak(make: Maker, tmp_path: Path) -> None
     ]  # fmt: skip
     text = page(folders, tmp_path)
     for system in ("fedavg", "krum"):
-        assert "weak attack" not in table_row(text, system, "badnets (attack.malicious_fraction = 0.4)")
-        assert "weak attack" in table_row(text, system, "badnets (attack.malicious_fraction = 0.1)")
-    named = "Weak attack: badnets (attack.malicious_fraction = 0.1) reaches less than 50 % ASR even undefended (fedavg)"
+        assert "weak attack" not in table_row(text, system, "badnets (adversary.malicious_fraction = 0.4)")
+        assert "weak attack" in table_row(text, system, "badnets (adversary.malicious_fraction = 0.1)")
+    named = (
+        "Weak attack: badnets (adversary.malicious_fraction = 0.1) reaches less than 50 % ASR even undefended (fedavg)"
+    )
     assert text.count(named) == 1
     assert text.count("Weak attack: badnets") == 1
 
@@ -248,7 +250,7 @@ def test_long_names_leave_room_for_the_curves() -> None:
     from fedcrucible_core.reports.charts.canvas import new_figure
     from fedcrucible_core.reports.charts.series import legend_below, legend_height
 
-    labels = [f"fedavg (attack.malicious_fraction = 0.{i}) (min-max, never attacked)" for i in range(10)]
+    labels = [f"fedavg (adversary.malicious_fraction = 0.{i}) (min-max, never attacked)" for i in range(10)]
     figure = new_figure(height=PANELS_HEIGHT + legend_height(labels))
     left, _ = figure.subplots(1, 2)
     left.set_title("MA: clean accuracy (%)")
