@@ -18,7 +18,7 @@ app = ClientApp()
 def update(session: Session) -> LocalUpdate:
     """Local training on clean data, in the way that the run's rule asks of clients."""
     data = clean_data(session.config, session.partition, session.device, session.own)
-    trained, result = session.fit(data, "train", assemble(session.config).rule.local_training or train_plainly)
+    trained, result = session.fit(data, "train", assemble(session.config).rule.needs.training or train_plainly)
     return LocalUpdate(trained.parameters, trained.buffers, len(data.labels), result.loss)
 
 

@@ -1,4 +1,4 @@
-"""The contracts of defences: rules act on updates, purifiers on the aggregated model."""
+"""The contracts of defences: rules act on updates, purifiers and repairs on models, splitters on labelled data."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from defenses.smoothing import Smoothing
+from defenses.needs import Needs as Needs
 from defenses.updates import ClientUpdates as ClientUpdates
 from defenses.updates import State as State
 from fedcrucible_core.config import Component, ConfigError, Registry
 from fedcrucible_core.foundation.base import GuideTargets, ServerData
+from fedcrucible_core.learning.data import DataInfo
 from fedcrucible_core.learning.models.base import SplitModel
-from fedcrucible_core.learning.survey import Survey
-from fedcrucible_core.learning.training import LocalTraining
 
 
 @dataclass(frozen=True)
@@ -44,22 +43,15 @@ class AggregationRule(Component):
 
     min_clients: ClassVar[int] = 1
     """Fewer updates than this can't be judged; the round loop says so and keeps the model."""
-    needs_root: ClassVar[bool] = False
-    """True: needs ``ServerView.train_root`` (``defenses/support/root_set.py``), so a bare call raises ValueError."""
 
     @abstractmethod
     def aggregate(self, updates: ClientUpdates) -> Aggregate:
         """Aggregate one round."""
 
     @property
-    def local_training(self) -> LocalTraining | None:
-        """How honest clients train under this rule; None = as without any defence."""
-        return None
-
-    @property
-    def smoothing(self) -> Smoothing | None:
-        """How the model is to be measured: None plainly, else by the vote of noisy copies."""
-        return None
+    def needs(self) -> Needs:
+        """What it asks for beside the updates: a root set, another local training, a smoothed measurement."""
+        return Needs()
 
     @property
     def privacy(self) -> str:
@@ -68,32 +60,6 @@ class AggregationRule(Component):
         A rule that states an epsilon says so by the facts ``epsilon``, ``delta`` and ``releases`` of every round.
         """
         return ""
-
-    @property
-    def needs_server_images(self) -> bool:
-        """Whether ``repair`` measures the model on the server's own images."""
-        return False
-
-    def survey(self, model: SplitModel, shape: tuple[int, int, int]) -> Survey | None:
-        """What clients are asked after the last round, for a model with input ``shape`` (C, H, W); None = nothing.
-
-        Raises ValueError when the model isn't one that the question fits.
-        """
-        return None
-
-    def repair(
-        self,
-        model: SplitModel,
-        shape: tuple[int, int, int],
-        answers: Tensor,
-        accuracy: Callable[[], float] | None,
-    ) -> dict[str, float]:
-        """Work on the final model, in place, with the answers int64 ``[m, channels]``, m >= 1, to the survey.
-
-        ``accuracy`` measures the model on the server's own images in percent; None unless the rule needs them.
-        Returns diagnostics.
-        """
-        raise NotImplementedError(f"rule {self.name!r} asks clients for something and does nothing with it")
 
     def check(self, clients: int, malicious: int) -> None:
         """Raise ConfigError when the rule can't serve ``clients`` participants with ``malicious`` attackers."""
@@ -119,7 +85,10 @@ class Purified:
 class Purifier(Component):
     """Works on the aggregated model with the server's own data; never sees a client's data."""
 
-    needs_guide: ClassVar[bool] = False
+    @property
+    def needs(self) -> Needs:
+        """What it asks for beside the server's data: the guide."""
+        return Needs()
 
     def check(self, model: SplitModel, guide: GuideTargets | None) -> None:
         """Raise ConfigError when this model and guide can't be worked on; called before any client trains."""
@@ -136,5 +105,114 @@ class Purifier(Component):
         """Purify ``model`` in place (it lies on its device; ``data`` and ``guide`` on the CPU)."""
 
 
+@dataclass(frozen=True)
+class RepairContext:
+    """What a repair may use; a part that it didn't ask for (``needs``) is None."""
+
+    info: DataInfo
+    """Facts of the task: classes, input shape (C, H, W), normalisation."""
+    rng: torch.Generator
+    """For any noise or draw; on the CPU."""
+    device: torch.device
+    """Where the model lies."""
+    answers: Tensor | None = None
+    """Clients' answers to the survey, int64 ``[m, channels]``, m >= 1, in partition order."""
+    data: ServerData | None = None
+    """The server's synthetic images."""
+    accuracy: Callable[[], float] | None = None
+    """Measures the model, as it stands, on those images: accuracy in percent."""
+    guide: GuideTargets | None = None
+    """What the guide says of ``data.training_set()``."""
+
+    def require_answers(self) -> Tensor:
+        """The answers. Raises ValueError where no survey was asked."""
+        if self.answers is None:
+            raise ValueError("the repair works on clients' answers, and there are none")
+        return self.answers
+
+
+class Repair(Component):
+    """Works on the final model, once, after the last round, whatever rule and purifier came before it."""
+
+    @property
+    def needs(self) -> Needs:
+        """What it asks for: a survey of the clients, the server's images, the guide."""
+        return Needs()
+
+    def check(self, model: SplitModel, info: DataInfo) -> None:
+        """Raise ConfigError (or ValueError, which is told as one) when this model can't be repaired.
+
+        Called before any client starts, with an untrained model. Here: that the survey's question fits the model.
+        """
+        if self.needs.survey is not None:
+            self.needs.survey(model, info.shape)
+
+    @abstractmethod
+    def repair(self, model: SplitModel, context: RepairContext) -> dict[str, float]:
+        """Work on ``model`` in place; returns diagnostics, which the record shows as ``repair.<name>``.
+
+        Raises ValueError or FloatingPointError when it can't; the model is kept then, and the record says why.
+        """
+
+
+@dataclass(frozen=True)
+class Split:
+    """A labelled set in three parts: row numbers int64, ascending, each row of the set in exactly one of them."""
+
+    clean: Tensor
+    """Rows whose label is trusted."""
+    triggered: Tensor
+    """Rows that look poisoned."""
+    mixed: Tensor
+    """Rows that can't be judged."""
+    scores: dict[str, Tensor] = field(default_factory=dict)
+    """Numbers of every row, float ``[n]`` each: what the split was made by."""
+    facts: dict[str, float] = field(default_factory=dict)
+    """Diagnostics (thresholds, ...)."""
+
+    @classmethod
+    def by(
+        cls, clean: Tensor, triggered: Tensor, scores: dict[str, Tensor] | None = None,
+        facts: dict[str, float] | None = None,
+    ) -> Split:  # fmt: skip
+        """From masks bool ``[n]``: rows in neither are mixed. Raises ValueError when a row is in both."""
+        if bool((clean & triggered).any()):
+            raise ValueError("a row can't be clean and triggered at once")
+        mixed = ~(clean | triggered)
+        return cls(_rows(clean), _rows(triggered), _rows(mixed), scores or {}, facts or {})
+
+
+def _rows(mask: Tensor) -> Tensor:
+    return mask.nonzero().flatten().cpu()
+
+
+class Splitter(Component):
+    """Parts a labelled set into clean, triggered and undecided rows, without changing any of them."""
+
+    dropped_fact: ClassVar[str] = "dropped_by_splitter"
+    """Name under which the record counts the server's images that aren't clean."""
+
+    @property
+    def needs(self) -> Needs:
+        """What it asks for beside the set: the guide, a trained model."""
+        return Needs()
+
+    @abstractmethod
+    def split(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        guide: GuideTargets | None,
+        model: SplitModel | None,
+        rng: torch.Generator,
+    ) -> Split:
+        """Split images float32 ``[n, C, H, W]`` in [0, 1] with labels int64 ``[n]``, n >= 1.
+
+        ``guide`` is what the guide says of these images, ``model`` a trained model; None where it needs neither.
+        """
+
+
 RULES: Registry[AggregationRule] = Registry("defense", "defenses.rules")
 PURIFIERS: Registry[Purifier] = Registry("purifier", "defenses.purifiers")
+REPAIRS: Registry[Repair] = Registry("repair", "defenses.repairs")
+SPLITTERS: Registry[Splitter] = Registry("splitter", "defenses.splitters")

@@ -94,23 +94,25 @@ def _entry(kind: str, cls: type[Component], chosen_by: str, prefix: str) -> Entr
 
 
 def _strategies() -> list[Entry]:
-    from defenses.base import PURIFIERS, RULES
+    from defenses.base import PURIFIERS, REPAIRS, RULES
     from strategies.systems import SYSTEMS
 
     rules = {entry.name: entry for entry in _components("strategies", "defense")}
     purifiers = {entry.name: entry for entry in _components("strategies", "purifier")}
+    repairs = {entry.name: entry for entry in _components("strategies", "repair")}
     found = []
     for name, cls in SYSTEMS.classes().items():
         own = _entry("strategies", cls, f"strategy={name}", "")
         rule = rules.get(cls.rule) if cls.uses_clients else None
-        used = [part for part in (rule, purifiers.get(cls.purifier)) if part is not None]
+        used = [part for part in (rule, purifiers.get(cls.purifier), repairs.get(cls.repair)) if part is not None]
         found.append(
             Entry(
                 own.kind, own.name, own.doc, own.paper,
                 tuple(dict.fromkeys(item for part in used for item in part.knowledge)),
                 own.file, own.chosen_by,
                 tuple(key for part in used for key in part.parameters),
-                {"rule": rule.name if rule else "", "purifier": cls.purifier if cls.purifier in PURIFIERS else ""},
+                {"rule": rule.name if rule else "", "purifier": cls.purifier if cls.purifier in PURIFIERS else ""}
+                | ({"repair": cls.repair} if cls.repair in REPAIRS else {}),
                 "; ".join(part.state_kept for part in used if part.state_kept),
                 "; ".join(part.cost for part in used if part.cost),
             )
@@ -173,6 +175,8 @@ KINDS: dict[str, Callable[[], list[Entry]]] = {
     "strategies": _strategies,
     "defenses": lambda: _components("defenses", "defense"),
     "purifiers": lambda: _components("purifiers", "purifier"),
+    "repairs": lambda: _components("repairs", "repair"),
+    "splitters": lambda: _components("splitters", "splitter"),
     "attacks": lambda: _components("attacks", "attack"),
     "partitioners": lambda: _components("partitioners", "partition"),
     "models": lambda: _components("models", "model"),

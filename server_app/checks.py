@@ -10,8 +10,7 @@ from attacks.base import Attack, RunFacts
 from attacks.evaluation import has_inputs
 from attacks.schedule import malicious_partitions
 from attacks.task import AttackTask
-from defenses.base import RULES, AggregationRule
-from defenses.support.root_set import RootedRule
+from defenses.base import RULES
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.foundation.base import SOURCES
@@ -44,10 +43,12 @@ def check_combination(
         if config.task.dataset.partition(":")[0] == "folder":
             allowed += "; are its class folders one folder further down?"
         raise ConfigError("task.dataset", config.task.dataset, allowed)
+    _check_repair(config, system)
+    _check_splitter(config, system)
     _check_model(config, system, data)
     _check_attack(config, attack, data)
     attack.check_run(RunFacts(_layout(config, data), tuple(RULES)))
-    if system.needs_guide or (system.needs_server_data and config.synthetic.guide_agreement):
+    if system.needs_guide:
         _check_guide(config)
     if system.needs_server_data:
         source = SOURCES.of(config)
@@ -56,19 +57,42 @@ def check_combination(
         _check_clients(config, system, data)
 
 
+def _check_repair(config: RunConfigBase, system: Assembled) -> None:
+    """There is a model to repair, and there are clients to ask where it asks some."""
+    repair = system.repair
+    if repair is None:
+        return
+    if system.zero_shot:
+        allowed = (
+            f"nothing is trained by strategy {config.strategy!r}, there is no model to repair; allowed: auto, none"
+        )
+        raise ConfigError("repair.name", repair.name, allowed)
+    if repair.needs.survey is not None and not system.uses_clients:
+        allowed = f"asks clients about the final model, strategy {config.strategy!r} has none; allowed: auto, none"
+        raise ConfigError("repair.name", repair.name, allowed)
+
+
+def _check_splitter(config: RunConfigBase, system: Assembled) -> None:
+    """The splitter has what it needs where it is used: before anything is trained."""
+    if system.splitter is not None and system.splitter.needs.model:
+        allowed = "needs a trained model, the server's images are split before there is one; allowed: none, or others"
+        raise ConfigError("splitter.name", config.splitter.name, allowed)
+
+
 def _check_model(config: RunConfigBase, system: Assembled, data: DataSplits) -> None:
     """The model has what the purifier or the rule works on."""
     name = config.model.name
     spec = MODELS.built(config, name)
-    rule = system.rule if system.uses_clients else None
-    extractor_trained = system.purifier is not None or (rule is not None and rule.local_training is not None)
+    extractor_trained = system.purifier is not None or system.rule_needs.training is not None
     if extractor_trained and not spec.has_extractor:
         raise ConfigError("model.name", name, f"has no feature extractor, which strategy {system.name!r} trains")
-    if rule is not None and type(rule).survey is not AggregationRule.survey:
+    if system.repair is not None:
         try:
-            rule.survey(spec.build(data.info, config.run.seed), data.info.shape)
+            system.repair.check(spec.build(data.info, config.run.seed), data.info)
         except ValueError as error:
-            raise ConfigError("model.name", name, f"{error}; rule {rule.name!r} needs that") from error
+            if isinstance(error, ConfigError):
+                raise
+            raise ConfigError("model.name", name, f"{error}; repair {system.repair.name!r} needs that") from error
 
 
 def _check_attack(config: RunConfigBase, attack: Attack, data: DataSplits) -> None:
@@ -124,8 +148,8 @@ def _check_clients(config: RunConfigBase, system: Assembled, data: DataSplits) -
     Bindings.of(config.federation)
     share = len(attackers(config)) / clients
     system.rule.check(sampled, int(share * sampled))
-    if isinstance(system.rule, RootedRule):
-        check_root_set(config, system.rule, data)
+    if system.rule_needs.root is not None:
+        check_root_set(config, system.rule.name, system.rule_needs.root, data)
     if not config.federation.own_data:
         partitioner = PARTITIONERS.of(config)
         partition_indices(config.task, partitioner, clients, config.run.seed)  # clients would refuse it: known here

@@ -142,6 +142,8 @@ def _chosen(config: RunConfigBase) -> dict[str, str]:
         "attack": config.attack.name,
         "defense": system.rule.name,
         "purifier": system.purifier.name if system.purifier is not None else "",
+        "repair": system.repair.name if system.repair is not None else "",
+        "splitter": config.splitter.name,
         "synthetic": config.synthetic.source,
     }
 

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from attacks.base import ATTACKS, Attack
-from defenses.support.root_set import RootedRule
+from defenses.splitting import clean_part
 from fedcrucible_core.config.compose import RunConfigBase
-from fedcrucible_core.foundation.base import SOURCES, Guide, ServerData, SyntheticSource
+from fedcrucible_core.foundation.base import SOURCES, Guide, GuideTargets, ServerData, SyntheticSource
 from fedcrucible_core.foundation.frequency import FrequencyAugmentation
 from fedcrucible_core.foundation.guide import load_guide
-from fedcrucible_core.foundation.server_data import build_server_data
+from fedcrucible_core.foundation.server_data import Kept, build_server_data
 from fedcrucible_core.learning.data import DataSplits, Labeled
 from fedcrucible_core.learning.datasets import load_task
 from fedcrucible_core.learning.datasets.class_names import ids_among
@@ -23,6 +24,7 @@ from fedcrucible_core.learning.models.base import MODELS
 from fedcrucible_core.learning.partition import Partitioner
 from fedcrucible_core.learning.partition.base import PARTITIONERS
 from fedcrucible_core.learning.partition.shares import partition_notes
+from fedcrucible_core.learning.rng import torch_generator
 from server_app.checks import check_combination
 from server_app.root_set import build_root_set, describe_root_set
 from strategies.server_phase import ServerPhase
@@ -70,8 +72,7 @@ class Plan:
     def data_notes(self) -> tuple[str, ...]:
         """What a reader has to know of the data: how it was parted, names that tell the guide nothing."""
         system, notes = self.system, self.data.notes
-        guided = system.needs_guide or (system.needs_server_data and self.config.synthetic.guide_agreement)
-        ids = ids_among(self.data.info.class_names) if guided else ()
+        ids = ids_among(self.data.info.class_names) if system.needs_guide else ()
         if not ids:
             return notes
         shown = f"{', '.join(ids[:3])}{', ...' if len(ids) > 3 else ''}"
@@ -108,9 +109,15 @@ class Plan:
             moment_match=section.moment_match,
             augment=augment or section.augment,
             frequency=FrequencyAugmentation.from_section(section),
-            guide=self.guide() if section.guide_agreement else None,
+            keep=None if self.system.splitter is None else self._clean_part,
             cache_dir=self.config.guide.cache_dir,
         )
+
+    def _clean_part(self, images: Tensor, labels: Tensor) -> Kept:
+        """The part of the server's images that the splitter calls clean."""
+        splitter, seed = self.system.splitter, self.config.run.seed
+        assert splitter is not None
+        return clean_part(splitter, images, labels, self.data.info, self.guide, torch_generator(seed, "split"))
 
     def server_phase(self) -> ServerPhase | None:
         """Purifier, data and guide targets; None for systems without a server phase."""
@@ -118,29 +125,26 @@ class Plan:
         if purifier is None:
             return None
         data = self.server_data()
-        targets = None
-        if purifier.needs_guide:
-            targets = self.guide().targets(data.training_set().inputs, self.data.info.class_names)
+        targets = self.guide_targets(data) if purifier.needs.guide else None
         purifier.check(self.model(), targets)
         return ServerPhase(purifier, data, targets)
 
-    def root_set(self) -> Labeled | None:
-        """The images that a rooted rule trains on; None for other rules."""
-        rule = self.rooted_rule
-        if rule is None:
-            return None
-        return build_root_set(self.config, rule, self.data, lambda: self.server_data("none"), self.device)
+    def guide_targets(self, data: ServerData) -> GuideTargets:
+        """What the guide says of the server's images, augmented ones included."""
+        return self.guide().targets(data.training_set().inputs, self.data.info.class_names)
 
-    @property
-    def rooted_rule(self) -> RootedRule | None:
-        """The rule, where it needs a root set."""
-        rule = self.system.rule
-        return rule if self.system.uses_clients and isinstance(rule, RootedRule) else None
+    def root_set(self) -> Labeled | None:
+        """The images that the rule's root set holds; None for rules that need none."""
+        wanted = self.system.rule_needs.root
+        if wanted is None:
+            return None
+        return build_root_set(self.config, wanted, self.data, lambda: self.server_data("none"), self.device)
 
     @property
     def root_description(self) -> str:
         """What the root set is, for the record; empty without one."""
-        return "" if self.rooted_rule is None else describe_root_set(self.config, self.rooted_rule)
+        wanted = self.system.rule_needs.root
+        return "" if wanted is None else describe_root_set(self.config, wanted)
 
     def model(self) -> SplitModel:
         """The initial global model on the server's device."""

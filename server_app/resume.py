@@ -97,7 +97,7 @@ def _checkpoint(record: RunRecord, plan: Plan, recorded: Mapping[str, Scalar], n
         raise _refusal(
             f"{record.folder / files.CONFIG} is damaged: run.rounds is {rounds!r}; choose another output.name"
         )
-    smooths = plan.system.uses_clients and plan.system.rule.smoothing is not None
+    smooths = plan.system.rule_needs.smoothing is not None
     special = run.rounds > rounds and (smooths or rounds % run.eval_every != 0)
     found = record.latest_checkpoint(notes.append, before=rounds if special else None)
     if found is None and special:

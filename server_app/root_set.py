@@ -10,7 +10,7 @@ from torch import Tensor
 from attacks.base import ATTACKS
 from attacks.support.image_lists import members
 from attacks.task import AttackTask
-from defenses.support.root_set import RootedRule
+from defenses.needs import RootNeeds
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.foundation.base import ServerData
@@ -19,45 +19,45 @@ from fedcrucible_core.learning.datasets.subsets import stratified_order
 from fedcrucible_core.learning.rng import numpy_generator
 
 
-def check_root_set(config: RunConfigBase, rule: RootedRule, data: DataSplits) -> None:
-    """Raise ConfigError when the run can't provide the root set that the rule asks for."""
-    key, wanted = f"defense.{rule.name}", rule.root_samples
-    if rule.root == "synthetic":
+def check_root_set(config: RunConfigBase, rule: str, wanted: RootNeeds, data: DataSplits) -> None:
+    """Raise ConfigError when the run can't provide the root set that the rule of this name asks for."""
+    key, samples = f"defense.{rule}", wanted.samples
+    if wanted.kind == "synthetic":
         made = config.synthetic.per_class * data.info.num_classes
-        if wanted > made:
+        if samples > made:
             allowed = f"at most the {made} images of synthetic.per_class = {config.synthetic.per_class}"
-            raise ConfigError(f"{key}.root_samples", wanted, allowed)
+            raise ConfigError(f"{key}.root_samples", samples, allowed)
         return
     if config.task.eval_split == "validation":
         allowed = "its images are the validation split, which task.eval_split = validation measures; allowed: synthetic"
-        raise ConfigError(f"{key}.root", rule.root, allowed)
+        raise ConfigError(f"{key}.root", wanted.kind, allowed)
     available = len(_held_out(config, data))
-    if wanted > available:
+    if samples > available:
         allowed = f"at most the {available} images held out by task.validation_fraction"
-        raise ConfigError(f"{key}.root_samples", wanted, allowed)
+        raise ConfigError(f"{key}.root_samples", samples, allowed)
 
 
-def describe_root_set(config: RunConfigBase, rule: RootedRule) -> str:
+def describe_root_set(config: RunConfigBase, wanted: RootNeeds) -> str:
     """What the record says that the rule was given."""
-    if rule.root == "synthetic":
-        return f"root set: {rule.root_samples} synthetic server images ({config.synthetic.source})"
-    return f"root set: {rule.root_samples} clean real images (validation split, no client's)"
+    if wanted.kind == "synthetic":
+        return f"root set: {wanted.samples} synthetic server images ({config.synthetic.source})"
+    return f"root set: {wanted.samples} clean real images (validation split, no client's)"
 
 
 def build_root_set(
     config: RunConfigBase,
-    rule: RootedRule,
+    wanted: RootNeeds,
     data: DataSplits,
     synthetic: Callable[[], ServerData],
     device: torch.device,
 ) -> Labeled:
     """Draw the root set, stratified by class, from (seed, "root"); all there are where the guide dropped too many."""
-    if rule.root == "synthetic":
+    if wanted.kind == "synthetic":
         made = synthetic().originals.to("cpu")
-        chosen = _stratified(made.labels, rule.root_samples, config.run.seed)
+        chosen = _stratified(made.labels, wanted.samples, config.run.seed)
         return made.subset(chosen).to(device)
     held_out = _held_out(config, data)
-    held_out = held_out.subset(_stratified(held_out.labels, rule.root_samples, config.run.seed))
+    held_out = held_out.subset(_stratified(held_out.labels, wanted.samples, config.run.seed))
     return Labeled(held_out.for_model().to(device), held_out.labels.to(device))
 
 

@@ -133,6 +133,7 @@ def _run(
             evaluate=measuring(plan, evaluator),
             server_phase=server_phase,
             server_data=plan.server_data,
+            guide_targets=plan.guide_targets,
             root_set=plan.root_set,
             observers=observers,
             attackers_remember=bool(plan.attack.state_kept),
@@ -173,7 +174,9 @@ def _checkpoint(start: Start) -> Checkpoint | None:
 def _describe(plan: Plan, evaluator: Evaluator, facts: AttackFacts, start: Start) -> RunDescription:
     config, system = plan.config, plan.system
     knowledge = {
-        part.name: part.knowledge for part in (system.rule, system.purifier, plan.attack) if part and part.knowledge
+        part.name: part.knowledge
+        for part in (system.rule, system.purifier, system.repair, plan.attack)
+        if part and part.knowledge
     }
     notes = [] if config.task.eval_split == "test" else ["measured on the validation split"]
     notes += plan.data_notes
@@ -189,6 +192,7 @@ def _describe(plan: Plan, evaluator: Evaluator, facts: AttackFacts, start: Start
         attack=config.attack.name,
         rule=system.rule.name if system.uses_clients else "",
         purifier=system.purifier.name if system.purifier else "",
+        repair=system.repair.name if system.repair else "",
         seed=config.run.seed,
         rounds=config.run.rounds,
         dataset=config.task.dataset,

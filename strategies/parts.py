@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from fedcrucible_core.config.compose import RunConfigBase
-from fedcrucible_core.foundation.base import ServerData
+from fedcrucible_core.foundation.base import GuideTargets, ServerData
 from fedcrucible_core.learning.data import DataInfo, Labeled
 from fedcrucible_core.learning.models.base import SplitModel
 from strategies.nodes import NodeDirectory
@@ -35,6 +35,8 @@ class Parts:
     """Builds the server's data and targets, once, before round 1."""
     server_data: Callable[[], ServerData]
     """The server's own images, for a repair that looks at them without any purifier in the run."""
+    guide_targets: Callable[[ServerData], GuideTargets]
+    """What the guide says of the server's images, for a repair that asks for it."""
     root_set: Callable[[], Labeled | None]
     """Draws the root set of a rule that needs one, once, before round 1."""
     observers: Sequence[Observer] = field(default_factory=tuple)

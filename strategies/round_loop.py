@@ -19,27 +19,26 @@ from defenses.base import State
 from fedcrucible_core.config.plain_text import plain_text
 from fedcrucible_core.learning.data import Labeled
 from fedcrucible_core.learning.device import deterministic_threads
-from fedcrucible_core.learning.evaluation import predict
 from fedcrucible_core.learning.rng import torch_generator
+from fedcrucible_core.learning.survey import Survey
 from fedcrucible_core.learning.vector import buffer_slots
 from strategies import attack_memory
 from strategies.buffers import variances_valid
 from strategies.exchange import exchange
 from strategies.messages import (
-    SURVEY_TYPE,
     GlobalModel,
     InvalidReplyError,
     Reply,
     from_arrays,
     read_reply,
     read_survey_answer,
-    survey_content,
     to_arrays,
     train_content,
 )
 from strategies.nodes import Node, sample
 from strategies.outcome import Checkpoint, Measured, RoundOutcome
 from strategies.parts import Parts
+from strategies.repair_step import begin_repair, question, repaired, survey_messages
 from strategies.rule_step import FAILURES, aggregate_replies
 from strategies.server_phase import ServerPhase
 
@@ -327,65 +326,43 @@ class RoundLoop(Strategy):
     # --- after the last round -----------------------------------------------------------------------------------
 
     def _repair(self, num_rounds: int, grid: Grid, timeout: float) -> None:
-        """Ask the clients what the rule wants to know of the final model, and let it act on their answers.
+        """Let the system's repair work on the final model, after a survey of the clients where it asks for one.
 
         Recorded as one more round.  A checkpoint of the last round holds the model before, so a resumed run repeats it.
         """
-        if not self.parts.system.uses_clients or num_rounds == 0:
+        if self.parts.system.repair is None or num_rounds == 0:
             return
+        trained, survey = self.model, question(self.parts, self.model)
         self._load()
-        survey = self.parts.system.rule.survey(self.parts.model, self.parts.info.shape)
-        if survey is None:
-            return
-        outcome, trained = RoundOutcome(num_rounds + 1, stage="repair"), self.model
-        self._outcome = outcome
-        before = self._measured or self.parts.evaluate(self.parts.model, outcome, False)
-        outcome.facts["repair.ma_before_percent"] = before.clean.accuracy
-        if before.attack is not None:
-            outcome.facts["repair.asr_before_percent"] = before.attack.asr
+        before = self._measured or self.parts.evaluate(self.parts.model, RoundOutcome(num_rounds + 1), False)
+        outcome = self._outcome = begin_repair(num_rounds, before)
+        answers = None if survey is None else self._survey(survey, outcome, grid, timeout)
+        needed = 0 if survey is None else self.config.federation.min_replies
+        if answers is not None and len(answers) < needed:
+            outcome.notes.append(f"{len(answers)} valid answers, {needed} needed: the model was kept")
+        else:
+            with _timed(outcome, "server"):
+                stacked = None if answers is None else torch.stack(answers)
+                self.model = repaired(self.parts, self.phase, self.model, stacked, outcome)
+        outcome.model = self._compared(trained)
+        self._measure(outcome, final=True)
+        self._tell(outcome)
+
+    def _survey(self, survey: Survey, outcome: RoundOutcome, grid: Grid, timeout: float) -> list[Tensor]:
+        """The valid answers to a survey, in partition order."""
         with _timed(outcome, "sample"):
             nodes = self.parts.nodes.refresh(grid)
             self._sent = nodes if survey.everyone else self._participants(outcome.round, grid)
             self._name_participants(outcome)
-            content = survey_content(self.model, outcome.round, survey, self.parts.info)
-            messages = [
-                Message(content=content, message_type=SURVEY_TYPE, dst_node_id=node.node_id) for node in self._sent
-            ]
+            messages = survey_messages(self.parts, self.model, outcome.round, survey, self._sent)
         with _timed(outcome, "train"):
             replies = self._exchange(grid, messages, timeout)
         with _timed(outcome, "validate"):
             answers = self._read_all(
                 replies, outcome, lambda reply, partition: read_survey_answer(reply, partition, survey)
             )
-            outcome.bytes_up = 8 * survey.channels * len(answers)
-        needed = self.config.federation.min_replies
-        if len(answers) < needed:
-            outcome.notes.append(f"{len(answers)} valid answers, {needed} needed: the model was kept")
-        else:
-            with _timed(outcome, "server"):
-                self._act_on(torch.stack(answers), outcome)
-        outcome.model = self._compared(trained)
-        self._measure(outcome, final=True)
-        self._tell(outcome)
-
-    def _act_on(self, answers: Tensor, outcome: RoundOutcome) -> None:
-        self._load()
-        model, rule = self.parts.model, self.parts.system.rule
-        accuracy = self._server_accuracy() if rule.needs_server_images else None
-        facts = rule.repair(model, self.parts.info.shape, answers, accuracy)
-        outcome.facts |= {f"repair.{key}": value for key, value in facts.items()}
-        self.model = GlobalModel.of(model)
-
-    def _server_accuracy(self) -> Callable[[], float]:
-        server = self.phase.data if self.phase is not None else self.parts.server_data()
-        data = server.originals
-        model, batch = self.parts.model, self.config.run.eval_batch_size
-        device = next(model.parameters()).device
-
-        def accuracy() -> float:
-            return 100.0 * float((predict(model, data.inputs, batch, device) == data.labels).double().mean())
-
-        return accuracy
+        outcome.bytes_up = 8 * survey.channels * len(answers)
+        return answers
 
     def _compared(self, before: GlobalModel) -> Literal["changed", "kept", "initial"]:
         """What became of the model since ``before``; of one that is where it began, that it is there."""

@@ -189,7 +189,7 @@ def study_purifier(fraction: float, seed: int, more: Mapping[str, Scalar]) -> No
             purifier = PURIFIERS[purifier_name](**{**base.model_dump(), **params})
             checkpoint.model.load_into(model)
             clock = time.process_time()
-            guide = targets if purifier.needs_guide else None
+            guide = targets if purifier.needs.guide else None
             purifier.purify(model, chosen, guide, torch_generator(seed, "why"), {})
             clock = time.process_time() - clock
             after = evaluator.measure(model)

@@ -38,6 +38,8 @@ ALLOWED: dict[str, set[str]] = {
     "defenses.support": CORE | {"defenses", "defenses.kernels"},
     "defenses.rules": CORE | DEFENSES,
     "defenses.purifiers": CORE | DEFENSES,
+    "defenses.repairs": CORE | DEFENSES,
+    "defenses.splitters": CORE | DEFENSES,
     "strategies": CORE | DEFENSES,
     "client_app": CORE | {"attacks", "strategies"},
     "server_app": CORE | RECORDS | DEFENSES | {"attacks", "attacks.support", "strategies", PAGES},

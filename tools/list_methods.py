@@ -1,5 +1,5 @@
-"""Writes docs/methods.md from the registries: every rule, purifier, attack, partitioner, data set and
-system with what its author says of it.
+"""Writes docs/methods.md from the registries: every rule, purifier, repair, splitter, attack, partitioner, data set
+and system with what its author says of it.
 
 python tools/list_methods.py          # --check only says whether the file is up to date
 """
@@ -17,7 +17,7 @@ from fedcrucible.catalogue import entries  # noqa: E402
 from fedcrucible.catalogue_text import markdown  # noqa: E402
 
 TARGET = ROOT / "docs" / "methods.md"
-KINDS = ("defenses", "purifiers", "attacks", "partitioners", "datasets")
+KINDS = ("defenses", "purifiers", "repairs", "splitters", "attacks", "partitioners", "datasets")
 HEAD = """# Methods
 
 Made by `python tools/list_methods.py` from the classes themselves; don't edit. `fedcrucible list NAME` shows one in

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from pydantic import Field
 
-from defenses.base import RULES, Aggregate, AggregationRule, ClientUpdates
+from defenses.base import RULES, Aggregate, AggregationRule, ClientUpdates, Needs
 from defenses.kernels.geometry import FLOOR, row_norms
 from defenses.kernels.privacy import NO_CLAIM
 from defenses.kernels.weighting import sample_shares
@@ -61,11 +61,12 @@ class CRFL(AggregationRule):
         return NO_CLAIM if self.sigma > 0.0 else ""
 
     @property
-    def smoothing(self) -> Smoothing | None:
+    def needs(self) -> Needs:
         """The vote that the final model is measured by."""
         if self.copies == 0:
-            return None
-        return Smoothing(self.sigma_test, self.copies, self.copies_between, self.alpha, self.certified_attackers)
+            return Needs()
+        vote = Smoothing(self.sigma_test, self.copies, self.copies_between, self.alpha, self.certified_attackers)
+        return Needs(smoothing=vote)
 
     def bound(self, round: int) -> float:
         """rho_t."""

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from defenses.base import RULES, Aggregate, AggregationRule, ClientUpdates
+from defenses.base import RULES, Aggregate, AggregationRule, ClientUpdates, Needs
 from defenses.kernels.geometry import BLOCK, FLOOR
 from fedcrucible_core.learning.contrastive import ContrastiveTraining
 
@@ -45,9 +45,9 @@ class FLPurifier(AggregationRule):
     )
 
     @property
-    def local_training(self) -> ContrastiveTraining:
-        """How honest clients train."""
-        return ContrastiveTraining(self.contrast_temperature, self.projection, self.classifier_epochs)
+    def needs(self) -> Needs:
+        """Honest clients that train in two stages."""
+        return Needs(training=ContrastiveTraining(self.contrast_temperature, self.projection, self.classifier_epochs))
 
     def aggregate(self, updates: ClientUpdates) -> Aggregate:
         """Aggregate one round. Keeps no state.

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from defenses.base import State
+from defenses.base import Needs, State
 from defenses.kernels.prototypes import Projection, class_means, make_projection, prototype_loss
 from defenses.support.server_training import ServerSet, ServerTraining, embed_all
 from fedcrucible_core.config import ConfigError
@@ -54,7 +54,6 @@ class Contrast:
 class Rectifier(ServerTraining):
     """Options and the phase of feature rectification (FR)."""
 
-    needs_guide: ClassVar[bool] = True
     state_kept: ClassVar[str] = "linear map h into the guide's space, [e, features] and [e], where FR is on"
     feature_rectification: bool = Field(True, description="Run feature rectification; false = no_FR ablation")
     fr_epochs: int = Field(1, ge=0, description="Epochs of feature rectification each round; 0 = off")
@@ -66,6 +65,11 @@ class Rectifier(ServerTraining):
     prototype: Literal["class-mean", "per-sample"] = Field(
         "class-mean", description="Image target e^I: the class's mean guide embedding, or the sample's own"
     )
+
+    @property
+    def needs(self) -> Needs:
+        """The guide."""
+        return Needs(guide=True)
 
     def check(self, model: SplitModel, guide: GuideTargets | None) -> None:
         """Raise ConfigError for ``projection = "identity"`` where the model's and the guide's dimensions differ."""

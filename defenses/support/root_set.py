@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from defenses.base import AggregationRule
+from defenses.base import AggregationRule, Needs
+from defenses.needs import RootNeeds
 from defenses.updates import ClientUpdates
 
 
 class RootedRule(AggregationRule):
     """A rule that can't work without a root set; it says which one, the server provides it."""
 
-    needs_root: ClassVar[bool] = True
     knowledge = ("a root set of labelled images",)
     root: Literal["synthetic", "clean"] = Field(
         "synthetic",
@@ -26,6 +26,11 @@ class RootedRule(AggregationRule):
         "steps",
         description="Train on the root set for as many SGD steps as the median client takes, or for as many epochs",
     )
+
+    @property
+    def needs(self) -> Needs:
+        """The root set."""
+        return Needs(root=RootNeeds(self.root, self.root_samples))
 
     def root_update(self, updates: ClientUpdates) -> Tensor:
         """The server's own update float32 ``[d]``, where the clients' updates lie.

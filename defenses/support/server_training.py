@@ -128,7 +128,7 @@ class ServerTraining(Purifier):
         training = data.training_set()
         if guide is not None and len(guide.logits) != len(training):
             raise ValueError(f"the guide describes {len(guide.logits)} images, the server has {len(training)}")
-        if guide is None and self.needs_guide:
+        if guide is None and self.needs.guide:
             raise ConfigError("purifier.name", self.name, "needs the guide's targets, none were given")
         if len(training) == 0:
             raise ConfigError("purifier.name", self.name, "needs server images, there are none")

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from fedcrucible.catalogue import Entry
 
 KINDS_HELP = (
-    "strategies, defenses, purifiers, attacks, partitioners, models, datasets, sources, guides or presets; none = all"
+    "strategies, defenses, purifiers, repairs, splitters, attacks, partitioners, models, datasets, sources, guides or "
+    "presets; none = all"
 )
 
 

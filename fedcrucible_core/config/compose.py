@@ -23,8 +23,10 @@ from fedcrucible_core.config.sections import (
     OutputSection,
     PartitionSection,
     PurifierSection,
+    RepairSection,
     RunSection,
     Section,
+    SplitterSection,
     SyntheticSection,
     TaskSection,
     TrainingSection,
@@ -37,6 +39,8 @@ REGISTRIES: dict[str, tuple[type[Section], str, str]] = {
     "attack": (AttackSection, "attacks.base", "ATTACKS"),
     "defense": (DefenseSection, "defenses.base", "RULES"),
     "purifier": (PurifierSection, "defenses.base", "PURIFIERS"),
+    "repair": (RepairSection, "defenses.base", "REPAIRS"),
+    "splitter": (SplitterSection, "defenses.base", "SPLITTERS"),
     "synthetic": (SyntheticSection, "fedcrucible_core.foundation.base", "SOURCES"),
 }
 PLAIN: dict[str, type[Section]] = {
@@ -48,8 +52,8 @@ PLAIN: dict[str, type[Section]] = {
     "output": OutputSection,
 }
 ORDER = (
-    "run", "task", "partition", "model", "training", "federation", "attack", "defense", "purifier", "guide",
-    "synthetic", "output",
+    "run", "task", "partition", "model", "training", "federation", "attack", "defense", "purifier", "repair",
+    "splitter", "guide", "synthetic", "output",
 )  # fmt: skip
 
 
@@ -89,6 +93,8 @@ class RunConfigBase(BaseModel):
     attack: AttackSection
     defense: DefenseSection
     purifier: PurifierSection
+    repair: RepairSection
+    splitter: SplitterSection
     guide: GuideSection
     synthetic: SyntheticSection
     output: OutputSection

@@ -171,6 +171,20 @@ class PurifierSection(Section):
     name: str = Field("auto", description="Purifier by registered name; auto = the strategy's own; none = off")
 
 
+class RepairSection(Section):
+    """What works on the final model, once, after the last round."""
+
+    name: str = Field("auto", description="Repair by registered name; auto = the strategy's own; none = off")
+
+
+class SplitterSection(Section):
+    """What parts labelled data into clean and suspicious rows before it is used."""
+
+    name: str = Field(
+        "none", description="Splitter by registered name, of whose parts the server keeps the clean one; none = off"
+    )
+
+
 class GuideSection(Section):
     """The frozen vision-language model that guides the server."""
 
@@ -191,7 +205,6 @@ class SyntheticSection(Section):
     source: str = Field("flow", description="Source by registered name")
     per_class: int = Field(100, ge=1, description="Images per class, M_c")
     moment_match: bool = Field(False, description="Match channel mean and std to the data set's published ones")
-    guide_agreement: bool = Field(False, description="Drop images whose guide top-1 differs from the prompted class")
     augment: Literal["frequency", "patch", "none"] = Field(
         "frequency",
         description="frequency: noise in the band that patches disturb most; patch: visible patches, labels kept",

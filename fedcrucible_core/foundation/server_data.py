@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from fedcrucible_core.config import ConfigError
-from fedcrucible_core.foundation.base import Guide, Provenance, Samples, ServerData, SyntheticSource
+from fedcrucible_core.foundation.base import Provenance, Samples, ServerData, SyntheticSource
 from fedcrucible_core.foundation.cache import (
     arithmetic,
     cache_folder,
@@ -27,8 +28,22 @@ from fedcrucible_core.foundation.patches import random_patches
 from fedcrucible_core.foundation.pixels import moment_match as match_moments
 from fedcrucible_core.foundation.sources.errors import SourceError
 from fedcrucible_core.learning.data import DataInfo, Labeled
-from fedcrucible_core.learning.evaluation import classes_of
 from fedcrucible_core.learning.rng import torch_generator
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Which of the generated images are used."""
+
+    by: str
+    """The splitter that says so, for messages."""
+    rows: Tensor
+    """Row numbers int64, ascending."""
+    facts: dict[str, float]
+
+
+Keep = Callable[[Tensor, Tensor], Kept]
+"""Images float32 ``[n, C, H, W]`` in [0, 1] and labels int64 ``[n]``, on the CPU, to what is kept of them."""
 
 VERSION = "2"
 """Part of every key: raise it when the same parameters would make other images."""
@@ -44,7 +59,7 @@ def build_server_data(
     moment_match: bool = False,
     augment: Literal["frequency", "patch", "none"] = "frequency",
     frequency: FrequencyAugmentation | None = None,
-    guide: Guide | None = None,
+    keep: Keep | None = None,
     cache_dir: str | Path = "",
     trigger: Callable[[Tensor], Tensor] | None = None,
 ) -> ServerData:
@@ -53,33 +68,34 @@ def build_server_data(
     Args:
         source: where images come from; its answer is kept on disk by parameters, seed, data set and content.
         info: class names, shape and published constants of the data set.
-        per_class: images per class before the guide's filter.
+        per_class: images per class before ``keep``.
         seed: the run's seed.
         device: where the source samples, and where the tensors are returned.
         moment_match: give the set the data set's published channel mean and std.
         augment: "frequency" noise of A.6, visible "patch" (labels kept), or "none".
         frequency: parameters of the augmentation; ``patch_max_side`` also sizes the patches of "patch".
-        guide: when given, images whose top-1 by the guide isn't the prompted class are dropped.
+        keep: says which images are used; None = all.
         cache_dir: folder of kept samples; empty = the user's cache folder of ``fedcrucible``.
         trigger: the imagined trigger of A.6, for ablation only.
 
     Returns:
-        Server data on ``device``; facts ``images``, ``class_count_<label>``, ``dropped_by_guide`` and those of the
-        augmentation. No clock is among them.
+        Server data on ``device``; facts ``images``, ``class_count_<label>``, ``dropped_by_guide`` (0 without a guide),
+        those of ``keep`` and of the augmentation. No clock is among them.
 
     Raises:
-        ConfigError: per_class below 1, what the source refuses, or a class of which the guide leaves nothing.
+        ConfigError: per_class below 1, what the source refuses, or a class of which ``keep`` leaves nothing.
         SourceError: the source failed.
     """
     if per_class < 1:
         raise ConfigError("synthetic.per_class", per_class, "at least 1")
     device = torch.device(device)
     samples = cached_samples(source, info, per_class, seed, device, cache_dir)
-    made = len(samples.data)
-    if guide is not None:
-        samples = keep_agreeing(samples, guide, info)
+    facts = {"images": 0.0, "dropped_by_guide": 0.0}
+    if keep is not None:
+        samples, of_keep = _kept(samples, keep, info)
+        facts |= of_keep
     counts = torch.bincount(samples.data.labels, minlength=info.num_classes)
-    facts = {"images": float(len(samples.data)), "dropped_by_guide": float(made - len(samples.data))}
+    facts["images"] = float(len(samples.data.labels))
     facts.update({f"class_count_{label}": float(count) for label, count in enumerate(counts.tolist())})
 
     images = match_moments(samples.data.inputs, info.mean, info.std) if moment_match else samples.data.inputs
@@ -98,21 +114,16 @@ def build_server_data(
     return ServerData(originals, on_device, samples.provenance, facts)
 
 
-def keep_agreeing(samples: Samples, guide: Guide, info: DataInfo) -> Samples:
-    """The samples whose most similar class text, by the guide, is their own class.
-
-    Raises:
-        ConfigError: a class would lose all its images.
-    """
-    predicted = classes_of(guide.targets(samples.data.inputs, info.class_names).logits).cpu()
-    keep = (predicted == samples.data.labels).nonzero().flatten()
-    counts = torch.bincount(samples.data.labels[keep], minlength=info.num_classes)
+def _kept(samples: Samples, keep: Keep, info: DataInfo) -> tuple[Samples, dict[str, float]]:
+    """What ``keep`` leaves of the samples, and its facts. Raises ConfigError where a class loses all its images."""
+    kept = keep(samples.data.inputs, samples.data.labels)
+    counts = torch.bincount(samples.data.labels[kept.rows], minlength=info.num_classes)
     empty = [name for name, count in zip(info.class_names, counts.tolist(), strict=True) if not count]
     if empty:
-        wanted = f"the guide agrees with no image of {', '.join(empty)}: turn it off, or use another guide or source"
-        raise ConfigError("synthetic.guide_agreement", True, wanted)
-    provenance = tuple(samples.provenance[i] for i in keep.tolist())
-    return Samples(samples.data.subset(keep), provenance)
+        wanted = f"it leaves no image of {', '.join(empty)}: turn it off, or use another splitter, guide or source"
+        raise ConfigError("splitter.name", kept.by, wanted)
+    provenance = tuple(samples.provenance[i] for i in kept.rows.tolist())
+    return Samples(samples.data.subset(kept.rows), provenance), kept.facts
 
 
 def cached_samples(

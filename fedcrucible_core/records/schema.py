@@ -47,6 +47,8 @@ class RunDescription(Record):
     attack: Line = "none"
     rule: Line = ""
     purifier: Line = ""
+    repair: Line = ""
+    """What works on the final model, after the last round; empty = nothing, and in older records."""
     seed: int
     rounds: int = 0
     dataset: Line = ""

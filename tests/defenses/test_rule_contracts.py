@@ -37,7 +37,6 @@ EXEMPT = {
     (STILL, "crfl"): "it clips the model and adds noise, whatever the updates are; see test_crfl.py",
     (UNBOUNDED, "crfl"): "it bounds the model, not the update; see test_crfl.py",
     (UNBOUNDED, "fldetector"): "a plain mean until a client has a full history of scores; see test_fldetector.py",
-    (UNBOUNDED, "pruning"): "FedAvg during training; it acts on the final model; see test_pruning.py",
     (UNBOUNDED, "flpurifier"): "it averages extractors plainly, clients train differently; see test_flpurifier.py",
 }
 """Promises that a rule can't keep by what it is, and why; what it does instead is tested where the reason says."""
@@ -124,7 +123,7 @@ def test_result_is_valid_for_any_number_of_clients(rule: AggregationRule, n: int
 
 def test_bare_call_equals_aggregate_with_a_zero_model(rule: AggregationRule) -> None:
     updates = crowd(9)
-    if rule.needs_root:  # there is none in a bare call, and no rule may fall back to a plain mean in silence
+    if rule.needs.root:  # there is none in a bare call, and no rule may fall back to a plain mean in silence
         with pytest.raises(ValueError, match="root set"):
             rule(updates)
         return

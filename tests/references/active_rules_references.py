@@ -137,7 +137,6 @@ REFERENCES = {
     "deepsight": deepsight,
     "fldetector": first_round_of_fldetector,
     "crfl": crfl,
-    "pruning": fedavg,
     "flpurifier": flpurifier,
 }
 EXACT_OPTIONS: dict[str, dict[str, object]] = {"deepsight": {"noise_seeds": 0}, "crfl": {"sigma": 0.0}}

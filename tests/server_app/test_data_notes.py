@@ -24,7 +24,7 @@ def test_names_that_say_nothing_are_noted_where_the_guide_reads_them(strategy):
 
 
 def test_a_guide_that_filters_images_reads_names_too():
-    settings = {"strategy": "fine-tune", "task__class_names": DIGITS, "synthetic__guide_agreement": True}
+    settings = {"strategy": "fine-tune", "task__class_names": DIGITS, "splitter__name": "guide-agreement"}
     assert notes(**settings) == (NOTE,)
 
 

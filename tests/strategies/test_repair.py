@@ -56,7 +56,7 @@ def test_the_model_before_and_after_is_on_record(runs_folder: Path) -> None:
 
 @pytest.mark.parametrize("method", ["ranks", "votes"])
 def test_same_seed_same_model(method: str, runs_folder: Path) -> None:
-    chosen = {"strategy": "pruning", "defense__pruning__method": method, "run__rounds": 1}
+    chosen = {"strategy": "pruning", "repair__pruning__method": method, "run__rounds": 1}
     first, second = play(**chosen)[0], play(**chosen)[0]
     assert first.parameters_sha256 == second.parameters_sha256
 
@@ -88,20 +88,20 @@ def test_a_longer_run_goes_on_from_the_model_before_the_repair(runs_folder: Path
 
 
 def test_before_the_purifier_the_purified_model_is_pruned(runs_folder: Path) -> None:
-    summary, rounds = play(strategy="fine-tune", defense__name="pruning", run__rounds=1)
+    summary, rounds = play(strategy="fine-tune", repair__name="pruning", run__rounds=1)
     assert "purifier.diverged" in rounds[1].facts
     assert rounds[-1].stage == "repair"
     assert len(silent_channels(summary.folder)) == SILENCED
 
 
 def test_as_many_as_take_part_can_be_asked(runs_folder: Path) -> None:
-    chosen = {"strategy": "pruning", "defense__pruning__everyone": False, "federation__fraction_train": 0.6}
+    chosen = {"strategy": "pruning", "repair__pruning__everyone": False, "federation__fraction_train": 0.6}
     _, rounds = play(**chosen, run__rounds=1)
     assert len(rounds[-1].participants) == 3
 
 
 def test_the_servers_images_are_made_when_they_are_watched(runs_folder: Path) -> None:
-    _, rounds = play(strategy="pruning", defense__pruning__max_drop=100.0, run__rounds=1)
+    _, rounds = play(strategy="pruning", repair__pruning__max_drop=100.0, run__rounds=1)
     facts = rounds[-1].facts
     assert facts["repair.silenced"] == SILENCED
     assert 0 <= facts["repair.server_accuracy_after_percent"] <= 100
@@ -215,7 +215,7 @@ def test_too_few_answers_keep_the_model(runs_folder: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"strategy": "pruning"}, "no convolution; rule 'pruning' needs that"),
+        ({"strategy": "pruning"}, "no convolution; repair 'pruning' needs that"),
         ({"strategy": "flpurifier"}, "no feature extractor"),
         ({"strategy": "fine-tune"}, "no feature extractor"),
     ],

@@ -52,7 +52,7 @@ def attack_title(run: RunDescription) -> str:
 
 
 def subtitle(record: RecordedRun) -> str:
-    """Data set, clients, rounds, seed, rule and purifier in one line."""
+    """Data set, clients, rounds, seed, rule, purifier and repair in one line."""
     run, parts = record.run, []
     if run.dataset:
         parts.append(run.dataset)
@@ -64,6 +64,8 @@ def subtitle(record: RecordedRun) -> str:
         parts.append(f"rule {run.rule}")
     if run.purifier:
         parts.append(f"purifier {run.purifier}")
+    if run.repair:
+        parts.append(f"repair {run.repair}")
     if run.target_label is not None and attack_title(run) != "no attack":
         parts.append(f"target class {class_name(run, run.target_label)}")
     return " · ".join(parts)

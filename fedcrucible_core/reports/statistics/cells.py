@@ -67,7 +67,7 @@ class Cell:
 
 def is_undefended(run: RecordedRun) -> bool:
     """Whether the run took the plain mean of all clients, with nothing before or after it."""
-    return run.run.rule == "fedavg" and run.run.purifier in ("", "none")
+    return run.run.rule == "fedavg" and run.run.purifier in ("", "none") and not run.run.repair
 
 
 def is_attacked(run: RecordedRun) -> bool:

@@ -179,7 +179,7 @@ def test_a_guide_of_other_images_raises(purifier: Purifier) -> None:
 def test_a_missing_guide_is_told_before_anything_happens(purifier: Purifier) -> None:
     model = make_model()
     before = snapshot(model)
-    if purifier.needs_guide:
+    if purifier.needs.guide:
         with pytest.raises(ValueError, match=purifier.name):
             purifier.purify(model, make_data(), None, torch.Generator(), {})
         assert same(before, snapshot(model))

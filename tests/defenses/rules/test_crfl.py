@@ -18,8 +18,9 @@ from defenses.kernels.certificate import (
     input_bound,
     largest_lr,
 )
+from defenses.kernels.votes import vote_bounds
 from defenses.rules.crfl import CRFL
-from defenses.smoothing import noisy_votes, vote_bounds
+from defenses.smoothing import noisy_votes
 from defenses.updates import ServerView
 from fedcrucible_core.learning.data import DataInfo
 from fedcrucible_core.learning.models import Logistic
@@ -89,10 +90,10 @@ class TestRule:
         assert result.weights.tolist() == [0.25, 0.75]
 
     def test_what_it_asks_of_the_evaluation(self) -> None:
-        asked = CRFL().smoothing
+        asked = CRFL().needs.smoothing
         assert asked is not None
         assert (asked.copies, asked.sigma, asked.alpha, asked.copies_between) == (1000, 0.01, 0.001, 0)
-        assert CRFL(copies=0).smoothing is None
+        assert CRFL(copies=0).needs.smoothing is None
 
 
 class TestVotes:

@@ -81,4 +81,4 @@ def test_without_a_layout_all_of_it_is_classifier() -> None:
 
 
 def test_honest_clients_train_by_contrast() -> None:
-    assert FLPurifier().local_training == ContrastiveTraining(0.07, 128, 1)
+    assert FLPurifier().needs.training == ContrastiveTraining(0.07, 128, 1)

@@ -9,7 +9,7 @@ from pydantic import Field
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.foundation.base import Guide, Provenance, Samples, SyntheticSource
 from fedcrucible_core.foundation.frequency import FrequencyAugmentation, band_masks, dct2
-from fedcrucible_core.foundation.server_data import build_server_data
+from fedcrucible_core.foundation.server_data import Kept, build_server_data
 from fedcrucible_core.foundation.sources import MixedSource, SourceError
 from fedcrucible_core.learning.data import Labeled
 
@@ -65,6 +65,16 @@ def _fresh_count(monkeypatch):
 def build(info, tmp_path, source=None, **options):
     per_class, seed = options.pop("per_class", 6), options.pop("seed", 1)
     return build_server_data(source or CountingSource(), info, per_class, seed, CPU, cache_dir=tmp_path, **options)
+
+
+def agreeing(info, guide):
+    """Keeps the images that the guide sees as their class."""
+
+    def keep(images, labels):
+        agrees = guide.targets(images, info.class_names).logits.argmax(1) == labels
+        return Kept("guide-agreement", agrees.nonzero().flatten(), {"dropped_by_guide": float((~agrees).sum())})
+
+    return keep
 
 
 def assert_same(a, b):
@@ -163,9 +173,9 @@ def test_a_corrupted_cache_file_is_made_again_with_a_warning(colour_info, tmp_pa
 
 
 def test_the_guide_drops_what_it_does_not_see_as_its_class(colour_info, tmp_path):
-    agreed = build(colour_info, tmp_path, guide=ChannelGuide())
+    agreed = build(colour_info, tmp_path, keep=agreeing(colour_info, ChannelGuide()))
     assert agreed.facts["dropped_by_guide"] == 0
-    data = build(colour_info, tmp_path, guide=ChannelGuide(doubt=1))
+    data = build(colour_info, tmp_path, keep=agreeing(colour_info, ChannelGuide(doubt=1)))
     assert data.facts["dropped_by_guide"] == 3
     assert torch.bincount(data.originals.labels).tolist() == [6, 3, 6]
     assert [data.facts[f"class_count_{c}"] for c in range(3)] == [6, 3, 6]
@@ -176,8 +186,8 @@ def test_the_guide_drops_what_it_does_not_see_as_its_class(colour_info, tmp_path
 
 
 def test_a_class_without_any_agreed_image_is_an_error(colour_info, tmp_path):
-    with pytest.raises(ConfigError, match=r"synthetic\.guide_agreement = True: the guide agrees with no image of dog"):
-        build(colour_info, tmp_path, guide=ChannelGuide(doubt=1), per_class=1)
+    with pytest.raises(ConfigError, match=r"splitter\.name = 'guide-agreement': it leaves no image of dog"):
+        build(colour_info, tmp_path, keep=agreeing(colour_info, ChannelGuide(doubt=1)), per_class=1)
 
 
 def test_bad_arguments(colour_info, tmp_path):

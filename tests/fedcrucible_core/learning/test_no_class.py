@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from defenses.smoothing import noisy_votes, vote_bounds, winners
+from defenses.kernels.votes import vote_bounds, winners
+from defenses.smoothing import noisy_votes
 from fedcrucible_core.learning.data import DataInfo
 from fedcrucible_core.learning.evaluation import (
     NO_CLASS,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
-from defenses.rules.fedavg import FedAvg
-from defenses.rules.pruning import Pruning, silencing_order
+from defenses.base import RepairContext
+from defenses.repairs.pruning import Pruning, silencing_order
 from fedcrucible_core.learning.channels import last_convolution, mean_activations
 from fedcrucible_core.learning.data import DataInfo
 from fedcrucible_core.learning.models import ResNet8, ResNet18, SplitModel
@@ -18,6 +20,10 @@ INFO = DataInfo("grey", tuple("abcde"), (1, 12, 12), (0.3,), (0.4,))
 
 def model() -> SplitModel:
     return ResNet8(width=4).build(INFO, 1).eval()
+
+
+def context(answers: torch.Tensor | None, accuracy: Callable[[], float] | None = None) -> RepairContext:
+    return RepairContext(INFO, torch.Generator(), torch.device("cpu"), answers, accuracy=accuracy)
 
 
 def ranks(channels: int, clients: int, seed: int = 0) -> torch.Tensor:
@@ -74,7 +80,7 @@ def test_the_first_channels_are_silenced_and_nothing_else_changes(method: str) -
     answers = ranks(16, 3)
     if method == "votes":
         answers = (answers < 3).long()
-    facts = Pruning.model_validate({"method": method}).repair(pruned, INFO.shape, answers, None)
+    facts = Pruning.model_validate({"method": method}).repair(pruned, context(answers))
     expected = sorted(silencing_order(answers, method)[:3])  # type: ignore[arg-type]
     assert facts == {"silenced": 3.0, "extreme": 0.0}
     assert silent(pruned) == expected
@@ -102,7 +108,7 @@ class _Accuracy:
 def test_the_servers_images_bound_what_is_silenced() -> None:
     pruned = model()
     rule = Pruning(share=0.5, max_drop=9.0)
-    facts = rule.repair(pruned, INFO.shape, ranks(16, 3), _Accuracy(pruned))
+    facts = rule.repair(pruned, context(ranks(16, 3), _Accuracy(pruned)))
     assert facts["silenced"] == 2.0
     assert silent(pruned) == sorted(silencing_order(ranks(16, 3), "ranks")[:2])
     assert facts["server_accuracy_before_percent"] == 90.0
@@ -111,13 +117,13 @@ def test_the_servers_images_bound_what_is_silenced() -> None:
 
 def test_the_share_is_the_most_under_a_loose_bound() -> None:
     pruned = model()
-    assert Pruning(max_drop=99.0).repair(pruned, INFO.shape, ranks(16, 3), _Accuracy(pruned))["silenced"] == 3.0
+    assert Pruning(max_drop=99.0).repair(pruned, context(ranks(16, 3), _Accuracy(pruned)))["silenced"] == 3.0
 
 
 def test_extreme_weights_shrink_while_the_accuracy_holds() -> None:
     pruned = model()
     rule = Pruning(share=0.0, extreme_weights=3.0, max_drop=2.0)
-    facts = rule.repair(pruned, INFO.shape, ranks(16, 3), _Accuracy(pruned))
+    facts = rule.repair(pruned, context(ranks(16, 3), _Accuracy(pruned)))
     assert 0 < facts["extreme"] <= 40
     assert facts["server_accuracy_after_percent"] >= 88.0
     weight = pruned.get_submodule("features.5.conv2").weight
@@ -126,25 +132,25 @@ def test_extreme_weights_shrink_while_the_accuracy_holds() -> None:
 
 def test_extreme_weights_without_a_bound_go_once() -> None:
     pruned = model()
-    facts = Pruning(share=0.0, extreme_weights=1.5).repair(pruned, INFO.shape, ranks(16, 1), None)
+    facts = Pruning(share=0.0, extreme_weights=1.5).repair(pruned, context(ranks(16, 1)))
     weight = pruned.get_submodule("features.5.conv2").weight
     assert 0 < facts["extreme"] == int((weight == 0).sum())  # type: ignore[arg-type,operator]
 
 
-def test_training_rounds_are_fedavg() -> None:
-    updates, examples = torch.randn(4, 20, generator=torch.Generator().manual_seed(0)), torch.tensor([1.0, 5, 2, 2])
-    assert torch.equal(Pruning()(updates, examples).delta, FedAvg()(updates, examples).delta)
-
-
 def test_only_a_watched_accuracy_needs_images() -> None:
-    assert not Pruning().needs_server_images
-    assert Pruning(max_drop=1.0).needs_server_images
+    assert not Pruning().needs.server_images
+    assert Pruning(max_drop=1.0).needs.server_images
+
+
+def test_without_a_survey_it_says_so() -> None:
+    with pytest.raises(ValueError, match="works on clients' answers"):
+        Pruning().repair(model(), context(None))
 
 
 def test_repair_is_deterministic() -> None:
     results = []
     for _ in range(2):
         pruned = model()
-        Pruning().repair(pruned, INFO.shape, ranks(16, 5), None)
+        Pruning().repair(pruned, context(ranks(16, 5)))
         results.append(flatten_parameters(pruned))
     assert torch.equal(*results)

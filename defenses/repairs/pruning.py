@@ -9,8 +9,7 @@ from functools import partial
 from pydantic import Field
 from torch import Tensor
 
-from defenses.base import RULES
-from defenses.rules.fedavg import FedAvg
+from defenses.base import REPAIRS, Needs, Repair, RepairContext
 from fedcrucible_core.learning.channels import (
     Activation,
     LastConvolution,
@@ -27,9 +26,9 @@ STEP = 0.25
 """Of the extreme-weight step: where it ends, and by how much its threshold shrinks."""
 
 
-@RULES.register("pruning")
-class Pruning(FedAvg):
-    """FedAvg; after the last round, channels of the last convolution that clean data leave inactive are silenced.
+@REPAIRS.register("pruning")
+class Pruning(Repair):
+    """Channels of the last convolution that clients' clean data leave inactive are silenced.
 
     1. The server sends the final model to the clients. Each measures the mean activation of every channel of the last
        convolution (after its normalisation) on its clean images, and answers with ranks, 0 = least active (RAP), or
@@ -50,7 +49,7 @@ class Pruning(FedAvg):
 
     paper = "Wu et al. 2020 (Mitigating backdoor attacks in federated learning); SPEC E.14, B.6"
     knowledge = ("honest clients' cooperation",)
-    cost = "O(nd) a round; one pass of every client over its data at the end"
+    cost = "one pass of every client over its data, after the last round"
     traps = ("batch-norm affine is zeroed too: no bias leaks", "reversed ranks of liars can be trimmed")
     method: Method = Field("ranks", description="What clients answer: ranks (RAP) or votes (MVP)")
     share: float = Field(0.2, ge=0.0, lt=1.0, description="Channels that are silenced (fraction), rounded down")
@@ -69,9 +68,9 @@ class Pruning(FedAvg):
     )
 
     @property
-    def needs_server_images(self) -> bool:
-        """Whether the server watches its own images."""
-        return self.max_drop > 0.0
+    def needs(self) -> Needs:
+        """A survey; the server's own images too where it watches them."""
+        return Needs(survey=self.survey, server_images=self.max_drop > 0.0)
 
     def survey(self, model: SplitModel, shape: tuple[int, int, int]) -> Survey:
         """Ask for the activity of the last convolution's channels. Raises ValueError when there is none."""
@@ -85,19 +84,14 @@ class Pruning(FedAvg):
             everyone=self.everyone,
         )
 
-    def repair(
-        self,
-        model: SplitModel,
-        shape: tuple[int, int, int],
-        answers: Tensor,
-        accuracy: Callable[[], float] | None,
-    ) -> dict[str, float]:
-        """Silence channels of ``model`` in place; ``answers`` int64 ``[m, channels]``, m >= 1.
+    def repair(self, model: SplitModel, context: RepairContext) -> dict[str, float]:
+        """Silence channels of ``model`` in place.
 
-        ``accuracy`` measures the model on the server's images in percent (None: not watched).  Facts: ``silenced``
-        channels and ``extreme`` weights zeroed, with the accuracies before and after where it is watched.
+        Facts: ``silenced`` channels and ``extreme`` weights zeroed, with the server's accuracies before and after where
+        it watches its images.
         """
-        place = last_convolution(model, shape)
+        answers, accuracy = context.require_answers(), context.accuracy
+        place = last_convolution(model, context.info.shape)
         order = silencing_order(answers, self.method, self.trim)
         count = self._count(place)
         if accuracy is None or self.max_drop == 0.0:
@@ -108,7 +102,7 @@ class Pruning(FedAvg):
         allowed = before - self.max_drop
         done = 0
         for channel in order[:count]:
-            if not _kept(model, accuracy, allowed, partial(silence, model, place, [channel])):
+            if _tried(model, accuracy, allowed, partial(_silence_one, model, place, channel)) is None:
                 break
             done += 1
         extreme = self._drop_extremes(model, place, accuracy, allowed) if self.extreme_weights else 0
@@ -125,13 +119,12 @@ class Pruning(FedAvg):
     def _drop_extremes(
         self, model: SplitModel, place: LastConvolution, accuracy: Callable[[], float], allowed: float
     ) -> int:
-        total, deviations, dropped = 0, self.extreme_weights, 0
-
-        def drop() -> None:
-            nonlocal dropped
-            dropped = drop_extreme_weights(model, place, deviations)
-
-        while deviations >= SMALLEST_DEVIATIONS and _kept(model, accuracy, allowed, drop):
+        total, deviations = 0, self.extreme_weights
+        while deviations >= SMALLEST_DEVIATIONS:
+            drop = partial(drop_extreme_weights, model, place, deviations)
+            dropped = _tried(model, accuracy, allowed, drop)
+            if dropped is None:
+                break
             total += dropped
             deviations -= STEP
         return total
@@ -146,11 +139,16 @@ def silencing_order(answers: Tensor, method: Method, trim: float = 0.0) -> list[
     return kept.sum(0).argsort(stable=True).tolist()
 
 
-def _kept(model: SplitModel, accuracy: Callable[[], float], allowed: float, change: Callable[[], object]) -> bool:
-    """Make a change, and undo it when the accuracy falls below ``allowed``; True when it stays."""
+def _silence_one(model: SplitModel, place: LastConvolution, channel: int) -> int:
+    silence(model, place, [channel])
+    return 1
+
+
+def _tried(model: SplitModel, accuracy: Callable[[], float], allowed: float, change: Callable[[], int]) -> int | None:
+    """What a change says of its size; None, and it is undone, where the accuracy falls below ``allowed``."""
     before = flatten_parameters(model)
-    change()
+    size = change()
     if accuracy() >= allowed:
-        return True
+        return size
     load_parameters(model, before)
-    return False
+    return None

@@ -1,0 +1,49 @@
+"""What a defence asks of a run beside its inputs; the plan, the checks and the loop read it here and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from defenses.smoothing import Smoothing
+from fedcrucible_core.learning.models.base import SplitModel
+from fedcrucible_core.learning.survey import Survey
+from fedcrucible_core.learning.training import LocalTraining
+
+Question = Callable[[SplitModel, tuple[int, int, int]], Survey]
+"""What clients are asked about a model with input shape (C, H, W); raises ValueError where it doesn't fit the model."""
+
+
+@dataclass(frozen=True)
+class RootNeeds:
+    """A root set: labelled images of the server's own."""
+
+    kind: Literal["synthetic", "clean"]
+    """synthetic: of the server's synthetic images; clean: real ones of the validation split."""
+    samples: int
+    """Images, stratified by class."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a rule, purifier, repair or splitter needs; the default is nothing.
+
+    A rule may ask for ``root``, ``training`` and ``smoothing``; a purifier for ``guide``; a repair for
+    ``server_images``, ``guide`` and ``survey``; a splitter for ``guide`` and ``model``.
+    """
+
+    root: RootNeeds | None = None
+    """A root set that the server trains on each round (``ServerView.train_root``)."""
+    training: LocalTraining | None = None
+    """How honest clients train; None = as without any defence."""
+    smoothing: Smoothing | None = None
+    """How the model is measured: None plainly, else by the vote of noisy copies."""
+    server_images: bool = False
+    """The server's synthetic images."""
+    survey: Question | None = None
+    """What clients are asked about the final model."""
+    guide: bool = False
+    """What the guide says of the images that are worked on."""
+    model: bool = False
+    """A trained model, e.g. the suspicious one."""
