@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Generic, Self, TypeVar, cast, overload
+from typing import Annotated, Generic, Self, TypeVar, cast, overload
 
 from pydantic import Field, PrivateAttr
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch import Tensor
 from attacks.base import ATTACKS, Attack, PoisonContext
 from attacks.task import AttackTask
 from fedcrucible_core.config import Component, ConfigError
+from fedcrucible_core.config.component import Names
 from fedcrucible_core.config.errors import did_you_mean
 from fedcrucible_core.learning.data import Labeled
 
@@ -47,7 +48,9 @@ class BorrowedTrigger(Attack):
     natural = _Lent(False)
     inputs = _Lent("triggered images")
     clean_label = _Lent(False)
-    trigger: str = Field("badnets", description="Attack whose trigger is planted; its own section holds its settings")
+    trigger: Annotated[str, Names("attack")] = Field(
+        "badnets", description="Attack whose trigger is planted; its own section holds its settings"
+    )
     _lender: Attack | None = PrivateAttr(default=None)
 
     def resolved(self, named: Callable[[str], Component]) -> Self:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from attacks.schedule import malicious_partitions
 from client_app.session import Session
 from fedcrucible_core.config.sections import AttackSection, FederationSection
-from strategies.nodes import Node, sample
+from strategies.sampling import sample
 
 
 def colluding_partitions(session: Session) -> tuple[int, ...]:
@@ -27,7 +27,6 @@ def colluding_partitions(session: Session) -> tuple[int, ...]:
 @lru_cache(maxsize=4)
 def _sampled(federation: FederationSection, attack: AttackSection, seed: int, round: int) -> frozenset[int]:
     group = frozenset(malicious_partitions(attack, federation.clients, seed))
-    nodes = [Node(0, partition) for partition in range(federation.clients)]
     exact = attack.participation == "exact"
-    drawn = sample(nodes, federation, seed, round, group, exact, attack.malicious_fraction)
-    return frozenset(node.partition for node in drawn)
+    drawn = sample(range(federation.clients), federation, seed, round, group, exact, attack.malicious_fraction)
+    return frozenset(drawn)

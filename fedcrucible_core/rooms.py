@@ -18,7 +18,7 @@ PACKAGES = (*ROOMS, "fedcrucible_assets")
 """What a wheel installs: the program, and the data and weights that ship."""
 _COMMON = tuple(room for room in ROOMS if not room.startswith("fedcrucible"))
 """Rooms whose names are common words, as the layout of a Flower app asks for."""
-_LANDMARKS = ("fedcrucible_core/rooms.py", "strategies/round_loop.py")
+_LANDMARKS = ("fedcrucible_core/rooms.py", "strategies/loop.py")
 
 
 def intruder(root: Path = ROOT) -> str:

@@ -11,7 +11,7 @@ from attacks.schedule import is_attack_round
 from attacks.task import AttackTask
 from server_app.checks import attackers
 from server_app.plan import Plan
-from strategies.nodes import exact_attackers, participants_per_round
+from strategies.sampling import exact_attackers, participants_per_round
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def attack_facts(plan: Plan, *, shares_known: bool) -> AttackFacts:
     config, attack = plan.config, plan.attack
     section = config.attack
     chosen = bool(section.malicious_ids.strip()) or section.malicious_fraction > 0.0
-    if section.name == "none" or not plan.system.uses_clients or not chosen:
+    if section.name == "none" or plan.system.rule is None or not chosen:
         return AttackFacts(False, (), ())
     malicious, notes = attackers(config), list(_schedule(plan))
     if not shares_known:

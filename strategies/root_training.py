@@ -10,12 +10,12 @@ from fedcrucible_core.learning.data import Labeled
 from fedcrucible_core.learning.models.base import SplitModel
 from fedcrucible_core.learning.training import batch_bounds, train
 from fedcrucible_core.learning.vector import flatten_parameters
-from strategies.messages import GlobalModel
+from fedcrucible_core.learning.weights import Weights
 
 
 def root_update(
     model: SplitModel,
-    sent: GlobalModel,
+    sent: Weights,
     root: Labeled,
     training: TrainingSection,
     rng: torch.Generator,

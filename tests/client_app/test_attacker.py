@@ -25,8 +25,10 @@ from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.learning.models import ModelSpec
 from fedcrucible_core.learning.training import TrainingHook
 from fedcrucible_core.learning.vector import flatten_buffers, flatten_parameters
-from strategies.messages import MODEL, GlobalModel, from_arrays, train_content
-from strategies.nodes import Node, sample
+from fedcrucible_core.learning.weights import Weights
+from strategies.messages import MODEL, from_arrays, train_content
+from strategies.nodes import Node
+from strategies.sampling import sample
 
 SETTINGS: dict[str, Scalar] = {
     "federation.clients": 6,
@@ -49,7 +51,7 @@ def session(partition: int = 1, number: int = 1, chosen: RunConfigBase | None = 
     spec = chosen.component("model", chosen.model.name)
     assert isinstance(spec, ModelSpec)
     model = spec.build(data_info(chosen), chosen.run.seed)
-    received = GlobalModel(flatten_parameters(model), flatten_buffers(model))
+    received = Weights(flatten_parameters(model), flatten_buffers(model))
     return Session(chosen, partition, number, 6, model, received, torch.device("cpu"), **more)
 
 
@@ -109,7 +111,7 @@ class TestTraining:
         trained = attacker.train(attacker.clean)
         images = attacker.clean.inputs
         attacker.train(attacker.clean, purpose="in between")
-        attacker.session.load(GlobalModel(trained.parameters, trained.buffers))
+        attacker.session.load(Weights(trained.parameters, trained.buffers))
         attacker.session.model.eval()
         with torch.no_grad():
             expected = attacker.session.model(images).argmax(1)
@@ -149,7 +151,7 @@ class TestTraining:
 
     def test_a_resting_attacker_is_honest(self) -> None:
         resting = session(chosen=config(attack__start_round=5, attack__name="sign-flip"))
-        assert torch.equal(malicious.update(resting).parameters, benign.update(resting).parameters)
+        assert malicious.update(resting).weights.equals(benign.update(resting).weights)
 
 
 class TestCollusion:
@@ -233,7 +235,7 @@ class TestOnce:
     def test_another_model_or_configuration_is_another_round(self) -> None:
         cache, made = RoundCache(), session()
         assert cache.once(made, "a", lambda: 1) == 1
-        moved = GlobalModel(made.received.parameters + 1, made.received.buffers)
+        moved = Weights(made.received.parameters + 1, made.received.buffers)
         assert cache.once(replace(made, received=moved), "a", lambda: 2) == 2
         assert cache.once(made, "a", lambda: 3) == 3
         assert cache.once(session(chosen=config(run__seed=9)), "a", lambda: 4) == 4
@@ -332,8 +334,7 @@ class TestSimulation:
 def test_two_nodes_of_one_partition_upload_the_same(name: str) -> None:
     chosen = config(attack__name=name)
     first, second = (malicious.update(session(3, 1, chosen)) for _ in range(2))
-    assert torch.equal(first.parameters, second.parameters)
-    assert torch.equal(first.buffers, second.buffers)
+    assert first.weights.equals(second.weights)
 
 
 def test_the_reply_holds_the_upload() -> None:
@@ -341,6 +342,6 @@ def test_the_reply_holds_the_upload() -> None:
     context = Context(1, 2, {"partition-id": 1}, RecordDict(), dict(flatten(chosen)))
     reply = train_reply(message(), context, malicious.update)
     sent = from_arrays(reply.content.array_records[MODEL])
-    honest = benign.update(session(chosen=chosen)).parameters
+    honest = benign.update(session(chosen=chosen)).weights.parameters
     g = session().received.parameters
     assert torch.allclose(sent.parameters - g, -(honest - g), atol=1e-6)

@@ -14,7 +14,7 @@ from fedcrucible_core.config.load import load
 from fedcrucible_core.config.sections import FederationSection
 from fedcrucible_core.records.schema import RoundRecord, RunSummary
 from server_app.plan import Plan
-from strategies.nodes import Node, sample
+from strategies.sampling import sample
 from tests.support.tiny_runs import Scalar, play
 
 
@@ -88,12 +88,10 @@ def test_config_is_recorded_and_runs_again(runs_folder: Path) -> None:
 
 
 class TestSample:
-    nodes = [Node(node_id=1000 - i, partition=i) for i in range(10)]  # noqa: RUF012
-
     def draw(self, number: int, fraction: float = 0.4, exact: bool = False, seed: int = 1) -> list[int]:
         settings = FederationSection(clients=10, fraction_train=fraction)
         bad = frozenset({0, 1, 2})
-        return [n.partition for n in sample(self.nodes, settings, seed, number, bad, exact, 0.3)]
+        return sample(range(10), settings, seed, number, bad, exact, 0.3)
 
     def test_sorted_and_of_the_right_size(self) -> None:
         for number in range(1, 20):

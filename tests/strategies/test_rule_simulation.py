@@ -14,8 +14,8 @@ from fedcrucible_core.learning.data import DataInfo
 from fedcrucible_core.learning.models import SmallCNN
 from fedcrucible_core.learning.vector import flatten_parameters, parameter_slots
 from strategies import rule_simulation
-from strategies.nodes import assumed_malicious
 from strategies.rule_simulation import accepted_updates
+from strategies.sampling import assumed_malicious
 
 SEEN: list[ClientUpdates] = []
 
