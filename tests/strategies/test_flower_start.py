@@ -27,7 +27,7 @@ SYSTEMS = ["fedavg", "flame", "fltrust", "clip-fed", "server-data-only", "centra
 
 
 def made(grid: str = "local", **changes: Scalar) -> tuple[Loop, Grid]:
-    plan = Plan.make(load(settings(**changes)))
+    plan = Plan.make(load(settings(defense__fltrust__root_samples=20, **changes)))
     clients = GRIDS[grid](client_app, plan.config.federation.clients, flatten(plan.config))
     return strategy_of(plan, in_order=True), clients
 
