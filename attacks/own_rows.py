@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from torch import Tensor
 
-from attacks.base import ATTACKS
+from attacks.adversary import Adversary
 from attacks.task import AttackTask
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.learning.datasets import load_task
@@ -23,8 +23,7 @@ def own_rows(config: RunConfigBase, partition: int) -> Tensor:
 def own_share(config: RunConfigBase, partition: int) -> ClientShare:
     """The client's rows of the training images, a share of its own test apart (``partition.test_fraction``)."""
     partitioner = PARTITIONERS.of(config)
-    attack = ATTACKS.of(config)
     own = partition_indices(config.task, partitioner, config.federation.clients, config.run.seed)[partition]
-    withheld = attack.withheld(AttackTask.of(config, load_task(config.task)))
+    withheld = Adversary.of(config).poisoner.withheld(AttackTask.of(config, load_task(config.task)))
     rows = own if withheld is None else own[~withheld[own]]
     return ClientShare.of(rows, config.partition.test_fraction, config.run.seed, partition)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from flwr.app import Context, Message
 
-from attacks.base import ATTACKS
-from attacks.evaluation import has_inputs, triggered_test_set
+from attacks.adversary import Adversary
+from attacks.evaluation import has_inputs
+from attacks.preparation import measured_context
 from attacks.task import AttackTask
 from client_app.local_data import local_share, local_splits
 from client_app.session import client_model, own_info, partition_of, run_config
@@ -35,9 +36,9 @@ def answer_evaluate(msg: Message, context: Context) -> Message:
     with deterministic_threads(config.run.threads):
         model = client_model(config, partition, device, server)
         received.load_into(model)
-        batch = config.run.eval_batch_size
+        batch, target = config.run.eval_batch_size, config.poison.target_label
         right = predict(model, test.inputs, batch, device) == test.labels
-        hits = None if triggered is None else predict(model, triggered.inputs, batch, device) == _target(config)
+        hits = None if triggered is None else predict(model, triggered.inputs, batch, device) == target
     rates = ClientRates(
         examples=len(test),
         ma_percent=100.0 * float(right.double().mean()),
@@ -48,12 +49,8 @@ def answer_evaluate(msg: Message, context: Context) -> Message:
 
 def _triggered(config: RunConfigBase, test: Labeled, own: DataInfo | None) -> Labeled | None:
     """The triggered form of the client's test images; None where the attack has none to show on them."""
-    attack = ATTACKS.of(config)
+    poisoner = Adversary.of(config).poisoner
     task = AttackTask.of(config, local_splits(config, own))
-    if not attack.targeted or attack.held_out(task) is not None or not has_inputs(attack, test, task):
+    if not poisoner.targeted or poisoner.held_out(task) is not None or not has_inputs(poisoner, test, task):
         return None
-    return triggered_test_set(attack, test, task)
-
-
-def _target(config: RunConfigBase) -> int:
-    return config.attack.target_label
+    return poisoner.attacked(test, measured_context(config, poisoner, task))

@@ -15,7 +15,7 @@ from defenses.updates import ClientUpdates as ClientUpdates
 from defenses.updates import State as State
 from fedcrucible_core.config import Component, ConfigError, Registry
 from fedcrucible_core.foundation.base import GuideTargets, ServerData
-from fedcrucible_core.learning.data import DataInfo
+from fedcrucible_core.learning.data import DataInfo, Labeled
 from fedcrucible_core.learning.models.base import SplitModel
 
 
@@ -200,15 +200,14 @@ class Splitter(Component):
     @abstractmethod
     def split(
         self,
-        images: Tensor,
-        labels: Tensor,
+        data: Labeled,
         guide: GuideTargets | None,
         model: SplitModel | None,
         rng: torch.Generator,
     ) -> Split:
-        """Split images float32 ``[n, C, H, W]`` in [0, 1] with labels int64 ``[n]``, n >= 1.
+        """Split n >= 1 samples whose inputs are as a model takes them (images float32 in [0, 1]).
 
-        ``guide`` is what the guide says of these images, ``model`` a trained model; None where it needs neither.
+        ``guide`` is what the guide says of these samples, ``model`` a trained model; None where it doesn't need them.
         """
 
 

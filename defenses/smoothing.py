@@ -114,8 +114,9 @@ class Smoothing:
             return f"a {run.followed_by} follows the rule"
         if run.own_data:
             return "clients train on their own data, so how many steps they took isn't known"
-        if training.momentum or training.weight_decay or training.augment != "none" or run.precision != "fp32":
-            return "training must be plain SGD: momentum 0, weight decay 0, no augmentation, fp32"
+        optimiser = training.optimiser != "sgd" or training.momentum or training.weight_decay
+        if optimiser or training.augment != "none" or run.precision != "fp32":
+            return "training must be plain SGD: optimiser sgd, momentum 0, weight decay 0, no augmentation, fp32"
         limit = largest_lr(input_bound(run.info))
         if training.lr > limit:
             return f"training.lr = {training.lr:g} is above {limit:.3g}, where steps may move models apart"

@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
 
 from defenses.base import Split, Splitter
 from fedcrucible_core.foundation.base import Guide
 from fedcrucible_core.foundation.server_data import Kept
-from fedcrucible_core.learning.data import DataInfo
+from fedcrucible_core.learning.data import DataInfo, Labeled
 from fedcrucible_core.learning.models.base import SplitModel
 
 
 def split(
     splitter: Splitter,
-    images: Tensor,
-    labels: Tensor,
+    data: Labeled,
     info: DataInfo,
     guide: Callable[[], Guide],
     rng: torch.Generator,
@@ -27,8 +25,7 @@ def split(
 
     Args:
         splitter: what splits.
-        images: float32 ``[n, C, H, W]`` in [0, 1], n >= 1.
-        labels: int64 ``[n]``.
+        data: n >= 1 samples; stored pictures (uint8) are taken to [0, 1] first.
         info: class names, of which the guide is told.
         guide: loads the guide; called only where the splitter needs it.
         rng: for any draw of the splitter.
@@ -39,23 +36,23 @@ def split(
     """
     if splitter.needs.model and model is None:
         raise ValueError(f"splitter {splitter.name!r} needs a trained model")
-    targets = guide().targets(images, info.class_names) if splitter.needs.guide else None
-    found = splitter.split(images, labels, targets, model, rng)
+    data = Labeled(data.for_model(), data.labels, data.rows)
+    targets = guide().targets(data.inputs, info.class_names) if splitter.needs.guide else None
+    found = splitter.split(data, targets, model, rng)
     rows = torch.cat([found.clean, found.triggered, found.mixed])
-    if not torch.equal(rows.sort().values, torch.arange(len(labels))):
-        raise ValueError(f"splitter {splitter.name!r}: its parts don't hold each of the {len(labels)} rows once")
+    if not torch.equal(rows.sort().values, torch.arange(len(data))):
+        raise ValueError(f"splitter {splitter.name!r}: its parts don't hold each of the {len(data)} rows once")
     return found
 
 
 def clean_part(
     splitter: Splitter,
-    images: Tensor,
-    labels: Tensor,
+    data: Labeled,
     info: DataInfo,
     guide: Callable[[], Guide],
     rng: torch.Generator,
 ) -> Kept:
     """The rows that the splitter calls clean, and how many it leaves out (``Splitter.dropped_fact``)."""
-    found = split(splitter, images, labels, info, guide, rng)
-    dropped = {splitter.dropped_fact: float(len(labels) - len(found.clean))}
+    found = split(splitter, data, info, guide, rng)
+    dropped = {splitter.dropped_fact: float(len(data) - len(found.clean))}
     return Kept(splitter.name, found.clean, {f"splitter.{k}": v for k, v in found.facts.items()} | dropped)

@@ -9,10 +9,12 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from defenses.kernels.geometry import gram, median, require_finite, row_norms, weighted_sum
-from defenses.kernels.giants import GIANT, without_giants
+from defenses.kernels.geometry import FLOOR, column_blocks, gram, median, require_finite, row_norms, weighted_sum
 from fedcrucible_core.learning.models.base import SplitModel
 from fedcrucible_core.learning.vector import Slot
+
+GIANT = 1e4
+"""An update this many times longer than the median is a giant."""
 
 State = Mapping[str, Tensor]
 """What a rule or purifier remembers between rounds: named tensors, serialisable, never hidden in the object."""
@@ -85,7 +87,7 @@ class ClientUpdates:
 
     @cached_property
     def no_giants(self) -> Tensor:
-        """Updates that may be compared with each other (see ``defenses/kernels/giants.py``), bool ``[n]``."""
+        """Updates that may be compared with each other (see :func:`without_giants`), bool ``[n]``."""
         bound = self.matrix.shape[1] ** 0.5 * float(self.largest.max())  # no update is longer than this
         if bound <= GIANT * median(self.largest):  # and the median one is no shorter than that
             return torch.ones(len(self), dtype=torch.bool)
@@ -111,6 +113,15 @@ class ClientUpdates:
         """Gram matrix of the local models w_t + u_i, float64 ``[n, n]``."""
         return gram(self.matrix, offset=self.w_t)
 
+    def cosines_to(self, vector: Tensor) -> Tensor:
+        """Cosine of every update to ``vector [d]``, float64 ``[n]`` on the CPU; 0 where either has no length."""
+        vector = vector.to(self.matrix)
+        inner = torch.zeros(len(self), dtype=torch.float64)
+        for columns, block in column_blocks(self.matrix):
+            inner += (block @ vector[columns].to(block.device).to(torch.float64)).cpu()
+        length = float(row_norms(vector[None]))
+        return (inner / self.norms.cpu().clamp(min=FLOOR) / max(length, FLOOR)).clamp(-1.0, 1.0)
+
     def weighted_sum(self, weights: Tensor) -> Tensor:
         """``sum_i weights[i] * u_i``, float32 ``[d]``."""
         return weighted_sum(weights, self.matrix)
@@ -133,7 +144,27 @@ class ClientUpdates:
         return torch.cat(found) if found else torch.arange(self.matrix.shape[1])
 
     @property
+    def last_layer(self) -> slice | Tensor:
+        """Columns of the classifier, as a slice where they are adjacent; all columns without a layout."""
+        columns = self.columns("classifier")
+        first, last = int(columns[0]), int(columns[-1])
+        return slice(first, last + 1) if last - first + 1 == len(columns) else columns
+
+    @property
     def layers(self) -> tuple[slice, ...]:
         """Columns of each named parameter; one slice of everything without a layout."""
         d = self.matrix.shape[1]
         return tuple(slice(slot.start, slot.stop) for slot in self.server.slots) or (slice(0, d),)
+
+
+def without_giants(norms: Tensor) -> Tensor:
+    """Updates that are no giants, bool ``[n]``: norms ``[n]`` of at most ``GIANT`` times their median.
+
+    Rules that compare everyone with everyone leave giants out first: one row of 1e20 would drown all other distances
+    in rounding errors, which a second attacker could hide behind.  Fewer than half can be giants, so a majority is
+    always left.  Of fewer than three updates, or when the median is 0, none is called a giant.
+    """
+    middle = median(norms)
+    if len(norms) < 3 or middle == 0.0:
+        return torch.ones_like(norms, dtype=torch.bool)
+    return norms <= GIANT * middle

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 
 from fedcrucible.commands import compare, config, data, demo, doctor, flower_env, listing, paper, prepare, report, run
-from fedcrucible_core.config.old_keys import OldKeyWarning
 
 _PYTHONS_OWN = warnings.showwarning
 
@@ -36,6 +35,8 @@ app.command("flower-env")(flower_env.command)
 
 def _shown(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
     """Warnings of ours as one plain line, others as Python shows them."""
+    from fedcrucible_core.config.old_keys import OldKeyWarning
+
     if issubclass(category, OldKeyWarning):
         print(f"note: {message}", file=sys.stderr)
     else:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
 
-from attacks.base import ATTACKS, Attack
+from attacks.adversary import Adversary
 from attacks.task import AttackTask
 from defenses.splitting import clean_part
 from fedcrucible_core.config.compose import RunConfigBase
+from fedcrucible_core.config.extras import require
 from fedcrucible_core.foundation.base import SOURCES, Guide, GuideTargets, ServerData, SyntheticSource
 from fedcrucible_core.foundation.frequency import FrequencyAugmentation
 from fedcrucible_core.foundation.guide import load_guide
@@ -40,23 +40,24 @@ class Plan:
 
     config: RunConfigBase
     system: Assembled
-    attack: Attack
+    adversary: Adversary
     data: DataSplits
     device: torch.device
 
     @classmethod
     def make(cls, config: RunConfigBase) -> Plan:
         """Resolve every name and check every combination. Raises ConfigError."""
+        require("server")
         system = assemble(config)
-        attack = ATTACKS.of(config)
+        adversary = Adversary.of(config)
         MODELS.of(config)
         PARTITIONERS.of(config)
         device = resolve_device(config.run.device)
         if system.needs_server_data or not system.trains:
             SOURCES.of(config)
         data = load_task(config.task)
-        check_combination(config, system, attack, data, device)
-        return cls(config, system, attack, data, device)
+        check_combination(config, system, adversary, data, device)
+        return cls(config, system, adversary, data, device)
 
     @property
     def partitioner(self) -> Partitioner:
@@ -116,11 +117,11 @@ class Plan:
             cache_dir=self.config.guide.cache_dir,
         )
 
-    def _clean_part(self, images: Tensor, labels: Tensor) -> Kept:
+    def _clean_part(self, images: Labeled) -> Kept:
         """The part of the server's images that the splitter calls clean."""
         splitter, seed = self.system.splitter, self.config.run.seed
         assert splitter is not None
-        return clean_part(splitter, images, labels, self.data.info, self.guide, torch_generator(seed, "split"))
+        return clean_part(splitter, images, self.data.info, self.guide, torch_generator(seed, "split"))
 
     def server_phase(self) -> ServerPhase | None:
         """Purifier, data and guide targets; None for systems without a server phase."""
@@ -172,6 +173,6 @@ class Plan:
         Nobody poisons them yet; a poisoner would do it here, as it does to a client's own images.
         """
         train = self.data.train
-        withheld = self.attack.withheld(AttackTask.of(self.config, self.data))
+        withheld = self.adversary.poisoner.withheld(AttackTask.of(self.config, self.data))
         kept = train if withheld is None else train.subset((~withheld).nonzero().flatten())
         return Labeled(kept.for_model().to(self.device), kept.labels.to(self.device))

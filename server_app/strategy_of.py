@@ -35,7 +35,7 @@ def strategy_of(
         resume_from: where the run goes on; None = at its beginning.
     """
     config = plan.config
-    evaluate = evaluate or measuring(plan, Evaluator.build(config, plan.data, plan.attack, plan.device))
+    evaluate = evaluate or measuring(plan, Evaluator.build(config, plan.data, plan.adversary.poisoner, plan.device))
     return plan.system.kind.strategy(
         Parts(
             config=config,
@@ -52,7 +52,7 @@ def strategy_of(
             root_set=plan.root_set,
             central_set=plan.central_set,
             observers=observers,
-            attackers_remember=bool(plan.attack.state_kept),
+            attackers_remember=bool(plan.adversary.uploader.state_kept),
             resume_from=resume_from,
         )
     )

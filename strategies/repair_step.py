@@ -13,7 +13,7 @@ from torch import Tensor
 
 from defenses.base import RepairContext
 from fedcrucible_core.config.plain_text import plain_text
-from fedcrucible_core.foundation.base import ServerData
+from fedcrucible_core.learning.data import Labeled
 from fedcrucible_core.learning.evaluation import predict
 from fedcrucible_core.learning.rng import torch_generator
 from fedcrucible_core.learning.survey import Survey
@@ -133,17 +133,17 @@ def _context(parts: Parts, phase: ServerPhase | None, server_round: int, answers
         device=next(parts.model.parameters()).device,
         answers=answers,
         data=data,
-        accuracy=None if data is None else _accuracy(parts, data),
+        accuracy=None if data is None else _accuracy(parts, data.originals),
         guide=guide,
     )
 
 
-def _accuracy(parts: Parts, data: ServerData) -> Callable[[], float]:
-    model, shown, batch = parts.model, data.originals, parts.config.run.eval_batch_size
+def _accuracy(parts: Parts, data: Labeled) -> Callable[[], float]:
+    model, batch = parts.model, parts.config.run.eval_batch_size
     device = next(model.parameters()).device
 
     def accuracy() -> float:
-        right = predict(model, shown.inputs, batch, device) == shown.labels
+        right = predict(model, data.inputs, batch, device) == data.labels
         return 100.0 * float(right.double().mean())
 
     return accuracy

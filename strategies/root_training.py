@@ -7,8 +7,9 @@ from torch import Tensor
 
 from fedcrucible_core.config.sections import TrainingSection
 from fedcrucible_core.learning.data import Labeled
+from fedcrucible_core.learning.fit import batch_bounds
 from fedcrucible_core.learning.models.base import SplitModel
-from fedcrucible_core.learning.training import batch_bounds, train
+from fedcrucible_core.learning.training import train
 from fedcrucible_core.learning.vector import flatten_parameters
 from fedcrucible_core.learning.weights import Weights
 

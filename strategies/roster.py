@@ -63,18 +63,9 @@ class Roster:
 
     def participants(self, server_round: int, grid: Grid) -> list[Node]:
         """The nodes that are sampled for a round, in partition order."""
-        nodes, attack = self.nodes.refresh(grid), self.config.attack
-        drawn = sample(
-            [node.partition for node in nodes],
-            self.config.federation,
-            self.config.run.seed,
-            server_round,
-            self._truth(nodes),
-            attack.participation == "exact",
-            attack.malicious_fraction,
-        )
-        by_partition = {node.partition: node for node in nodes}
-        return [by_partition[partition] for partition in drawn]
+        nodes = {node.partition: node for node in self.nodes.refresh(grid)}
+        drawn = sample(sorted(nodes), self.config, server_round, self._truth(nodes.values()))
+        return [nodes[partition] for partition in drawn]
 
     def attackers(self, grid: Grid) -> list[Node]:
         """The malicious nodes that are online."""

@@ -10,25 +10,17 @@ from fedcrucible_core.config.sections import FederationSection
 from fedcrucible_core.learning.rng import numpy_generator
 
 
-def sample(
-    partitions: Sequence[int],
-    settings: FederationSection,
-    seed: int,
-    round: int,
-    malicious: frozenset[int],
-    exact: bool,
-    malicious_fraction: float,
-) -> list[int]:
-    """The participants of a round, ascending, drawn from (seed, round) alone.
+def sample(partitions: Sequence[int], config: RunConfigBase, round: int, malicious: frozenset[int]) -> list[int]:
+    """The participants of a round out of ``partitions`` (ascending), ascending; drawn from (seed, round) alone.
 
-    ``partitions`` are those that are online, ascending.  ``exact`` draws floor(malicious_fraction x n) attackers every
-    round, as the layer-poisoning code does.
+    ``adversary.participation = exact`` draws floor(malicious_fraction x n) of the ``malicious`` every round, as the
+    layer-poisoning code does.
     """
-    count = min(len(partitions), participants_per_round(settings))
-    rng = numpy_generator(seed, "sample", round)
+    count = min(len(partitions), participants_per_round(config.federation))
+    rng = numpy_generator(config.run.seed, "sample", round)
     order = [partitions[i] for i in rng.permutation(len(partitions))]
-    if exact:
-        wanted = exact_attackers(malicious_fraction, count)
+    if config.adversary.participation == "exact":
+        wanted = exact_attackers(config.adversary.malicious_fraction, count)
         bad = [partition for partition in order if partition in malicious][:wanted]
         good = [partition for partition in order if partition not in malicious][: count - len(bad)]
         order = bad + good
@@ -36,7 +28,7 @@ def sample(
 
 
 def exact_attackers(fraction: float, participants: int) -> int:
-    """Attackers among so many participants where ``attack.participation`` is exact: their share, rounded down."""
+    """Attackers among so many participants where ``adversary.participation`` is exact: their share, rounded down."""
     return math.floor(fraction * participants + 1e-9)  # 1e-9: 0.58 * 50 is 28.999999999999996
 
 

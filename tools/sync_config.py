@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # this checkout's registries, whatever else is installed
 
 from fedcrucible_core.config.load import default_keys, sections  # noqa: E402
-from fedcrucible_core.rooms import APP, PACKAGES  # noqa: E402
+from fedcrucible_core.rooms import APP, PACKAGES, UNSHIPPED  # noqa: E402
 
 PYPROJECT = ROOT / "pyproject.toml"
 
@@ -34,7 +34,7 @@ def main() -> None:
     tool["flwr"]["app"]["config"] = table  # type: ignore[index]
     tool["flwr"]["app"]["fab-include"] = _lines(["LICENSE", *(f"{room}/**/*.py" for room in APP)])  # type: ignore[index]
     tool["hatch"]["build"]["targets"]["wheel"]["packages"] = _lines(PACKAGES)  # type: ignore[index]
-    tool["mypy"]["packages"] = _lines(PACKAGES)  # type: ignore[index]
+    tool["mypy"]["packages"] = _lines([*PACKAGES, *UNSHIPPED])  # type: ignore[index]
     PYPROJECT.write_text(tomlkit.dumps(document), encoding="utf-8")
     print(f"{len(keys)} keys written to {PYPROJECT.name}")
 

@@ -42,17 +42,21 @@ def by_coordinate_with_distances(rows: Tensor, statistic: Statistic) -> tuple[Te
 
 
 def _statistics(rows: Tensor, statistic: Statistic, members: Tensor | None) -> Iterator[tuple[slice, Tensor, Tensor]]:
-    """Blocks of columns: where they lie, their values float32 ``[k, c]`` and their statistic float32 ``[c]``."""
+    """For each block of c columns: its place, its values float32 ``[k, c]`` and their statistic float32 ``[c]``.
+
+    The values of a block are overwritten by the next one.
+    """
     members = None if members is None else members.to(rows.device)
-    memory: tuple[Tensor, Tensor] | None = None
+    k = len(rows) if members is None else len(members)
+    memory: tuple[Tensor, Tensor] | None = None  # for the members' rows, and for the sorted values
     for columns in block_slices(len(rows), rows.shape[1]):
         block = take_columns(rows, columns)
-        if memory is None:  # taken once: fresh memory for every block would cost as much as the arithmetic
-            size = (len(rows) if members is None else len(members)) * block.shape[1]
+        if memory is None:  # allocated once, for the largest block: allocating costs as much as the arithmetic
+            size = k * block.shape[1]
             memory = block.new_empty(0 if members is None else size), block.new_empty(size)
         if members is not None:
-            chosen = memory[0][: len(members) * block.shape[1]].view(len(members), -1)
-            block = torch.index_select(block, 0, members.to(block.device), out=chosen)
+            of_members = memory[0][: k * block.shape[1]].view(k, -1)
+            block = torch.index_select(block, 0, members.to(block.device), out=of_members)
         yield columns, block, statistic(ascending(block, memory[1])).to(torch.float32)
 
 
@@ -100,18 +104,20 @@ def inner_mean(values: Tensor, trim: int) -> Tensor:
 def mean_near_median(values: Tensor, keep: int) -> Tensor:
     """Mean of the ``keep`` values closest to the median, 1 <= keep <= k; of two as far, the lower one.
 
-    They lie side by side and hold a middle value.  From the lowest place where they could begin, one value after the
-    other is given up for the one ``keep`` places above while it is farther from the median than that.
+    In sorted order these values form a window of ``keep`` neighbours around the median.  The window starts as far left
+    as it may lie.  It slides right by one while its lowest value is farther from the median than the next value above
+    it.  Both values rise from step to step, so a window that has stopped never slides again.
     """
     k = values.shape[1]
-    below, above = (k - 1) // 2, k // 2
-    lowest, highest = max(0, below - keep + 1), min(k - keep, above)
-    near = values[:, lowest : highest + keep].to(torch.float64)
-    twice = near[:, below - lowest, None] + near[:, above - lowest, None]
-    steps = highest - lowest
-    lost, gained = near[:, :steps], near[:, keep : keep + steps]
-    taken = torch.where(lost + gained < twice, gained, lost)
-    return (taken.sum(1) + near[:, steps:keep].sum(1)) / keep
+    below, above = (k - 1) // 2, k // 2  # the middle values; the same one for odd k
+    first, last = max(0, below - keep + 1), min(k - keep, above)  # leftmost and rightmost start of the window
+    near = values[:, first : last + keep].to(torch.float64)
+    twice_the_median = near[:, below - first, None] + near[:, above - first, None]
+    steps = last - first
+    leaving, entering = near[:, :steps], near[:, keep : keep + steps]  # step j trades leaving[j] for entering[j]
+    slides = leaving + entering < twice_the_median  # median - leaving > entering - median
+    traded = torch.where(slides, entering, leaving)
+    return (traded.sum(1) + near[:, steps:keep].sum(1)) / keep
 
 
 def mean_without_outliers(rows: Tensor, deviations: float, factors: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -8,11 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from defenses.kernels.geometry import FLOOR
 from fedcrucible_core.config import ConfigError
 
 Projection = Literal["linear", "identity", "frozen-orthogonal"]
-FLOOR = 1e-12
-"""Smallest norm that a cosine divides by."""
 
 
 def prototype_loss(

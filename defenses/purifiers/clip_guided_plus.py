@@ -12,7 +12,7 @@ from torch import Tensor
 from defenses.base import PURIFIERS, Purified, State
 from defenses.kernels.prototypes import transfer_loss
 from defenses.support.rectification import Rectifier
-from defenses.support.server_training import ServerSet, logits_all
+from defenses.support.server_training import ServerSet
 from fedcrucible_core.foundation.patches import random_patches
 from fedcrucible_core.learning.models.base import SplitModel
 
@@ -37,7 +37,7 @@ class ClipGuidedPlus(Rectifier):
     paper = "ours; builds on CLIP-Fed Eqs. 3-6"
     knowledge = ("foundation model (CLIP)", "synthetic server images", "triggers are small visible patches")
     cost = "epochs passes over the server's images a round for the model and for its frozen copy"
-    lr: float = Field(0.03, gt=0.0, description="Learning rate of the server's SGD")
+    lr: float = Field(0.03, gt=0.0, description="Learning rate of the server's training")
     bn_mode: Literal["eval", "train"] = Field(
         "train", description="Batch norm: eval keeps running statistics, train updates them"
     )
@@ -54,7 +54,7 @@ class ClipGuidedPlus(Rectifier):
     def run_phases(self, model: SplitModel, server: ServerSet, rng: torch.Generator, state: State) -> Purified:
         """FR, then patch-consistent transfer. Facts ``fr_loss_*`` and ``consistency_loss_*`` (first, last epoch)."""
         transfer = self.epochs > 0 and self.alpha_self + self.alpha_guide + self.alpha_label > 0.0
-        aggregate = logits_all(model, server.data.inputs) if transfer and self.alpha_self > 0.0 else None
+        aggregate = server.logits(model) if transfer and self.alpha_self > 0.0 else None
 
         def view(images: Tensor) -> Tensor:
             return self._patched(images, rng)

@@ -11,7 +11,6 @@ from defenses.kernels.geometry import gram
 from defenses.kernels.two_means import split_gaps, two_means
 from defenses.rules.clip_fed_filter import distance_to_centre
 from defenses.support.client_memory import id_order
-from defenses.support.last_layer import last_layer
 
 BLOCK = 4096
 """Columns that are sorted at a time."""
@@ -61,7 +60,7 @@ class Auror(AggregationRule):
         """
         order = id_order(updates.ids)
         order = order[updates.no_giants[order]]
-        rows = updates.matrix[:, last_layer(updates)][order.to(updates.matrix.device)]
+        rows = updates.matrix[:, updates.last_layer][order.to(updates.matrix.device)]
         searched = int(updates.state["searched"]) if "searched" in updates.state else 0
         indicative = torch.zeros(rows.shape[1], dtype=torch.bool)
         if "indicative" in updates.state:

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from defenses.base import RULES, Aggregate, AggregationRule, ClientUpdates
 from defenses.kernels.geometry import FLOOR, gram, principal_scores, rounding_errors, squared_distances
-from defenses.kernels.giants import without_giants
 from defenses.kernels.majority import Method, majority_cluster, majority_size
 from defenses.kernels.ties import level_ties
 from defenses.kernels.weighting import sample_shares
+from defenses.updates import without_giants
 
 
 @dataclass(frozen=True)

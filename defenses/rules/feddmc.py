@@ -8,10 +8,10 @@ from torch import Tensor
 
 from defenses.base import RULES, Aggregate, AggregationRule, ClientUpdates
 from defenses.kernels.geometry import gram
-from defenses.kernels.giants import without_giants
 from defenses.kernels.linkage import MergeTree, merge_tree
 from defenses.rules.clip_fed_filter import embed_updates
 from defenses.support.client_memory import id_order, recall, remember
+from defenses.updates import without_giants
 
 
 def benign_branch(tree: MergeTree, noise_size: int, clients: int) -> tuple[Tensor, int]:

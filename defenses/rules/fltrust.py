@@ -6,7 +6,6 @@ import torch
 
 from defenses.base import RULES, Aggregate, ClientUpdates
 from defenses.kernels.geometry import FLOOR, row_norms
-from defenses.support.direction import cosines_to
 from defenses.support.root_set import RootedRule
 
 
@@ -45,7 +44,7 @@ class FLTrust(RootedRule):
             ValueError: the server has no root set, or training on it diverged.
         """
         own = self.root_update(updates)
-        cosine = cosines_to(updates, own)
+        cosine = updates.cosines_to(own)
         norms, length = updates.norms.cpu(), float(row_norms(own[None]))
         trust = cosine.clamp(min=0.0)
         total = float(trust.sum())

@@ -11,7 +11,6 @@ from torch import Tensor
 from defenses.base import RULES, Aggregate, AggregationRule, ClientUpdates
 from defenses.kernels.geometry import FLOOR, cosine_distances, gram
 from defenses.support.client_memory import IDS, recall, remember
-from defenses.support.last_layer import last_layer
 
 LARGE = 1e30
 """Longest update whose reciprocal length float32 holds in full precision, with room to spare."""
@@ -72,7 +71,7 @@ class FoolsGold(AggregationRule):
         Diagnostics per client: ``score`` = largest similarity to another client after pardoning (0..1), ``trust`` =
         weight before it is divided by the sum, ``norm``. Facts: ``trusted``, ``remembered`` = clients with a history.
         """
-        rows = updates.matrix[:, last_layer(updates) if self.features == "last-layer" else slice(None)]
+        rows = updates.matrix[:, updates.last_layer if self.features == "last-layer" else slice(None)]
         history = recall(updates.state, "history", updates.ids, rows.new_zeros(rows.shape[1]))
         norms = updates.norms.cpu()
         for past, update, norm in zip(history, rows, norms.tolist(), strict=True):

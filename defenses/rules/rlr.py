@@ -19,10 +19,10 @@ class Rlr(AssumesAttackers):
     Agreement a_j = |sum_i sign(u_ij)|, between 0 and n; delta_j = mean_j where a_j >= theta, else -mean_j.  A
     coordinate that nobody changes stays as it is.
 
-    theta is ``share`` times n, rounded up.  Automatic (0) is f + 1: alone against honest clients that cancel each other
-    out, f attackers reach an agreement of f and no more; honest unanimity against them reaches n - 2f, hence
-    f < theta <= n - 2f must be possible: 3f < n.  Mind that theta counts votes for minus votes against: 8 of 10
-    asks for nine that agree.
+    theta is ``share`` times n, rounded up; automatic (0) is f + 1.  Where honest clients cancel each other out, f
+    attackers reach an agreement of f, so theta > f.  Where all n - f honest clients agree against f attackers, the
+    agreement is n - 2f, so theta <= n - 2f.  Both are possible only if 3f < n.  theta counts votes for minus votes
+    against: 8 of 10 asks for nine that agree.
 
     Signs are all it judges: it clips nothing, one long update moves the mean anywhere.  On skewed data honest clients
     disagree on many coordinates, and all of those are unlearned.

@@ -10,7 +10,6 @@ from defenses.base import RULES, ClientUpdates, State
 from defenses.kernels.geometry import COSINE_ERROR, cosines, median
 from defenses.kernels.ties import level_ties
 from defenses.rules.signguard import SignGuard
-from defenses.support.direction import cosines_to
 
 
 def similarity_feature(cosine: Tensor) -> Tensor:
@@ -42,7 +41,7 @@ class SignGuardSim(SignGuard):
         if last is None or updates.round <= self.warm_up:
             cosine = self._among_clients(updates)
         else:
-            cosine = cosines_to(updates, last)
+            cosine = updates.cosines_to(last)
         return similarity_feature(level_ties(cosine, COSINE_ERROR))[:, None]
 
     def new_state(self, delta: Tensor) -> State:

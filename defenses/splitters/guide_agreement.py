@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from defenses.base import SPLITTERS, Needs, Split, Splitter
 from fedcrucible_core.foundation.base import GuideTargets
+from fedcrucible_core.learning.data import Labeled
 from fedcrucible_core.learning.evaluation import classes_of
 from fedcrucible_core.learning.models.base import SplitModel
 
@@ -31,8 +31,7 @@ class GuideAgreement(Splitter):
 
     def split(
         self,
-        images: Tensor,
-        labels: Tensor,
+        data: Labeled,
         guide: GuideTargets | None,
         model: SplitModel | None,
         rng: torch.Generator,
@@ -40,5 +39,5 @@ class GuideAgreement(Splitter):
         """Split by agreement. Scores: ``agrees`` 1 or 0 of every row. Raises ValueError without a guide."""
         if guide is None:
             raise ValueError("guide-agreement needs what the guide says of the images")
-        agrees = classes_of(guide.logits).cpu() == labels.cpu()
+        agrees = classes_of(guide.logits).cpu() == data.labels.cpu()
         return Split.by(agrees, ~agrees, {"agrees": agrees.to(torch.float64)})

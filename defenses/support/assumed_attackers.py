@@ -14,9 +14,9 @@ from fedcrucible_core.config import ConfigError
 class AssumesAttackers(AggregationRule):
     """A rule with a parameter f, the number of attackers among a round's n clients.
 
-    Set by hand it must be one that the rule tolerates; where replies were dropped, so that fewer came than were asked
-    for, it is cut to what the rest allows: no attacker may stop a run by sending rubbish.  Left to the server (-1) it
-    is ``defense.assumed_malicious`` or, where nothing is assumed, the largest that the rule tolerates; never more.
+    An f set by hand must satisfy the rule's condition.  If replies are missing, f is lowered to the largest value that
+    the remaining n allows: no attacker may stop a run by sending rubbish.  f = -1 takes ``defense.assumed_malicious``,
+    at most the largest value allowed, and that value itself where nothing is assumed.
     """
 
     knowledge: ClassVar[tuple[str, ...]] = ("number of attackers",)

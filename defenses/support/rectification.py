@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from defenses.base import Needs, State
 from defenses.kernels.prototypes import Projection, class_means, make_projection, prototype_loss
-from defenses.support.server_training import ServerSet, ServerTraining, embed_all
+from defenses.support.server_training import ServerSet, ServerTraining
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.foundation.base import GuideTargets
 from fedcrucible_core.learning.models.base import SplitModel
@@ -101,7 +101,7 @@ class Rectifier(ServerTraining):
         contrast = Contrast(guide, server.data.labels, h, self.tau, self.prototype == "per-sample")
         trained = list(h.parameters()) if h is not None else []
         if self.projection == "linear" and not state:
-            fixed = embed_all(model, server.data.inputs)
+            fixed = server.features(model)
             self.minimise(
                 model,
                 trained,
@@ -123,7 +123,7 @@ class Rectifier(ServerTraining):
             len(server),
             self.fr_epochs,
             rng,
-            before_epoch=lambda: contrast.refresh(embed_all(model, server.data.inputs)),
+            before_epoch=lambda: contrast.refresh(server.features(model)),
         )
         return {"fr_loss_first": losses[0], "fr_loss_last": losses[-1]}, _save(h)
 

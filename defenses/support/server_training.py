@@ -1,11 +1,11 @@
-"""What all purifiers that train on the server's images share: options, data on the device, one SGD loop."""
+"""What all purifiers that train on the server's images share: options, and data on the device."""
 
 from __future__ import annotations
 
-import contextlib
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal
 
 import torch
@@ -16,11 +16,11 @@ from defenses.base import Purified, Purifier, State
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.foundation.base import GuideTargets, ServerData
 from fedcrucible_core.learning.data import Labeled
+from fedcrucible_core.learning.evaluation import embed, logits
+from fedcrucible_core.learning.fit import batch_norm_mode, minimise
 from fedcrucible_core.learning.models.base import SplitModel
-from fedcrucible_core.learning.sgd import SGD
-from fedcrucible_core.learning.training import batch_bounds
+from fedcrucible_core.learning.optimisers import OptimiserName
 
-BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 FORWARD_BATCH = 500
 """Images per forward pass without gradient."""
 
@@ -35,6 +35,14 @@ class ServerSet:
     def __len__(self) -> int:
         return len(self.data)
 
+    def features(self, model: SplitModel) -> Tensor:
+        """Features ``[m, feature_dim]`` of the images, in eval mode, without gradient."""
+        return embed(model, self.data.inputs, FORWARD_BATCH, self.data.inputs.device)
+
+    def logits(self, model: SplitModel, first: int | None = None) -> Tensor:
+        """Logits ``[m, C]`` of the images, or of the ``first`` of them, in eval mode, without gradient."""
+        return logits(model, self.data.inputs[:first], FORWARD_BATCH, self.data.inputs.device)
+
     def require_guide(self) -> GuideTargets:
         """The guide's targets. Raises ConfigError when the run has no guide."""
         if self.guide is None:
@@ -43,7 +51,7 @@ class ServerSet:
 
 
 class ServerTraining(Purifier):
-    """SGD on the server's synthetic images; subclasses say what is minimised.
+    """Training on the server's synthetic images; subclasses say what is minimised.
 
     Batch norm: ``eval`` keeps the running statistics (weights and biases of the layers still train); ``train``
     normalises by batch statistics and updates the running ones.  Dropout is always off.  A purifier that ends with a
@@ -51,9 +59,13 @@ class ServerTraining(Purifier):
     """
 
     knowledge: ClassVar[tuple[str, ...]] = ("synthetic server images",)
-    lr: float = Field(0.01, gt=0.0, description="Learning rate of the server's SGD")
+    lr: float = Field(0.01, gt=0.0, description="Learning rate of the server's training")
+    optimiser: OptimiserName = Field("sgd", description="Optimiser of the server's training: sgd, adam, adamw")
     momentum: float = Field(0.9, ge=0.0, lt=1.0, description="SGD momentum, fresh in every phase of every round")
-    weight_decay: float = Field(5e-4, ge=0.0, description="L2 weight decay")
+    beta1: float = Field(0.9, ge=0.0, lt=1.0, description="Adam, AdamW: decay of the mean gradient")
+    beta2: float = Field(0.999, ge=0.0, lt=1.0, description="Adam, AdamW: decay of the mean squared gradient")
+    epsilon: float = Field(1e-8, gt=0.0, description="Adam, AdamW: added to the root of the mean squared gradient")
+    weight_decay: float = Field(5e-4, ge=0.0, description="L2 weight decay; decoupled from the gradient in AdamW")
     batch_size: int = Field(64, ge=1, description="Images per batch")
     grad_clip: float = Field(5.0, ge=0.0, description="Largest gradient norm; 0 = no clipping")
     bn_mode: Literal["eval", "train"] = Field(
@@ -71,7 +83,7 @@ class ServerTraining(Purifier):
             result = self.run_phases(model, server, rng, state)
         finally:
             model.eval()
-        sample = logits_all(model, server.data.inputs[:FORWARD_BATCH])  # weights can be finite and yet overflow
+        sample = server.logits(model, FORWARD_BATCH)  # weights can be finite and yet overflow
         if not all(
             bool(torch.isfinite(t).all()) for t in (sample, *model.state_dict().values(), *result.state.values())
         ):
@@ -93,36 +105,16 @@ class ServerTraining(Purifier):
         rng: torch.Generator,
         before_epoch: Callable[[], None] | None = None,
     ) -> list[float]:
-        """SGD over shuffled batches of ``rows`` samples; returns the mean loss of every epoch.
+        """The one loop over shuffled batches of ``rows`` samples; returns the mean loss of every epoch.
 
         ``loss`` maps row numbers int64 ``[b]`` (on the model's device) to a scalar mean loss; ``before_epoch`` runs
         with the model in eval mode.  Only ``parameters`` change; no gradient is left behind.  A last batch of one
         sample joins the batch before it.
         """
-        chosen = [p for p in parameters if p.requires_grad]
-        if not chosen:
-            raise ValueError("nothing to train: no parameter of this phase requires a gradient")
-        device = chosen[0].device
-        optimiser = SGD(chosen, self.lr, self.momentum, self.weight_decay)
-        losses = []
-        for _ in range(epochs):
-            if before_epoch is not None:
-                before_epoch()
-            order = torch.randperm(rows, generator=rng).to(device)
-            total = torch.zeros((), device=device)
-            with batch_norm_mode(model, self.bn_mode):
-                for start, stop in batch_bounds(rows, self.batch_size):
-                    value = loss(order[start:stop])
-                    gradients = torch.autograd.grad(value, chosen, allow_unused=True)  # touches no other parameter
-                    for parameter, gradient in zip(chosen, gradients, strict=True):
-                        parameter.grad = gradient
-                    if self.grad_clip > 0.0:
-                        nn.utils.clip_grad_norm_(chosen, self.grad_clip)
-                    optimiser.step()
-                    total += value.detach() * (stop - start)
-            losses.append(float(total) / rows)
-        optimiser.zero_grad()
-        return losses
+        return minimise(
+            parameters, loss, rows, self, rng, epochs=epochs, mode=partial(batch_norm_mode, model, self.bn_mode),
+            clip=self.grad_clip, before_epoch=before_epoch,
+        )  # fmt: skip
 
     def _server_set(self, model: SplitModel, data: ServerData, guide: GuideTargets | None) -> ServerSet:
         training = data.training_set()
@@ -143,37 +135,9 @@ class ServerTraining(Purifier):
         return ServerSet(Labeled(inputs, labels), guide)
 
 
-@contextlib.contextmanager
-def batch_norm_mode(model: nn.Module, mode: str) -> Iterator[None]:
-    """Eval mode for the whole model; with ``mode = "train"`` its batch-norm layers are in training mode inside."""
-    model.eval()
-    if mode == "train":
-        for module in model.modules():
-            if isinstance(module, BATCH_NORM):
-                module.train()
-    try:
-        yield
-    finally:
-        model.eval()
-
-
 def is_channels_last(model: nn.Module) -> bool:
     """True when a convolution of the model is stored channels-last only."""
     return any(
         p.ndim == 4 and p.is_contiguous(memory_format=torch.channels_last) and not p.is_contiguous()
         for p in model.parameters()
     )
-
-
-@torch.no_grad()
-def embed_all(model: SplitModel, images: Tensor) -> Tensor:
-    """Features ``[m, feature_dim]`` of images on the model's device, in eval mode, without gradient."""
-    model.eval()
-    return torch.cat([model.embed(images[i : i + FORWARD_BATCH]) for i in range(0, len(images), FORWARD_BATCH)])
-
-
-@torch.no_grad()
-def logits_all(model: SplitModel, images: Tensor) -> Tensor:
-    """Logits ``[m, C]`` of images on the model's device, in eval mode, without gradient."""
-    model.eval()
-    return torch.cat([model(images[i : i + FORWARD_BATCH]) for i in range(0, len(images), FORWARD_BATCH)])

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -41,7 +40,3 @@ class Component(BaseModel):
     """Time and memory of one call in n clients, d parameters (or images, epochs), e.g. ``O(n^2 d): one Gram pass``."""
     traps: ClassVar[tuple[str, ...]] = ()
     """Mistakes of public code or of a plain reading of the paper that this one avoids, a few words each."""
-
-    def resolved(self, named: Callable[[str], Component]) -> Self:  # noqa: ARG002
-        """This component with those others of its section that it names; ``named`` builds one. Most name none."""
-        return self

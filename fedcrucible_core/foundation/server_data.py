@@ -42,8 +42,8 @@ class Kept:
     facts: dict[str, float]
 
 
-Keep = Callable[[Tensor, Tensor], Kept]
-"""Images float32 ``[n, C, H, W]`` in [0, 1] and labels int64 ``[n]``, on the CPU, to what is kept of them."""
+Keep = Callable[[Labeled], Kept]
+"""Generated images, float32 in [0, 1] and on the CPU, to what is kept of them."""
 
 VERSION = "2"
 """Part of every key: raise it when the same parameters would make other images."""
@@ -95,7 +95,7 @@ def build_server_data(
         samples, of_keep = _kept(samples, keep, info)
         facts |= of_keep
     counts = torch.bincount(samples.data.labels, minlength=info.num_classes)
-    facts["images"] = float(len(samples.data.labels))
+    facts["images"] = float(len(samples.data))
     facts.update({f"class_count_{label}": float(count) for label, count in enumerate(counts.tolist())})
 
     images = match_moments(samples.data.inputs, info.mean, info.std) if moment_match else samples.data.inputs
@@ -116,7 +116,7 @@ def build_server_data(
 
 def _kept(samples: Samples, keep: Keep, info: DataInfo) -> tuple[Samples, dict[str, float]]:
     """What ``keep`` leaves of the samples, and its facts. Raises ConfigError where a class loses all its images."""
-    kept = keep(samples.data.inputs, samples.data.labels)
+    kept = keep(samples.data)
     counts = torch.bincount(samples.data.labels[kept.rows], minlength=info.num_classes)
     empty = [name for name, count in zip(info.class_names, counts.tolist(), strict=True) if not count]
     if empty:

@@ -68,7 +68,7 @@ class ContrastiveTraining:
     def __call__(
         self,
         model: SplitModel,
-        images: Tensor,
+        inputs: Tensor,
         labels: Tensor,
         settings: TrainingSection,
         rng: torch.Generator,
@@ -84,8 +84,8 @@ class ContrastiveTraining:
             views = torch.cat([crop_flip(x, rng), crop_flip(x, rng)])
             return supervised_contrastive(projected(views), torch.cat([y, y]), self.temperature)
 
-        first = train(projected, images, labels, plain, rng, precision=precision, objective=contrast)
-        features = embed(model, images, FORWARD_BATCH, images.device).to(images.device)
+        first = train(projected, inputs, labels, plain, rng, precision=precision, objective=contrast)
+        features = embed(model, inputs, FORWARD_BATCH, inputs.device)
         settings = plain.model_copy(update={"local_epochs": self.classifier_epochs})
         second = train(model.classifier, features, labels, settings, rng, precision=precision)
         model.eval()

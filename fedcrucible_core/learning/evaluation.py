@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -53,27 +54,35 @@ def not_finite_percent(predicted: Tensor) -> float:
 
 
 @torch.inference_mode()
-def predict(model: SplitModel, images: Tensor, batch_size: int, device: torch.device) -> Tensor:
-    """Predicted classes int64 ``[n]`` on the CPU for images ``[n, C, H, W]`` in [0, 1] or uint8.
+def predict(model: SplitModel, inputs: Tensor, batch_size: int, device: torch.device) -> Tensor:
+    """Predicted classes int64 ``[n]`` on the CPU for inputs ``[n, ...]`` as a model takes them, or stored pictures.
 
     ``NO_CLASS`` where the logits aren't finite.
     """
-    return torch.cat([classes_of(logits).cpu() for logits in _forward(model, images, batch_size, device)])
+    return torch.cat([classes_of(part).cpu() for part in _forward(model, model, inputs, batch_size, device)])
 
 
 @torch.no_grad()
-def embed(model: SplitModel, images: Tensor, batch_size: int, device: torch.device) -> Tensor:
-    """Penultimate features float32 ``[n, D]`` on the CPU."""
-    model.eval()
-    parts = [
-        model.embed(model_inputs(images[i : i + batch_size].to(device))) for i in range(0, len(images), batch_size)
-    ]
-    return torch.cat([part.float().cpu() for part in parts])
+def embed(model: SplitModel, inputs: Tensor, batch_size: int, device: torch.device) -> Tensor:
+    """Penultimate features float32 ``[n, D]`` of a model on ``device``, in eval mode; they lie where the inputs do."""
+    batches = _forward(model, model.embed, inputs, batch_size, device)
+    return torch.cat([features.float().to(inputs.device) for features in batches])
 
 
-def _forward(model: SplitModel, images: Tensor, batch_size: int, device: torch.device) -> list[Tensor]:
+@torch.no_grad()
+def logits(model: SplitModel, inputs: Tensor, batch_size: int, device: torch.device) -> Tensor:
+    """Logits float32 ``[n, C]`` of a model on ``device``, in eval mode; they lie where the inputs do."""
+    batches = _forward(model, model, inputs, batch_size, device)
+    return torch.cat([outputs.float().to(inputs.device) for outputs in batches])
+
+
+def _forward(
+    model: SplitModel, part: Callable[[Tensor], Tensor], inputs: Tensor, batch_size: int, device: torch.device
+) -> Iterator[Tensor]:
+    """What ``part`` of ``model`` makes of each batch."""
     model.eval()
-    return [model(model_inputs(images[i : i + batch_size].to(device))) for i in range(0, len(images), batch_size)]
+    for batch in torch.split(inputs, batch_size):
+        yield part(model_inputs(batch.to(device)))
 
 
 def clean_metrics(predicted: Tensor, labels: Tensor, num_classes: int) -> CleanMetrics:

@@ -6,20 +6,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fedcrucible_core.learning.training import batch_bounds
+from fedcrucible_core.learning.fit import batch_bounds
 from fedcrucible_core.learning.vector import flatten_gradients
 
 
-def mean_gradient(model: nn.Module, images: Tensor, labels: Tensor, batch_size: int) -> Tensor:
-    """Gradient ``[d]`` of the mean cross-entropy over all images, computed in float32, on the CPU.
+def mean_gradient(model: nn.Module, inputs: Tensor, labels: Tensor, batch_size: int) -> Tensor:
+    """Gradient ``[d]`` of the mean cross-entropy over all samples, computed in float32, on the CPU.
 
     The model works as in training (batch statistics of batches in the data's order), so running statistics move;
-    parameters don't.  ``images`` ``[n, C, H, W]`` and ``labels`` ``[n]`` lie on the model's device.
+    parameters don't.  ``inputs`` ``[n, ...]`` and ``labels`` ``[n]`` lie on the model's device.
     """
     model.train()
     model.zero_grad()
-    for start, stop in batch_bounds(len(images), batch_size):
-        loss = F.cross_entropy(model(images[start:stop]), labels[start:stop], reduction="sum") / len(images)
+    for start, stop in batch_bounds(len(inputs), batch_size):
+        loss = F.cross_entropy(model(inputs[start:stop]), labels[start:stop], reduction="sum") / len(inputs)
         torch.autograd.backward(loss)
     gradient = flatten_gradients(model)
     model.zero_grad()

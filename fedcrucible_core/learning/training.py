@@ -1,19 +1,19 @@
-"""The one local training loop: plain SGD over tensors prepared once."""
+"""A client's local training, over tensors prepared once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, cast
+from functools import partial
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fedcrucible_core.config.sections import TrainingSection
-from fedcrucible_core.learning.device import autocast
+from fedcrucible_core.learning.fit import FitHook, minimise, training_mode
 from fedcrucible_core.learning.models.base import SplitModel
-from fedcrucible_core.learning.sgd import SGD
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,22 @@ class HookChain(TrainingHook):
             hook.after_step(model, last_of_epoch=last_of_epoch)
 
 
+class _OnModel(FitHook):
+    """A training hook, told of its model."""
+
+    def __init__(self, hook: TrainingHook, model: nn.Module) -> None:
+        self.hook, self.model = hook, model
+
+    def loss(self, loss: Tensor) -> Tensor:
+        return self.hook.loss(self.model, loss)
+
+    def after_backward(self) -> None:
+        self.hook.after_backward(self.model)
+
+    def after_step(self, *, last_of_epoch: bool) -> None:
+        self.hook.after_step(self.model, last_of_epoch=last_of_epoch)
+
+
 def crop_flip(x: Tensor, rng: torch.Generator) -> Tensor:
     """Random crop after 4 pixels of zero padding, and horizontal flip, one draw per image."""
     n, _, height, width = x.shape
@@ -80,7 +96,7 @@ def crop_flip(x: Tensor, rng: torch.Generator) -> Tensor:
 
 def train(
     model: nn.Module,
-    images: Tensor,
+    inputs: Tensor,
     labels: Tensor,
     settings: TrainingSection,
     rng: torch.Generator,
@@ -89,45 +105,29 @@ def train(
     hook: TrainingHook | None = None,
     objective: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> TrainResult:
-    """Train ``model`` in place by SGD with fresh momentum.
+    """Train ``model`` in place with an optimiser that remembers nothing yet; it ends in eval mode.
 
     ``objective`` maps a batch ``(x, y)`` to its mean loss; None = cross-entropy of ``model(x)``.
 
-    ``images`` float32 ``[n, C, H, W]`` in [0, 1] and ``labels`` int64 ``[n]`` lie on the model's device.  ``rng`` (CPU)
-    draws the shuffles and the augmentation.  A last batch of a single image is joined to the one before it, because
-    batch normalisation can't train on one image.  ``hook`` acts inside the loop; the loss that is reported stays the
-    cross-entropy, whatever the hook adds to it.
+    ``inputs`` ``[n, ...]`` as the model takes them and ``labels`` int64 ``[n]`` lie on the model's device.  ``rng``
+    (CPU) draws the shuffles and the augmentation.  ``hook`` acts inside the loop; the loss that is reported stays the
+    objective's, whatever the hook adds to it.
     """
-    n = len(images)
+    n = len(inputs)
     if n == 0:
         raise ValueError("a client without images can't train")
-    optimiser = SGD(model.parameters(), settings.lr, settings.momentum, settings.weight_decay)
-    scaler = torch.amp.GradScaler(images.device.type, enabled=precision == "fp16")
-    bounds = batch_bounds(n, settings.batch_size)
-    model.train()
-    total = torch.zeros((), device=images.device)
-    for _ in range(settings.local_epochs):
-        order = torch.randperm(n, generator=rng).to(images.device)
-        total.zero_()
-        for start, stop in bounds:
-            batch = order[start:stop]
-            x, y = images[batch], labels[batch]
-            if settings.augment == "crop-flip":
-                x = crop_flip(x, rng)
-            optimiser.zero_grad()
-            with autocast(images.device, precision):
-                loss = F.cross_entropy(model(x), y) if objective is None else objective(x, y)
-            torch.autograd.backward(scaler.scale(loss if hook is None else hook.loss(model, loss)))
-            if hook is not None:
-                scaler.unscale_(cast(torch.optim.Optimizer, optimiser))
-                hook.after_backward(model)
-            scaler.step(cast(torch.optim.Optimizer, optimiser))
-            scaler.update()
-            total += loss.detach() * (stop - start)
-            if hook is not None:
-                hook.after_step(model, last_of_epoch=stop == n)
-    model.eval()
-    return TrainResult(float(total) / n, n * settings.local_epochs)
+
+    def loss(rows: Tensor) -> Tensor:
+        x, y = inputs[rows], labels[rows]
+        if settings.augment == "crop-flip":
+            x = crop_flip(x, rng)
+        return F.cross_entropy(model(x), y) if objective is None else objective(x, y)
+
+    losses = minimise(
+        model.parameters(), loss, n, settings, rng, epochs=settings.local_epochs, mode=partial(training_mode, model),
+        precision=precision, hook=None if hook is None else _OnModel(hook, model),
+    )  # fmt: skip
+    return TrainResult(losses[-1], n * settings.local_epochs)
 
 
 class LocalTraining(Protocol):
@@ -136,7 +136,7 @@ class LocalTraining(Protocol):
     def __call__(
         self,
         model: SplitModel,
-        images: Tensor,
+        inputs: Tensor,
         labels: Tensor,
         settings: TrainingSection,
         rng: torch.Generator,
@@ -144,12 +144,3 @@ class LocalTraining(Protocol):
         precision: str = "fp32",
     ) -> TrainResult:
         """Train and report."""
-
-
-def batch_bounds(n: int, batch_size: int) -> list[tuple[int, int]]:
-    """Start and stop of each batch; a lone last sample joins the batch before it."""
-    bounds = [(start, min(start + batch_size, n)) for start in range(0, n, batch_size)]
-    if len(bounds) > 1 and bounds[-1][1] - bounds[-1][0] == 1:
-        last = bounds.pop()
-        bounds[-1] = (bounds[-1][0], last[1])
-    return bounds

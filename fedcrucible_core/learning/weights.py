@@ -40,6 +40,15 @@ class Weights:
         return 4 * (self.parameters.numel() + self.buffers.numel())
 
 
+@dataclass(frozen=True)
+class Trained:
+    """What a local training came to."""
+
+    weights: Weights
+    loss: float = 0.0
+    """Mean loss of its last epoch."""
+
+
 Prototype = str
 """Name of an architecture of which one set of weights is trained."""
 SOLE: Prototype = "model"

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-
 from attacks.base import ATTACKS, Attack, CraftContext
+
 from attacks.evaluation import triggered_test_set
 from attacks.poisoning import poison_dataset
-from fedcrucible_core.config.sections import AttackSection, TrainingSection
+from fedcrucible_core.config.sections import PoisonSection, TrainingSection
 from fedcrucible_core.learning.data import DataInfo
 from fedcrucible_core.learning.models import ResNet8, SmallCNN
 from fedcrucible_core.learning.training import TrainingHook
@@ -148,7 +148,7 @@ def test_ratio_is_exact(name, ratio, scope):
     """Poisoned samples are exactly the share asked for, decoys as many as the attack says, and nothing else changes."""
     attack, data = ATTACKS.create(name), labelled(48)
     task = make_task(data, TARGET)
-    section = AttackSection(name=name, target_label=TARGET, poison_ratio=ratio, poison_scope=scope)
+    section = PoisonSection(target_label=TARGET, ratio=ratio, scope=scope)
     px, py = poison_dataset(torch.arange(48), attack, section, context(task))
     x, y = data.for_model(), data.labels
     changed = differing(px[:48], x) | (py[:48] != y)
@@ -168,7 +168,7 @@ def test_ratio_is_exact(name, ratio, scope):
 def test_append_all_keeps_the_clean_set_first(name):
     attack, data = ATTACKS.create(name), labelled(48)
     task = make_task(data, TARGET)
-    section = AttackSection(name=name, target_label=TARGET, poison_mode="append-all", poison_ratio=0.1)
+    section = PoisonSection(target_label=TARGET, mode="append-all", ratio=0.1)
     px, py = poison_dataset(torch.arange(48), attack, section, context(task))
     x, y = data.for_model(), data.labels
     assert torch.equal(px[:48], x)
@@ -227,7 +227,7 @@ def test_a_client_without_eligible_images_stays_clean(name):
     label = TARGET + 1 if attack.clean_label else TARGET
     own = (data.labels == label).nonzero().flatten()
     for mode in ("replace", "append-all"):
-        section = AttackSection(name=name, target_label=TARGET, poison_ratio=1.0, poison_mode=mode)
+        section = PoisonSection(target_label=TARGET, ratio=1.0, mode=mode)
         px, py = poison_dataset(own, attack, section, context(make_task(data, TARGET)))
         assert torch.equal(px[: len(own)], data.for_model()[own])
         assert torch.equal(py[: len(own)], data.labels[own])
@@ -297,7 +297,7 @@ def small_view(name, **more):
     """An attacker with 24 images and a network with batch normalisation."""
     data = labelled(24, (1, 12, 12))
     model = ResNet8(width=4).build(make_task(data).info, 0)
-    section = AttackSection(name=name, target_label=TARGET, poison_ratio=0.5)
+    section = PoisonSection(target_label=TARGET, ratio=0.5)
     training = TrainingSection(batch_size=8, lr=0.05)
     return fake_view(ATTACKS.create(name), model, data, section=section, training=training, **more)
 

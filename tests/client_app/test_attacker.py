@@ -8,7 +8,8 @@ import pytest
 import torch
 from flwr.app import Context, Message, RecordDict
 
-from attacks.base import ATTACKS, Attack
+from attacks.adversary import ATTACKS, Adversary
+from attacks.poisoner import Poisoner
 from attacks.schedule import malicious_partitions
 from client_app import benign, malicious
 from client_app.app import app
@@ -27,7 +28,6 @@ from fedcrucible_core.learning.training import TrainingHook
 from fedcrucible_core.learning.vector import flatten_buffers, flatten_parameters
 from fedcrucible_core.learning.weights import Weights
 from strategies.messages import MODEL, from_arrays, train_content
-from strategies.nodes import Node
 from strategies.sampling import sample
 
 SETTINGS: dict[str, Scalar] = {
@@ -36,7 +36,7 @@ SETTINGS: dict[str, Scalar] = {
     "partition.name": "iid",
     "model.name": "resnet8",
     "model.resnet8.width": 4,
-    "attack.malicious_ids": "1,3,4",
+    "adversary.malicious_ids": "1,3,4",
     "training.batch_size": 16,
     "run.device": "cpu",
 }
@@ -63,15 +63,15 @@ def message() -> Message:
 
 def view(name: str = "lp", **more: object) -> Attacker:
     made = session(**more)
-    return Attacker.of(made, made.config.component("attack", name))
+    return Attacker.of(made, Adversary.of(load({"attack.name": name})).poisoner)
 
 
 class TestTraining:
     def test_the_clean_model_is_what_an_honest_client_uploads(self) -> None:
         honest = benign.update(session())
         ours = view().clean_model()
-        assert torch.equal(ours.parameters, honest.parameters)
-        assert torch.equal(ours.buffers, honest.buffers)
+        assert torch.equal(ours.parameters, honest.weights.parameters)
+        assert torch.equal(ours.buffers, honest.weights.buffers)
         assert ours.loss == honest.loss
 
     def test_training_starts_where_it_is_told_with_the_settings_given(self) -> None:
@@ -133,24 +133,24 @@ class TestTraining:
         both = attacker.with_poisoned_copies(rows, "p")
         assert torch.equal(both.inputs[:4], attacker.clean.inputs[rows])
         assert torch.equal(both.labels[:4], attacker.clean.labels[rows])
-        others = int((attacker.clean.labels[rows] != attacker.section.target_label).sum())
+        others = int((attacker.clean.labels[rows] != attacker.target).sum())
         assert len(both) == 4 + others
-        assert bool((both.labels[4:] == attacker.section.target_label).all())
+        assert bool((both.labels[4:] == attacker.target).all())
         assert bool((both.inputs[4:, :, -1, -1] == 1).all())
 
     def test_data_attacks_upload_what_they_always_did(self) -> None:
         made = session()
         attack = made.config.component("attack", "badnets")
-        assert isinstance(attack, Attack)
+        assert isinstance(attack, Poisoner)
         seen = Attacker.of(made, attack)
         expected, result = made.fit(seen.poisoned, "train")
         upload = malicious.update(made)
-        assert torch.equal(upload.parameters, expected.parameters)
-        assert torch.equal(upload.buffers, expected.buffers)
+        assert torch.equal(upload.weights.parameters, expected.parameters)
+        assert torch.equal(upload.weights.buffers, expected.buffers)
         assert (upload.num_examples, upload.loss) == (len(seen.poisoned), result.loss)
 
     def test_a_resting_attacker_is_honest(self) -> None:
-        resting = session(chosen=config(attack__start_round=5, attack__name="sign-flip"))
+        resting = session(chosen=config(adversary__start_round=5, attack__name="sign-flip"))
         assert malicious.update(resting).weights.equals(benign.update(resting).weights)
 
 
@@ -160,13 +160,12 @@ class TestCollusion:
         assert [member.partition for member in view(partition=3).colluders] == [1, 3, 4]
 
     def test_members_who_are_not_sampled_are_not_there(self) -> None:
-        chosen = config(federation__fraction_train=0.5, federation__clients=20, attack__malicious_fraction=0.4,
-                        attack__malicious_ids="")  # fmt: skip
-        group = malicious_partitions(chosen.attack, 20, chosen.run.seed)
-        nodes = [Node(100 - i, i) for i in range(20)]
+        chosen = config(federation__fraction_train=0.5, federation__clients=20, adversary__malicious_fraction=0.4,
+                        adversary__malicious_ids="")  # fmt: skip
+        group = malicious_partitions(chosen)
         for number in range(1, 8):
-            drawn = sample(nodes, chosen.federation, chosen.run.seed, number, frozenset(group), False, 0.4)
-            expected = tuple(node.partition for node in drawn if node.partition in group)
+            drawn = sample(range(20), chosen, number, frozenset(group))
+            expected = tuple(partition for partition in drawn if partition in group)
             if expected:
                 assert colluding_partitions(session(expected[0], number, chosen)) == expected
 
@@ -178,7 +177,7 @@ class TestCollusion:
     @pytest.mark.parametrize(
         ("partition", "settings", "node"),
         [
-            (3, {"attack__collusion": "alone"}, {}),
+            (3, {"adversary__collusion": "alone"}, {}),
             (3, {}, {"shares_data": False}),
             (2, {}, {}),  # made malicious by hand
         ],
@@ -203,7 +202,7 @@ class TestCollusion:
         updates = view(partition=4).clean_updates()
         for row, partition in zip(updates, (1, 3, 4), strict=True):
             own = benign.update(session(partition))
-            assert torch.equal(row, own.parameters - session().received.parameters)
+            assert torch.equal(row, own.weights.parameters - session().received.parameters)
 
     def test_a_member_poisons_with_its_own_part(self) -> None:
         members = view(partition=3).colluders

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -13,10 +11,8 @@ import pytest
 from fedcrucible.catalogue import KINDS, entries
 from fedcrucible.health import Finding, content, hardware, places, software
 from fedcrucible_core.config.load import default_keys, flatten_table
-from tests.fedcrucible.conftest import TINY
 
 COMMANDS = ("demo", "run", "compare", "paper", "list", "config", "doctor", "prepare", "report")
-HEAVY = ("torchvision", "transformers", "sklearn", "scipy", "pandas", "matplotlib", "hdbscan", "ray", "torch._dynamo")
 
 
 @pytest.fixture(scope="module")
@@ -40,25 +36,6 @@ def test_help_names_every_command(fedcrucible):
 
 def test_version(fedcrucible):
     assert fedcrucible("--version").stdout.startswith("fedcrucible 0.")
-
-
-def test_the_command_line_starts_without_torch_and_a_run_without_what_it_does_not_need(tmp_path):
-    arguments = ["run", *TINY, "--quiet", "--json", f"output.dir={tmp_path}"]
-    program = f"""
-import sys
-from fedcrucible.cli import app
-assert not {{"torch", "flwr", "pydantic", "numpy"}} & set(sys.modules), "imported before it is needed"
-try:
-    app({arguments!r})
-except SystemExit as end:
-    assert not end.code
-found = set({HEAVY!r}) & set(sys.modules)
-assert not found, found
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["strategy"] == "fedavg"
 
 
 @pytest.mark.parametrize("kind", KINDS)

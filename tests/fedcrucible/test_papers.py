@@ -7,7 +7,7 @@ import tomllib
 
 import pytest
 
-from attacks.base import ATTACKS
+from attacks.adversary import ATTACKS
 from defenses.base import RULES
 from fedcrucible.compare.plan.cell import value_text
 from fedcrucible.compare.plan.matrix import Matrix
@@ -15,6 +15,7 @@ from fedcrucible.compare.plan.request import Options, matrix
 from fedcrucible.papers.tables import PaperTable, load_table, paper_names, table_names
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.load import PRESETS, flatten, load, load_preset, preset_layers
+from fedcrucible_core.rooms import ROOT
 from strategies.systems import strategy_names
 
 TABLES = [f"table{number}" for number in range(1, 6)]
@@ -228,7 +229,7 @@ def test_the_full_presets_are_at_the_papers_scale(table: str) -> None:
     assert (config.training.local_epochs, config.training.batch_size, config.training.lr) == (2, 64, 0.1)
     assert config.model.name == "resnet18"
     assert config.guide.model == "openai/clip-vit-large-patch14"
-    assert config.attack.target_label == 5
+    assert config.poison.target_label == 5
     assert config.task.train_samples == config.task.test_samples == 0
     assert len(the_matrix(f"clip-fed/{table}").seeds) >= 5
 
@@ -249,10 +250,7 @@ def test_the_switches_of_tables_2_to_5() -> None:
     assert third.labels_of("malicious") == (0.2, 0.3, 0.4)
     assert third.settings["attack.badnets.size"] == 1
     assert {cell.settings["partition.main-class.q"] for cell in fourth.cells()} == {0.2, 0.4, 0.6}
-    modes = {
-        cell.labels["poisoning"]: (cell.config.attack.poison_mode, cell.config.attack.poison_ratio)
-        for cell in fifth.cells()
-    }
+    modes = {cell.labels["poisoning"]: (cell.config.poison.mode, cell.config.poison.ratio) for cell in fifth.cells()}
     assert modes == {"60 %": ("replace", 0.6), "80 %": ("replace", 0.8), "100 %": ("append-all", 1.0)}
     assert {cell.settings["attack.badnets.size"] for cell in fifth.cells()} == {1, 2, 3, 4}
 
@@ -269,7 +267,7 @@ def test_the_small_twins_need_nothing_that_does_not_ship(table: str) -> None:
 
 
 def test_the_docs_count_the_runs_of_the_small_twins() -> None:
-    text = (PRESETS.parents[1] / "docs" / "compare.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "compare.md").read_text(encoding="utf-8")
     for table in TABLES:
         (line,) = [line for line in text.splitlines() if line.startswith(f"| `{table}` |")]
         assert line.endswith(f"| {len(the_matrix(f'clip-fed/{table}-small').cells())} |")

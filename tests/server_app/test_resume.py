@@ -25,7 +25,7 @@ TINY: dict[str, Scalar] = {
     "federation.clients": 4,
     "task.train_samples": 120,
     "model.name": "logistic",
-    "attack.malicious_fraction": 0.5,
+    "adversary.malicious_fraction": 0.5,
     "output.name": "x",
 }
 TIMES = {"seconds", "peak_memory_mb"}
@@ -55,7 +55,7 @@ def content(folder: Path) -> dict[str, bytes]:
         {"strategy": "krum"},
         {"strategy": "foolsgold"},
         {"attack__name": "blend"},
-        {"attack__malicious_fraction": 0.25},
+        {"adversary__malicious_fraction": 0.25},
         {"attack__badnets__size": 4},
         {"run__seed": 2},
         {"task__train_samples": 100},

@@ -21,7 +21,7 @@ from tests.support.tiny_runs import TINY, play, settings
 CPU = torch.device("cpu")
 QUICK_DETECTOR = {
     "strategy": "fldetector", "defense__fldetector__window": 2, "task__train_samples": 400, "model__name": "logistic",
-    "training__lr": 0.01, "attack__poison_ratio": 1.0, "run__seed": 6,
+    "training__lr": 0.01, "poison__ratio": 1.0, "run__seed": 6,
 }  # fmt: skip
 
 
@@ -30,7 +30,7 @@ class TestStartingOver:
         return [r.facts["rule.removed"] for r in rounds[1:]]
 
     def detect(self, **changes: str | int | float | bool) -> tuple[str, list[RoundRecord]]:
-        chosen = {**QUICK_DETECTOR, "federation__clients": 8, "attack__malicious_fraction": 0.25} | changes
+        chosen = {**QUICK_DETECTOR, "federation__clients": 8, "adversary__malicious_fraction": 0.25} | changes
         summary, rounds = play(**chosen)
         return summary.parameters_sha256, rounds
 
@@ -107,7 +107,7 @@ class TestVotes:
 
         summary, rounds = play(**self.common)
         plan = Plan.make(load(settings(**self.common)))
-        evaluator = Evaluator.build(plan.config, plan.data, plan.attack, CPU)
+        evaluator = Evaluator.build(plan.config, plan.data, plan.adversary.poisoner, CPU)
         model = plan.model()
         model.load_state_dict(load_file(Path(summary.folder) / "model.safetensors"))
         own, rng = flatten_parameters(model), torch_generator(1, "smooth", 2)
@@ -186,7 +186,7 @@ class TestLocalTraining:
 
     def test_honest_clients_follow_the_rule_and_attackers_their_attack(self) -> None:
         ids = "1"
-        plain = {"attack__malicious_ids": ids}
+        plain = {"adversary__malicious_ids": ids}
         asked = {**plain, "strategy": "flpurifier"}
         ordinary, contrasted = (benign.update(self.fresh(0, **c)).weights.parameters for c in (plain, asked))
         assert not torch.equal(ordinary, contrasted)
@@ -194,7 +194,7 @@ class TestLocalTraining:
         assert torch.equal(*attackers)
 
     def test_a_resting_attacker_is_honest(self) -> None:
-        chosen = {"attack__malicious_ids": "1", "strategy": "flpurifier", "attack__start_round": 5}
+        chosen = {"adversary__malicious_ids": "1", "strategy": "flpurifier", "adversary__start_round": 5}
         resting = malicious.update(self.fresh(1, **chosen)).weights.parameters
         assert torch.equal(resting, benign.update(self.fresh(1, **chosen)).weights.parameters)
 

@@ -17,7 +17,7 @@ from fedcrucible_core.records.privacy import privacy_line
 from fedcrucible_core.records.reader import read
 from fedcrucible_core.records.schema import RoundRecord, RunSummary
 from server_app.plan import Plan
-from strategies import federation
+from strategies import federation, replies
 from strategies.replies import InvalidReplyError
 
 
@@ -36,7 +36,7 @@ def play(**settings: Scalar) -> tuple[RunSummary, list[RoundRecord]]:
         "task.test_samples": 60,
         "partition.name": "iid",
         "model.resnet8.width": 4,
-        "attack.malicious_fraction": 0.0,
+        "adversary.malicious_fraction": 0.0,
         "output.report": False,
         **{key.replace("__", "."): value for key, value in settings.items()},
     }
@@ -53,7 +53,7 @@ def test_rounds_are_accounted_with_the_share_that_is_sampled(runs_folder: Path) 
 
 
 def test_a_reply_that_is_dropped_changes_no_denominator(runs_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read_reply = federation.read_reply
+    read_reply = replies.read_reply
     dropped: list[int] = []
 
     def refuse_one(answer: Any, partition: int, *rest: Any) -> Any:
@@ -91,7 +91,7 @@ def test_the_summary_says_what_was_spent_and_of_what(runs_folder: Path) -> None:
 
 
 def test_a_round_that_keeps_the_model_spends_nothing(runs_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read_reply, seen = federation.read_reply, [0]
+    read_reply, seen = replies.read_reply, [0]
 
     def refuse_second_round(*arguments: Any) -> Any:
         seen[0] += 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import pytest
 import torch
@@ -45,13 +45,13 @@ class TwoFiltered(TwoModels):
     """Invented: the same under Krum, which two clients are too few for."""
 
     rule = "krum"
-    small_groups: ClassVar = "mean"
+    small_groups: ClassVar[Literal["keep", "mean"]] = "mean"
 
 
 class TwoKept(TwoFiltered):
     """Invented: the same, where a group that is too small keeps its model."""
 
-    small_groups: ClassVar = "keep"
+    small_groups: ClassVar[Literal["keep", "mean"]] = "keep"
 
 
 @pytest.fixture(autouse=True)

@@ -179,7 +179,7 @@ def against(kinds: list[Break], **changes: str | int | float | bool) -> Path:
     clients = HONEST + len(kinds)
     chosen = settings(
         strategy="pruning", federation__clients=clients, task__train_samples=20 * clients, run__rounds=1,
-        attack__malicious_fraction=0.0, **changes,
+        adversary__malicious_fraction=0.0, **changes,
     )  # fmt: skip
     plan = Plan.make(load(chosen))
     return Path(execute(plan, LocalGrid(hostile_app(kinds), clients, flatten(plan.config)), in_order=True).folder)

@@ -26,7 +26,7 @@ TINY: dict[str, str | int | float | bool] = {
     "task.test_samples": 60,
     "partition.name": "iid",
     "model.resnet8.width": 4,
-    "attack.malicious_fraction": 0.4,
+    "adversary.malicious_fraction": 0.4,
     "synthetic.source": "mixed",
     "synthetic.per_class": 3,
     "defense.fltrust.root_samples": 20,
@@ -90,7 +90,7 @@ def test_a_synthetic_root_is_made_of_the_servers_plain_images() -> None:
     root = chosen.root_set()
     assert root is not None
     assert torch.bincount(root.labels).tolist() == [2] * 10
-    assert pixels(root.inputs) <= pixels(chosen.server_data().inputs)
+    assert pixels(root.inputs) <= pixels(chosen.server_data().originals.inputs)
     other = plan(run__seed=2).root_set()
     assert other is not None
     assert pixels(other.inputs) != pixels(root.inputs)

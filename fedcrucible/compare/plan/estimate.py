@@ -88,7 +88,9 @@ class Timing:
         seen = 0.0
         if system.rule is not None:
             share = participants_per_round(config.federation) / config.federation.clients
-            copies = 1.0 + plan.attack.needs_benign_model * len(attackers(config)) / config.federation.clients
+            copies = (
+                1.0 + plan.adversary.uploader.needs_benign_model * len(attackers(config)) / config.federation.clients
+            )
             seen += share * copies * len(plan.data.train) * config.training.local_epochs
         if system.purifier is not None:
             seen += SERVER_EPOCHS * 2 * config.synthetic.per_class * plan.data.info.num_classes
@@ -108,34 +110,29 @@ class Timing:
 
 def _time_batches(cell: Cell) -> tuple[float, float]:
     import torch
-    import torch.nn.functional as F
 
+    from fedcrucible_core.learning.device import deterministic_threads
+    from fedcrucible_core.learning.evaluation import logits
+    from fedcrucible_core.learning.rng import torch_generator
+    from fedcrucible_core.learning.training import train
     from server_app.plan import Plan
 
     plan = Plan.make(cell.config)
-    before = torch.get_num_threads()
-    torch.set_num_threads(cell.config.run.threads)
-    try:
-        model, size = plan.model(), cell.config.training.batch_size
-        part = plan.data.train.subset(torch.arange(min(size, len(plan.data.train))))
-        images, labels = part.for_model().to(plan.device), part.labels.to(plan.device)
-        optimiser = torch.optim.SGD(model.parameters(), lr=1e-6)
+    with deterministic_threads(cell.config.run.threads):
+        training, run, model = plan.config.training, plan.config.run, plan.model()
+        batch = plan.data.train.subset(torch.arange(min(training.batch_size, len(plan.data.train))))
+        inputs, labels = batch.for_model().to(plan.device), batch.labels.to(plan.device)
+        settings = training.model_copy(update={"local_epochs": 1, "lr": 1e-6})
+        rng = torch_generator(run.seed, "timing")
 
         def step() -> None:
-            optimiser.zero_grad()
-            torch.autograd.backward(F.cross_entropy(model(images), labels))
-            optimiser.step()
+            train(model, inputs, labels, settings, rng, precision=run.precision)
 
         def look() -> None:
-            with torch.no_grad():
-                model(images)
+            logits(model, inputs, len(labels), plan.device)
 
-        model.train()
-        train = _time(step, plan.device.type)
-        model.eval()
-        return train / len(labels), _time(look, plan.device.type) / len(labels)
-    finally:
-        torch.set_num_threads(before)
+        times = _time(step, plan.device.type), _time(look, plan.device.type)
+    return times[0] / len(labels), times[1] / len(labels)
 
 
 def _time(work: Callable[[], None], device: str) -> float:

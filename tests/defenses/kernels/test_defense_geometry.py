@@ -19,7 +19,7 @@ from defenses.kernels.geometry import (
     squared_distances,
     weighted_sum,
 )
-from defenses.kernels.giants import without_giants
+from defenses.updates import without_giants
 
 
 @pytest.fixture(autouse=True)

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from safetensors.torch import load, save
 
 from defenses.base import Aggregate, ClientUpdates
-from defenses.kernels.lbfgs import hessian_coefficients
 from defenses.rules.fldetector import FLDetector, relative
-from defenses.support.update_history import UpdateHistory
+from defenses.support.update_history import UpdateHistory, hessian_coefficients
 from defenses.updates import ServerView
 from fedcrucible_core.learning.vector import Slot
 

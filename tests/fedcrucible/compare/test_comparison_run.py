@@ -139,10 +139,10 @@ def test_cells_that_differ_in_labels_only_run_once(tmp_path: Path) -> None:
     outcome, folder = compare(
         request_for(
             tmp_path,
-            "attack.malicious_fraction=0",
+            "adversary.malicious_fraction=0",
             strategies="fedavg",
             seeds="1",
-            axes=["attack.poison_ratio=0.1,0.9"],
+            axes=["poison.ratio=0.1,0.9"],
         )
     )
     assert outcome.results.ran == 1

@@ -70,8 +70,8 @@ def build(info, tmp_path, source=None, **options):
 def agreeing(info, guide):
     """Keeps the images that the guide sees as their class."""
 
-    def keep(images, labels):
-        agrees = guide.targets(images, info.class_names).logits.argmax(1) == labels
+    def keep(data):
+        agrees = guide.targets(data.inputs, info.class_names).logits.argmax(1) == data.labels
         return Kept("guide-agreement", agrees.nonzero().flatten(), {"dropped_by_guide": float((~agrees).sum())})
 
     return keep
