@@ -4,31 +4,27 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
-from logging import INFO, WARNING
+from logging import INFO
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.common.logger import log
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
 
-from fedcrucible_core.config.plain_text import plain_text
 from fedcrucible_core.learning.device import deterministic_threads
-from fedcrucible_core.learning.rng import torch_generator
-from fedcrucible_core.learning.weights import Weights
 from strategies.checkpoints import Checkpoints
 from strategies.client_metrics import ClientMetrics
 from strategies.outcome import Measured, RoundOutcome
 from strategies.parts import Parts
 from strategies.population import (
     Population,
-    Prototype,
     Standing,
     fact_name,
     first_of,
-    owner_of,
     population_arrays,
     population_in,
 )
+from strategies.purify_step import purified
 from strategies.repair_step import RepairStage, begin_repair
 from strategies.roster import Answers, Roster
 from strategies.server_phase import ServerPhase
@@ -80,21 +76,7 @@ class Loop(Strategy):
         with timed(self.outcome, "server"):
             if self.phase is None or self.outcome.restarted:
                 return population
-            return {p: self._purified(self.phase, server_round, p, weights) for p, weights in population.items()}
-
-    def _purified(self, phase: ServerPhase, server_round: int, prototype: Prototype, weights: Weights) -> Weights:
-        model, owner, outcome = self.parts.models[prototype], owner_of("purifier", prototype), self.outcome
-        weights.load_into(model)
-        rng = torch_generator(self.config.run.seed, owner_of("purify", prototype), server_round)
-        try:
-            result = phase.run(model, rng, self.standing.states[owner])
-        except FloatingPointError as error:
-            outcome.notes.append(f"server phase discarded: {plain_text(error)}")
-            log(WARNING, "round %d: %s", server_round, outcome.notes[-1])
-            return weights
-        self.standing.states[owner] = result.state
-        outcome.facts |= {fact_name(f"purifier.{key}", prototype): value for key, value in result.facts.items()}
-        return Weights.of(model)
+            return purified(self.phase, self.parts, self.standing, population, server_round, self.outcome)
 
     # --- Flower's hooks -------------------------------------------------------------------------------------------
 
