@@ -46,7 +46,7 @@ def question(parts: Parts, model: Weights) -> Survey | None:
     if ask is None:
         return None
     model.load_into(parts.model)
-    return ask(parts.model, parts.info.shape)
+    return ask(parts.model, parts.info.image_shape)
 
 
 class RepairStage:

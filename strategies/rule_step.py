@@ -12,6 +12,7 @@ from defenses.base import Aggregate, AggregationRule
 from defenses.updates import ClientUpdates, ServerView
 from fedcrucible_core.learning.data import Labeled
 from fedcrucible_core.learning.rng import torch_generator
+from fedcrucible_core.learning.tasks import task_of
 from fedcrucible_core.learning.vector import buffer_slots, parameter_slots
 from fedcrucible_core.learning.weights import Weights
 from strategies.buffers import aggregate_buffers
@@ -88,7 +89,8 @@ def _server_view(group: Group) -> ServerView:
         rounds=config.run.rounds,
         assumed_malicious=assumed_malicious(config, len(parts.malicious), len(group.replies)),
         scratch=parts.model,
-        image_shape=parts.info.shape,
+        task=task_of(parts.info),
+        output=parts.model.output,
         train_root=None if group.root is None else partial(_train_root, group, group.root),
     )
 

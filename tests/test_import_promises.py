@@ -48,7 +48,9 @@ import torch
 from torch import nn
 from fedcrucible_core.config.sections import TrainingSection
 from fedcrucible_core.learning.training import train
-train(nn.Linear(2, 2), torch.randn(8, 2), torch.zeros(8, dtype=torch.int64), TrainingSection(), torch.Generator())
+for kind in ("sgd", "adam", "adamw"):
+    y = torch.zeros(8, dtype=torch.int64)
+    train(nn.Linear(2, 2), torch.randn(8, 2), y, TrainingSection(optimiser=kind), torch.Generator())
 """
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
@@ -19,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def main() -> None:
     """Print the files."""
-    print("\n".join(sorted(path.as_posix() for path in tests_of(changed_files(ROOT), ROOT))))
+    print("\n".join(sorted(path.as_posix() for path in guards_of(changed_files(ROOT), ROOT))))
 
 
 def changed_files(root: Path) -> list[PurePosixPath]:
@@ -29,7 +28,7 @@ def changed_files(root: Path) -> list[PurePosixPath]:
     return [PurePosixPath(name) for name in names if name.endswith(".py")]
 
 
-def tests_of(changed: Iterable[PurePosixPath], root: Path) -> set[PurePosixPath]:
+def guards_of(changed: Iterable[PurePosixPath], root: Path) -> set[PurePosixPath]:
     """The test files, relative to ``root``, that look after ``changed``."""
     found = {PurePosixPath("tests/test_architecture.py")}
     for path in changed:
@@ -68,4 +67,4 @@ def _git(root: Path, *arguments: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -14,7 +14,7 @@ from attacks.poisoner import POISONERS, PoisonContext, Poisoner
 from attacks.support.additions import draw_for_share
 from attacks.task import AttackTask
 from fedcrucible_core.config import ConfigError
-from fedcrucible_core.learning.data import Labeled
+from fedcrucible_core.learning.data import Labeled, model_inputs
 
 FOLDER = "attack.edge-case.folder"
 
@@ -83,11 +83,11 @@ class EdgeCase(Poisoner):
         """Rare inputs drawn without replacement, labelled as the target."""
         rare = self._rare(ctx.task)
         chosen = rare[draw_for_share(len(rare), len(own), self.rare_ratio, ctx.rng, repeat=False)]
-        x = self._turned(chosen.to(torch.float32).div_(255.0))
+        x = self._turned(model_inputs(chosen))
         return x, torch.full((len(x),), ctx.task.target, dtype=torch.int64)
 
     def _rare(self, task: AttackTask) -> Tensor:
-        """Images uint8 that attackers draw from, before they are turned."""
+        """Images that attackers draw from, before they are turned."""
         if self.folder:
             return _pictures(self.folder, "train", task.info.shape)
         return task.train.inputs[task.train.labels == self._source(task)]

@@ -7,6 +7,8 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
+from fedcrucible_core.config.citation import Paper
+
 
 @dataclass(frozen=True)
 class Names:
@@ -30,8 +32,10 @@ class Component(BaseModel):
 
     name: ClassVar[str] = ""
     """Registered name, set by the registry."""
-    paper: ClassVar[str] = ""
-    """Source: authors, year, equation or section."""
+    paper: ClassVar[Paper] = ""
+    """Source: (key of docs/references.toml, section or equation), several such pairs, or words."""
+    choices: ClassVar[tuple[str, ...]] = ()
+    """Headings of docs/choices.md: what the source leaves open, and what is done here."""
     knowledge: ClassVar[tuple[str, ...]] = ()
     """What it needs that a real server (or attacker) may not have; printed beside its numbers."""
     state_kept: ClassVar[str] = ""

@@ -42,11 +42,12 @@ def install_hint(extra: str) -> str:
 
 def require(extra: str) -> None:
     """Raise ConfigError that names the missing modules and the extra which brings them; imports nothing."""
-    missing = _missing(extra)
-    if missing:
-        raise ConfigError("installation", f"without {', '.join(missing)}", install_hint(extra))
+    lacking = missing(extra)
+    if lacking:
+        raise ConfigError("installation", f"without {', '.join(lacking)}", install_hint(extra))
 
 
 @lru_cache
-def _missing(extra: str) -> tuple[str, ...]:
+def missing(extra: str) -> tuple[str, ...]:
+    """Modules of an extra that can't be found here."""
     return tuple(module for module in EXTRAS[extra] if importlib.util.find_spec(module) is None)

@@ -84,7 +84,7 @@ def test_list_as_markdown_has_one_row_per_entry(fedcrucible):
 
     rows = [line for line in lines if line.startswith("| `")]
     assert len(rows) == len(entries("defenses"))
-    assert {line.count("|") - line.count("\\|") for line in lines if line.startswith("|")} == {9}
+    assert {line.count("|") - line.count("\\|") for line in lines if line.startswith("|")} == {10}
 
 
 def test_config_as_toml_is_a_preset_of_all_defaults(fedcrucible):
@@ -141,7 +141,7 @@ def test_the_doctor_names_missing_assets_and_absent_data(monkeypatch, tmp_path):
 
 
 def test_the_doctor_finds_wrong_versions(monkeypatch):
-    monkeypatch.setattr(software.metadata, "version", lambda _: "1.40.0")
+    monkeypatch.setattr("importlib.metadata.version", lambda _: "1.40.0")
 
     found = {finding.name: finding for finding in software.check()}
 

@@ -90,14 +90,14 @@ def printed(table: str) -> dict[tuple[str, ...], tuple[float, float]]:
     if table == "table4":
         for line in PRINTED_4.split("\n")[1:-1]:
             degree, rest = line.split(" ", 1)
-            for data, cells in zip(("CIFAR-10", "CIFAR-100"), rest.split(";"), strict=True):
-                plain, ours = cells.split()
+            for data, both in zip(("CIFAR-10", "CIFAR-100"), rest.split(";"), strict=True):
+                plain, ours = both.split()
                 found |= {(data, degree, "FedAvg"): pair(plain), (data, degree, "CLIP-Fed"): pair(ours)}
     if table == "table5":
         for line in PRINTED_5.split("\n")[1:-1]:
             trigger, rest = line.split(" ", 1)
-            for ratio, cells in zip(("60 %", "80 %", "100 %"), rest.split(";"), strict=True):
-                plain, ours = cells.split()
+            for ratio, both in zip(("60 %", "80 %", "100 %"), rest.split(";"), strict=True):
+                plain, ours = both.split()
                 found |= {(trigger, ratio, "FedAvg"): pair(plain), (trigger, ratio, "CLIP-Fed"): pair(ours)}
     return found
 

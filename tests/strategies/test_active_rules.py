@@ -9,7 +9,8 @@ import torch
 
 from client_app import benign, malicious
 from client_app.session import Session, local_model
-from defenses.base import RULES, Aggregate, AggregationRule, ClientUpdates
+from defenses.base import RULES, Aggregate, AggregationRule, ClientUpdates, Needs
+from defenses.smoothing import Smoothing
 from fedcrucible_core.config.load import load
 from fedcrucible_core.learning.vector import flatten_buffers, flatten_parameters
 from fedcrucible_core.learning.weights import Weights
@@ -163,6 +164,17 @@ class TestVotes:
         _, rounds = play(**chosen)
         assert rounds[1].facts["smoothing.copies"] == 3
         assert "no certified radius" in rounds[1].notes[1]
+
+    def test_another_rule_may_ask_for_a_vote(self, monkeypatch: pytest.MonkeyPatch, runs_folder: Path) -> None:
+        """Nothing is derived for it: no certificate, and no crash after the last round."""
+        sgd = {"model__name": "logistic", "training__momentum": 0.0, "training__lr": 0.001, "run__rounds": 1}
+        for attackers, why in ((0, "isn't derived for this rule"), (1, "doesn't say how long the model was")):
+            vote = Needs(smoothing=Smoothing(0.01, 5, 0, 0.001, attackers))
+            monkeypatch.setattr(RULES["median"], "needs", property(lambda _, vote=vote: vote))
+            _, rounds = play(strategy="median", **sgd)
+            assert rounds[1].facts["smoothing.copies"] == 5
+            assert why in rounds[1].notes[1]
+            assert not any("certified" in fact for fact in rounds[1].facts)
 
     def test_no_copies_no_vote(self, runs_folder: Path) -> None:
         _, rounds = play(**{**self.common, "defense__crfl__copies": 0})

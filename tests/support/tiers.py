@@ -59,5 +59,6 @@ def _exists(name: str, files: dict[str, Path]) -> bool:
     file, _, function = name.split("[")[0].partition("::")
     if file not in files:
         return False
-    tree = ast.parse(files[file].read_text(encoding="utf-8"))
-    return not function or any(isinstance(node, ast.FunctionDef) and node.name == function for node in tree.body)
+    nodes = ast.walk(ast.parse(files[file].read_text(encoding="utf-8")))
+    last = function.rpartition("::")[2]
+    return not last or any(isinstance(node, ast.FunctionDef) and node.name == last for node in nodes)
