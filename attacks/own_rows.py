@@ -11,13 +11,19 @@ from attacks.task import AttackTask
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.learning.datasets import load_task
 from fedcrucible_core.learning.partition.base import PARTITIONERS
-from fedcrucible_core.learning.partition.shares import partition_indices
+from fedcrucible_core.learning.partition.shares import ClientShare, partition_indices
+
+
+def own_rows(config: RunConfigBase, partition: int) -> Tensor:
+    """The rows (int64) of the training images that a client trains on; none that attack success is measured on."""
+    return own_share(config, partition).train
 
 
 @lru_cache(maxsize=1000)
-def own_rows(config: RunConfigBase, partition: int) -> Tensor:
-    """The client's rows (int64) of the training images; none that attack success is measured on."""
+def own_share(config: RunConfigBase, partition: int) -> ClientShare:
+    """The client's rows of the training images, a share of its own test apart (``partition.test_fraction``)."""
     partitioner = PARTITIONERS.of(config)
     own = partition_indices(config.task, partitioner, config.federation.clients, config.run.seed)[partition]
     withheld = Adversary.of(config).poisoner.withheld(AttackTask.of(config, load_task(config.task)))
-    return own if withheld is None else own[~withheld[own]]
+    rows = own if withheld is None else own[~withheld[own]]
+    return ClientShare.of(rows, config.partition.test_fraction, config.run.seed, partition)

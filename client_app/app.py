@@ -6,12 +6,14 @@ from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
 from client_app import benign, malicious
+from client_app.evaluation import answer_evaluate
 from client_app.memory import answer_memory
 from client_app.roles import declared_role, is_malicious
 from client_app.session import own_info, partition_of, run_config, train_reply
 from client_app.survey import answer_survey, honest_answer
-from strategies.attack_memory import MEMORY
-from strategies.messages import CLIENT, SURVEY
+from strategies.memory_messages import MEMORY
+from strategies.messages import CLIENT
+from strategies.survey_messages import SURVEY
 from strategies.task_facts import read_task
 
 app = ClientApp()
@@ -22,6 +24,12 @@ def train(msg: Message, context: Context) -> Message:
     """Train as what this node is."""
     update = malicious.update if is_malicious(context) else benign.update
     return train_reply(msg, context, update)
+
+
+@app.evaluate()
+def evaluate(msg: Message, context: Context) -> Message:
+    """Measure the model on this node's own test share."""
+    return answer_evaluate(msg, context)
 
 
 @app.query(SURVEY)

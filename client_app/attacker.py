@@ -38,7 +38,7 @@ from fedcrucible_core.learning.rng import torch_generator
 from fedcrucible_core.learning.tasks import task_of
 from fedcrucible_core.learning.training import TrainingHook, train
 from fedcrucible_core.learning.vector import parameter_slots
-from strategies.messages import GlobalModel
+from fedcrucible_core.learning.weights import Weights
 
 T = TypeVar("T")
 
@@ -103,7 +103,7 @@ class Attacker(AttackView):
         purpose: str = "train",
     ) -> LocalModel:
         """Local training by the one loop."""
-        begin = None if start is None else GlobalModel(start.parameters, start.buffers)
+        begin = None if start is None else Weights(start.parameters, start.buffers)
         trained, result = self.session.fit(data, purpose, partial(train, hook=hook), start=begin, settings=settings)
         return LocalModel(trained.parameters, trained.buffers, result.loss)
 
@@ -112,13 +112,13 @@ class Attacker(AttackView):
 
         def honest() -> LocalModel:
             update = benign.update(self.session)
-            return LocalModel(update.parameters, update.buffers, update.loss)
+            return LocalModel(update.weights.parameters, update.weights.buffers, update.loss)
 
         return self.once(("clean-model", self.partition), honest)
 
     def predict(self, model: LocalModel, images: Tensor) -> Tensor:
         """Predicted classes."""
-        self.session.load(GlobalModel(model.parameters, model.buffers))
+        self.session.load(Weights(model.parameters, model.buffers))
         return predict(self.session.model, images, self.session.config.run.eval_batch_size, self.session.device)
 
     def gradient(self, data: Labeled) -> Tensor:

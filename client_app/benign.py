@@ -8,9 +8,10 @@ from flwr.clientapp import ClientApp
 from client_app.local_data import clean_data
 from client_app.session import LocalUpdate, Session, train_reply
 from client_app.survey import answer_survey, honest_answer
+from fedcrucible_core.config.compose import RunConfigBase
+from fedcrucible_core.learning.training import LocalTraining
 from fedcrucible_core.learning.training import train as train_plainly
-from strategies.messages import SURVEY
-from strategies.systems import assemble
+from strategies.survey_messages import SURVEY
 
 app = ClientApp()
 
@@ -18,8 +19,15 @@ app = ClientApp()
 def update(session: Session) -> LocalUpdate:
     """Local training on clean data, in the way that the run's rule asks of clients."""
     data = clean_data(session.config, session.partition, session.device, session.own)
-    trained, result = session.fit(data, "train", assemble(session.config).rule.needs.training or train_plainly)
-    return LocalUpdate(trained.parameters, trained.buffers, len(data.labels), result.loss)
+    trained, result = session.fit(data, "train", _asked_for(session.config) or train_plainly)
+    return LocalUpdate(trained, len(data.labels), result.loss)
+
+
+def _asked_for(config: RunConfigBase) -> LocalTraining | None:
+    """How the run's rule wants honest clients to train; None = plainly."""
+    from strategies.systems import assemble  # knows every defence: not before something runs
+
+    return assemble(config).rule_needs.training
 
 
 @app.train()

@@ -7,7 +7,7 @@ from functools import lru_cache
 from attacks.schedule import malicious_partitions
 from client_app.session import Session
 from fedcrucible_core.config.compose import RunConfigBase
-from strategies.nodes import sample
+from strategies.sampling import sample
 
 
 def colluding_partitions(session: Session) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ from collections import OrderedDict
 import torch
 from torch import Tensor
 
-from attacks.own_rows import own_rows
+from attacks.own_rows import own_share
 from attacks.poisoner import PoisonContext, Poisoner
 from attacks.preparation import run_artefact
 from attacks.task import AttackTask
@@ -15,6 +15,7 @@ from client_app.own_data import own_splits
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.learning.data import DataInfo, DataSplits, Labeled
 from fedcrucible_core.learning.datasets import load_task
+from fedcrucible_core.learning.partition.shares import ClientShare
 from fedcrucible_core.learning.rng import torch_generator
 
 
@@ -69,9 +70,17 @@ def clean_data(config: RunConfigBase, partition: int, device: torch.device, own:
 def local_rows(config: RunConfigBase, partition: int, own: DataInfo | None = None) -> Tensor:
     """The client's rows (int64) of the training images; none that attack success is measured on.
 
-    All rows where the images are the node's own: the server measures on none of them.
+    All but a test share where the images are the node's own: the server measures on none of them.
     """
-    return own_rows(config, partition) if own is None else torch.arange(len(own_splits(config.task, own).train))
+    return local_share(config, partition, own).train
+
+
+def local_share(config: RunConfigBase, partition: int, own: DataInfo | None = None) -> ClientShare:
+    """The client's rows of the training images: those it trains on, and those of its own test."""
+    if own is None:
+        return own_share(config, partition)
+    rows = torch.arange(len(own_splits(config.task, own).train))
+    return ClientShare.of(rows, config.partition.test_fraction, config.run.seed, partition)
 
 
 def poisoned_data(

@@ -15,7 +15,8 @@ from client_app.session import LocalUpdate, Session, train_reply
 from client_app.survey import answer_survey
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.learning.survey import Survey
-from strategies.messages import SURVEY
+from fedcrucible_core.learning.weights import Weights
+from strategies.survey_messages import SURVEY
 
 app = ClientApp()
 
@@ -29,7 +30,7 @@ def update(session: Session) -> LocalUpdate:
     view = Attacker.of(session, adversary.poisoner)
     upload = adversary.uploader.upload(view)
     write_memory(session.state, view.memory)
-    return LocalUpdate(upload.parameters, upload.buffers, upload.num_examples, upload.loss, upload.attacked)
+    return LocalUpdate(Weights(upload.parameters, upload.buffers), upload.num_examples, upload.loss, upload.attacked)
 
 
 def survey_answer(config: RunConfigBase, round: int, survey: Survey, activations: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from flwr.app import ArrayRecord, Message, RecordDict
 from torch import Tensor
 
-from strategies.attack_memory import MEMORY, to_record
+from strategies.memory_messages import MEMORY, to_record
 
 ATTACKER = "attacker"
 """Name of the record in ``context.state``."""

@@ -10,7 +10,6 @@ from functools import lru_cache
 
 import torch
 from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
-from torch import Tensor
 
 from client_app.local_data import data_info
 from client_app.own_data import check_data, has_own_data
@@ -24,7 +23,8 @@ from fedcrucible_core.learning.models import SplitModel
 from fedcrucible_core.learning.models.base import MODELS
 from fedcrucible_core.learning.rng import torch_generator
 from fedcrucible_core.learning.training import LocalTraining, TrainResult, train
-from strategies.messages import ATTACKED, CLIENT, METRICS, MODEL, GlobalModel, read_train, to_arrays
+from fedcrucible_core.learning.weights import Weights
+from strategies.messages import ATTACKED, CLIENT, METRICS, MODEL, read_train, to_arrays
 from strategies.task_facts import read_task
 
 
@@ -37,7 +37,7 @@ class Session:
     round: int
     participants: int
     model: SplitModel
-    received: GlobalModel
+    received: Weights
     device: torch.device
     state: RecordDict = field(default_factory=RecordDict)
     """What this node keeps between messages (``context.state``)."""
@@ -53,9 +53,9 @@ class Session:
         purpose: str,
         training: LocalTraining = train,
         *,
-        start: GlobalModel | None = None,
+        start: Weights | None = None,
         settings: TrainingSection | None = None,
-    ) -> tuple[GlobalModel, TrainResult]:
+    ) -> tuple[Weights, TrainResult]:
         """Train on ``data`` from the received model, or ``start``, by the run's settings, or ``settings``.
 
         Shuffles are drawn from (seed, purpose, round, partition).
@@ -64,9 +64,9 @@ class Session:
         rng = torch_generator(self.config.run.seed, purpose, self.round, self.partition)
         images, labels, precision = data.inputs.to(self.device), data.labels.to(self.device), self.config.run.precision
         result = training(self.model, images, labels, settings or self.config.training, rng, precision=precision)
-        return GlobalModel.of(self.model), result
+        return Weights.of(self.model), result
 
-    def load(self, model: GlobalModel) -> None:
+    def load(self, model: Weights) -> None:
         """Write a model's vectors into the working model."""
         model.load_into(self.model)
 
@@ -75,8 +75,7 @@ class Session:
 class LocalUpdate:
     """What a client uploads."""
 
-    parameters: Tensor
-    buffers: Tensor
+    weights: Weights
     num_examples: int
     loss: float
     attacked: bool | None = None
@@ -106,6 +105,15 @@ def local_model(config: RunConfigBase, device: torch.device, info: DataInfo | No
     spec = MODELS.of(config)
     info = info or data_info(config)
     return spec.build(info, config.run.seed, channels_last=config.run.channels_last).to(device)
+
+
+def client_model(
+    config: RunConfigBase, partition: int, device: torch.device, info: DataInfo | None = None
+) -> SplitModel:
+    """This process's model of a client's prototype, see :func:`local_model`."""
+    from strategies.systems import prototype_config  # knows every defence: not before something runs
+
+    return local_model(prototype_config(config, partition), device, info)
 
 
 def own_info(context: Context, config: RunConfigBase, server: DataInfo | None) -> DataInfo | None:
@@ -143,7 +151,7 @@ def train_reply(msg: Message, context: Context, update: Callable[[Session], Loca
             partition=partition,
             round=server_round,
             participants=participants,
-            model=local_model(config, device, server),
+            model=client_model(config, partition, device, server),
             received=received,
             device=device,
             state=context.state,
@@ -162,7 +170,7 @@ def train_reply(msg: Message, context: Context, update: Callable[[Session], Loca
         metrics[ATTACKED] = int(done.attacked)
     content = RecordDict(
         {
-            MODEL: to_arrays(GlobalModel(done.parameters, done.buffers)),
+            MODEL: to_arrays(done.weights),
             METRICS: metrics,
             CLIENT: ConfigRecord({"partition-id": partition}),
         }

@@ -8,12 +8,12 @@ from flwr.app import Context, Message
 from torch import Tensor
 
 from client_app.local_data import clean_data
-from client_app.session import local_model, own_info, partition_of, run_config
+from client_app.session import client_model, own_info, partition_of, run_config
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.learning.channels import mean_activations
 from fedcrucible_core.learning.device import deterministic_threads, resolve_device
 from fedcrucible_core.learning.survey import Survey
-from strategies.messages import read_survey, survey_reply
+from strategies.survey_messages import read_survey, survey_reply
 from strategies.task_facts import read_task
 
 Answer = Callable[[RunConfigBase, int, Survey, Tensor], Tensor]
@@ -33,7 +33,7 @@ def answer_survey(msg: Message, context: Context, answer: Answer) -> Message:
     own = own_info(context, config, server)
     device = resolve_device(config.run.device)
     with deterministic_threads(config.run.threads):
-        model = local_model(config, device, server)
+        model = client_model(config, partition, device, server)
         received.load_into(model)
         images = clean_data(config, partition, device, own).inputs
         activations = mean_activations(

@@ -152,7 +152,7 @@ def _strategies() -> list[Entry]:
     found = []
     for name, cls in SYSTEMS.classes().items():
         own = _entry("strategies", cls, f"strategy={name}", "")
-        rule = rules.get(cls.rule) if cls.uses_clients else None
+        rule = rules.get(cls.rule)
         used = [part for part in (rule, purifiers.get(cls.purifier), repairs.get(cls.repair)) if part is not None]
         found.append(
             Entry(

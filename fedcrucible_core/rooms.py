@@ -20,7 +20,7 @@ UNSHIPPED = ("studies", "tools", "tests")
 """What only a checkout has; types are checked there too."""
 _COMMON = tuple(room for room in ROOMS if not room.startswith("fedcrucible"))
 """Rooms whose names are common words, as the layout of a Flower app asks for."""
-_LANDMARKS = ("fedcrucible_core/rooms.py", "strategies/round_loop.py")
+_LANDMARKS = ("fedcrucible_core/rooms.py", "strategies/loop.py")
 
 
 def intruder(root: Path = ROOT) -> str:

@@ -15,7 +15,7 @@ from attacks.schedule import has_attack, is_attack_round
 from attacks.task import AttackTask
 from server_app.checks import attackers
 from server_app.plan import Plan
-from strategies.nodes import exact_attackers, participants_per_round
+from strategies.sampling import exact_attackers, participants_per_round
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def attack_facts(plan: Plan, *, shares_known: bool) -> AttackFacts:
     config, uploader = plan.config, plan.adversary.uploader
     section = config.adversary
     chosen = bool(section.malicious_ids.strip()) or section.malicious_fraction > 0.0
-    if not has_attack(config) or not plan.system.uses_clients or not chosen:
+    if not has_attack(config) or plan.system.rule is None or not chosen:
         return AttackFacts(False, (), ())
     malicious, notes = attackers(config), list(_schedule(plan))
     if not shares_known:

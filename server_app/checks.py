@@ -27,7 +27,7 @@ from fedcrucible_core.learning.vector import Slot, parameter_slots
 from server_app.evaluation import evaluation_split
 from server_app.root_set import check_root_set
 from strategies.bindings import Bindings
-from strategies.nodes import participants_per_round
+from strategies.sampling import participants_per_round
 from strategies.systems import Assembled
 
 
@@ -58,7 +58,7 @@ def check_combination(
     if system.needs_server_data:
         source = SOURCES.of(config)
         source.check(data.info, config.synthetic.per_class)
-    if system.uses_clients:
+    if system.rule is not None:
         _check_clients(config, system, data)
 
 
@@ -67,12 +67,15 @@ def _check_repair(config: RunConfigBase, system: Assembled) -> None:
     repair = system.repair
     if repair is None:
         return
-    if system.zero_shot:
+    if not system.trains:
         allowed = (
             f"nothing is trained by strategy {config.strategy!r}, there is no model to repair; allowed: auto, none"
         )
         raise ConfigError("repair.name", repair.name, allowed)
-    if repair.needs.survey is not None and not system.uses_clients:
+    if repair.needs.survey is not None and len(system.kind.prototypes(config)) > 1:
+        allowed = f"asks clients about one model, strategy {config.strategy!r} trains several; allowed: auto, none"
+        raise ConfigError("repair.name", repair.name, allowed)
+    if repair.needs.survey is not None and system.rule is None:
         allowed = f"asks clients about the final model, strategy {config.strategy!r} has none; allowed: auto, none"
         raise ConfigError("repair.name", repair.name, allowed)
 
@@ -171,11 +174,16 @@ def _check_clients(config: RunConfigBase, system: Assembled, data: DataSplits) -
         raise ConfigError(
             "federation.min_replies", config.federation.min_replies, f"at most the {sampled} clients sampled each round"
         )
+    if config.federation.fraction_evaluate and not config.partition.test_fraction:
+        allowed = "clients measure on images of their own: say which share they keep, partition.test_fraction > 0"
+        raise ConfigError("federation.fraction_evaluate", config.federation.fraction_evaluate, allowed)
     Bindings.of(config.federation)
     share = len(attackers(config)) / clients
-    system.rule.check(sampled, int(share * sampled))
+    rule = system.rule
+    assert rule is not None
+    rule.check(sampled, int(share * sampled))
     if system.rule_needs.root is not None:
-        check_root_set(config, system.rule.name, system.rule_needs.root, data)
+        check_root_set(config, rule.name, system.rule_needs.root, data)
     if not config.federation.own_data:
         partitioner = PARTITIONERS.of(config)
         partition_indices(config.task, partitioner, clients, config.run.seed)  # clients would refuse it: known here

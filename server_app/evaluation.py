@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import torch
@@ -60,6 +61,18 @@ class Evaluator:
             batch_size=config.run.eval_batch_size,
             device=device,
         )
+
+    def fingerprint(self) -> str:
+        """SHA-256 of what attack success is measured on: the same inputs, true classes and target, the same rate.
+
+        The clean images follow from settings that identify a run anyway.
+        """
+        total = hashlib.sha256(repr((self.natural, self.num_classes, self.target)).encode())
+        for tensor in () if self.attacked is None else (self.attacked.inputs, self.attacked.labels, self.attacked.rows):
+            if tensor is not None:
+                total.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
+                total.update(tensor.detach().contiguous().numpy().tobytes())
+        return total.hexdigest()
 
     def measure(self, model: SplitModel) -> Measured:
         """All metrics of SPEC F.1 for one model; every rate in percent."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import is_dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import torch
 from attacks.adversary import Adversary
 from attacks.poisoner import Poisoner
 from attacks.schedule import has_attack
+from fedcrucible_core.config.component import Names
 from fedcrucible_core.config.compose import REGISTRIES, RunConfigBase, registry_of
 from fedcrucible_core.config.load import default_keys, flatten, has_effect
 from fedcrucible_core.config.sections import TaskSection
@@ -130,15 +130,19 @@ def _reached(chosen: Sequence[tuple[str, str]], values: Mapping[str, Scalar]) ->
         if (section, name) in reached:
             continue
         reached.add((section, name))
-        named = {value for key, value in values.items() if key.startswith(f"{section}.{name}.")}
-        waiting += [
-            (other, value)
-            for value in named
-            if isinstance(value, str)
-            for other in REGISTRIES
-            if value in registry_of(other).classes()
-        ]
+        waiting += _named_by(section, name, values)
     return reached
+
+
+def _named_by(section: str, name: str, values: Mapping[str, Scalar]) -> Iterator[tuple[str, str]]:
+    """(section, name) of the components that the fields of one say by name (:class:`Names`)."""
+    if name not in registry_of(section):
+        return
+    for key, field in registry_of(section)[name].model_fields.items():
+        for mark in field.metadata:
+            value = values.get(f"{section}.{name}.{field.alias or key}")
+            if isinstance(mark, Names) and isinstance(value, str) and value in registry_of(mark.section):
+                yield mark.section, value
 
 
 def _chosen(config: RunConfigBase) -> dict[str, str]:
@@ -146,7 +150,7 @@ def _chosen(config: RunConfigBase) -> dict[str, str]:
     return {
         "partition": config.partition.name,
         "model": config.model.name,
-        "defense": system.rule.name,
+        "defense": system.rule_name,
         "purifier": system.purifier.name if system.purifier is not None else "",
         "repair": system.repair.name if system.repair is not None else "",
         "splitter": config.splitter.name,
@@ -157,7 +161,7 @@ def _chosen(config: RunConfigBase) -> dict[str, str]:
 def _expected(config: RunConfigBase) -> dict[str, Scalar]:
     """The share that was to attack, where that is nobody; nothing where nobody was to."""
     section = config.adversary
-    chosen = has_attack(config) and section.malicious_fraction > 0.0 and assemble(config).uses_clients
+    chosen = has_attack(config) and section.malicious_fraction > 0.0 and assemble(config).rule is not None
     return {"adversary.malicious_fraction": section.malicious_fraction} if chosen else {}
 
 
@@ -167,30 +171,8 @@ def _measured_on(config: RunConfigBase) -> dict[str, Scalar]:
     key = (poisoner, config.attack.artefact, config.poison.target_label, config.task, config.run.seed)
     if key not in _MEASURED:
         evaluator = Evaluator.build(config, load_task(config.task), poisoner, torch.device("cpu"))
-        total = hashlib.sha256()
-        _add(total.update, {name: value for name, value in vars(evaluator).items() if name not in THE_SAME_ANYWAY})
-        _MEASURED[key] = total.hexdigest()
+        _MEASURED[key] = evaluator.fingerprint()
     return {"attack": _MEASURED[key]}
 
 
-THE_SAME_ANYWAY = ("images", "labels", "device", "batch_size")
-"""Parts of the evaluator that follow from settings which are part of the identity."""
 _MEASURED: dict[tuple[Poisoner, str, int, TaskSection, int], str] = {}
-
-
-def _add(update: Callable[[bytes], None], value: object) -> None:
-    """Feed a value of tensors, numbers and structures of them to a hash."""
-    if isinstance(value, torch.Tensor):
-        update(f"{value.dtype}{tuple(value.shape)}".encode())
-        update(value.detach().contiguous().numpy().tobytes())
-    elif isinstance(value, Mapping):
-        for name, part in sorted(value.items()):
-            update(str(name).encode())
-            _add(update, part)
-    elif isinstance(value, (list, tuple)):
-        for part in value:
-            _add(update, part)
-    elif is_dataclass(value):
-        _add(update, vars(value))
-    else:
-        update(repr(value).encode())

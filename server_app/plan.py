@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
 from attacks.adversary import Adversary
+from attacks.task import AttackTask
 from defenses.splitting import clean_part
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.config.extras import require
@@ -27,6 +29,7 @@ from fedcrucible_core.learning.partition.shares import partition_notes
 from fedcrucible_core.learning.rng import torch_generator
 from server_app.checks import check_combination
 from server_app.root_set import build_root_set, describe_root_set
+from strategies.population import Prototype
 from strategies.server_phase import ServerPhase
 from strategies.systems import Assembled, assemble
 
@@ -50,7 +53,7 @@ class Plan:
         MODELS.of(config)
         PARTITIONERS.of(config)
         device = resolve_device(config.run.device)
-        if system.needs_server_data or system.zero_shot:
+        if system.needs_server_data or not system.trains:
             SOURCES.of(config)
         data = load_task(config.task)
         check_combination(config, system, adversary, data, device)
@@ -148,7 +151,28 @@ class Plan:
         return "" if wanted is None else describe_root_set(self.config, wanted)
 
     def model(self) -> SplitModel:
-        """The initial global model on the server's device."""
-        spec = MODELS.of(self.config)
-        run = self.config.run
+        """The initial global model on the server's device; of several prototypes the first."""
+        return next(iter(self.models().values()))
+
+    def models(self) -> dict[Prototype, SplitModel]:
+        """The initial model of each prototype, on the server's device."""
+        return {prototype: self._built(config) for prototype, config in self.prototypes.items()}
+
+    @property
+    def prototypes(self) -> Mapping[Prototype, RunConfigBase]:
+        """The configuration that the clients of each prototype live by."""
+        return self.system.kind.prototypes(self.config)
+
+    def _built(self, config: RunConfigBase) -> SplitModel:
+        spec, run = MODELS.of(config), config.run
         return spec.build(self.data.info, run.seed, channels_last=run.channels_last).to(self.device)
+
+    def central_set(self) -> Labeled:
+        """What central training trains on: the training images, without any that attack success is measured on.
+
+        Nobody poisons them yet; a poisoner would do it here, as it does to a client's own images.
+        """
+        train = self.data.train
+        withheld = self.adversary.poisoner.withheld(AttackTask.of(self.config, self.data))
+        kept = train if withheld is None else train.subset((~withheld).nonzero().flatten())
+        return Labeled(kept.for_model().to(self.device), kept.labels.to(self.device))

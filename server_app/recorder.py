@@ -73,6 +73,7 @@ def to_record(outcome: RoundOutcome, config: RunConfigBase, idle: Collection[int
             "notes": outcome.notes,
             "per_client": outcome.per_client,
             "facts": outcome.facts,
+            "client_metrics": {str(i): rates for i, rates in outcome.client_metrics.items()},
         }
     )
 
@@ -132,9 +133,8 @@ class Recorder:
 
     def on_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint; one that can't be written is noted, for the run itself is whole without it."""
-        model = checkpoint.model
         content = record_checkpoint.Checkpoint(
-            checkpoint.round, model.parameters, model.buffers,
+            checkpoint.round, checkpoint.population,
             {owner: dict(named) for owner, named in checkpoint.states.items()}, self.identity, self.seconds,
         )  # fmt: skip
         try:

@@ -104,7 +104,7 @@ def _checkpoint(record: RunRecord, plan: Plan, recorded: Mapping[str, Scalar], n
         found = record.latest_checkpoint(lambda _: None)
         if found is not None and smooths:
             raise _refusal(
-                f"round {rounds} of {record.folder} was its last, which rule {plan.system.rule.name!r} treats unlike "
+                f"round {rounds} of {record.folder} was its last, which rule {plan.system.rule_name!r} treats unlike "
                 "others, and there is no earlier checkpoint; choose another output.name"
             )
         if found is not None:

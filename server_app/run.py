@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,10 +9,10 @@ from pathlib import Path
 import torch
 from flwr.serverapp import Grid
 
-from defenses.base import State
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.load import default_keys, flatten
 from fedcrucible_core.foundation.base import ServerData
+from fedcrucible_core.learning.models.base import SplitModel
 from fedcrucible_core.learning.tasks import task_of
 from fedcrucible_core.learning.vector import buffer_slots, parameter_slots
 from fedcrucible_core.records.schema import RoundRecord, RunDescription, RunSummary
@@ -26,17 +25,12 @@ from server_app.measuring import measuring
 from server_app.plan import Plan
 from server_app.recorder import Recorder
 from server_app.resume import Start, starting_point
-from strategies.messages import GlobalModel, to_arrays
-from strategies.nodes import NodeDirectory
+from server_app.strategy_of import strategy_of
 from strategies.outcome import Checkpoint, Observer
-from strategies.parts import Parts
-from strategies.round_loop import RoundLoop
-from strategies.server_phase import ServerPhase
+from strategies.population import first_of
 
 EXAMPLES = 12
 """Images of each kind that a report shows."""
-FAIR_SHARES = 10
-"""A client may claim this many times the largest fair share of the training images (``federation.max_examples``)."""
 
 
 def execute(
@@ -113,44 +107,22 @@ def _run(
     observers: Sequence[Observer],
 ) -> RunSummary:
     config, record = plan.config, recorder.record
-    prepared: dict[str, ServerData] = {}
-
-    def server_phase() -> ServerPhase | None:
-        phase = plan.server_phase()
-        if phase is not None:
-            prepared["data"] = phase.data
-        return phase
-
-    model = plan.model()
-    loop = RoundLoop(
-        Parts(
-            config=config,
-            system=plan.system,
-            model=model,
-            nodes=NodeDirectory(config.federation, in_order, plan.data.info),
-            malicious=frozenset(attackers(config)),
-            max_examples=max_examples(plan),
-            info=plan.data.info,
-            evaluate=measuring(plan, evaluator),
-            server_phase=server_phase,
-            server_data=plan.server_data,
-            guide_targets=plan.guide_targets,
-            root_set=plan.root_set,
-            observers=observers,
-            attackers_remember=bool(plan.adversary.uploader.state_kept),
-            resume_from=_checkpoint(start),
-        )
+    loop = strategy_of(
+        plan,
+        in_order=in_order,
+        evaluate=measuring(plan, evaluator),
+        observers=observers,
+        resume_from=_checkpoint(start),
     )
-    initial = to_arrays(GlobalModel.of(model))
-    rounds = 0 if plan.system.zero_shot else config.run.rounds
-    loop.start(grid, initial, rounds, config.federation.timeout_s)
-    final = loop.model
+    rounds = config.run.rounds if plan.system.trains else 0
+    loop.start(grid, loop.initial_arrays, rounds, config.federation.timeout_s)
+    final, model = first_of(loop.standing.population), loop.parts.model
     recorder.open()
     # The summary first: of all that is left to write it is the smallest and the one that can't be made again.
     summary = record.write_summary(model_sha256(final.parameters, final.buffers), recorder.seconds)
     if config.output.save_model:
         record.write_model(final.parameters, final.buffers, parameter_slots(model), buffer_slots(model))
-    _keep_pictures(record, plan, evaluator, loop, prepared.get("data"))
+    _keep_pictures(record, plan, evaluator, model, None if loop.phase is None else loop.phase.data)
     if config.output.report:
         from fedcrucible_core.reports.pages.run_report import render_report  # plots and t-SNE: seconds of imports
 
@@ -158,18 +130,9 @@ def _run(
     return summary
 
 
-def max_examples(plan: Plan) -> int:
-    """Largest number of examples that the server believes."""
-    chosen = plan.config.federation.max_examples
-    return chosen or FAIR_SHARES * math.ceil(len(plan.data.train) / plan.config.federation.clients)
-
-
 def _checkpoint(start: Start) -> Checkpoint | None:
     found = start.checkpoint
-    if found is None:
-        return None
-    states: dict[str, State] = {"rule": {}, "purifier": {}} | dict(found.state)
-    return Checkpoint(found.round, GlobalModel(found.parameters, found.buffers), states)
+    return None if found is None else Checkpoint(found.round, found.population, dict(found.state))
 
 
 def _describe(plan: Plan, evaluator: Evaluator, facts: AttackFacts, start: Start) -> RunDescription:
@@ -179,19 +142,21 @@ def _describe(plan: Plan, evaluator: Evaluator, facts: AttackFacts, start: Start
         for part in (system.rule, system.purifier, system.repair, *plan.adversary.parts)
         if part and part.knowledge
     }
+    if system.kind.knowledge:
+        knowledge[system.name] = system.kind.knowledge
     notes = [] if config.task.eval_split == "test" else ["measured on the validation split"]
     notes += plan.data_notes
-    if system.uses_clients:
+    if system.rule is not None:
         notes += poisoner.notes(len(attackers(config)))
         notes += plan.partition_notes
     notes += facts.notes
     if plan.root_description:
-        knowledge[system.rule.name] = (plan.root_description,)
-        notes.append(f"{system.rule.name} was given a {plan.root_description}")
+        knowledge[system.rule_name] = (plan.root_description,)
+        notes.append(f"{system.rule_name} was given a {plan.root_description}")
     return RunDescription(
         strategy=system.name,
         attack=config.attack.name,
-        rule=system.rule.name if system.uses_clients else "",
+        rule=system.rule_name,
         purifier=system.purifier.name if system.purifier else "",
         repair=system.repair.name if system.repair else "",
         seed=config.run.seed,
@@ -211,19 +176,19 @@ def _describe(plan: Plan, evaluator: Evaluator, facts: AttackFacts, start: Start
         knowledge=knowledge,
         notes=tuple(notes),
         history=start.notes,
-        privacy=system.rule.privacy if system.uses_clients else "",
+        privacy=system.rule.privacy if system.rule is not None else "",
         attack_expected=facts.expected,
         idle=facts.idle,
     )
 
 
 def _keep_pictures(
-    record: RunRecord, plan: Plan, evaluator: Evaluator, loop: RoundLoop, server: ServerData | None
+    record: RunRecord, plan: Plan, evaluator: Evaluator, model: SplitModel, server: ServerData | None
 ) -> None:
     if task_of(plan.data.info).pictured:
         _keep_examples(record, evaluator, server)
-    if not plan.system.zero_shot:
-        features, truth, mask = evaluator.features(loop.parts.model, plan.config.run.seed)
+    if plan.system.trains:
+        features, truth, mask = evaluator.features(model, plan.config.run.seed)
         record.save_embedding(f"{plan.system.name}, last round", features, truth, mask)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from defenses.kernels.coordinates import by_coordinate, middle
@@ -38,12 +37,3 @@ def aggregate_buffers(
         if slot.is_counter:
             merged[slot.start : slot.stop] = chosen[:, slot.start : slot.stop].amax(0)
     return merged
-
-
-def variances_valid(uploads: Tensor, slots: Sequence[Slot]) -> Tensor:
-    """Boolean ``[n]``: False for a client whose running variances are negative."""
-    valid = torch.ones(len(uploads), dtype=torch.bool)
-    for slot in slots:
-        if slot.name.endswith("running_var"):
-            valid &= (uploads[:, slot.start : slot.stop] >= 0).all(1)
-    return valid

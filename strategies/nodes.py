@@ -1,22 +1,19 @@
-"""Which node holds which partition, and who takes part in a round."""
+"""Which node holds which partition."""
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from flwr.proto.node_pb2 import NodeInfo
 from flwr.serverapp import Grid
 
-from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.config.plain_text import plain_text
 from fedcrucible_core.config.sections import FederationSection
 from fedcrucible_core.learning.data import DataInfo
-from fedcrucible_core.learning.rng import numpy_generator
 from strategies.bindings import Bindings
-from strategies.messages import Claim
+from strategies.claims import Claim
 from strategies.partition_query import UNANSWERED, PartitionQuery
 from strategies.roster_news import RosterNews, partitions
 
@@ -164,36 +161,3 @@ class NodeDirectory:
 
 def _seniority(node: NodeInfo) -> tuple[str, int]:
     return node.registered_at, node.node_id
-
-
-def sample(partitions: Sequence[int], config: RunConfigBase, round: int, malicious: frozenset[int]) -> list[int]:
-    """The participants of a round out of ``partitions`` (ascending), ascending; drawn from (seed, round) alone.
-
-    ``adversary.participation = exact`` draws floor(malicious_fraction x n) of the ``malicious`` every round, as the
-    layer-poisoning code does (SPEC A.2).
-    """
-    count = min(len(partitions), participants_per_round(config.federation))
-    rng = numpy_generator(config.run.seed, "sample", round)
-    order = [partitions[i] for i in rng.permutation(len(partitions))]
-    if config.adversary.participation == "exact":
-        wanted = exact_attackers(config.adversary.malicious_fraction, count)
-        bad = [partition for partition in order if partition in malicious][:wanted]
-        good = [partition for partition in order if partition not in malicious][: count - len(bad)]
-        order = bad + good
-    return sorted(order[:count])
-
-
-def exact_attackers(fraction: float, participants: int) -> int:
-    """Attackers among so many participants where ``adversary.participation`` is exact: their share, rounded down."""
-    return math.floor(fraction * participants + 1e-9)  # 1e-9: 0.58 * 50 is 28.999999999999996
-
-
-def participants_per_round(settings: FederationSection) -> int:
-    """Clients sampled each round: the stated share of all, halves up, at least one."""
-    return min(settings.clients, max(1, int(settings.fraction_train * settings.clients + 0.5)))
-
-
-def assumed_malicious(config: RunConfigBase, malicious: int, participants: int) -> int:
-    """Attackers a round that the server assumes: as configured, or the share of ``malicious`` clients, rounded up."""
-    assumed = config.defense.assumed_malicious
-    return assumed if assumed >= 0 else math.ceil(malicious * participants / config.federation.clients)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from defenses.base import State
 from fedcrucible_core.learning.evaluation import AttackMetrics, CleanMetrics
-from strategies.messages import GlobalModel
+from strategies.population import Population, State
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,8 @@ class RoundOutcome:
     bytes_down: int = 0
     bytes_up: int = 0
     measured: Measured | None = None
+    client_metrics: dict[int, dict[str, float]] = field(default_factory=dict)
+    """What clients measured on test data of their own, by partition: rates in percent and ``examples``."""
     restarted: bool = False
     """Training started over from the initial model: nothing more happens to it this round."""
     model: Literal["changed", "kept", "initial"] = "initial"
@@ -54,12 +55,12 @@ class RoundOutcome:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """All that a continued run needs: the model after ``round`` and what everybody remembers."""
+    """All that a continued run needs: the population after ``round`` and what everybody remembers."""
 
     round: int
-    model: GlobalModel
+    population: Population
     states: dict[str, State]
-    """Of ``rule`` and ``purifier``, and of attackers (see ``attack_memory``)."""
+    """Of the rule and the purifier of each prototype, and of attackers (see ``attack_memory``)."""
 
 
 class Observer(Protocol):

@@ -11,8 +11,10 @@ from flwr.serverapp import Grid
 
 from fedcrucible_core.config.plain_text import plain_text
 from fedcrucible_core.learning.data import DataInfo
+from strategies.claims import Claim, read_claim
 from strategies.exchange import PatientPulls
-from strategies.messages import Claim, InvalidReplyError, query_message, read_claim
+from strategies.messages import query_message
+from strategies.replies import InvalidReplyError
 
 SILENCE_S = 60.0
 """Seconds after which a node that has not answered is asked again; doubled every time."""

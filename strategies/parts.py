@@ -1,28 +1,30 @@
-"""What the round loop is given by the server app."""
+"""What a strategy is given by the server app."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.foundation.base import GuideTargets, ServerData
 from fedcrucible_core.learning.data import DataInfo, Labeled
 from fedcrucible_core.learning.models.base import SplitModel
+from fedcrucible_core.learning.weights import Weights
 from strategies.nodes import NodeDirectory
 from strategies.outcome import Checkpoint, Measured, Observer, RoundOutcome
+from strategies.population import SOLE, Population, Prototype
 from strategies.server_phase import ServerPhase
 from strategies.systems import Assembled
 
 
 @dataclass
 class Parts:
-    """What the round loop is given; everything it needs and nothing it could fetch by itself."""
+    """Everything a strategy needs and nothing it could fetch by itself."""
 
     config: RunConfigBase
     system: Assembled
-    model: SplitModel
-    """The server's working copy, on the server's device; its initial weights are the initial global model."""
+    models: Mapping[Prototype, SplitModel]
+    """The server's working copy of each prototype, on the server's device; its weights are the initial ones."""
     nodes: NodeDirectory
     malicious: frozenset[int]
     """Ground truth by seed; roles that nodes declare in deployment come on top."""
@@ -39,7 +41,22 @@ class Parts:
     """What the guide says of the server's images, for a repair that asks for it."""
     root_set: Callable[[], Labeled | None]
     """Draws the root set of a rule that needs one, once, before round 1."""
+    central_set: Callable[[], Labeled]
+    """What central training trains on, for models, on the server's device; a poisoner may have been at it before."""
     observers: Sequence[Observer] = field(default_factory=tuple)
     attackers_remember: bool = False
     """Whether attackers keep something between rounds, which checkpoints must hold too."""
     resume_from: Checkpoint | None = None
+
+    @property
+    def model(self) -> SplitModel:
+        """The working copy that rates and reports are about: the first prototype's."""
+        return next(iter(self.models.values()))
+
+    def of(self, prototype: Prototype) -> Parts:
+        """The same, as if this prototype were the only one."""
+        return self if len(self.models) == 1 else replace(self, models={SOLE: self.models[prototype]})
+
+    def initial(self) -> Population:
+        """The weights that the working copies hold now."""
+        return {prototype: Weights.of(model) for prototype, model in self.models.items()}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from logging import WARNING
 
 import torch
 from flwr.app import Message
 from flwr.common.logger import log
+from flwr.serverapp import Grid
 from torch import Tensor
 
 from defenses.base import RepairContext
@@ -16,11 +17,15 @@ from fedcrucible_core.learning.data import Labeled
 from fedcrucible_core.learning.evaluation import predict
 from fedcrucible_core.learning.rng import torch_generator
 from fedcrucible_core.learning.survey import Survey
-from strategies.messages import SURVEY_TYPE, GlobalModel, survey_content
-from strategies.nodes import Node
+from fedcrucible_core.learning.weights import Weights
 from strategies.outcome import Measured, RoundOutcome
 from strategies.parts import Parts
+from strategies.population import Population
+from strategies.replies import read_all
+from strategies.roster import Roster
 from strategies.server_phase import ServerPhase
+from strategies.survey_messages import SURVEY_TYPE, read_survey_answer, survey_content
+from strategies.timing import timed
 
 UNREPAIRABLE = (ValueError, ArithmeticError)
 """What a repair may fail with; the model is kept then."""
@@ -35,7 +40,7 @@ def begin_repair(after: int, before: Measured) -> RoundOutcome:
     return outcome
 
 
-def question(parts: Parts, model: GlobalModel) -> Survey | None:
+def question(parts: Parts, model: Weights) -> Survey | None:
     """What the repair asks clients about the final model; None = nothing."""
     ask = parts.system.repair_needs.survey
     if ask is None:
@@ -44,17 +49,56 @@ def question(parts: Parts, model: GlobalModel) -> Survey | None:
     return ask(parts.model, parts.info.image_shape)
 
 
-def survey_messages(
-    parts: Parts, model: GlobalModel, server_round: int, survey: Survey, nodes: Sequence[Node]
-) -> list[Message]:
-    """One message for every node that is asked."""
-    content = survey_content(model, server_round, survey, parts.info)
-    return [Message(content=content, message_type=SURVEY_TYPE, dst_node_id=node.node_id) for node in nodes]
+class RepairStage:
+    """The system's repair at work on the final models, after a survey of the clients where it asks for one."""
+
+    def __init__(self, parts: Parts, roster: Roster, phase: ServerPhase | None) -> None:
+        self.parts = parts
+        self.roster = roster
+        self.phase = phase
+
+    def run(self, population: Population, outcome: RoundOutcome, grid: Grid, timeout: float) -> Population:
+        """The repaired population; what a repair fails with is noted, and the model kept."""
+        return {p: self._one(self.parts.of(p), weights, outcome, grid, timeout) for p, weights in population.items()}
+
+    def _one(self, parts: Parts, weights: Weights, outcome: RoundOutcome, grid: Grid, timeout: float) -> Weights:
+        survey = question(parts, weights)
+        answers = None if survey is None else self._survey(parts, weights, survey, outcome, grid, timeout)
+        needed = 0 if survey is None else parts.config.federation.min_replies
+        if answers is not None and len(answers) < needed:
+            outcome.notes.append(f"{len(answers)} valid answers, {needed} needed: the model was kept")
+            return weights
+        with timed(outcome, "server"):
+            stacked = None if answers is None else torch.stack(answers)
+            return repaired(parts, self.phase, weights, stacked, outcome)
+
+    def _survey(
+        self, parts: Parts, weights: Weights, survey: Survey, outcome: RoundOutcome, grid: Grid, timeout: float
+    ) -> list[Tensor]:
+        """The valid answers to a survey, in partition order."""
+        with timed(outcome, "sample"):
+            nodes = self.roster.online(grid) if survey.everyone else self.roster.participants(outcome.round, grid)
+            outcome.participants = [node.partition for node in nodes]
+            outcome.malicious = self.roster.malicious_among(nodes)
+            content = survey_content(weights, outcome.round, survey, parts.info)
+            messages = [Message(content=content, message_type=SURVEY_TYPE, dst_node_id=node.node_id) for node in nodes]
+        outcome.bytes_down = weights.nbytes * len(messages)
+        with timed(outcome, "train"):
+            replies = self.roster.send(grid, messages, timeout)
+        with timed(outcome, "validate"):
+            valid, outcome.dropped = read_all(
+                replies.of_nodes(nodes),
+                lambda reply, partition: read_survey_answer(reply, partition, survey),
+                outcome.round,
+            )
+        outcome.valid = list(valid)
+        outcome.bytes_up = 8 * survey.channels * len(valid)
+        return list(valid.values())
 
 
 def repaired(
-    parts: Parts, phase: ServerPhase | None, model: GlobalModel, answers: Tensor | None, outcome: RoundOutcome
-) -> GlobalModel:
+    parts: Parts, phase: ServerPhase | None, model: Weights, answers: Tensor | None, outcome: RoundOutcome
+) -> Weights:
     """What the repair makes of ``model``; ``model`` itself, with a note, where it fails or leaves NaN or infinity.
 
     ``answers`` int64 ``[m, channels]`` are those to the survey, None where nothing was asked.
@@ -72,7 +116,7 @@ def repaired(
         log(WARNING, "%s", outcome.notes[-1])
         return model
     outcome.facts |= {f"repair.{key}": value for key, value in facts.items()}
-    return GlobalModel.of(parts.model)
+    return Weights.of(parts.model)
 
 
 def _context(parts: Parts, phase: ServerPhase | None, server_round: int, answers: Tensor | None) -> RepairContext:

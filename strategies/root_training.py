@@ -11,12 +11,12 @@ from fedcrucible_core.learning.fit import batch_bounds
 from fedcrucible_core.learning.models.base import SplitModel
 from fedcrucible_core.learning.training import train
 from fedcrucible_core.learning.vector import flatten_parameters
-from strategies.messages import GlobalModel
+from fedcrucible_core.learning.weights import Weights
 
 
 def root_update(
     model: SplitModel,
-    sent: GlobalModel,
+    sent: Weights,
     root: Labeled,
     training: TrainingSection,
     rng: torch.Generator,

@@ -18,8 +18,8 @@ from fedcrucible_core.learning.models.base import SplitModel
 from fedcrucible_core.learning.rng import torch_generator
 from fedcrucible_core.learning.tasks import Task
 from fedcrucible_core.learning.vector import parameter_slots
-from strategies.nodes import assumed_malicious
 from strategies.rule_step import FAILURES
+from strategies.sampling import assumed_malicious
 from strategies.systems import assemble
 
 
@@ -47,7 +47,7 @@ def accepted_updates(
     require("server")
     chosen = assemble(config).rule if rule == "server" else RULES.built(config, rule)
     n = len(updates)
-    if n < chosen.min_clients:
+    if chosen is None or n < chosen.min_clients:
         return None
     assumed = assumed_malicious(config, malicious, participants)
     view = ServerView(

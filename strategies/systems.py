@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
 
 from defenses.base import (
     PURIFIERS,
@@ -19,75 +20,49 @@ from defenses.base import (
 from fedcrucible_core.config import Component, ConfigError, Registry
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.config.errors import did_you_mean
+from strategies.population import SOLE, Prototype
+
+if TYPE_CHECKING:
+    from strategies.loop import Loop
 
 T = TypeVar("T", bound=Component)
 
 
 class System(Component):
-    """A named combination of rule, purifier and repair."""
+    """A named combination of trainer, rule, purifier and repair, with the Flower strategy that runs it."""
 
-    rule: ClassVar[str] = "fedavg"
+    trainer: ClassVar[Literal["federation", "central", "nobody"]] = "federation"
+    """Who trains each round: the clients, the server on all training data, or nobody."""
+    rule: ClassVar[str] = "none"
+    """Name of the aggregation rule; a federation needs one."""
     purifier: ClassVar[str] = "none"
+    """Name of what the server does to the model each round."""
     repair: ClassVar[str] = "none"
-    uses_clients: ClassVar[bool] = True
-    """False for controls that ask what the server could do alone."""
-    zero_shot: ClassVar[bool] = False
-    """True: nothing is trained, the guide itself is measured."""
+    """Name of what the server does to the final model."""
+    measure: ClassVar[Literal["model", "guide"]] = "model"
+    """What is measured: the model, or the guide's own answers (then nothing is trained)."""
+    small_groups: ClassVar[Literal["keep", "mean"]] = "keep"
+    """Where fewer clients of a prototype replied than the rule can judge: keep its model, or take their mean."""
+    strategy: ClassVar[type[Loop]]
+    """The Flower strategy."""
+
+    @classmethod
+    def prototypes(cls, config: RunConfigBase) -> Mapping[Prototype, RunConfigBase]:
+        """The configuration that the clients of each prototype live by; they may differ in the section ``model``.
+
+        Pure: server and clients both call it.
+        """
+        return {SOLE: config}
+
+    @classmethod
+    def prototype_of(cls, config: RunConfigBase, partition: int) -> Prototype:
+        """The prototype of a client: by turns. Pure: server and clients both call it."""
+        names = tuple(cls.prototypes(config))
+        return names[partition % len(names)]
 
 
-SYSTEMS: Registry[System] = Registry("strategy", "strategies.systems", key="strategy")
-
-
-@SYSTEMS.register("clip-fed")
-class ClipFed(System):
-    """CLIP-Fed: cluster filter, sample-weighted mean, CLIP-guided feature rectification and knowledge transfer."""
-
-    paper = "Gai et al., CLIP-Fed; SPEC A"
-    rule = "clip-fed-filter"
-    purifier = "clip-guided"
-
-
-@SYSTEMS.register("clip-fed-plus")
-class ClipFedPlus(System):
-    """Our stronger variant of CLIP-Fed: the aggregate itself teaches too, and random visible patches are unlearned."""
-
-    paper = "this project; beside CLIP-Fed, never in its place"
-    rule = "clip-fed-filter"
-    purifier = "clip-guided-plus"
-
-
-@SYSTEMS.register("fine-tune")
-class FineTune(System):
-    """Control: FedAvg, then plain cross-entropy fine-tuning on the server's data every round."""
-
-    paper = "control"
-    purifier = "fine-tune"
-
-
-@SYSTEMS.register("server-data-only")
-class ServerDataOnly(System):
-    """Control: no client at all; the model is trained on the server's data alone, as many rounds."""
-
-    paper = "control"
-    purifier = "fine-tune"
-    uses_clients = False
-
-
-@SYSTEMS.register("guide-zero-shot")
-class GuideZeroShot(System):
-    """Control: nothing is trained; the guide classifies the test images by its class prompts."""
-
-    paper = "control"
-    uses_clients = False
-    zero_shot = True
-
-
-@SYSTEMS.register("pruning")
-class Pruning(System):
-    """Federated pruning: FedAvg; after the last round, channels that clients' clean data don't use are silenced."""
-
-    paper = "Wu et al. 2020 (Mitigating backdoor attacks in federated learning); SPEC E.14, B.6"
-    repair = "pruning"
+SYSTEMS: Registry[System] = Registry("strategy", "strategies", key="strategy")
+"""Every module of this room is looked through: a system is one file."""
 
 
 @dataclass(frozen=True)
@@ -95,18 +70,28 @@ class Assembled:
     """A system with its components built from one configuration."""
 
     name: str
-    rule: AggregationRule
+    kind: type[System]
+    rule: AggregationRule | None
+    """None: no client trains."""
     purifier: Purifier | None
     repair: Repair | None
     splitter: Splitter | None
     """What parts the server's synthetic images before they are used; only clean ones are kept."""
-    uses_clients: bool
-    zero_shot: bool
+
+    @property
+    def rule_name(self) -> str:
+        """The rule's registered name; empty where no client trains."""
+        return "" if self.rule is None else self.rule.name
+
+    @property
+    def trains(self) -> bool:
+        """Whether there is a model at the end that the run made; False: the guide itself is measured."""
+        return self.kind.measure == "model"
 
     @property
     def rule_needs(self) -> Needs:
-        """What the rule asks for; nothing where no client takes part."""
-        return self.rule.needs if self.uses_clients else Needs()
+        """What the rule asks for; nothing without one."""
+        return self.rule.needs if self.rule is not None else Needs()
 
     @property
     def repair_needs(self) -> Needs:
@@ -118,7 +103,7 @@ class Assembled:
         """Whether the guide is asked anything during the run."""
         purifies = self.purifier is not None and self.purifier.needs.guide
         splits = self.splitter is not None and self.splitter.needs.guide and self.needs_server_data
-        return self.zero_shot or purifies or splits or self.repair_needs.guide
+        return self.kind.measure == "guide" or purifies or splits or self.repair_needs.guide
 
     @property
     def needs_server_data(self) -> bool:
@@ -130,9 +115,9 @@ class Assembled:
     @property
     def knowledge(self) -> tuple[str, ...]:
         """What the parts need that a real server may not have."""
-        rule = self.rule if self.uses_clients else None
-        parts: tuple[Component | None, ...] = (rule, self.purifier, self.repair)
-        return tuple(dict.fromkeys(item for part in parts if part is not None for item in part.knowledge))
+        parts = [part for part in (self.rule, self.purifier, self.repair) if part is not None]
+        of_parts = [item for part in parts for item in part.knowledge]
+        return tuple(dict.fromkeys([*self.kind.knowledge, *of_parts]))
 
 
 def strategy_names() -> list[str]:
@@ -140,35 +125,56 @@ def strategy_names() -> list[str]:
     return sorted({*SYSTEMS, *RULES})
 
 
-def assemble(config: RunConfigBase) -> Assembled:
-    """Build the system a configuration names. Raises ConfigError for unknown names."""
+def system_of(config: RunConfigBase) -> type[System]:
+    """The system that a configuration names; a rule alone is one too. Raises ConfigError for an unknown name."""
     name = config.strategy
     if name in SYSTEMS:
-        system = SYSTEMS[name]
-        rule, purifier, repair = system.rule, system.purifier, system.repair
-        uses_clients, zero_shot = system.uses_clients, system.zero_shot
-    elif name in RULES:
-        rule, purifier, repair, uses_clients, zero_shot = name, "none", "none", True, False
-    else:
+        return SYSTEMS[name]
+    if name not in RULES:
         names = strategy_names()
         raise ConfigError("strategy", name, f"{did_you_mean(name, names)}allowed: {', '.join(names)}")
+    from strategies.rule_alone import RuleAlone
+
+    return RuleAlone
+
+
+def prototype_of(config: RunConfigBase, partition: int) -> Prototype:
+    """The prototype that a client trains."""
+    return system_of(config).prototype_of(config, partition)
+
+
+def prototype_config(config: RunConfigBase, partition: int) -> RunConfigBase:
+    """The configuration that a client's model is built from."""
+    system = system_of(config)
+    return system.prototypes(config)[system.prototype_of(config, partition)]
+
+
+def assemble(config: RunConfigBase) -> Assembled:
+    """Build the system a configuration names. Raises ConfigError for unknown names."""
+    system = system_of(config)
+    rule = config.strategy if config.strategy not in SYSTEMS else system.rule
     rule = rule if config.defense.name == "auto" else config.defense.name
-    purifier = purifier if config.purifier.name == "auto" else config.purifier.name
-    repair = repair if config.repair.name == "auto" else config.repair.name
+    if rule != "none":
+        _known(RULES, rule, "auto")
+    purifier = system.purifier if config.purifier.name == "auto" else config.purifier.name
+    repair = system.repair if config.repair.name == "auto" else config.repair.name
     return Assembled(
-        name,
-        _built(config, RULES, rule, "auto"),
+        config.strategy,
+        system,
+        RULES.built(config, rule) if system.trainer == "federation" else None,
         None if purifier == "none" else _built(config, PURIFIERS, purifier, "auto", "none"),
         None if repair == "none" else _built(config, REPAIRS, repair, "auto", "none"),
         None if config.splitter.name == "none" else _built(config, SPLITTERS, config.splitter.name, "none"),
-        uses_clients,
-        zero_shot,
     )
 
 
 def _built(config: RunConfigBase, registry: Registry[T], name: str, *words: str) -> T:
     """The component ``name``; ``words`` are what its key may say beside names of components."""
+    _known(registry, name, *words)
+    return registry.built(config, name)
+
+
+def _known(registry: Registry[T], name: str, *words: str) -> None:
     if name not in registry:
         names = [*words, *registry]
         raise ConfigError(registry.key, name, f"{did_you_mean(name, names)}allowed: {', '.join(names)}")
-    return registry.built(config, name)

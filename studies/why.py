@@ -27,6 +27,7 @@ from server_app.checks import attackers
 from server_app.evaluation import Evaluator
 from server_app.plan import Plan
 from strategies.outcome import Checkpoint, RoundOutcome
+from strategies.population import first_of
 
 SEEN: list[ClientUpdates] = []
 """What a rule was given, round by round."""
@@ -170,7 +171,7 @@ def study_purifier(fraction: float, seed: int, more: Mapping[str, Scalar]) -> No
     patched = random_patches(data.originals.inputs, torch_generator(seed, "why-patches"), 4)
     views = {"band noise": data, "patches": replace(data, augmented=patched), "none": replace(data, augmented=None)}
     model = plan.model()
-    checkpoint.model.load_into(model)
+    first_of(checkpoint.population).load_into(model)
     start = evaluator.measure(model)
     assert start.attack is not None
     print(f"{fraction:.0%} malicious, seed {seed}: MA {start.clean.accuracy:.2f} %, ASR {start.attack.asr:.2f} %\n")
@@ -187,7 +188,7 @@ def study_purifier(fraction: float, seed: int, more: Mapping[str, Scalar]) -> No
                 continue
             base = PURIFIERS.built(plan.config, purifier_name)
             purifier = PURIFIERS[purifier_name](**{**base.model_dump(), **params})
-            checkpoint.model.load_into(model)
+            first_of(checkpoint.population).load_into(model)
             clock = time.process_time()
             guide = targets if purifier.needs.guide else None
             purifier.purify(model, chosen, guide, torch_generator(seed, "why"), {})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -15,6 +16,7 @@ from attacks.uploader import UPLOADERS, CraftContext, RunFacts
 from attacks.uploads.lp import LP
 from attacks.view import AttackView, Upload
 from fedcrucible_core.config import ConfigError
+from fedcrucible_core.config.component import Names
 
 
 def blended(w_global: Tensor, w_benign: Tensor, w_malicious: Tensor, strength: float) -> Tensor:
@@ -57,7 +59,7 @@ class LPAdaptive(LP):
     strength: float = Field(1.0, ge=0.0, description="lambda, share of the poisoned update on L*; 0 = search")
     strongest: float = Field(8.0, gt=0.0, description="Largest lambda that the search may end on")
     steps: int = Field(20, ge=1, description="Simulations of one search for lambda")
-    simulate: str = Field(
+    simulate: Annotated[str, Names("defense")] = Field(
         "server", description="Aggregation rule that is simulated, by registered name; server = its own"
     )
 

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
 from fedcrucible_core.config.citation import Paper
+
+
+@dataclass(frozen=True)
+class Names:
+    """Marks a text field that names a component: ``Annotated[str, Names("defense")]``.
+
+    A run that reaches the field's component reaches the named one too (``server_app/identity.py``).
+    """
+
+    section: str
+    """Section of the configuration in which the named component has its parameters."""
 
 
 class Component(BaseModel):

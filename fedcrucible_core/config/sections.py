@@ -95,6 +95,12 @@ class FederationSection(Section):
 
     clients: int = Field(20, ge=1, le=1_000_000, description="Clients N, one data partition each")
     fraction_train: float = Field(1.0, gt=0.0, le=1.0, description="Share (fraction) of clients sampled each round")
+    fraction_evaluate: float = Field(
+        0.0,
+        ge=0.0,
+        le=1.0,
+        description="Share (fraction) of clients that measure the model on test data of their own; 0 = none",
+    )
     min_replies: int = Field(2, ge=1, description="Fewer valid replies than this keep the model as it was")
     max_examples: int = Field(
         0, ge=0, description="A reply that claims more examples is dropped; 0 = ten times the largest fair share"
@@ -170,6 +176,9 @@ class PartitionSection(Section):
     """How training images are shared out to clients."""
 
     name: str = Field("main-class", description="Partitioner by registered name")
+    test_fraction: float = Field(
+        0.0, ge=0.0, le=0.9, description="Share (fraction) of each client's images that it keeps for its own test"
+    )
 
 
 class ModelSection(Section):

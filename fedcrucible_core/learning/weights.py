@@ -1,7 +1,8 @@
-"""The numbers of a model as a value: what is sent, aggregated, kept and loaded."""
+"""A model's numbers apart from the model: flat parameters and flat buffers, as they travel, are kept and compared."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +13,7 @@ from fedcrucible_core.learning.vector import flatten_buffers, flatten_parameters
 
 @dataclass(frozen=True)
 class Weights:
-    """A model's numbers: flat float32 parameters ``[d]`` and buffers ``[b]`` (possibly none), on the CPU."""
+    """Trainable parameters float32 ``[d]`` and persistent buffers float32 ``[b]`` of one model, on the CPU."""
 
     parameters: Tensor
     buffers: Tensor
@@ -46,3 +47,11 @@ class Trained:
     weights: Weights
     loss: float = 0.0
     """Mean loss of its last epoch."""
+
+
+Prototype = str
+"""Name of an architecture of which one set of weights is trained."""
+SOLE: Prototype = "model"
+"""The prototype of a run in which all clients train the same architecture."""
+Population = Mapping[Prototype, Weights]
+"""Weights by prototype, in the system's order; the first is the one that rates and reports are about."""

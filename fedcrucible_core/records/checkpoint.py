@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from fedcrucible_core.learning.weights import SOLE, Population, Prototype, Weights
 from fedcrucible_core.records.files import write_atomic
 
 State = Mapping[str, Mapping[str, Tensor]]
@@ -30,8 +31,7 @@ class Checkpoint:
     """The run after ``round`` rounds."""
 
     round: int
-    parameters: Tensor
-    buffers: Tensor
+    population: Population
     state: dict[str, dict[str, Tensor]]
     identity: str = ""
     """Of which run it is: see ``server_app.identity.run_identity``."""
@@ -44,12 +44,16 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int = 2) -> 
 
     Raises OSError that names the file; older checkpoints are then still there.
     """
-    tensors = {PARAMETERS: _owned(checkpoint.parameters), BUFFERS: _owned(checkpoint.buffers)}
+    tensors: dict[str, Tensor] = {}
+    for prototype, weights in checkpoint.population.items():
+        tensors[_key(prototype, PARAMETERS)] = _owned(weights.parameters)
+        tensors[_key(prototype, BUFFERS)] = _owned(weights.buffers)
+    held = len(tensors)
     layout: dict[str, dict[str, str]] = {}
     for owner, named in checkpoint.state.items():
         layout[owner] = {}
         for name, tensor in named.items():
-            key = f"state.{len(tensors) - 2}"
+            key = f"state.{len(tensors) - held}"
             layout[owner][name] = key
             tensors[key] = _owned(tensor)
     facts = {
@@ -58,6 +62,8 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int = 2) -> 
         "identity": checkpoint.identity,
         "seconds": repr(float(checkpoint.seconds)),
     }
+    if list(checkpoint.population) != [SOLE]:
+        facts["prototypes"] = json.dumps(list(checkpoint.population))
     path = folder / _file_name(checkpoint.round)
     write_atomic(path, save(tensors, metadata={**facts, "sha256": _checksum(facts, tensors)}))
     for old in _newest_first(folder)[max(keep, 1) :]:
@@ -99,8 +105,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
         layout: dict[str, dict[str, str]] = json.loads(facts["state"])
         return Checkpoint(
             int(facts["round"]),
-            tensors[PARAMETERS],
-            tensors[BUFFERS],
+            {
+                prototype: Weights(tensors[_key(prototype, PARAMETERS)], tensors[_key(prototype, BUFFERS)])
+                for prototype in json.loads(facts.get("prototypes", json.dumps([SOLE])))
+            },
             {owner: {name: tensors[key] for name, key in named.items()} for owner, named in layout.items()},
             facts["identity"],
             float(facts["seconds"]),
@@ -122,6 +130,11 @@ def _file_name(round: int) -> str:
 
 def _newest_first(folder: Path) -> list[Path]:
     return sorted(folder.glob("round-*.safetensors"), reverse=True)
+
+
+def _key(prototype: Prototype, part: str) -> str:
+    """Name of a tensor in the file; of a sole prototype as it was before there could be several."""
+    return part if prototype == SOLE else f"{prototype}/{part}"
 
 
 def _owned(tensor: Tensor) -> Tensor:

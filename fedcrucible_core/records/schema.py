@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -152,6 +153,9 @@ class RoundRecord(Record):
     """Diagnostic -> one number per client, in the order of ``weights``."""
     facts: dict[Line, float] = Field(default_factory=dict)
     """Diagnostics of the whole round."""
+    client_metrics: dict[Line, dict[Line, float]] = Field(default_factory=dict, exclude_if=operator.not_)
+    """Partition -> what that client says of the model on its own test images: rates in percent and ``examples``; in the
+    record only where clients measure (``federation.fraction_evaluate``)."""
     confusion: tuple[tuple[int, ...], ...] | None = None
     """Triggered test images: counts by true class (row) and predicted class (column); a last column counts images for
     which the model's outputs weren't finite, where there are any."""

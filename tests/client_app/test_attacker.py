@@ -26,8 +26,9 @@ from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.learning.models import ModelSpec
 from fedcrucible_core.learning.training import TrainingHook
 from fedcrucible_core.learning.vector import flatten_buffers, flatten_parameters
-from strategies.messages import MODEL, GlobalModel, from_arrays, train_content
-from strategies.nodes import sample
+from fedcrucible_core.learning.weights import Weights
+from strategies.messages import MODEL, from_arrays, train_content
+from strategies.sampling import sample
 
 SETTINGS: dict[str, Scalar] = {
     "federation.clients": 6,
@@ -50,7 +51,7 @@ def session(partition: int = 1, number: int = 1, chosen: RunConfigBase | None = 
     spec = chosen.component("model", chosen.model.name)
     assert isinstance(spec, ModelSpec)
     model = spec.build(data_info(chosen), chosen.run.seed)
-    received = GlobalModel(flatten_parameters(model), flatten_buffers(model))
+    received = Weights(flatten_parameters(model), flatten_buffers(model))
     return Session(chosen, partition, number, 6, model, received, torch.device("cpu"), **more)
 
 
@@ -69,8 +70,8 @@ class TestTraining:
     def test_the_clean_model_is_what_an_honest_client_uploads(self) -> None:
         honest = benign.update(session())
         ours = view().clean_model()
-        assert torch.equal(ours.parameters, honest.parameters)
-        assert torch.equal(ours.buffers, honest.buffers)
+        assert torch.equal(ours.parameters, honest.weights.parameters)
+        assert torch.equal(ours.buffers, honest.weights.buffers)
         assert ours.loss == honest.loss
 
     def test_training_starts_where_it_is_told_with_the_settings_given(self) -> None:
@@ -110,7 +111,7 @@ class TestTraining:
         trained = attacker.train(attacker.clean)
         images = attacker.clean.inputs
         attacker.train(attacker.clean, purpose="in between")
-        attacker.session.load(GlobalModel(trained.parameters, trained.buffers))
+        attacker.session.load(Weights(trained.parameters, trained.buffers))
         attacker.session.model.eval()
         with torch.no_grad():
             expected = attacker.session.model(images).argmax(1)
@@ -144,13 +145,13 @@ class TestTraining:
         seen = Attacker.of(made, attack)
         expected, result = made.fit(seen.poisoned, "train")
         upload = malicious.update(made)
-        assert torch.equal(upload.parameters, expected.parameters)
-        assert torch.equal(upload.buffers, expected.buffers)
+        assert torch.equal(upload.weights.parameters, expected.parameters)
+        assert torch.equal(upload.weights.buffers, expected.buffers)
         assert (upload.num_examples, upload.loss) == (len(seen.poisoned), result.loss)
 
     def test_a_resting_attacker_is_honest(self) -> None:
         resting = session(chosen=config(adversary__start_round=5, attack__name="sign-flip"))
-        assert torch.equal(malicious.update(resting).parameters, benign.update(resting).parameters)
+        assert malicious.update(resting).weights.equals(benign.update(resting).weights)
 
 
 class TestCollusion:
@@ -201,7 +202,7 @@ class TestCollusion:
         updates = view(partition=4).clean_updates()
         for row, partition in zip(updates, (1, 3, 4), strict=True):
             own = benign.update(session(partition))
-            assert torch.equal(row, own.parameters - session().received.parameters)
+            assert torch.equal(row, own.weights.parameters - session().received.parameters)
 
     def test_a_member_poisons_with_its_own_part(self) -> None:
         members = view(partition=3).colluders
@@ -233,7 +234,7 @@ class TestOnce:
     def test_another_model_or_configuration_is_another_round(self) -> None:
         cache, made = RoundCache(), session()
         assert cache.once(made, "a", lambda: 1) == 1
-        moved = GlobalModel(made.received.parameters + 1, made.received.buffers)
+        moved = Weights(made.received.parameters + 1, made.received.buffers)
         assert cache.once(replace(made, received=moved), "a", lambda: 2) == 2
         assert cache.once(made, "a", lambda: 3) == 3
         assert cache.once(session(chosen=config(run__seed=9)), "a", lambda: 4) == 4
@@ -332,8 +333,7 @@ class TestSimulation:
 def test_two_nodes_of_one_partition_upload_the_same(name: str) -> None:
     chosen = config(attack__name=name)
     first, second = (malicious.update(session(3, 1, chosen)) for _ in range(2))
-    assert torch.equal(first.parameters, second.parameters)
-    assert torch.equal(first.buffers, second.buffers)
+    assert first.weights.equals(second.weights)
 
 
 def test_the_reply_holds_the_upload() -> None:
@@ -341,6 +341,6 @@ def test_the_reply_holds_the_upload() -> None:
     context = Context(1, 2, {"partition-id": 1}, RecordDict(), dict(flatten(chosen)))
     reply = train_reply(message(), context, malicious.update)
     sent = from_arrays(reply.content.array_records[MODEL])
-    honest = benign.update(session(chosen=chosen)).parameters
+    honest = benign.update(session(chosen=chosen)).weights.parameters
     g = session().received.parameters
     assert torch.allclose(sent.parameters - g, -(honest - g), atol=1e-6)

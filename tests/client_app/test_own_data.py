@@ -28,10 +28,11 @@ from fedcrucible_core.config.load import flatten, load
 from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.learning.data import DataInfo, Labeled
 from fedcrucible_core.learning.datasets import DATASETS, DatasetSource, PublishedData, Reading, load_task
+from fedcrucible_core.learning.weights import Weights
 from fedcrucible_core.records.reader import read
 from server_app.plan import Plan
 from server_app.run import execute
-from strategies.messages import MODEL, GlobalModel, from_arrays, train_content
+from strategies.messages import MODEL, from_arrays, train_content
 from strategies.nodes import TooFewNodesError
 
 CPU = torch.device("cpu")
@@ -120,10 +121,10 @@ def context(config: RunConfigBase, partition: int = 0, **node: Scalar) -> Contex
     return Context(run_id=1, node_id=2, node_config=node_config, state=RecordDict(), run_config=dict(flatten(config)))
 
 
-def trained(config: RunConfigBase, node: dict[str, Scalar], info: DataInfo) -> GlobalModel:
+def trained(config: RunConfigBase, node: dict[str, Scalar], info: DataInfo) -> Weights:
     """What a node makes of the initial model."""
     grid = LocalGrid(app, 1, flatten(config), node_configs={0: node})
-    model = GlobalModel.of(local_model(config, CPU, info))
+    model = Weights.of(local_model(config, CPU, info))
     message = Message(content=train_content(model, 1, 1, info), message_type="train", dst_node_id=2)
     (reply,) = grid.pull_messages(grid.push_messages([message]))
     assert not reply.has_error(), reply.error.reason
@@ -180,7 +181,7 @@ class TestWhatANodeTrainsOn:
         assert len(poisoned) == 18
         assert bool((poisoned.labels == 0).all())
         model = local_model(config, CPU, info)
-        session = Session(config, 0, 1, 3, model, GlobalModel.of(model), CPU, shares_data=False, own=info)
+        session = Session(config, 0, 1, 3, model, Weights.of(model), CPU, shares_data=False, own=info)
         assert colluding_partitions(session) == (0,)
         cache = RoundCache()
         cache.once(session, "key", lambda: "own")

@@ -83,6 +83,7 @@ CHANGES: Mapping[str, Settings] = {
     "clip-fed-plus": {"strategy": "clip-fed-plus", "attack.name": "dba"},
     "fine-tune": {"strategy": "fine-tune", "task.imbalance_factor": 10.0, "synthetic.augment": "patch"},
     "server-data-only": {"strategy": "server-data-only"},
+    "central": {"strategy": "central"},
     "guide-zero-shot": {"strategy": "guide-zero-shot"},
     # Attacks under plain averaging, where nothing hides what they upload.
     "none": {"attack.name": "none", "partition.name": "dirichlet", "partition.dirichlet.beta": 0.3,

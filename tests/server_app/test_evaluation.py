@@ -14,7 +14,7 @@ from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.learning.evaluation import attack_metrics, clean_metrics
 from server_app.evaluation import Evaluator, evaluation_split
 from server_app.plan import Plan
-from server_app.run import max_examples
+from server_app.strategy_of import max_examples
 
 
 def test_asr_leaves_the_target_class_out() -> None:

@@ -14,10 +14,10 @@ from defenses.base import RULES, Aggregate, AggregationRule, ClientUpdates, Need
 from defenses.smoothing import Smoothing
 from fedcrucible_core.config.load import load
 from fedcrucible_core.learning.vector import flatten_buffers, flatten_parameters
+from fedcrucible_core.learning.weights import Weights
 from fedcrucible_core.records.schema import RoundRecord
 from server_app.evaluation import Evaluator
 from server_app.plan import Plan
-from strategies.messages import GlobalModel
 from tests.support.tiny_runs import TINY, play, settings
 
 CPU = torch.device("cpu")
@@ -190,7 +190,7 @@ class TestVotes:
 def session(partition: int, **changes: str | int | float | bool) -> Session:
     config = load({**TINY, **settings(**changes)})
     model = local_model(config, CPU)
-    received = GlobalModel(flatten_parameters(model), flatten_buffers(model))
+    received = Weights(flatten_parameters(model), flatten_buffers(model))
     return Session(config, partition, 1, 5, model, received, CPU)
 
 
@@ -198,26 +198,26 @@ class TestLocalTraining:
     def fresh(self, partition: int, **changes: str | int | float | bool) -> Session:
         found = session(partition, **changes)
         initial = Plan.make(found.config).model()
-        received = GlobalModel(flatten_parameters(initial), flatten_buffers(initial))
+        received = Weights(flatten_parameters(initial), flatten_buffers(initial))
         return Session(found.config, partition, 1, 5, found.model, received, CPU)
 
     def test_honest_clients_follow_the_rule_and_attackers_their_attack(self) -> None:
         ids = "1"
         plain = {"adversary__malicious_ids": ids}
         asked = {**plain, "strategy": "flpurifier"}
-        ordinary, contrasted = (benign.update(self.fresh(0, **c)).parameters for c in (plain, asked))
+        ordinary, contrasted = (benign.update(self.fresh(0, **c)).weights.parameters for c in (plain, asked))
         assert not torch.equal(ordinary, contrasted)
-        attackers = [malicious.update(self.fresh(1, **c)).parameters for c in (plain, asked)]
+        attackers = [malicious.update(self.fresh(1, **c)).weights.parameters for c in (plain, asked)]
         assert torch.equal(*attackers)
 
     def test_a_resting_attacker_is_honest(self) -> None:
         chosen = {"adversary__malicious_ids": "1", "strategy": "flpurifier", "adversary__start_round": 5}
-        resting = malicious.update(self.fresh(1, **chosen)).parameters
-        assert torch.equal(resting, benign.update(self.fresh(1, **chosen)).parameters)
+        resting = malicious.update(self.fresh(1, **chosen)).weights.parameters
+        assert torch.equal(resting, benign.update(self.fresh(1, **chosen)).weights.parameters)
 
     def test_the_rule_applies_before_a_purifier_too(self) -> None:
         alone, before = {"strategy": "flpurifier"}, {"strategy": "clip-fed", "defense__name": "flpurifier"}
-        updates = [benign.update(self.fresh(0, **chosen)).parameters for chosen in (alone, before)]
+        updates = [benign.update(self.fresh(0, **chosen)).weights.parameters for chosen in (alone, before)]
         assert torch.equal(*updates)
 
     def test_a_federated_run(self, runs_folder: Path) -> None:

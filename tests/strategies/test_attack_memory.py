@@ -9,7 +9,8 @@ import pytest
 import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, RecordDict
 
-from strategies.attack_memory import MEMORY, ask, give_back, without_memories
+from strategies.attack_memory import ask, give_back, without_memories
+from strategies.memory_messages import MEMORY
 from strategies.nodes import Node
 
 NODE = Node(7, 3)
@@ -52,7 +53,7 @@ def test_nothing_remembered_is_nothing_kept() -> None:
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        (lambda _: None, "no answer"),
+        (lambda _: None, "no reply in time"),
         (lambda _: OSError("\x1b[31mcable"), "cable"),
         (lambda m: Message(Error(code=2, reason="out of\nmemory"), reply_to=m), "out of memory"),
         (reply(RecordDict()), "not a record"),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from fedcrucible_core.learning.vector import buffer_slots
-from strategies.buffers import aggregate_buffers, variances_valid
+from strategies.buffers import aggregate_buffers
+from strategies.replies import variances_valid
 
 SLOTS = buffer_slots(torch.nn.Sequential(torch.nn.BatchNorm1d(2)))
 """Mean (2 numbers), variance (2), counter (1)."""
@@ -37,5 +38,5 @@ def test_one_absurd_variance_spoils_the_mean_and_not_the_median() -> None:
 
 
 def test_negative_variances_are_found_and_negative_means_are_none() -> None:
-    rows = torch.tensor([[-1.0, 0.0, 1.0, 0.0, 1.0], [0.0, 0.0, -1e-9, 1.0, 1.0]])
-    assert variances_valid(rows, SLOTS).tolist() == [True, False]
+    assert variances_valid(torch.tensor([-1.0, 0.0, 1.0, 0.0, 1.0]), SLOTS)
+    assert not variances_valid(torch.tensor([0.0, 0.0, -1e-9, 1.0, 1.0]), SLOTS)

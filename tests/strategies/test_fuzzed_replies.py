@@ -21,10 +21,12 @@ from fedcrucible.engines.local_grid import LocalGrid
 from fedcrucible.progress import Lines
 from fedcrucible_core.config.load import flatten, load
 from fedcrucible_core.learning.survey import Survey
+from fedcrucible_core.learning.weights import Weights
 from server_app.console import Console
 from server_app.plan import Plan
 from server_app.run import execute
-from strategies.messages import MAX_CAUSE, GlobalModel, InvalidReplyError, read_reply, read_survey_answer
+from strategies.replies import MAX_CAUSE, InvalidReplyError, Layout, read_reply
+from strategies.survey_messages import read_survey_answer
 from tests.support.hostile_replies import Fuzzer, honest_content
 from tests.support.tiny_runs import settings
 
@@ -70,7 +72,7 @@ def logged() -> Iterator[list[str]]:
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of numpy, about headers that are no Python
 def test_no_cause_holds_what_a_client_may_hide_in_it(logged: list[str]) -> None:
-    expected = GlobalModel(torch.ones(7), torch.ones(3))
+    expected = Weights(torch.ones(7), torch.ones(3))
     survey = Survey("output", 4, 2, "votes", "relu")
     answer = RecordDict(
         {
@@ -83,7 +85,7 @@ def test_no_cause_holds_what_a_client_may_hide_in_it(logged: list[str]) -> None:
     request = Message(RecordDict(), dst_node_id=5, message_type="train")
     request.metadata.__dict__["_message_id"] = "1"
     readers: tuple[tuple[RecordDict, Callable[[Any], object]], ...] = (
-        (training, lambda message: read_reply(message, 3, expected, 100)),
+        (training, lambda message: read_reply(message, 3, Layout(expected, (), 100))),
         (answer, lambda message: read_survey_answer(message, 3, survey)),
     )
     for content, read in readers:

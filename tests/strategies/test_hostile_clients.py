@@ -16,10 +16,11 @@ from flwr.clientapp import ClientApp
 from client_app.app import app as honest_app
 from fedcrucible.engines.local_grid import LocalGrid
 from fedcrucible_core.config.load import flatten, load
+from fedcrucible_core.learning.weights import Weights
 from fedcrucible_core.records.reader import RecordedRun, read
 from server_app.plan import Plan
 from server_app.run import execute
-from strategies.messages import MAX_CAUSE, GlobalModel, InvalidReplyError, read_reply
+from strategies.replies import MAX_CAUSE, InvalidReplyError, Layout, read_reply
 from tests.support.tiny_runs import settings
 
 HONEST = 3
@@ -210,7 +211,7 @@ TRACED = "ray::ClientAppActor.run()\nTraceback (most recent call last):\n  File 
 def test_the_cause_is_what_went_wrong_not_where(reason: str, cause: str) -> None:
     message = Message(Error(code=2, reason=reason), reply_to=Message(RecordDict(), 1, "train"))
     with pytest.raises(InvalidReplyError) as caught:
-        read_reply(message, 0, GlobalModel(torch.zeros(1), torch.zeros(0)), 10)
+        read_reply(message, 0, Layout(Weights(torch.zeros(1), torch.zeros(0)), (), 10))
     assert str(caught.value) == f"error 2: {cause}".strip()
 
 
@@ -219,4 +220,4 @@ def test_a_long_message_keeps_its_beginning() -> None:
         Error(code=2, reason="ConfigError: task.dataset " + "x" * 10**6), reply_to=Message(RecordDict(), 1, "train")
     )
     with pytest.raises(InvalidReplyError, match=r"^error 2: ConfigError: task\.dataset x+\.\.\.$"):
-        read_reply(message, 0, GlobalModel(torch.zeros(1), torch.zeros(0)), 10)
+        read_reply(message, 0, Layout(Weights(torch.zeros(1), torch.zeros(0)), (), 10))

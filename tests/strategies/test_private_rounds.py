@@ -17,8 +17,8 @@ from fedcrucible_core.records.privacy import privacy_line
 from fedcrucible_core.records.reader import read
 from fedcrucible_core.records.schema import RoundRecord, RunSummary
 from server_app.plan import Plan
-from strategies import round_loop
-from strategies.messages import InvalidReplyError
+from strategies import federation, replies
+from strategies.replies import InvalidReplyError
 
 
 def run(**settings: Scalar) -> tuple[str, list[RoundRecord]]:
@@ -53,7 +53,7 @@ def test_rounds_are_accounted_with_the_share_that_is_sampled(runs_folder: Path) 
 
 
 def test_a_reply_that_is_dropped_changes_no_denominator(runs_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read_reply = round_loop.read_reply  # type: ignore[attr-defined]
+    read_reply = replies.read_reply
     dropped: list[int] = []
 
     def refuse_one(answer: Any, partition: int, *rest: Any) -> Any:
@@ -62,7 +62,7 @@ def test_a_reply_that_is_dropped_changes_no_denominator(runs_folder: Path, monke
             raise InvalidReplyError("for this test")
         return read_reply(answer, partition, *rest)
 
-    monkeypatch.setattr(round_loop, "read_reply", refuse_one)
+    monkeypatch.setattr(federation, "read_reply", refuse_one)
     _, rounds = run(run__rounds=1)
     assert len(rounds[1].weights) == 3
     assert rounds[1].facts["rule.denominator"] == pytest.approx(4.0)
@@ -91,7 +91,7 @@ def test_the_summary_says_what_was_spent_and_of_what(runs_folder: Path) -> None:
 
 
 def test_a_round_that_keeps_the_model_spends_nothing(runs_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read_reply, seen = round_loop.read_reply, [0]  # type: ignore[attr-defined]
+    read_reply, seen = replies.read_reply, [0]
 
     def refuse_second_round(*arguments: Any) -> Any:
         seen[0] += 1
@@ -99,7 +99,7 @@ def test_a_round_that_keeps_the_model_spends_nothing(runs_folder: Path, monkeypa
             raise InvalidReplyError("for this test")
         return read_reply(*arguments)
 
-    monkeypatch.setattr(round_loop, "read_reply", refuse_second_round)
+    monkeypatch.setattr(federation, "read_reply", refuse_second_round)
     summary, rounds = play()
     assert [len(record.weights) for record in rounds] == [0, 4, 0, 4]
     assert summary.private_rounds == 2

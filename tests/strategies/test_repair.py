@@ -20,7 +20,7 @@ from fedcrucible_core.records import files
 from fedcrucible_core.records.reader import read
 from server_app.plan import Plan
 from server_app.run import execute
-from strategies.messages import SURVEY
+from strategies.survey_messages import SURVEY
 from tests.support.tiny_runs import play, settings
 
 CHANNELS = 16

@@ -13,9 +13,9 @@ from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.load import load
 from fedcrucible_core.learning.rng import torch_generator
 from fedcrucible_core.learning.vector import flatten_buffers, flatten_parameters
+from fedcrucible_core.learning.weights import Weights
 from fedcrucible_core.records.reader import RecordedRun, read
 from server_app.plan import Plan
-from strategies.messages import GlobalModel
 from strategies.root_training import root_update
 
 TINY: dict[str, str | int | float | bool] = {
@@ -124,7 +124,7 @@ def test_the_root_update_is_a_clients_training_and_leaves_the_model_alone() -> N
     chosen = plan(training__local_epochs=2)
     root, model = chosen.root_set(), chosen.model()
     assert root is not None
-    sent = GlobalModel(flatten_parameters(model) * 1.01, flatten_buffers(model))
+    sent = Weights(flatten_parameters(model) * 1.01, flatten_buffers(model))
     settings = chosen.config.training
 
     def train(seed: int) -> torch.Tensor:
@@ -160,7 +160,7 @@ def test_the_root_update_takes_a_clients_steps(client_images: int, epochs: int) 
     chosen = plan(training__local_epochs=2)
     root, model = chosen.root_set(), chosen.model()
     assert root is not None
-    sent, settings = GlobalModel.of(model), chosen.config.training
+    sent, settings = Weights.of(model), chosen.config.training
 
     def train(client_images: int, epochs: int) -> torch.Tensor:
         training = settings.model_copy(update={"local_epochs": epochs})
@@ -173,7 +173,7 @@ def test_a_root_set_larger_than_a_clients_data_is_seen_once_at_least() -> None:
     chosen = plan(training__batch_size=4)
     root, model = chosen.root_set(), chosen.model()
     assert root is not None
-    sent, settings = GlobalModel.of(model), chosen.config.training
+    sent, settings = Weights.of(model), chosen.config.training
 
     def train(client_images: int) -> torch.Tensor:
         return root_update(model, sent, root, settings, torch_generator(1, "root", 1), "fp32", client_images)

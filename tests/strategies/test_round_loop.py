@@ -13,7 +13,7 @@ from fedcrucible.engines.in_process import run_in_process
 from fedcrucible_core.config.load import load
 from fedcrucible_core.records.schema import RoundRecord, RunSummary
 from server_app.plan import Plan
-from strategies.nodes import sample
+from strategies.sampling import sample
 from tests.support.tiny_runs import Scalar, play
 
 

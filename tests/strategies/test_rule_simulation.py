@@ -15,8 +15,8 @@ from fedcrucible_core.learning.models import SmallCNN
 from fedcrucible_core.learning.tasks import task_of
 from fedcrucible_core.learning.vector import flatten_parameters, parameter_slots
 from strategies import rule_simulation
-from strategies.nodes import assumed_malicious
 from strategies.rule_simulation import accepted_updates
+from strategies.sampling import assumed_malicious
 
 SEEN: list[ClientUpdates] = []
 

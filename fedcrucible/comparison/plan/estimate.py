@@ -80,13 +80,13 @@ class Timing:
         from server_app.checks import attackers
         from server_app.evaluation import evaluation_split
         from server_app.plan import Plan
-        from strategies.nodes import participants_per_round
+        from strategies.sampling import participants_per_round
 
         plan = Plan.make(cell.config)
         config, system = plan.config, plan.system
         train, infer = self._speed(cell)
         seen = 0.0
-        if system.uses_clients:
+        if system.rule is not None:
             share = participants_per_round(config.federation) / config.federation.clients
             copies = (
                 1.0 + plan.adversary.uploader.needs_benign_model * len(attackers(config)) / config.federation.clients

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -25,6 +26,25 @@ def partition_indices(task: TaskSection, partitioner: Partitioner, clients: int,
     ids = None if partitioner.id_column is None else load_ids(task, partitioner.id_column)
     parts = partitioner.split(data.train.labels.numpy(), clients, data.info.num_classes, rng, ids)
     return tuple(torch.from_numpy(np.asarray(part, dtype=np.int64)) for part in parts)
+
+
+@dataclass(frozen=True)
+class ClientShare:
+    """A client's rows (int64, ascending) of the training images: those it trains on, and those of its own test."""
+
+    train: Tensor
+    test: Tensor
+
+    @classmethod
+    def of(cls, rows: Tensor, test_fraction: float, seed: int, partition: int) -> ClientShare:
+        """Rows parted by (seed, partition): the fraction, rounded down but at least one of two, is for the test."""
+        if test_fraction == 0.0 or len(rows) < 2:
+            return cls(rows, rows[:0])
+        kept = max(1, int(test_fraction * len(rows)))
+        order = numpy_generator(seed, "client-test", partition).permutation(len(rows))
+        is_test = torch.zeros(len(rows), dtype=torch.bool)
+        is_test[torch.from_numpy(order[:kept])] = True
+        return cls(rows[~is_test], rows[is_test])
 
 
 def partition_notes(task: TaskSection, partitioner: Partitioner, clients: int, seed: int) -> tuple[str, ...]:

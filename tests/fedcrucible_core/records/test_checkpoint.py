@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from fedcrucible_core.learning.weights import SOLE, Weights
 from fedcrucible_core.records.checkpoint import (
     Checkpoint,
     DamagedCheckpointError,
@@ -18,7 +19,7 @@ from fedcrucible_core.records.checkpoint import (
 
 
 def simple(number: int) -> Checkpoint:
-    return Checkpoint(number, torch.full((2,), float(number)), torch.zeros(1), {}, "me", 1.5)
+    return Checkpoint(number, {SOLE: Weights(torch.full((2,), float(number)), torch.zeros(1))}, {}, "me", 1.5)
 
 
 def bits(tensor: torch.Tensor) -> bytes:
@@ -38,11 +39,11 @@ def test_round_trip_is_bit_identical(tmp_path: Path) -> None:
         },
         "purifier": {},
     }
-    path = write_checkpoint(tmp_path, Checkpoint(7, parameters, torch.zeros(0), state, "me", 12.25))
+    path = write_checkpoint(tmp_path, Checkpoint(7, {SOLE: Weights(parameters, torch.zeros(0))}, state, "me", 12.25))
     found = read_checkpoint(path)
     assert (found.round, found.identity, found.seconds) == (7, "me", 12.25)
-    assert bits(found.parameters) == bits(parameters)
-    assert found.buffers.shape == (0,)
+    assert bits(found.population[SOLE].parameters) == bits(parameters)
+    assert found.population[SOLE].buffers.shape == (0,)
     assert found.state.keys() == state.keys()
     assert found.state["purifier"] == {}
     for name, tensor in state["rule"].items():
@@ -122,7 +123,8 @@ def test_metadata_that_fits_its_checksum_but_says_too_little(tmp_path: Path, fac
 
 
 def test_every_flipped_bit_is_noticed(tmp_path: Path) -> None:
-    content = Checkpoint(1, torch.randn(5), torch.randn(2), {"rule": {"h": torch.arange(4)}}, "me", 2.0)
+    weights = Weights(torch.randn(5), torch.randn(2))
+    content = Checkpoint(1, {SOLE: weights}, {"rule": {"h": torch.arange(4)}}, "me", 2.0)
     path = write_checkpoint(tmp_path, content)
     whole = path.read_bytes()
     for place in range(len(whole)):
@@ -135,8 +137,8 @@ def test_every_flipped_bit_is_noticed(tmp_path: Path) -> None:
             continue
         # Only bytes that mean nothing (padding, the order of keys) may change unnoticed.
         assert found.round == 1
-        assert bits(found.parameters) == bits(content.parameters)
-        assert bits(found.buffers) == bits(content.buffers)
+        assert bits(found.population[SOLE].parameters) == bits(content.population[SOLE].parameters)
+        assert bits(found.population[SOLE].buffers) == bits(content.population[SOLE].buffers)
         assert torch.equal(found.state["rule"]["h"], torch.arange(4))
 
 

@@ -1,0 +1,64 @@
+"""The Flower strategy of a plan: for our own ServerApp, and for anybody's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from server_app.checks import attackers
+from server_app.evaluation import Evaluator
+from server_app.measuring import Measure, measuring
+from server_app.plan import Plan
+from strategies.loop import Loop
+from strategies.nodes import NodeDirectory
+from strategies.outcome import Checkpoint, Observer
+from strategies.parts import Parts
+
+FAIR_SHARES = 10
+"""A client may claim this many times the largest fair share of the training images (``federation.max_examples``)."""
+
+
+def strategy_of(
+    plan: Plan,
+    *,
+    in_order: bool,
+    evaluate: Measure | None = None,
+    observers: Sequence[Observer] = (),
+    resume_from: Checkpoint | None = None,
+) -> Loop:
+    """The strategy that runs a plan's system, e.g. ``strategy_of(plan, in_order=False).start(grid, ...)``.
+
+    Args:
+        in_order: whether nodes register in partition order (simulation, in-process); otherwise they are asked.
+        evaluate: measures a model; None = as the plan says, on the evaluation split.
+        observers: are told of every round, checkpoint and note.
+        resume_from: where the run goes on; None = at its beginning.
+    """
+    config = plan.config
+    evaluate = evaluate or measuring(plan, Evaluator.build(config, plan.data, plan.adversary.poisoner, plan.device))
+    return plan.system.kind.strategy(
+        Parts(
+            config=config,
+            system=plan.system,
+            models=plan.models(),
+            nodes=NodeDirectory(config.federation, in_order, plan.data.info),
+            malicious=frozenset(attackers(config)),
+            max_examples=max_examples(plan),
+            info=plan.data.info,
+            evaluate=evaluate,
+            server_phase=plan.server_phase,
+            server_data=plan.server_data,
+            guide_targets=plan.guide_targets,
+            root_set=plan.root_set,
+            central_set=plan.central_set,
+            observers=observers,
+            attackers_remember=bool(plan.adversary.uploader.state_kept),
+            resume_from=resume_from,
+        )
+    )
+
+
+def max_examples(plan: Plan) -> int:
+    """Largest number of examples that the server believes."""
+    chosen = plan.config.federation.max_examples
+    return chosen or FAIR_SHARES * math.ceil(len(plan.data.train) / plan.config.federation.clients)

@@ -1,0 +1,27 @@
+"""What a client's process loads: the rooms of the server's side, and what only they need, stay away."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from fedcrucible_core.rooms import ROOT
+
+SCRIPT = """
+import sys
+import client_app.app
+print(*sorted(sys.modules), sep="\\n")
+"""
+HEAVY = {"matplotlib", "pandas", "scipy", "sklearn", "transformers", "opacus", "torchvision", "PIL", "ray"}
+
+
+def test_importing_the_client_app_loads_what_a_client_needs_and_no_more() -> None:
+    child = subprocess.run([sys.executable, "-c", SCRIPT], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = child.stdout.splitlines()
+    away = ("defenses", "server_app", "fedcrucible", "fedcrucible_core.foundation", "fedcrucible_core.records",
+            "strategies.loop", "strategies.systems", "strategies.federation")  # fmt: skip
+    wrong = [name for name in loaded if any(name == room or name.startswith(f"{room}.") for room in away)]
+    assert wrong == []
+    assert not HEAVY & {name.split(".")[0] for name in loaded}
+    assert "client_app.app" in loaded
+    assert "torch" in loaded, "this is the child's list indeed"
