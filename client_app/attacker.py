@@ -35,6 +35,7 @@ from fedcrucible_core.learning.data import Labeled
 from fedcrucible_core.learning.evaluation import predict
 from fedcrucible_core.learning.gradient import mean_gradient
 from fedcrucible_core.learning.rng import torch_generator
+from fedcrucible_core.learning.tasks import task_of
 from fedcrucible_core.learning.training import TrainingHook, train
 from fedcrucible_core.learning.vector import parameter_slots
 from strategies.messages import GlobalModel
@@ -155,7 +156,7 @@ class Attacker(AttackView):
             participants=self.participants,
             malicious=len(malicious_partitions(config)),
             scratch=self.session.model,
-            image_shape=data_info(config, self.session.own).shape,
+            task=task_of(data_info(config, self.session.own)),
         )
 
     def once(self, key: Hashable, compute: Callable[[], T]) -> T:

@@ -15,6 +15,7 @@ from fedcrucible_core.config.sections import TrainingSection
 from fedcrucible_core.learning.data import DataInfo
 from fedcrucible_core.learning.evaluation import NO_CLASS, predict
 from fedcrucible_core.learning.models.base import SplitModel
+from fedcrucible_core.learning.tasks import task_of
 from fedcrucible_core.learning.vector import flatten_parameters, load_parameters
 
 
@@ -79,8 +80,9 @@ class Smoothing:
         ``labels_changed``): ``certified.<..>_percent`` of images that are right with a radius above 0, and
         ``certified.<..>_median_radius`` of those, in pixels of [0, 1].
         """
-        refusal = self._refusal(run)
-        if refusal:
+        energy = task_of(run.info).energy_bound
+        refusal = self._refusal(run, energy)
+        if refusal or energy is None:
             return Certified({}, refusal)
         shares = sorted(run.shares, reverse=True)[: self.certified_attackers]
         if not shares or sum(shares) <= 0.0:
@@ -91,7 +93,7 @@ class Smoothing:
             share=sum(shares),
             lr=run.training.lr,
             steps=run.training.local_epochs * batches,
-            input_bound=input_bound(run.info),
+            input_bound=input_bound(energy),
             smallest_std=min(run.info.std),
         )
         lower, upper = vote_bounds(votes, self.alpha, self.copies)
@@ -103,7 +105,7 @@ class Smoothing:
             facts[f"certified.labels_{name}_median_radius"] = float(sure.median()) if len(sure) else 0.0
         return Certified(facts)
 
-    def _refusal(self, run: TrainedRun) -> str:
+    def _refusal(self, run: TrainedRun, energy: float | None) -> str:
         """Why nothing can be certified in this run; empty when something can."""
         training = run.training
         if self.certified_attackers == 0:
@@ -117,7 +119,9 @@ class Smoothing:
         optimiser = training.optimiser != "sgd" or training.momentum or training.weight_decay
         if optimiser or training.augment != "none" or run.precision != "fp32":
             return "training must be plain SGD: optimiser sgd, momentum 0, weight decay 0, no augmentation, fp32"
-        limit = largest_lr(input_bound(run.info))
+        if energy is None:
+            return f"how long inputs of task {run.info.task!r} can be isn't known"
+        limit = largest_lr(input_bound(energy))
         if training.lr > limit:
             return f"training.lr = {training.lr:g} is above {limit:.3g}, where steps may move models apart"
         if run.shares and "sent_norm" not in run.facts:
@@ -140,7 +144,7 @@ def noisy_votes(
     holds its own parameters again afterwards.
     """
     own = flatten_parameters(model)
-    classes = model.classifier.out_features
+    classes = model.head.out_features
     votes = [torch.zeros(len(images), classes, dtype=torch.int64) for images in sets]
     try:
         for _ in range(copies):

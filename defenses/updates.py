@@ -11,6 +11,7 @@ from torch import Tensor
 
 from defenses.kernels.geometry import FLOOR, column_blocks, gram, median, require_finite, row_norms, weighted_sum
 from fedcrucible_core.learning.models.base import SplitModel
+from fedcrucible_core.learning.tasks import Task
 from fedcrucible_core.learning.vector import Slot
 
 GIANT = 1e4
@@ -36,8 +37,10 @@ class ServerView:
     """Attackers among the participants that the server assumes; -1 = no assumption."""
     scratch: SplitModel | None = None
     """The server's working model, on its device, holding ``w_t``; a rule may load other vectors into it."""
-    image_shape: tuple[int, int, int] | None = None
-    """(C, H, W) of the model's input."""
+    task: Task | None = None
+    """What the model's inputs are."""
+    output: str = "classifier"
+    """Name of the linear layer that makes the logits, in ``slots``."""
     train_root: Callable[[int], Tensor] | None = None
     """Trains ``w_t`` on the server's root set for as many steps as a client with this many images takes (to the nearest
     whole epoch; 0 = for the clients' number of epochs); returns that update ``[d]``."""
@@ -143,10 +146,14 @@ class ClientUpdates:
         ]
         return torch.cat(found) if found else torch.arange(self.matrix.shape[1])
 
+    def output_columns(self) -> Tensor:
+        """Columns int64 of the classifier's weight and bias; all without a layout."""
+        return self.columns(self.server.output)
+
     @property
     def last_layer(self) -> slice | Tensor:
         """Columns of the classifier, as a slice where they are adjacent; all columns without a layout."""
-        columns = self.columns("classifier")
+        columns = self.output_columns()
         first, last = int(columns[0]), int(columns[-1])
         return slice(first, last + 1) if last - first + 1 == len(columns) else columns
 

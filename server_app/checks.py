@@ -22,6 +22,7 @@ from fedcrucible_core.learning.datasets import dataset_source
 from fedcrucible_core.learning.models.base import MODELS
 from fedcrucible_core.learning.partition.base import PARTITIONERS
 from fedcrucible_core.learning.partition.shares import partition_indices
+from fedcrucible_core.learning.tasks import task_of
 from fedcrucible_core.learning.vector import Slot, parameter_slots
 from server_app.evaluation import evaluation_split
 from server_app.root_set import check_root_set
@@ -46,6 +47,7 @@ def check_combination(
         if config.task.dataset.partition(":")[0] == "folder":
             allowed += "; are its class folders one folder further down?"
         raise ConfigError("task.dataset", config.task.dataset, allowed)
+    task_of(data.info).check(config.training)
     _check_repair(config, system)
     _check_splitter(config, system)
     _check_model(config, system, data)

@@ -41,7 +41,7 @@ def question(parts: Parts, model: GlobalModel) -> Survey | None:
     if ask is None:
         return None
     model.load_into(parts.model)
-    return ask(parts.model, parts.info.shape)
+    return ask(parts.model, parts.info.image_shape)
 
 
 def survey_messages(

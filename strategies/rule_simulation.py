@@ -16,6 +16,7 @@ from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.config.extras import require
 from fedcrucible_core.learning.models.base import SplitModel
 from fedcrucible_core.learning.rng import torch_generator
+from fedcrucible_core.learning.tasks import Task
 from fedcrucible_core.learning.vector import parameter_slots
 from strategies.nodes import assumed_malicious
 from strategies.rule_step import FAILURES
@@ -32,7 +33,7 @@ def accepted_updates(
     participants: int,
     malicious: int,
     scratch: SplitModel,
-    image_shape: tuple[int, int, int],
+    task: Task,
 ) -> Tensor | None:
     """Which rows of ``updates [k, d]`` a rule gives weight, bool ``[k]``; None where it can't judge them.
 
@@ -56,7 +57,8 @@ def accepted_updates(
         rounds=config.run.rounds,
         assumed_malicious=math.ceil(assumed * n / participants),
         scratch=scratch,
-        image_shape=image_shape,
+        task=task,
+        output=scratch.output,
     )
     rng = torch_generator(config.run.seed, "simulated-rule", round)
     examples = torch.ones(n, dtype=torch.float64)

@@ -11,6 +11,7 @@ from defenses.base import Aggregate, State
 from defenses.updates import ClientUpdates, ServerView
 from fedcrucible_core.learning.data import Labeled
 from fedcrucible_core.learning.rng import torch_generator
+from fedcrucible_core.learning.tasks import task_of
 from fedcrucible_core.learning.vector import buffer_slots, parameter_slots
 from strategies.buffers import aggregate_buffers
 from strategies.messages import GlobalModel, Reply
@@ -69,7 +70,8 @@ def _server_view(
         rounds=config.run.rounds,
         assumed_malicious=assumed_malicious(config, len(parts.malicious), participants),
         scratch=parts.model,
-        image_shape=parts.info.shape,
+        task=task_of(parts.info),
+        output=parts.model.output,
         train_root=None if root is None else partial(_train_root, parts, root, sent, server_round),
     )
 

@@ -21,6 +21,7 @@ def task_record(info: DataInfo) -> ConfigRecord:
         "mean": list(info.mean),
         "std": list(info.std),
         "own-names": list(info.own_names),
+        "task": info.task,
     }
     return ConfigRecord(dict(facts))
 
@@ -31,12 +32,12 @@ def read_task(content: RecordDict) -> DataInfo | None:
     if not isinstance(record, ConfigRecord):
         return None
     facts: Any = dict(record)
-    channels, height, width = facts["shape"]
     return DataInfo(
         facts["name"],
         tuple(facts["class-names"]),
-        (channels, height, width),
+        tuple(facts["shape"]),
         tuple(facts["mean"]),
         tuple(facts["std"]),
         tuple(facts["own-names"]),
+        facts["task"],
     )

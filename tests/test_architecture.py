@@ -21,10 +21,12 @@ BELOW_THE_FACE = {*CORE, *RECORDS, "attacks", *DEFENSES, "strategies", "client_a
 ALLOWED: dict[str, set[str]] = {
     # room: the rooms that it may import from; the innermost room that holds a module counts
     "fedcrucible_core": set(),
-    "fedcrucible_core.config": {"fedcrucible_core"},
+    "fedcrucible_core.rooms": set(),
+    "fedcrucible_core.config": {"fedcrucible_core.rooms"},
+    "fedcrucible_core.testing": {"fedcrucible_core.config"},
     "fedcrucible_core.learning": {"fedcrucible_core.config"},
     "fedcrucible_core.foundation": {"fedcrucible_core.config", "fedcrucible_core.learning"},
-    "fedcrucible_core.records": {"fedcrucible_core", "fedcrucible_core.config", "fedcrucible_core.learning"},
+    "fedcrucible_core.records": {"fedcrucible_core.rooms", "fedcrucible_core.config", "fedcrucible_core.learning"},
     STATISTICS: RECORDS,
     CHARTS: RECORDS | {STATISTICS},
     PAGES: RECORDS | {STATISTICS, CHARTS},
@@ -33,6 +35,7 @@ ALLOWED: dict[str, set[str]] = {
     "attacks.support": CORE | {"attacks"},
     "attacks.poisoners": CORE | {"attacks", "attacks.support"},
     "attacks.uploads": CORE | {"attacks", "attacks.support"},
+    "attacks.contracts": CORE | {"attacks", "attacks.support"},
     "defenses.kernels": {"fedcrucible_core.learning"},
     "defenses": CORE | {"defenses.kernels"},
     "defenses.support": CORE | {"defenses", "defenses.kernels"},

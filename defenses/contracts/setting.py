@@ -8,6 +8,7 @@ from torch import nn
 from defenses.updates import ServerView
 from fedcrucible_core.learning.data import DataInfo
 from fedcrucible_core.learning.models.base import SplitModel
+from fedcrucible_core.learning.tasks import task_of
 from fedcrucible_core.learning.vector import flatten_parameters, load_parameters, parameter_slots
 
 INFO = DataInfo("tiny", tuple("abcde"), (1, 6, 6), (0.5,), (0.25,))
@@ -37,7 +38,7 @@ def tiny_view(w_t: torch.Tensor, n: int, **changes: object) -> ServerView:
         "clients": n,
         "rounds": 10,
         "scratch": model,
-        "image_shape": INFO.shape,
+        "task": task_of(INFO),
         "train_root": lambda _: -0.1 * w_t,
     }
     return ServerView(**{**values, **changes})  # type: ignore[arg-type]

@@ -34,8 +34,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fedcrucible_core.learning.data import DataInfo
-
 SQRT2 = math.sqrt(2.0)
 
 
@@ -56,11 +54,9 @@ class LastRound:
     """s."""
 
 
-def input_bound(info: DataInfo) -> float:
-    """B: no normalised image of pixels in [0, 1], with a 1 appended, is longer."""
-    pixels = info.shape[1] * info.shape[2]
-    squares = sum(max(m, 1.0 - m) ** 2 / s**2 for m, s in zip(info.mean, info.std, strict=True))
-    return math.sqrt(pixels * squares + 1.0)
+def input_bound(energy: float) -> float:
+    """B: no input whose squares add up to at most ``energy``, with a 1 appended, is longer."""
+    return math.sqrt(energy + 1.0)
 
 
 def largest_lr(bound: float) -> float:

@@ -91,7 +91,7 @@ class Pruning(Repair):
         it watches its images.
         """
         answers, accuracy = context.require_answers(), context.accuracy
-        place = last_convolution(model, context.info.shape)
+        place = last_convolution(model, context.info.image_shape)
         order = silencing_order(answers, self.method, self.trim)
         count = self._count(place)
         if accuracy is None or self.max_drop == 0.0:

@@ -23,6 +23,7 @@ from defenses.kernels.geometry import (
 )
 from defenses.kernels.ties import level_ties
 from fedcrucible_core.learning.models.base import SplitModel
+from fedcrucible_core.learning.tasks import Task
 from fedcrucible_core.learning.vector import load_parameters
 
 
@@ -114,43 +115,43 @@ class DeepSight(AggregationRule):
         return (~together(density_clusters(distances, self.min_cluster_size, self.min_samples))).to(torch.float64)
 
     def _bias_distances(self, updates: ClientUpdates) -> Tensor:
-        biases = updates.columns("classifier.bias")
+        biases = updates.columns(f"{updates.server.output}.bias")
         whole = len(biases) == updates.matrix.shape[1]
         inner = updates.inner if whole else gram(updates.matrix[:, biases])
         return level_ties(cosine_distances(inner), COSINE_ERROR)
 
     def _ddif_distances(self, updates: ClientUpdates) -> list[Tensor]:
-        model, shape = updates.server.scratch, updates.server.image_shape
-        if model is None or shape is None or self.noise_seeds == 0:
+        model, task = updates.server.scratch, updates.server.task
+        if model is None or task is None or self.noise_seeds == 0:
             return []
         seeds = torch.randint(2**62, (self.noise_seeds,), generator=updates.rng).tolist()
         try:
-            return [_row_distances(self._ddifs(model, shape, updates, seed)) for seed in seeds]
+            return [_row_distances(self._ddifs(model, task, updates, seed)) for seed in seeds]
         finally:
             load_parameters(model, updates.w_t)
 
-    def _ddifs(self, model: SplitModel, shape: tuple[int, int, int], updates: ClientUpdates, seed: int) -> Tensor:
+    def _ddifs(self, model: SplitModel, task: Task, updates: ClientUpdates, seed: int) -> Tensor:
         """Division differences float64 ``[n, C]`` on one set of noise images; not finite where predictions aren't."""
         load_parameters(model, updates.w_t)
-        reference = list(self._probabilities(model, shape, seed))
+        reference = list(self._probabilities(model, task, seed))
         rows = []
         for update in updates.matrix:
             load_parameters(model, updates.w_t + update)
             ratios = torch.zeros(reference[0].shape[1], dtype=torch.float64)
-            for own, common in zip(self._probabilities(model, shape, seed), reference, strict=True):
+            for own, common in zip(self._probabilities(model, task, seed), reference, strict=True):
                 ratios += (own / common.clamp(min=FLOOR)).sum(0)
             rows.append(ratios / self.noise_samples)
         return torch.stack(rows)
 
     @torch.no_grad()
-    def _probabilities(self, model: SplitModel, shape: tuple[int, int, int], seed: int) -> Iterator[Tensor]:
+    def _probabilities(self, model: SplitModel, task: Task, seed: int) -> Iterator[Tensor]:
         """Softmax probabilities float64 ``[batch, C]`` on uniform noise, drawn anew from ``seed`` and never kept."""
         model.eval()
         place = next(model.parameters()).device
         rng = torch.Generator().manual_seed(seed)
         for start in range(0, self.noise_samples, self.batch_size):
             count = min(self.batch_size, self.noise_samples - start)
-            noise = torch.rand(count, *shape, generator=rng).to(place)
+            noise = task.random_inputs(count, rng).to(place)
             yield model(noise).double().softmax(1).cpu()
 
 
@@ -180,7 +181,7 @@ def neup_evidence(updates: ClientUpdates, exceeding: float) -> tuple[Tensor, Ten
 def update_energies(updates: ClientUpdates) -> Iterator[Tensor]:
     """Update energies float64 ``[n, outputs]`` of the last layer, in one block, or in many without a layout."""
     slots = {slot.name: slot for slot in updates.server.slots}
-    weight, bias = slots.get("classifier.weight"), slots.get("classifier.bias")
+    weight, bias = (slots.get(f"{updates.server.output}.{kind}") for kind in ("weight", "bias"))
     if weight is None or bias is None:
         for _, block in column_blocks(updates.matrix):
             yield block.abs_()

@@ -84,7 +84,7 @@ class FLDetector(AggregationRule):
         errors, pairs = history.prediction_errors(model, rows, updates.ids, active)
         weights = updates.equal_shares(active)
         delta = updates.weighted_sum(weights)
-        mean = delta if self.evidence == "all" else delta[updates.columns("classifier")]
+        mean = delta if self.evidence == "all" else delta[updates.output_columns()]
         history = history.after(updates.round, model, rows, updates.ids, active, mean, relative(errors))
         scores = history.mean_scores() | removed
         clusters, caught = self._judge(history.mean_scores(full=True), updates.rng)
@@ -121,7 +121,7 @@ class FLDetector(AggregationRule):
         """The global model ``[e]`` and the updates ``[n, e]`` in the columns that count."""
         if self.evidence == "all":
             return updates.w_t, updates.matrix
-        columns = updates.columns("classifier")
+        columns = updates.output_columns()
         return updates.w_t[columns], updates.matrix[:, columns]
 
     def _judge(self, scores: dict[int, float], rng: torch.Generator) -> tuple[int, dict[int, float]]:

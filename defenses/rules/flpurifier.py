@@ -56,7 +56,7 @@ class FLPurifier(AggregationRule):
         classifier (0..2), ``classifier_weight``, ``norm``.
         """
         n = len(updates)
-        columns = updates.columns("classifier")
+        columns = updates.output_columns()
         everything = len(columns) == updates.matrix.shape[1]
         rows = updates.matrix if everything else updates.matrix[:, columns]
         offset = updates.w_t if everything else updates.w_t[columns]

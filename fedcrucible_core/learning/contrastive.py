@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from fedcrucible_core.config.sections import TrainingSection
 from fedcrucible_core.learning.evaluation import embed
 from fedcrucible_core.learning.models.base import SplitModel
-from fedcrucible_core.learning.training import TrainResult, crop_flip, train
+from fedcrucible_core.learning.tasks.vision import crop_flip
+from fedcrucible_core.learning.training import TrainResult, train
 
 FORWARD_BATCH = 500
 """Images per forward pass without gradient."""
@@ -87,6 +88,6 @@ class ContrastiveTraining:
         first = train(projected, inputs, labels, plain, rng, precision=precision, objective=contrast)
         features = embed(model, inputs, FORWARD_BATCH, inputs.device)
         settings = plain.model_copy(update={"local_epochs": self.classifier_epochs})
-        second = train(model.classifier, features, labels, settings, rng, precision=precision)
+        second = train(model.head, features, labels, settings, rng, precision=precision)
         model.eval()
         return TrainResult(second.loss, first.samples + second.samples)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from fedcrucible_core.config import ConfigError
+
 
 def model_inputs(inputs: Tensor) -> Tensor:
     """Inputs as models, triggers and guides take them.
@@ -64,15 +66,29 @@ class Labeled:
 
 @dataclass(frozen=True)
 class DataInfo:
-    """Facts of a data set: class names, image shape (C, H, W), published normalisation constants per channel."""
+    """Facts of a data set: class names, shape of an input, and of pictures the published normalisation per channel.
+
+    The shape is (C, H, W) of pictures, (L,) of texts; ``mean`` and ``std`` are empty where nothing is normalised.
+    """
 
     name: str
     class_names: tuple[str, ...]
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
     own_names: tuple[str, ...] = ()
     """What the data set itself calls its classes, where ``task.class_names`` renames them; empty = ``class_names``."""
+
+    task: str = "vision"
+    """Of which kind its inputs are (:mod:`fedcrucible_core.learning.tasks`)."""
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of its pictures. Raises ConfigError when its inputs are no pictures."""
+        if self.task != "vision":
+            raise ConfigError("task.dataset", self.name, f"has no images, its inputs are of task {self.task!r}")
+        channels, height, width = self.shape
+        return channels, height, width
 
     @property
     def num_classes(self) -> int:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from fedcrucible_core.config.sections import TrainingSection
 from fedcrucible_core.learning.fit import FitHook, minimise, training_mode
 from fedcrucible_core.learning.models.base import SplitModel
+from fedcrucible_core.learning.tasks.vision import crop_flip
 
 
 @dataclass(frozen=True)
@@ -78,20 +79,6 @@ class _OnModel(FitHook):
 
     def after_step(self, *, last_of_epoch: bool) -> None:
         self.hook.after_step(self.model, last_of_epoch=last_of_epoch)
-
-
-def crop_flip(x: Tensor, rng: torch.Generator) -> Tensor:
-    """Random crop after 4 pixels of zero padding, and horizontal flip, one draw per image."""
-    n, _, height, width = x.shape
-    dy = torch.randint(0, 9, (n,), generator=rng)
-    dx = torch.randint(0, 9, (n,), generator=rng)
-    flip = torch.rand(n, generator=rng) < 0.5
-    rows = dy[:, None] + torch.arange(height)
-    columns = torch.where(flip[:, None], torch.arange(width - 1, -1, -1), torch.arange(width)) + dx[:, None]
-    rows, columns = rows.to(x.device), columns.to(x.device)
-    padded = F.pad(x, (4, 4, 4, 4))
-    batch = torch.arange(n, device=x.device)[:, None, None]
-    return padded[batch, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
 def train(

@@ -82,7 +82,7 @@ def test_without_decoys_none_are_made(name: str) -> None:
 class InPlace(BadNets):
     """Writes into its inputs."""
 
-    def stamp(self, x, y, ctx):  # type: ignore[no-untyped-def]
+    def stamp(self, x, y, ctx):
         x[:, :, -1, -1] = 1.0
         return x.clone()
 
@@ -90,26 +90,26 @@ class InPlace(BadNets):
 class Company(BadNets):
     """Stamps with the batch's mean."""
 
-    def stamp(self, x, y, ctx):  # type: ignore[no-untyped-def]
+    def stamp(self, x, y, ctx):
         made = x.clone()
         made[:, :, -1, -1] = x.mean()
         return made
 
-    def mask(self, shape):  # type: ignore[no-untyped-def]
+    def mask(self, shape):
         return None
 
 
 class TooBright(BadNets):
     """Leaves the range."""
 
-    def stamp(self, x, y, ctx):  # type: ignore[no-untyped-def]
+    def stamp(self, x, y, ctx):
         return x + 0.5
 
 
 class GlobalChance(BadNets):
     """Draws from the global generator."""
 
-    def stamp(self, x, y, ctx):  # type: ignore[no-untyped-def]
+    def stamp(self, x, y, ctx):
         return torch.rand_like(x)
 
 
@@ -118,14 +118,14 @@ class BrokenPromise(BadNets):
 
     clean_label = True
 
-    def relabel(self, y, ctx):  # type: ignore[no-untyped-def]
+    def relabel(self, y, ctx):
         return torch.full_like(y, ctx.task.target)
 
 
 class NoClass(BadNets):
     """Invents a label."""
 
-    def relabel(self, y, ctx):  # type: ignore[no-untyped-def]
+    def relabel(self, y, ctx):
         return y + 100
 
 
@@ -148,21 +148,21 @@ def test_a_poisoner_that_breaks_its_contract_is_told(poisoner: Poisoner, sentenc
 class Infinite(Uploader):
     """Uploads infinity."""
 
-    def craft(self, w_global, w_benign, w_malicious, ctx):  # type: ignore[no-untyped-def]
+    def craft(self, w_global, w_benign, w_malicious, ctx):
         return w_malicious / 0.0
 
 
 class Chance(Uploader):
     """Draws anew."""
 
-    def craft(self, w_global, w_benign, w_malicious, ctx: CraftContext):  # type: ignore[no-untyped-def]
+    def craft(self, w_global, w_benign, w_malicious, ctx: CraftContext):
         return w_malicious + torch.rand(w_malicious.shape)
 
 
 class Overwrites(Uploader):
     """Changes the model that it received."""
 
-    def craft(self, w_global, w_benign, w_malicious, ctx):  # type: ignore[no-untyped-def]
+    def craft(self, w_global, w_benign, w_malicious, ctx):
         return w_global.add_(1.0)
 
 

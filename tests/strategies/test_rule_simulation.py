@@ -12,6 +12,7 @@ from fedcrucible_core.config.load import load
 from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.learning.data import DataInfo
 from fedcrucible_core.learning.models import SmallCNN
+from fedcrucible_core.learning.tasks import task_of
 from fedcrucible_core.learning.vector import flatten_parameters, parameter_slots
 from strategies import rule_simulation
 from strategies.nodes import assumed_malicious
@@ -31,15 +32,18 @@ class Recording(AggregationRule):
         return Aggregate(updates.matrix.mean(0), weights / weights.sum(), state={"a": torch.ones(1)})
 
 
+INFO = DataInfo("d", ("a", "b"), (1, 8, 8), (0.5,), (0.5,))
+
+
 def simulated(n: int, monkeypatch: pytest.MonkeyPatch, **settings: Scalar) -> torch.Tensor | None:
     SEEN.clear()
     config = load({"federation.clients": 40, "run.rounds": 7, **{k.replace("__", "."): v for k, v in settings.items()}})
     monkeypatch.setattr(rule_simulation, "assemble", lambda config: SimpleNamespace(rule=Recording()))
-    model = SmallCNN(width=2, hidden=4).build(DataInfo("d", ("a", "b"), (1, 8, 8), (0.5,), (0.5,)), 1)
+    model = SmallCNN(width=2, hidden=4).build(INFO, 1)
     w_t = flatten_parameters(model)
     updates = torch.randn(n, len(w_t), generator=torch.Generator().manual_seed(0))
     return accepted_updates(
-        config, "server", w_t, updates, round=3, participants=20, malicious=8, scratch=model, image_shape=(1, 8, 8)
+        config, "server", w_t, updates, round=3, participants=20, malicious=8, scratch=model, task=task_of(INFO)
     )
 
 
@@ -62,7 +66,8 @@ def test_the_rule_knows_what_the_server_would_tell_it_but_no_memory_and_no_root_
     server = SEEN[-1].server
     assert SEEN[-1].state == {}
     assert SEEN[-1].round == 3
-    assert (server.clients, server.rounds, server.image_shape) == (40, 7, (1, 8, 8))
+    assert (server.clients, server.rounds, server.task) == (40, 7, task_of(INFO))
+    assert server.output == "classifier"
     assert server.train_root is None
     assert server.scratch is not None
     assert server.slots == parameter_slots(server.scratch)

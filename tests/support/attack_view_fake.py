@@ -49,5 +49,5 @@ def fake_view(
         memory={} if memory is None else memory,
         model=model,
         task=make_task(data, poison.target_label),
-        **more,  # type: ignore[arg-type]
+        **more,
     )

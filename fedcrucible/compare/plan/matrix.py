@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from fedcrucible.compare.plan.cell import SEED, Cell
 from fedcrucible_core.config import ConfigError
+from fedcrucible_core.config.old_keys import today
 from fedcrucible_core.config.values import Scalar
 
 SYSTEM, ATTACK = "strategy", "attack"
@@ -42,12 +43,14 @@ class Axis:
 
     @classmethod
     def of_key(cls, key: str, values: Sequence[Scalar]) -> Axis:
-        """An axis over the values of one configuration key."""
+        """An axis over the values of one configuration key, which may be one of an earlier version."""
+        key = today(key)
         return cls.named(AXIS_OF_KEY.get(key, key), [Point(value, {key: value}) for value in values])
 
     @classmethod
     def named(cls, name: str, points: Sequence[Point]) -> Axis:
         """An axis over any points. Raises ConfigError for none, or for two of one name."""
+        points = [Point(point.label, {today(key): value for key, value in point.settings.items()}) for point in points]
         labels = [point.label for point in points]
         if not labels:
             raise ConfigError(name, "", "an axis needs at least one value")

@@ -15,6 +15,7 @@ from fedcrucible.compare.plan.matrix import ATTACK, AXIS_OF_KEY, KEY_OF_AXIS, SY
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.errors import did_you_mean
 from fedcrucible_core.config.load import flatten_table, load_preset, parse_assignment, preset_layers
+from fedcrucible_core.config.old_keys import today
 from fedcrucible_core.config.plain_text import visible
 from fedcrucible_core.config.values import Scalar
 
@@ -87,14 +88,15 @@ def matrix(options: Options) -> Matrix:
         key, sign, listed = text.partition("=")
         if not sign:
             raise ConfigError("--axis", text, "an axis is written KEY=VALUE,VALUE,...")
-        name = AXIS_OF_KEY.get(key.strip(), key.strip())
+        key = today(key.strip())
+        name = AXIS_OF_KEY.get(key, key)
         if name == SEED:
             raise ConfigError("--axis", text, "seeds have an option of their own: --seeds")
         key = KEY_OF_AXIS.get(name, name)
         chosen[name] = _pick(chosen.get(name), key, _values(f"--axis {name}", key, listed))
     settings = load_preset(options.preset) if options.preset else {}
     for key, value in map(parse_assignment, options.settings):
-        _leave_to_axes(key, value, chosen)
+        _leave_to_axes(today(key), value, chosen)
         settings[key] = value
     seeds = tuple(_seeds(options.seeds)) if options.seeds else table.seeds
     if len(set(seeds)) != len(seeds) or not seeds:
@@ -130,7 +132,8 @@ def _read(preset: str) -> tuple[CompareTable, dict[str, dict[str, str]]]:
     notes: dict[str, dict[str, str]] = {"stated": {}, "assumed": {}, "changed": {}}
     for table in tables:
         for kind in notes:
-            for key, text in getattr(table, kind).items():
+            for given, text in getattr(table, kind).items():
+                key = today(given)
                 for others in notes.values():
                     others.pop(key, None)
                 if text:

@@ -14,8 +14,10 @@ from fedcrucible_core.learning.datasets.pictures import resized
 
 def in_size(data: PublishedData, side: int) -> PublishedData:
     """Every image stretched to ``side`` x ``side`` by :func:`resized`; unchanged where it has that size, or at 0."""
-    channels, *size = data.info.shape
-    if side == 0 or size == [side, side]:
+    if side == 0:
+        return data
+    channels, *size = data.info.image_shape
+    if size == [side, side]:
         return data
     return replace(
         data,

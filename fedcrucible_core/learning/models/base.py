@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -13,32 +14,54 @@ from fedcrucible_core.learning.data import DataInfo
 from fedcrucible_core.learning.rng import derive_seed
 
 
-class SplitModel(nn.Module):
-    """A classifier made of a feature extractor f and a linear classifier c; input is ``[n, C, H, W]`` in [0, 1].
-
-    Normalisation with the data set's published constants is the model's first step, so that triggers, guides and
-    generators all work on plain pixels.
-    """
+class Normalise(nn.Module):
+    """(x - mean) / std of pictures ``[n, C, H, W]`` by constants per channel, which are no part of the weights."""
 
     mean: Tensor
     std: Tensor
 
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalised pictures."""
+        return (x - self.mean) / self.std
+
+
+class SplitModel(nn.Module):
+    """A classifier made of a feature extractor f and a linear classifier c.
+
+    Its input is ``[n, ...]`` of the data set's shape.  Pictures are in [0, 1]: the first layer normalises them with the
+    data set's published constants, so that triggers, guides and generators all work on plain pixels.
+    """
+
+    output: str = "classifier"
+    """Name of the linear layer that makes the logits."""
+
     def __init__(self, features: nn.Module, feature_dim: int, info: DataInfo) -> None:
         super().__init__()
+        self.first = Normalise(info.mean, info.std) if info.mean else nn.Identity()
         self.features = features
         self.classifier = nn.Linear(feature_dim, info.num_classes)
         self.feature_dim = feature_dim
-        self.register_buffer("mean", torch.tensor(info.mean).view(1, -1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(info.std).view(1, -1, 1, 1), persistent=False)
+
+    @property
+    def head(self) -> nn.Linear:
+        """The layer that ``output`` names."""
+        layer = self.get_submodule(self.output)
+        assert isinstance(layer, nn.Linear)
+        return layer
 
     def embed(self, x: Tensor) -> Tensor:
         """Penultimate features ``[n, feature_dim]``, after pooling."""
-        features: Tensor = self.features((x - self.mean) / self.std)
+        features: Tensor = self.features(self.first(x))
         return features
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits ``[n, num_classes]``."""
-        logits: Tensor = self.classifier(self.embed(x))
+        logits: Tensor = self.head(self.embed(x))
         return logits
 
 
@@ -51,6 +74,18 @@ class ModelSpec(Component):
     smallest: ClassVar[int] = 1
     """Least height and width of images, in pixels."""
 
+    task: ClassVar[str] = "vision"
+    """The kind of inputs it takes."""
+
+    def check(self, info: DataInfo) -> None:
+        """Raise ConfigError when the architecture can't take a data set's inputs."""
+        if info.task != self.task:
+            allowed = f"takes inputs of task {self.task!r}, {info.name} has those of {info.task!r}"
+            raise ConfigError("model.name", self.name, allowed)
+        if self.task == "vision" and min(info.image_shape[1:]) < self.smallest:
+            allowed = f"takes images of at least {self.smallest} x {self.smallest} pixels, has {info.shape[1:]}"
+            raise ConfigError("model.name", self.name, allowed)
+
     @abstractmethod
     def make(self, info: DataInfo) -> SplitModel:
         """Build the architecture for a data set (weights drawn from torch's current generator)."""
@@ -59,11 +94,9 @@ class ModelSpec(Component):
         """A model initialised from ``seed`` alone; torch's global generator is left as it was.
 
         Raises:
-            ConfigError: images smaller than the architecture takes.
+            ConfigError: inputs of another kind, or images smaller than the architecture takes.
         """
-        if min(info.shape[1:]) < self.smallest:
-            allowed = f"takes images of at least {self.smallest} x {self.smallest} pixels, has {info.shape[1:]}"
-            raise ConfigError("model.name", self.name, allowed)
+        self.check(info)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(seed, "model-init"))
             model = self.make(info)

@@ -21,5 +21,5 @@ class Logistic(ModelSpec):
 
     def make(self, info: DataInfo) -> SplitModel:
         """Build for a data set."""
-        channels, height, width = info.shape
+        channels, height, width = info.image_shape
         return SplitModel(nn.Flatten(), channels * height * width, info)

@@ -25,6 +25,7 @@ from defenses.smoothing import noisy_votes
 from defenses.updates import ServerView
 from fedcrucible_core.learning.data import DataInfo
 from fedcrucible_core.learning.models import Logistic
+from fedcrucible_core.learning.tasks import task_of
 from fedcrucible_core.learning.vector import flatten_buffers, flatten_parameters, load_parameters
 
 
@@ -150,7 +151,7 @@ class TestCertificate:
     info = DataInfo("grey", ("a", "b", "c", "d"), (1, 3, 3), (0.3,), (0.4,))
 
     def past(self, **changes: float) -> LastRound:
-        bound = input_bound(self.info)
+        bound = input_bound(task_of(self.info).energy_bound)
         values = {
             "sent_norm": 1.5, "share": 0.2, "lr": 0.9 * largest_lr(bound), "steps": 3, "input_bound": bound,
             "smallest_std": 0.4,
@@ -171,13 +172,15 @@ class TestCertificate:
     def test_no_image_is_longer_than_the_bound(self) -> None:
         bright = torch.ones(1, 3, 3)
         normalised = (bright - 0.3) / 0.4
-        assert input_bound(self.info) == pytest.approx(math.sqrt(float(normalised.square().sum()) + 1))
+        assert input_bound(task_of(self.info).energy_bound) == pytest.approx(
+            math.sqrt(float(normalised.square().sum()) + 1)
+        )
 
     @pytest.mark.parametrize("norm", [0.1, 2.0, 30.0])
     def test_no_gradient_changes_more_than_the_constant_says(self, norm: float) -> None:
         """An adversary climbs towards the largest change; the bound holds, and isn't idle by orders of magnitude."""
         rng, worst = np.random.default_rng(0), 0.0
-        limit = gradient_change(norm, input_bound(self.info), 0.4)
+        limit = gradient_change(norm, input_bound(task_of(self.info).energy_bound), 0.4)
         model = self.model(1, norm)
 
         def change(flat: np.ndarray) -> float:
@@ -193,7 +196,7 @@ class TestCertificate:
         assert 0.02 * limit < worst <= limit
 
     def test_a_relabelled_image_changes_the_gradient_by_no_more_than_sqrt_2_b(self) -> None:
-        bound = input_bound(self.info)
+        bound = input_bound(task_of(self.info).energy_bound)
         for seed in range(20):
             model = self.model(seed, 3.0)
             x = torch.rand(1, 3, 3, generator=torch.Generator().manual_seed(seed))
@@ -201,7 +204,7 @@ class TestCertificate:
             assert float(gap) <= math.sqrt(2) * bound
 
     def test_steps_up_to_the_largest_lr_move_no_two_models_apart(self) -> None:
-        lr = largest_lr(input_bound(self.info))
+        lr = largest_lr(input_bound(task_of(self.info).energy_bound))
         for seed in range(30):
             g = torch.Generator().manual_seed(seed)
             x = torch.rand(1, 3, 3, generator=g).round()

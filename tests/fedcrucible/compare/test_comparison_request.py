@@ -10,6 +10,7 @@ from fedcrucible.compare.plan.matrix import Matrix
 from fedcrucible.compare.plan.request import Options, matrix
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.load import load_preset
+from fedcrucible_core.config.old_keys import OldKeyWarning
 
 
 def made(**options: object) -> Matrix:
@@ -226,3 +227,24 @@ def test_texts_of_a_file_hold_nothing_that_is_not_shown(tmp_path: Path) -> None:
     assert found.remarks == ("d\ufffd|e",)
     assert found.assumed == {"run.seed": "f\ufffd"}
     assert ("g\ufffd", "h\ufffd") in [(axis.name, axis.points[0].label) for axis in found.axes]
+
+
+def test_keys_of_an_earlier_version_make_the_same_axes(tmp_path: Path) -> None:
+    old = "attack.malicious_fraction = 0.1\n[compare.axes]\nattack.poison_ratio = [0.2, 0.4]\n"
+    new = old.replace("attack.malicious_fraction", "adversary.malicious_fraction").replace(
+        "attack.poison_ratio", "poison.ratio"
+    )
+    matrices = []
+    for name, text in (("old", old), ("new", new)):
+        (tmp_path / f"{name}.toml").write_text(text, encoding="utf-8")
+        matrices.append(
+            made(preset=str(tmp_path / f"{name}.toml"), seeds="1", axes=["attack.malicious_fraction=0,0.5"])
+        )
+    first, second = matrices
+    assert (
+        [axis.name for axis in first.varied] == [axis.name for axis in second.varied] == ["malicious", "poison.ratio"]
+    )
+    with pytest.warns(OldKeyWarning):
+        configs = [cell.config for cell in first.cells()]
+    assert configs == [cell.config for cell in second.cells()]
+    assert {config.adversary.malicious_fraction for config in configs} == {0.0, 0.5}
