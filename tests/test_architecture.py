@@ -36,7 +36,7 @@ ALLOWED: dict[str, set[str]] = {
     "attacks.poisoners": CORE | {"attacks", "attacks.support"},
     "attacks.uploads": CORE | {"attacks", "attacks.support"},
     "attacks.contracts": CORE | {"attacks", "attacks.support"},
-    "defenses.kernels": {"fedcrucible_core.config", "fedcrucible_core.learning"},
+    "defenses.kernels": {"fedcrucible_core.learning"},
     "defenses": CORE | {"defenses.kernels"},
     "defenses.support": CORE | {"defenses", "defenses.kernels"},
     "defenses.rules": CORE | DEFENSES,

@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from defenses.kernels.geometry import FLOOR
-from fedcrucible_core.config import ConfigError
 
 Projection = Literal["linear", "identity", "frozen-orthogonal"]
 
@@ -64,13 +63,11 @@ def make_projection(kind: Projection, feature_dim: int, guide_dim: int, rng: tor
     bias, never trained.
 
     Raises:
-        ConfigError: ``identity`` although the dimensions differ.
+        ValueError: ``identity`` although the dimensions differ.
     """
     if kind == "identity":
         if feature_dim != guide_dim:
-            raise ConfigError(
-                "projection", kind, f"needs equal dimensions; features have {feature_dim}, the guide {guide_dim}"
-            )
+            raise ValueError(f"identity needs equal dimensions; features have {feature_dim}, the guide {guide_dim}")
         return None
     with torch.random.fork_rng(devices=[]):  # leaves the global generator alone; meta tensors import torch's compiler
         layer = nn.Linear(feature_dim, guide_dim, bias=kind == "linear")
