@@ -107,6 +107,11 @@ def _check_attack(config: RunConfigBase, poisoner: Poisoner, data: DataSplits) -
     start, stop = config.adversary.start_round, config.adversary.stop_round
     if stop and stop < start:
         raise ConfigError("adversary.stop_round", stop, f"0, or at least adversary.start_round = {start}")
+    kind = task_of(data.info)
+    if poisoner.has_trigger and not kind.pictured:
+        raise ConfigError(
+            "attack.name", config.attack.name, f"puts its trigger on images, {data.info.name} has {kind.noun}s"
+        )
     task, measured = AttackTask.of(config, data), evaluation_split(config, data)
     poisoner.check_task(task)
     _check_artefact(config, poisoner)

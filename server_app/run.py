@@ -14,6 +14,7 @@ from defenses.base import State
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.load import default_keys, flatten
 from fedcrucible_core.foundation.base import ServerData
+from fedcrucible_core.learning.tasks import task_of
 from fedcrucible_core.learning.vector import buffer_slots, parameter_slots
 from fedcrucible_core.records.schema import RoundRecord, RunDescription, RunSummary
 from fedcrucible_core.records.writer import RunRecord, model_sha256
@@ -219,6 +220,14 @@ def _describe(plan: Plan, evaluator: Evaluator, facts: AttackFacts, start: Start
 def _keep_pictures(
     record: RunRecord, plan: Plan, evaluator: Evaluator, loop: RoundLoop, server: ServerData | None
 ) -> None:
+    if task_of(plan.data.info).pictured:
+        _keep_examples(record, evaluator, server)
+    if not plan.system.zero_shot:
+        features, truth, mask = evaluator.features(loop.parts.model, plan.config.run.seed)
+        record.save_embedding(f"{plan.system.name}, last round", features, truth, mask)
+
+
+def _keep_examples(record: RunRecord, evaluator: Evaluator, server: ServerData | None) -> None:
     shown, attacked = torch.arange(min(EXAMPLES, len(evaluator.labels))), evaluator.attacked
     if attacked is not None and attacked.rows is not None and not evaluator.natural:
         shown = attacked.rows[:EXAMPLES]
@@ -227,14 +236,9 @@ def _keep_pictures(
         kind = "natural" if evaluator.natural else "triggered"
         images[kind], labels[kind] = attacked.inputs[:EXAMPLES], attacked.labels[:EXAMPLES]
     if server is not None:
-        step = max(1, len(server.originals.inputs) // EXAMPLES)
-        images["synthetic"], labels["synthetic"] = (
-            server.originals.inputs[::step][:EXAMPLES],
-            server.originals.labels[::step][:EXAMPLES],
-        )
+        step = max(1, len(server.originals) // EXAMPLES)
+        some = server.originals.subset(torch.arange(0, len(server.originals), step)[:EXAMPLES])
+        images["synthetic"], labels["synthetic"] = some.inputs, some.labels
         if server.augmented is not None:
             images["augmented"], labels["augmented"] = server.augmented[::step][:EXAMPLES], labels["synthetic"]
     record.save_examples(images, labels)
-    if not plan.system.zero_shot:
-        features, truth, mask = evaluator.features(loop.parts.model, plan.config.run.seed)
-        record.save_embedding(f"{plan.system.name}, last round", features, truth, mask)

@@ -35,18 +35,24 @@ def last_convolution(model: SplitModel, shape: tuple[int, int, int]) -> LastConv
     """Find the last convolution by running one black image of ``shape`` (C, H, W).
 
     Convolutions that look at one pixel only (1 x 1) are shortcuts or mixers of channels; they count only where there is
-    no other.  Of the rest, the last one that runs.  Its normalisation is the module that is given its very output.
+    no other.  Of the rest, the last one that runs; its normalisation is the module that receives that output tensor.
 
     Raises ValueError when the model has no convolution, or one whose normalisation has no scale and shift.
     """
     ran: list[tuple[str, nn.Conv2d, Tensor]] = []
     norms: list[tuple[str, Tensor]] = []
     hooks = []
-    for name, module in model.named_modules():
+    names = {module: name for name, module in model.named_modules()}
+
+    def note(module: nn.Module, seen: tuple[Tensor, ...], output: Tensor) -> None:
         if isinstance(module, nn.Conv2d):
-            hooks.append(module.register_forward_hook(lambda m, _, out, name=name: ran.append((name, m, out))))
-        elif isinstance(module, _NORMS):
-            hooks.append(module.register_forward_hook(lambda _m, seen, _o, name=name: norms.append((name, seen[0]))))
+            ran.append((names[module], module, output))
+        else:
+            norms.append((names[module], seen[0]))
+
+    for module in names:
+        if isinstance(module, (nn.Conv2d, *_NORMS)):
+            hooks.append(module.register_forward_hook(note))
     try:
         model.eval()
         with torch.no_grad():
@@ -57,11 +63,11 @@ def last_convolution(model: SplitModel, shape: tuple[int, int, int]) -> LastConv
     wide = [found for found in ran if max(found[1].kernel_size) > 1] or ran
     if not wide:
         raise ValueError("the model has no convolution")
-    name, module, output = wide[-1]
+    name, convolution, output = wide[-1]
     norm = next((found for found, seen in norms if seen is output), "")
     if norm and model.get_submodule(norm).bias is None:
         raise ValueError(f"{norm} has no scale and shift: its channels can't be silenced")
-    return LastConvolution(name, norm, module.out_channels)
+    return LastConvolution(name, norm, convolution.out_channels)
 
 
 def mean_activations(

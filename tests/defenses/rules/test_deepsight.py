@@ -10,6 +10,7 @@ from defenses.base import Aggregate, ClientUpdates
 from defenses.contracts.setting import INFO, SLOTS, D, tiny_model, tiny_start, tiny_view
 from defenses.rules.deepsight import DeepSight, neup_evidence, update_energies
 from defenses.updates import ServerView
+from fedcrucible_core.learning.tasks import task_of
 from fedcrucible_core.learning.vector import Slot, flatten_parameters, load_parameters
 
 SLOT = {slot.name: slot for slot in SLOTS}
@@ -126,7 +127,7 @@ def test_division_differences_are_ratios_of_probabilities() -> None:
     rule = DeepSight(noise_samples=7, batch_size=3)
     view = tiny_view(w_t, len(updates))
     assert view.scratch is not None
-    got = rule._ddifs(view.scratch, shape, seen(updates), 5)
+    got = rule._ddifs(view.scratch, task_of(INFO), seen(updates), 5)
     g, model = torch.Generator().manual_seed(5), tiny_model()
     images = torch.cat([torch.rand(count, *shape, generator=g) for count in (3, 3, 1)])
 
@@ -141,7 +142,9 @@ def test_division_differences_are_ratios_of_probabilities() -> None:
     for row, update in zip(got, updates, strict=True):
         expected = (probabilities(w_t + update) / common).mean(0)
         assert row.numpy() == pytest.approx(expected, rel=1e-4)
-    assert torch.allclose(rule._ddifs(view.scratch, shape, seen(torch.zeros(1, D)), 5), torch.ones(1, CLASSES).double())
+    assert torch.allclose(
+        rule._ddifs(view.scratch, task_of(INFO), seen(torch.zeros(1, D)), 5), torch.ones(1, CLASSES).double()
+    )
 
 
 def test_the_servers_model_holds_w_t_afterwards() -> None:

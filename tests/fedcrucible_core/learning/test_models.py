@@ -57,9 +57,18 @@ def test_every_parameter_gets_a_gradient(name):
 @EVERY
 def test_normalisation_constants_are_not_part_of_the_upload(name):
     model = MODELS.create(name).build(COLOUR, seed=1)
-    assert not {"mean", "std"} & set(model.state_dict())
-    assert not any(n in ("mean", "std") for n, _ in model.named_parameters())
-    assert len(flatten_buffers(model)) == sum(b.numel() for n, b in model.named_buffers() if n not in ("mean", "std"))
+    constants = {"first.mean", "first.std"}
+    assert constants <= {n for n, _ in model.named_buffers()}
+    assert not constants & set(model.state_dict())
+    assert not any(n in constants for n, _ in model.named_parameters())
+    assert len(flatten_buffers(model)) == sum(b.numel() for n, b in model.named_buffers() if n not in constants)
+
+
+@EVERY
+def test_the_output_layer_is_named(name):
+    model = MODELS.create(name).build(COLOUR, seed=1)
+    assert model.get_submodule(model.output) is model.head
+    assert model.head.out_features == COLOUR.num_classes
 
 
 @EVERY

@@ -1,0 +1,135 @@
+"""A task that isn't vision goes through training, aggregation, measurement, record and page: words as token ids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from fedcrucible.engines.in_process import run_in_process
+from fedcrucible_core.config import ConfigError
+from fedcrucible_core.config.compose import run_config_type
+from fedcrucible_core.config.load import default_keys, load
+from fedcrucible_core.learning.data import DataInfo, Labeled
+from fedcrucible_core.learning.datasets.base import DATASETS, READ_AS_IT_IS, DatasetSource, PublishedData, Reading
+from fedcrucible_core.learning.models.base import MODELS, ModelSpec, SplitModel
+from fedcrucible_core.learning.tasks import TASKS, Task, task_of
+from fedcrucible_core.records.reader import read
+from server_app.plan import Plan
+
+WORDS, LENGTH, PAD = 40, 12, 0
+INFO = DataInfo("sentences", ("about cats", "about dogs", "about fish"), (LENGTH,), (), (), task="text")
+
+
+@dataclass(frozen=True)
+class TextTask(Task):
+    """Token ids int64 ``[n, L]``; 0 pads."""
+
+    noun: ClassVar[str] = "text"
+
+    def random_inputs(self, n: int, rng: torch.Generator) -> Tensor:
+        return torch.randint(1, WORDS, (n, LENGTH), generator=rng)
+
+
+class Sentences(DatasetSource):
+    """Sentences of random words, each with a few of its class's own."""
+
+    ships = True
+
+    def read(self, root: Path, reading: Reading = READ_AS_IT_IS) -> PublishedData:
+        return PublishedData(INFO, _sentences(240, 1), _sentences(90, 2), _sentences(30, 3))
+
+    def prepare(self, root: Path) -> None:
+        pass
+
+
+def _sentences(count: int, seed: int) -> Labeled:
+    rng = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % 3
+    ids = torch.randint(4, WORDS, (count, LENGTH), generator=rng)
+    ids[:, :4] = labels[:, None] + 1
+    ids = ids.gather(1, torch.rand(count, LENGTH, generator=rng).argsort(1))
+    lengths = torch.randint(LENGTH - 3, LENGTH + 1, (count, 1), generator=rng)
+    return Labeled(ids.where(torch.arange(LENGTH) < lengths, PAD), labels)
+
+
+class Words(ModelSpec):
+    """The mean of word vectors, then one linear layer; the mask is made of the ids."""
+
+    task = "text"
+
+    def make(self, info: DataInfo) -> SplitModel:
+        return SplitModel(nn.EmbeddingBag(WORDS, 8, mode="mean", padding_idx=PAD), 8, info)
+
+
+@pytest.fixture(autouse=True)
+def words(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    caches = (run_config_type, default_keys)
+    for registry, name, cls in ((DATASETS, "sentences", Sentences), (MODELS, "words", Words)):
+        list(registry)  # loads its own first
+        monkeypatch.setitem(registry._classes, name, cls)
+        monkeypatch.setattr(cls, "name", name)
+    monkeypatch.setitem(TASKS, "text", TextTask)
+    for cache in caches:
+        getattr(cache, "cache_clear", lambda: None)()
+    yield
+    monkeypatch.undo()
+    for cache in caches:
+        getattr(cache, "cache_clear", lambda: None)()
+
+
+def settings(tmp_path: Path, **more: object) -> dict[str, object]:
+    return {
+        "task.dataset": "sentences",
+        "task.train_samples": 0,
+        "model.name": "words",
+        "attack.name": "none",
+        "partition.name": "iid",
+        "federation.clients": 5,
+        "run.rounds": 4,
+        "run.device": "cpu",
+        "training.batch_size": 16,
+        "training.lr": 1.0,
+        "output.dir": str(tmp_path),
+        "output.report": True,
+        **{key.replace("__", "."): value for key, value in more.items()},
+    }
+
+
+@pytest.mark.parametrize("strategy", ["fedavg", "krum", "deepsight", "foolsgold"])
+@pytest.mark.parametrize("optimiser", ["sgd", "adam"])
+def test_texts_are_learned_measured_and_recorded(tmp_path: Path, strategy: str, optimiser: str) -> None:
+    lr = 1.0 if optimiser == "sgd" else 0.05
+    noise = {"defense__deepsight__noise_samples": 50}
+    chosen = settings(tmp_path, strategy=strategy, training__optimiser=optimiser, training__lr=lr, **noise)
+    summary = run_in_process(Plan.make(load(chosen)))
+    record = read(Path(summary.folder))
+    assert summary.ma_percent is not None
+    assert summary.ma_percent > 60, "three classes"
+    assert len(record.rounds) == 5
+    assert record.rounds[-1].ma_percent == summary.ma_percent
+    assert record.examples == (), "texts aren't kept as pictures"
+    assert (Path(summary.folder) / "report.html").exists()
+
+
+def test_what_is_for_pictures_is_refused_by_its_key(tmp_path: Path) -> None:
+    for more, key in (
+        ({"training__augment": "crop-flip"}, "training.augment"),
+        ({"model__name": "cnn"}, "model.name"),
+        ({"strategy": "clip-fed"}, "synthetic.source"),
+        ({"attack__name": "badnets"}, "attack.name"),
+        ({"task__image_size": 8}, "task.dataset"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            Plan.make(load(settings(tmp_path, **more)))
+        assert caught.value.key == key
+
+
+def test_a_task_nobody_knows_is_named() -> None:
+    with pytest.raises(ConfigError, match="is of task 'sound'"):
+        task_of(DataInfo("noises", ("a", "b"), (9,), (), (), task="sound"))
