@@ -246,11 +246,10 @@ def black_and_white_images_stay_in_range(poisoner: Poisoner) -> None:
 def nothing_changes_outside_the_mask(poisoner: Poisoner) -> None:
     """Where ``mask`` names the trigger's pixels, no other pixel changes."""
     for trial in _trials(poisoner) if poisoner.has_trigger else ():
-        _, channels, height, width = trial.data.inputs.shape
-        shape = (channels, height, width)
-        mask = poisoner.mask(shape)
+        mask = poisoner.mask(trial.task.info.image_shape)
         if mask is None:
             return
+        shape = trial.task.info.image_shape
         _require(mask.shape == shape and mask.dtype == torch.bool, f"mask is not bool {shape}")
         x, y = trial.data.for_model(), trial.data.labels
         for part in (None, *range(5)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import inspect
 import itertools
 from collections.abc import Callable, Collection
@@ -53,6 +54,31 @@ class Entry:
         """For JSON; ``paper`` in words, ``references`` in full."""
         references = [asdict(one) | {"place": place, "link": one.link} for one, place in sources(self.paper)]
         return {"summary": self.summary} | asdict(self) | {"paper": in_words(self.paper), "references": references}
+
+
+class Catalogue(tuple[Entry, ...]):
+    """Entries, with a table for terminals and notebooks."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        width = max((len(entry.name) for entry in self), default=0)
+        return "\n".join(f"{entry.kind:12}  {entry.name:{width}}  {entry.summary}" for entry in self)
+
+    def _repr_html_(self) -> str:
+        """For notebooks."""
+        rows = "".join(
+            "<tr>"
+            + "".join(f"<td style='text-align:left'>{html.escape(text)}</td>" for text in _shown(entry))
+            + "</tr>"
+            for entry in self
+        )
+        heads = "".join(f"<th style='text-align:left'>{head}</th>" for head in ("kind", "name", "what it is", "needs"))
+        return f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def _shown(entry: Entry) -> tuple[str, ...]:
+    return entry.kind, entry.name, entry.summary, "; ".join(entry.knowledge)
 
 
 def entries(kind: str) -> list[Entry]:

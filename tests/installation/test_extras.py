@@ -149,6 +149,7 @@ def test_an_attacker_that_simulates_a_rule_says_what_its_node_lacks(without: Sim
     from fedcrucible_core.config.load import load
     from fedcrucible_core.learning.data import DataInfo
     from fedcrucible_core.learning.models.base import MODELS
+    from fedcrucible_core.learning.tasks import task_of
     from strategies.rule_simulation import accepted_updates
 
     without.gone.add("scipy")
@@ -157,7 +158,7 @@ def test_an_attacker_that_simulates_a_rule_says_what_its_node_lacks(without: Sim
     scratch = MODELS.of(config).build(info, 1)
     with pytest.raises(ConfigError, match=r"without scipy.*fedcrucible\[server\]"):
         accepted_updates(config, "server", torch.zeros(1), torch.zeros(3, 1), round=1, participants=3, malicious=1,
-                         scratch=scratch, image_shape=info.shape)  # fmt: skip
+                         scratch=scratch, task=task_of(info))  # fmt: skip
 
 
 @pytest.mark.parametrize(
