@@ -17,6 +17,7 @@ from attacks.schedule import has_attack
 from fedcrucible_core.config.component import Names
 from fedcrucible_core.config.compose import REGISTRIES, RunConfigBase, registry_of
 from fedcrucible_core.config.load import default_keys, flatten, has_effect
+from fedcrucible_core.config.old_keys import former
 from fedcrucible_core.config.sections import TaskSection
 from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.learning.data import DataSplits
@@ -77,14 +78,17 @@ def reached_settings(config: RunConfigBase) -> dict[str, Scalar]:
     return values
 
 
-def run_identity(plan: Plan) -> str:
+def run_identity(plan: Plan, *, former_keys: bool = False) -> str:
     """Of which run a checkpoint is: SHA-256 of the settings that a resumed run must share, and of what they name.
 
     That is the data, files of the attack, and what the server's images and its guide are made of.  Settings at their
-    defaults don't count, so that checkpoints stay valid when the project learns another one.
+    defaults don't count, so that checkpoints stay valid when the project learns another one.  ``former_keys``: as the
+    version before hashed the same settings, under the keys that it had.
     """
     defaults = default_keys()
     settings = {key: value for key, value in continued_settings(plan.config).items() if value != defaults.get(key)}
+    if former_keys:
+        settings = former(settings)
     files = {key: _content(value) for key, value in settings.items() if isinstance(value, str) and os.sep in value}
     named = {"data": data_digest(plan.data), "files": {key: found for key, found in files.items() if found}}
     if plan.system.needs_server_data:

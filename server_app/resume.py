@@ -69,7 +69,7 @@ def starting_point(record: RunRecord, plan: Plan) -> Start:
     if checkpoint is None:
         note = "nothing to resume from: the record holds no whole checkpoint, so the run starts over"
         return Start(continues=True, notes=(*notes, note))
-    if checkpoint.identity != run_identity(plan):
+    if checkpoint.identity not in (run_identity(plan), run_identity(plan, former_keys=True)):
         raise _refusal(
             f"the checkpoint of round {checkpoint.round} in {record.folder} is another run's: it was made with other "
             "settings or other data"

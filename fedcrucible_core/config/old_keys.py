@@ -91,6 +91,13 @@ class OldKeyWarning(FutureWarning):
     """Settings were given under keys of an earlier version."""
 
 
+def former(settings: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """Settings under the keys of the version before, as checkpoints of then were hashed."""
+    before = {new: old for old, new in RENAMED.items()} | {"attack.alie.z_max": "attack.alie.z"}
+    before["attack.trigger"] = f"attack.{settings.get('attack.name', DEFAULT_ATTACK)}.trigger"
+    return {before.get(key, key): value for key, value in settings.items()}
+
+
 def today(key: str) -> str:
     """The key that stands for an old one now; every other key as it is."""
     return RENAMED.get(key, key)

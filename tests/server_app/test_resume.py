@@ -13,9 +13,11 @@ import pytest
 from fedcrucible.engines.in_process import run_in_process
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.load import load
+from fedcrucible_core.config.old_keys import former
 from fedcrucible_core.records import files
 from fedcrucible_core.records.reader import read
 from fedcrucible_core.records.schema import RoundRecord, RunSummary
+from server_app import identity
 from server_app.plan import Plan
 from tests.support import tiny_runs
 from tests.support.tiny_runs import Scalar
@@ -469,3 +471,18 @@ def test_a_full_disk_is_found_before_a_finished_record_forgets_anything(
     with pytest.raises(OSError, match=r"No space left on device.*/x'"):
         play(run__resume=True, run__rounds=3)
     assert content(runs_folder / "x") == before
+
+
+def test_a_checkpoint_of_the_version_before_goes_on(runs_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its identity was hashed under the keys of then."""
+    whole, _ = play(output__name="whole", poison__ratio=0.7)
+    with monkeypatch.context() as then:
+        then.setattr("server_app.run.run_identity", lambda plan: identity.run_identity(plan, former_keys=True))
+        play(run__rounds=1, poison__ratio=0.7)
+    assert former({"poison.ratio": 0.7, "attack.name": "lp", "attack.trigger": "sig"}) == {
+        "attack.poison_ratio": 0.7,
+        "attack.name": "lp",
+        "attack.lp.trigger": "sig",
+    }
+    resumed, _ = play(run__resume=True, poison__ratio=0.7)
+    assert resumed.parameters_sha256 == whole.parameters_sha256
