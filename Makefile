@@ -1,35 +1,62 @@
-# `make demo` and `make test` set up all they need in .venv (Python >= 3.11 and package access suffice).
+# All commands set up what they need in .venv (Python >= 3.11 and a package index suffice).
 PYTHON ?= python3
+WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-.PHONY: demo test lint format docs config setup clean
+.DEFAULT_GOAL := help
+.PHONY: help demo check test test-slow test-all lint format config docs golden constraints hooks setup clean
 
-demo: $(STAMP)
+help:
+	@awk -F ' ## ' '/^[a-z-]+:.* ## / { sub(/:.*/, "", $$1); printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(STAMP) ## FedAvg, FLAME and CLIP-Fed under BadNets, through `flwr run`
 	@$(BIN)/fedcrucible demo
 
-test: $(STAMP)
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/python -m pytest
+check: lint ## lint, types and the unit tests of what changed since main
+	@$(PYTEST) -m "not slow" $$($(BIN)/python tools/changed_tests.py)
 
-lint: $(STAMP)
-	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+test: lint ## lint, types and all tests but the slow ones
+	@$(PYTEST) -n $(WORKERS) -m "not slow"
 
-format: $(STAMP)
+test-slow: $(STAMP) ## the slow tests alone: Ray, SuperLinks, browsers, whatever takes over three seconds
+	@$(PYTEST) -n $(WORKERS) -m slow
+
+test-all: lint ## lint, types and every test
+	@$(PYTEST) -n $(WORKERS)
+
+lint: $(STAMP) ## ruff and mypy
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+format: $(STAMP) ## let ruff correct and format
 	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
-# Rewrites [tool.flwr.app.config] of pyproject.toml from the configuration's own defaults.
-config: $(STAMP)
+config: $(STAMP) ## write every configuration key and the list of rooms into pyproject.toml
 	$(BIN)/python tools/sync_config.py
 
-setup: $(STAMP)
+docs: config ## the generated files: pyproject.toml's keys and docs/methods.md
+	$(BIN)/python tools/list_methods.py
+
+golden: $(STAMP) ## write the golden digests anew, for a change that is meant to move numbers
+	$(BIN)/python -m tests.golden
+
+constraints: $(STAMP) ## constraints.txt anew: the newest versions that fit
+	$(BIN)/python tools/refresh_constraints.py
+
+hooks: $(STAMP) ## run the checks of .pre-commit-config.yaml at every commit
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt pre-commit
+	$(BIN)/pre-commit install
+
+setup: $(STAMP) ## set up .venv
 
 $(STAMP): pyproject.toml constraints.txt
 	@echo "Setting up $(VENV) (once; downloads PyTorch and Flower, a few minutes on a fresh machine) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv -c constraints.txt
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e ".[datasets,dev]"
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e ".[all,dev]"
 	@touch $(STAMP)
 
-clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean: ## remove .venv and all caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
-from attacks.base import Attack
 from attacks.task import AttackTask
 from fedcrucible_core.learning.data import Labeled
 
+if TYPE_CHECKING:
+    from attacks.poisoner import PoisonContext, Poisoner
+
 CHUNK = 1000
-"""Images poisoned at a time, to bound the memory of attacks with large intermediate tensors."""
+"""Images stamped at a time, to bound the memory of triggers with large intermediate tensors."""
 
 
-def triggered_test_set(attack: Attack, test: Labeled, task: AttackTask) -> Labeled:
-    """The attack's full trigger on every test image that it is about and whose true class is not the target.
+def triggered_test_set(test: Labeled, poisoner: Poisoner, ctx: PoisonContext) -> Labeled:
+    """The whole trigger on every test image that the attack is about and whose true class is not the target.
 
     Natural attacks put no trigger on images: theirs are the test images with the attribute, or inputs held out
     elsewhere.
@@ -24,33 +29,32 @@ def triggered_test_set(attack: Attack, test: Labeled, task: AttackTask) -> Label
         the target.  ``rows`` (ascending) are those of the test images they were made from; None = from elsewhere.
 
     Raises:
-        TypeError: the attack is untargeted.
+        TypeError: the poisoner is untargeted.
         ValueError: there is no such image, so success can't be measured.
     """
-    if not attack.targeted:
-        raise TypeError(f"attack {attack.name!r} is untargeted: no ASR is measured")
-    images, rows, outside = _inputs(attack, test, task)
+    if not poisoner.targeted:
+        raise TypeError(f"poisoner {poisoner.name!r} is untargeted: no ASR is measured")
+    images, rows, outside = _inputs(poisoner, test, ctx.task)
     if not len(rows):
         what = f"none of {len(images)} images is one that ASR could be measured on"
-        raise ValueError(f"{what}: {attack.inputs} of another class than the target {task.target}")
-    chosen = images.subset(rows)
+        raise ValueError(f"{what}: {poisoner.inputs} of another class than the target {ctx.task.target}")
+    chosen, whole = images.subset(rows), replace(ctx, part=None)
     if outside:
         return Labeled(chosen.for_model(), chosen.labels, None)
-    parts = [
-        attack.poison_test(chosen.subset(part).for_model()) for part in torch.split(torch.arange(len(rows)), CHUNK)
-    ]
-    return Labeled(torch.cat(parts), chosen.labels, rows)
+    parts = [chosen.subset(part) for part in torch.split(torch.arange(len(rows)), CHUNK)]
+    stamped = [poisoner.stamp(part.for_model(), part.labels, whole) for part in parts]
+    return Labeled(torch.cat(stamped), chosen.labels, rows)
 
 
-def has_inputs(attack: Attack, test: Labeled, task: AttackTask) -> bool:
+def has_inputs(poisoner: Poisoner, test: Labeled, task: AttackTask) -> bool:
     """Whether success of a targeted attack can be measured."""
-    return len(_inputs(attack, test, task)[1]) > 0
+    return len(_inputs(poisoner, test, task)[1]) > 0
 
 
-def _inputs(attack: Attack, test: Labeled, task: AttackTask) -> tuple[Labeled, Tensor, bool]:
+def _inputs(poisoner: Poisoner, test: Labeled, task: AttackTask) -> tuple[Labeled, Tensor, bool]:
     """Images, those rows of them that count, and whether they are from outside ``test``."""
-    outside = attack.held_out(task)
+    outside = poisoner.held_out(task)
     images = test if outside is None else outside
     kept = images.labels != task.target
-    carriers = attack.carriers(images, task) if outside is None else None
+    carriers = poisoner.carriers(images, task) if outside is None else None
     return images, (kept if carriers is None else kept & carriers).nonzero().flatten(), outside is not None

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from torch import Tensor
 
-from attacks.base import ATTACKS
+from attacks.adversary import Adversary
 from attacks.task import AttackTask
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.learning.datasets import load_task
@@ -18,7 +18,6 @@ from fedcrucible_core.learning.partition.shares import partition_indices
 def own_rows(config: RunConfigBase, partition: int) -> Tensor:
     """The client's rows (int64) of the training images; none that attack success is measured on."""
     partitioner = PARTITIONERS.of(config)
-    attack = ATTACKS.of(config)
     own = partition_indices(config.task, partitioner, config.federation.clients, config.run.seed)[partition]
-    withheld = attack.withheld(AttackTask.of(config, load_task(config.task)))
+    withheld = Adversary.of(config).poisoner.withheld(AttackTask.of(config, load_task(config.task)))
     return own if withheld is None else own[~withheld[own]]

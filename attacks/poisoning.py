@@ -1,63 +1,68 @@
-"""How an attacker poisons its data set: which images, how many, in place or in addition."""
+"""How a labelled set is poisoned: which samples, how many, in place or in addition."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from attacks.base import Attack, PoisonContext
-from attacks.task import AttackTask
-from fedcrucible_core.config.sections import AttackSection
 from fedcrucible_core.learning.data import Labeled
 
+if TYPE_CHECKING:
+    from attacks.poisoner import PoisonContext, Poisoner
 
-def eligible_images(images: Labeled, attack: Attack, section: AttackSection, carriers: Tensor | None = None) -> Tensor:
-    """Ascending indices (int64) of the images that may be poisoned.
+
+@dataclass(frozen=True)
+class PoisonedSet:
+    """A training set after poisoning, with the truth about it."""
+
+    data: Labeled
+    """Inputs float32 ``[n', C, H, W]`` in [0, 1] and labels int64 ``[n']``."""
+    poisoned: Tensor
+    """bool ``[n']``: samples that carry the attack (stamped, relabelled or added)."""
+    decoys: Tensor
+    """bool ``[n']``: samples that only look poisoned and keep their true labels."""
+
+
+def eligible_rows(own: Labeled, poisoner: Poisoner, ctx: PoisonContext) -> Tensor:
+    """Ascending rows (int64) of ``own`` that may be poisoned; none where the poisoner only adds.
 
     Clean-label attacks: those of the target class.  Untargeted ones: all.  Others: those of every other class, or all
-    where ``section.poison_scope`` is ``all``.  Of these only ``carriers`` (bool ``[n]``) where an attack has some.
+    where ``poison.scope`` is ``all``.  Of these only the poisoner's ``carriers``, where it has some.
     """
-    y = images.labels
-    if attack.clean_label:
-        chosen = y == section.target_label
-    elif attack.targeted and section.poison_scope == "non-target":
-        chosen = y != section.target_label
+    y = own.labels
+    if not poisoner.poisons_own:
+        return torch.zeros(0, dtype=torch.int64)
+    if poisoner.clean_label:
+        chosen = y == ctx.task.target
+    elif poisoner.targeted and ctx.section.scope == "non-target":
+        chosen = y != ctx.task.target
     else:
         chosen = torch.ones_like(y, dtype=torch.bool)
+    carriers = poisoner.carriers(own, ctx.task)
     return (chosen if carriers is None else chosen & carriers).nonzero().flatten()
 
 
-def poison_dataset(own: Tensor, attack: Attack, section: AttackSection, ctx: PoisonContext) -> tuple[Tensor, Tensor]:
-    """An attacker's training set, poisoned as ``section`` says.
+def poisoned_set(own: Labeled, poisoner: Poisoner, ctx: PoisonContext) -> PoisonedSet:
+    """The training set that ``own`` becomes, as ``ctx.section`` says.
 
-    ``replace`` overwrites floor(poison_ratio * E + 1/2) of the E eligible images, drawn without replacement; the
-    attack's decoys, which keep their labels, overwrite others of them as far as there are any left.
-    ``append-all`` keeps every image and appends a poisoned copy of each eligible one, and decoys made of some of them;
-    ``poison_ratio`` has no meaning there (the 100% setting of layer-poisoning code, SPEC A.12).
-    What the attack adds by itself comes last in either mode.
-
-    Args:
-        own: int64 ``[n]``, the attacker's rows of ``ctx.task.train``.
-        attack: the attack whose ``poison_train``, ``decoys`` and ``additions`` are applied.
-        section: target, ratio, mode and scope.
-        ctx: the task, this attacker's number, and the only source of chance.
-
-    Returns:
-        New tensors ``x' [n', C, H, W]`` float32 in [0, 1] and ``y' [n']`` int64.
+    ``replace`` overwrites floor(ratio * E + 1/2) of the E eligible samples, drawn without replacement; decoys, which
+    keep their labels, overwrite others of them as far as there are any left.
+    ``append-all`` keeps every sample and appends a poisoned copy of each eligible one, and decoys made of some of them;
+    ``ratio`` has no meaning there (the 100% setting of layer-poisoning code, SPEC A.12).
+    What the poisoner adds by itself comes last in either mode.
     """
-    mine = ctx.task.train.subset(own)
-    x, y = mine.for_model(), mine.labels.clone()
-    if attack.poisons_own:
-        eligible = _eligible_rows(own, attack, section, ctx.task)
-        if section.poison_mode == "append-all":
-            x, y = _append_all(x, y, eligible, attack, ctx)
-        else:
-            x, y = _replace(x, y, eligible, attack, section.poison_ratio, ctx)
-    added = attack.additions(own, ctx)
-    return (x, y) if added is None else (torch.cat([x, added[0]]), torch.cat([y, added[1]]))
+    clean = own.inputs.clone() if own.inputs.is_floating_point() else own.for_model()
+    nothing = torch.zeros(len(own), dtype=torch.bool)
+    start = PoisonedSet(Labeled(clean, own.labels.clone()), nothing, nothing.clone())
+    eligible = eligible_rows(own, poisoner, ctx)
+    change = _append_all if ctx.section.mode == "append-all" else _replace
+    result = change(start, eligible, poisoner, ctx) if len(eligible) else start
+    added = poisoner.additions(own, ctx)
+    return result if added is None else _joined(result, *added, poisoned=True)
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,7 @@ class PoisonCount:
     """What an attacker has to attack with."""
 
     eligible: int
-    """Own images that may be poisoned, and would be another sample then."""
+    """Own samples that may be poisoned, and would be another sample then."""
     poisoned: int
     """Those of them, or copies of them, that are; at most, where the draw decides."""
     added: int
@@ -82,64 +87,57 @@ class PoisonCount:
         return self.eligible + self.added > 0
 
 
-def poison_count(own: Tensor, attack: Attack, section: AttackSection, task: AttackTask) -> PoisonCount:
-    """How many samples ``poison_dataset`` poisons for the same arguments; draws nothing from anybody's generator.
+def poison_count(own: Labeled, poisoner: Poisoner, ctx: PoisonContext) -> PoisonCount:
+    """How many samples ``poisoned_set`` poisons for the same arguments, at most.
 
-    An attack without trigger changes labels alone: an image that has the label already stays what it is.
+    A poisoner without trigger changes labels alone: a sample that has the label already stays what it is.
     """
-    ctx = PoisonContext(task, 0, torch.Generator())
-    eligible = poisoned = 0
-    if attack.poisons_own:
-        labels = task.train.labels[own[_eligible_rows(own, attack, section, task)]]
-        eligible = len(labels) if attack.has_trigger else _relabelled(labels, attack, ctx)
-        share = len(labels) if section.poison_mode == "append-all" else _share(section.poison_ratio, len(labels))
-        poisoned = min(share, eligible)
-    added = attack.additions(own, ctx)
-    return PoisonCount(eligible, poisoned, 0 if added is None else len(added[1]))
-
-
-def _relabelled(labels: Tensor, attack: Attack, ctx: PoisonContext) -> int:
-    _, lies = attack.poison_train(torch.empty(len(labels), 0, 0, 0), labels, ctx)
-    return int((lies != labels).sum())
-
-
-def _eligible_rows(own: Tensor, attack: Attack, section: AttackSection, task: AttackTask) -> Tensor:
-    """Numbers within ``own`` of the images that may be poisoned."""
-    carriers = attack.carriers(task.train, task)
-    return eligible_images(task.train.subset(own), attack, section, None if carriers is None else carriers[own])
+    labels = own.labels[eligible_rows(own, poisoner, ctx)]
+    eligible = len(labels) if poisoner.has_trigger else int((poisoner.relabel(labels, ctx) != labels).sum())
+    share = len(labels) if ctx.section.mode == "append-all" else _share(ctx.section.ratio, len(labels))
+    added = poisoner.additions(own, ctx)
+    return PoisonCount(eligible, min(share, eligible), 0 if added is None else len(added[1]))
 
 
 def _share(ratio: float, eligible: int) -> int:
     return math.floor(ratio * eligible + 0.5)
 
 
-def _replace(
-    x: Tensor, y: Tensor, eligible: Tensor, attack: Attack, ratio: float, ctx: PoisonContext
-) -> tuple[Tensor, Tensor]:
-    count = _share(ratio, len(eligible))
+def _replace(start: PoisonedSet, eligible: Tensor, poisoner: Poisoner, ctx: PoisonContext) -> PoisonedSet:
+    count = _share(ctx.section.ratio, len(eligible))
     if not count:
-        return x, y
+        return start
+    x, y = start.data.inputs, start.data.labels
     order = eligible[torch.randperm(len(eligible), generator=ctx.rng)]
     chosen, rest = order[:count].sort().values, order[count:]
-    poisoned = attack.poison_train(x[chosen], y[chosen], ctx)
-    decoys = rest[: attack.decoy_count(count, len(eligible))].sort().values
-    if len(decoys):  # made before anything is overwritten: they take other images clean
-        x[decoys] = attack.decoys(x[decoys], x[_others(decoys, len(x), ctx)], ctx)
-    x[chosen], y[chosen] = poisoned
-    return x, y
+    stamped, labels = poisoner.stamp(x[chosen], y[chosen], ctx), poisoner.relabel(y[chosen], ctx)
+    decoys = rest[: poisoner.decoy_count(count, len(eligible))].sort().values
+    if len(decoys):  # made before anything is overwritten: they take other samples clean
+        x[decoys] = poisoner.decoys(x[decoys], x[_others(decoys, len(x), ctx)], ctx)
+    x[chosen], y[chosen] = stamped, labels
+    return PoisonedSet(start.data, start.poisoned.index_fill(0, chosen, True), start.decoys.index_fill(0, decoys, True))
 
 
-def _append_all(x: Tensor, y: Tensor, eligible: Tensor, attack: Attack, ctx: PoisonContext) -> tuple[Tensor, Tensor]:
-    if not len(eligible):
-        return x, y
-    added_x, added_y = attack.poison_train(x[eligible], y[eligible], ctx)
-    parts_x, parts_y = [x, added_x], [y, added_y]
-    wanted = attack.decoy_count(len(eligible), len(eligible))
+def _append_all(start: PoisonedSet, eligible: Tensor, poisoner: Poisoner, ctx: PoisonContext) -> PoisonedSet:
+    x, y = start.data.inputs, start.data.labels
+    stamped = poisoner.stamp(x[eligible], y[eligible], ctx)
+    result = _joined(start, stamped, poisoner.relabel(y[eligible], ctx), poisoned=True)
+    wanted = poisoner.decoy_count(len(eligible), len(eligible))
     if wanted and len(x) > 1:
-        decoys = eligible[torch.randperm(len(eligible), generator=ctx.rng)[:wanted]].sort().values
-        parts_x.append(attack.decoys(x[decoys], x[_others(decoys, len(x), ctx)], ctx))
-        parts_y.append(y[decoys])
-    return torch.cat(parts_x), torch.cat(parts_y)
+        rows = eligible[torch.randperm(len(eligible), generator=ctx.rng)[:wanted]].sort().values
+        decoys = poisoner.decoys(x[rows], x[_others(rows, len(x), ctx)], ctx)
+        result = _joined(result, decoys, y[rows], poisoned=False)
+    return result
+
+
+def _joined(first: PoisonedSet, x: Tensor, y: Tensor, *, poisoned: bool) -> PoisonedSet:
+    """``first`` and further samples, all of them poisoned or all of them decoys."""
+    mark = torch.full((len(y),), poisoned)
+    return PoisonedSet(
+        Labeled(torch.cat([first.data.inputs, x]), torch.cat([first.data.labels, y])),
+        torch.cat([first.poisoned, mark]),
+        torch.cat([first.decoys, ~mark]),
+    )
 
 
 def _others(rows: Tensor, count: int, ctx: PoisonContext) -> Tensor:

@@ -5,40 +5,42 @@ from __future__ import annotations
 import math
 
 from fedcrucible_core.config import ConfigError
-from fedcrucible_core.config.sections import AttackSection
+from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.learning.rng import numpy_generator
 
 
-def check_target(section: AttackSection, num_classes: int) -> None:
-    """Raises ConfigError when the target label is no class of the data set."""
-    if section.name != "none" and section.target_label >= num_classes:
-        raise ConfigError("attack.target_label", section.target_label, f"allowed: 0 to {num_classes - 1}")
+def has_attack(config: RunConfigBase) -> bool:
+    """Whether a run has an attack at all; ``attack.name = none`` has none, whoever is listed as malicious."""
+    return config.attack.name != "none"
 
 
-def is_attack_round(section: AttackSection, round: int) -> bool:
+def is_attack_round(config: RunConfigBase, round: int) -> bool:
     """Whether malicious clients attack in this round (1, 2, ...); in other rounds they train honestly."""
-    if section.name == "none" or round < section.start_round:
+    section = config.adversary
+    if not has_attack(config) or round < section.start_round:
         return False
     if section.stop_round and round > section.stop_round:
         return False
     return (round - section.start_round) % section.every == 0
 
 
-def malicious_partitions(section: AttackSection, clients: int, seed: int) -> tuple[int, ...]:
+def malicious_partitions(config: RunConfigBase) -> tuple[int, ...]:
     """Ascending partitions (0..clients-1) of the malicious clients; empty for attack ``none``.
 
-    Either those that ``section.malicious_ids`` lists, or floor(malicious_fraction * clients) drawn by ``seed`` alone:
-    for one seed a larger fraction's attackers include a smaller one's, and neither attack nor defence changes them.
+    Either those that ``adversary.malicious_ids`` lists, or floor(malicious_fraction * clients) drawn by the run's seed
+    alone: for one seed a larger fraction's attackers include a smaller one's, and neither attack nor defence changes
+    them.
 
     Raises:
         ConfigError: ``malicious_ids`` holds something that is not a partition, or one of them twice.
     """
-    if section.name == "none":
+    if not has_attack(config):
         return ()
+    section, clients = config.adversary, config.federation.clients
     if section.malicious_ids.strip():
         return _parse_ids(section.malicious_ids, clients)
     count = math.floor(section.malicious_fraction * clients + 1e-9)  # 1e-9: 0.29 * 100 is 28.999999999999996
-    drawn = numpy_generator(seed, "malicious").permutation(clients)[:count]
+    drawn = numpy_generator(config.run.seed, "malicious").permutation(clients)[:count]
     return tuple(sorted(int(partition) for partition in drawn))
 
 
@@ -48,8 +50,8 @@ def _parse_ids(text: str, clients: int) -> tuple[int, ...]:
         stripped = part.strip()
         if not (stripped.isascii() and stripped.isdigit()) or int(stripped) >= clients:
             allowed = f"{stripped!r} is no partition; allowed: comma-separated numbers 0 to {clients - 1}"
-            raise ConfigError("attack.malicious_ids", text, allowed)
+            raise ConfigError("adversary.malicious_ids", text, allowed)
         if int(stripped) in ids:
-            raise ConfigError("attack.malicious_ids", text, f"{stripped} is listed twice")
+            raise ConfigError("adversary.malicious_ids", text, f"{stripped} is listed twice")
         ids.append(int(stripped))
     return tuple(sorted(ids))

@@ -26,7 +26,7 @@ class AttackTask:
     @classmethod
     def of(cls, config: RunConfigBase, data: DataSplits) -> AttackTask:
         """The task of a run whose data are ``data``."""
-        return cls(config.attack.target_label, data.info, data.train, config.task)
+        return cls(config.poison.target_label, data.info, data.train, config.task)
 
     def source_class(self, key: str, label: int) -> int:
         """A class that is not the target; -1 = the last such class.

@@ -10,7 +10,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from fedcrucible_core.config.sections import AttackSection, TrainingSection
+from attacks.poisoner import Poisoner
+from fedcrucible_core.config.sections import AdversarySection, TrainingSection
 from fedcrucible_core.learning.data import Labeled
 from fedcrucible_core.learning.training import TrainingHook
 from fedcrucible_core.learning.vector import Slot
@@ -53,8 +54,12 @@ class AttackView(ABC):
     """Clients sampled this round."""
     slots: tuple[Slot, ...]
     """Layout of the flat parameter vector."""
-    section: AttackSection
-    """The common settings of the attack: target, poisoned share, schedule."""
+    target: int
+    """The target class."""
+    poisoner: Poisoner
+    """What is done to its data."""
+    adversary: AdversarySection
+    """How attackers train, collude and take part."""
     training: TrainingSection
     """How honest clients train."""
     w_global: Tensor
@@ -67,7 +72,7 @@ class AttackView(ABC):
     @property
     def poison_training(self) -> TrainingSection:
         """How this attacker trains on poisoned data: as honest clients, or with its own epochs and learning rate."""
-        changes = {"local_epochs": self.section.local_epochs, "lr": self.section.lr}
+        changes = {"local_epochs": self.adversary.local_epochs, "lr": self.adversary.lr}
         return self.training.model_copy(update={key: value for key, value in changes.items() if value})
 
     @property
@@ -83,6 +88,10 @@ class AttackView(ABC):
     @abstractmethod
     def with_poisoned_copies(self, rows: Tensor, purpose: str) -> Labeled:
         """``clean`` images at ``rows`` (int64), poisoned copies of those that may be poisoned, and what is added."""
+
+    @abstractmethod
+    def triggered(self, data: Labeled) -> Tensor:
+        """Images of ``data`` with the whole trigger, as success is measured on it; float32 ``[n, C, H, W]``."""
 
     @abstractmethod
     def train(

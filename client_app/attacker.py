@@ -11,12 +11,21 @@ import torch
 from flwr.app import RecordDict
 from torch import Tensor
 
-from attacks.base import Attack
+from attacks.poisoner import Poisoner
+from attacks.preparation import measured_context
 from attacks.schedule import malicious_partitions
 from attacks.view import AttackView, LocalModel
 from client_app import benign
 from client_app.collusion import colluding_partitions
-from client_app.local_data import clean_data, data_info, local_rows, poisoned_data, poisoned_rows
+from client_app.local_data import (
+    attack_task,
+    attacker_context,
+    clean_data,
+    data_info,
+    local_rows,
+    poisoned_data,
+    poisoned_rows,
+)
 from client_app.memory import read_memory
 from client_app.roles import attacker_number
 from client_app.round_cache import ROUND_CACHE
@@ -39,10 +48,9 @@ class Attacker(AttackView):
     """One attacker, working with its client's model and data."""
 
     session: Session
-    attack: Attack
 
     @classmethod
-    def of(cls, session: Session, attack: Attack) -> Attacker:
+    def of(cls, session: Session, poisoner: Poisoner) -> Attacker:
         """The view of a session's own client."""
         return cls(
             round=session.round,
@@ -50,13 +58,14 @@ class Attacker(AttackView):
             part=attacker_number(session.config, session.partition),
             participants=session.participants,
             slots=parameter_slots(session.model),
-            section=session.config.attack,
+            target=session.config.poison.target_label,
+            poisoner=poisoner,
+            adversary=session.config.adversary,
             training=session.config.training,
             w_global=session.received.parameters,
             buffers=session.received.buffers,
             memory=read_memory(session.state),
             session=session,
-            attack=attack,
         )
 
     @property
@@ -68,14 +77,21 @@ class Attacker(AttackView):
     def poisoned(self) -> Labeled:
         """The same, poisoned; equal in every round."""
         session = self.session
-        return poisoned_data(session.config, self.attack, self.partition, self.part, session.device, session.own)
+        return poisoned_data(session.config, self.poisoner, self.partition, self.part, session.device, session.own)
 
     def with_poisoned_copies(self, rows: Tensor, purpose: str) -> Labeled:
         """Some of the own images, a poisoned copy of each that may be poisoned, and what the attack adds."""
-        config, section = self.session.config, self.section.model_copy(update={"poison_mode": "append-all"})
+        config = self.session.config
         mine = local_rows(config, self.partition, self.session.own)[rows]
-        rng = self.generator(purpose)
-        return poisoned_rows(config, self.attack, mine, section, self.part, rng, self.session.own)
+        context = attacker_context(config, self.poisoner, self.part, self.generator(purpose), self.session.own)
+        section = config.poison.model_copy(update={"mode": "append-all"})
+        return poisoned_rows(self.poisoner, mine, replace(context, section=section))
+
+    def triggered(self, data: Labeled) -> Tensor:
+        """Stamped as the server stamps its test images."""
+        task = attack_task(self.session.config, self.session.own)
+        context = measured_context(self.session.config, self.poisoner, task)
+        return self.poisoner.stamp(data.inputs, data.labels, context)
 
     def train(
         self,
@@ -123,7 +139,7 @@ class Attacker(AttackView):
     def _member(self, partition: int) -> Attacker:
         if partition == self.partition:
             return self
-        return Attacker.of(replace(self.session, partition=partition, state=RecordDict()), self.attack)
+        return Attacker.of(replace(self.session, partition=partition, state=RecordDict()), self.poisoner)
 
     def simulate(self, rule: str, updates: Tensor) -> Tensor | None:
         """What the run's rule, or another, would accept."""
@@ -138,7 +154,7 @@ class Attacker(AttackView):
             updates,
             round=self.round,
             participants=self.participants,
-            malicious=len(malicious_partitions(config.attack, config.federation.clients, config.run.seed)),
+            malicious=len(malicious_partitions(config)),
             scratch=self.session.model,
             task=task_of(data_info(config, self.session.own)),
         )

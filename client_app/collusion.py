@@ -6,28 +6,25 @@ from functools import lru_cache
 
 from attacks.schedule import malicious_partitions
 from client_app.session import Session
-from fedcrucible_core.config.sections import AttackSection, FederationSection
-from strategies.nodes import Node, sample
+from fedcrucible_core.config.compose import RunConfigBase
+from strategies.nodes import sample
 
 
 def colluding_partitions(session: Session) -> tuple[int, ...]:
     """Attackers that pool their data and take part this round, ascending; the session's own is always one of them.
 
     They are the members of the group that the run's seed samples this round if all clients are online.  An attacker is
-    alone with ``attack.collusion = "alone"``, where its node has a data folder of its own, and where the node was made
-    malicious by hand (``role='malicious'``) rather than by the run's configuration.
+    alone with ``adversary.collusion = "alone"``, where its node has a data folder of its own, and where the node was
+    made malicious by hand (``role='malicious'``) rather than by the run's configuration.
     """
     config, own = session.config, session.partition
-    group = frozenset(malicious_partitions(config.attack, config.federation.clients, config.run.seed))
-    if config.attack.collusion == "alone" or not session.shares_data or own not in group:
+    group = frozenset(malicious_partitions(config))
+    if config.adversary.collusion == "alone" or not session.shares_data or own not in group:
         return (own,)
-    return tuple(sorted({own} | (group & _sampled(config.federation, config.attack, config.run.seed, session.round))))
+    return tuple(sorted({own} | (group & _sampled(config, session.round))))
 
 
 @lru_cache(maxsize=4)
-def _sampled(federation: FederationSection, attack: AttackSection, seed: int, round: int) -> frozenset[int]:
-    group = frozenset(malicious_partitions(attack, federation.clients, seed))
-    nodes = [Node(0, partition) for partition in range(federation.clients)]
-    exact = attack.participation == "exact"
-    drawn = sample(nodes, federation, seed, round, group, exact, attack.malicious_fraction)
-    return frozenset(node.partition for node in drawn)
+def _sampled(config: RunConfigBase, round: int) -> frozenset[int]:
+    """Partitions that take part in a round if all clients are online."""
+    return frozenset(sample(range(config.federation.clients), config, round, frozenset(malicious_partitions(config))))

@@ -7,13 +7,12 @@ from collections import OrderedDict
 import torch
 from torch import Tensor
 
-from attacks.base import Attack, PoisonContext
 from attacks.own_rows import own_rows
-from attacks.poisoning import poison_dataset
+from attacks.poisoner import PoisonContext, Poisoner
+from attacks.preparation import run_artefact
 from attacks.task import AttackTask
 from client_app.own_data import own_splits
 from fedcrucible_core.config.compose import RunConfigBase
-from fedcrucible_core.config.sections import AttackSection
 from fedcrucible_core.learning.data import DataInfo, DataSplits, Labeled
 from fedcrucible_core.learning.datasets import load_task
 from fedcrucible_core.learning.rng import torch_generator
@@ -77,32 +76,37 @@ def local_rows(config: RunConfigBase, partition: int, own: DataInfo | None = Non
 
 def poisoned_data(
     config: RunConfigBase,
-    attack: Attack,
+    poisoner: Poisoner,
     partition: int,
     part: int,
     device: torch.device,
     own: DataInfo | None = None,
 ) -> Labeled:
     """The malicious client's training set: the same poisoned samples in every round."""
-    key = (config.task, config.partition, config.attack, config.federation.clients, config.run.seed, partition, part,
-           config.run.threads, str(device), own)  # fmt: skip
+    key = (config.task, config.partition, config.attack, config.poison, config.federation.clients, config.run.seed,
+           partition, part, config.run.threads, str(device), own)  # fmt: skip
     found = _PREPARED.get(key)
     if found is not None:
         return found
     rng = torch_generator(config.run.seed, "poison", partition)
-    data = poisoned_rows(config, attack, local_rows(config, partition, own), config.attack, part, rng, own)
+    rows = local_rows(config, partition, own)
+    data = poisoned_rows(poisoner, rows, attacker_context(config, poisoner, part, rng, own))
     return _PREPARED.put(key, Labeled(data.inputs.to(device), data.labels.to(device)))
 
 
-def poisoned_rows(
-    config: RunConfigBase,
-    attack: Attack,
-    rows: Tensor,
-    section: AttackSection,
-    part: int,
-    rng: torch.Generator,
-    own: DataInfo | None = None,
-) -> Labeled:
+def attack_task(config: RunConfigBase, own: DataInfo | None = None) -> AttackTask:
+    """The task as an attacker on this node sees it."""
+    return AttackTask.of(config, local_splits(config, own))
+
+
+def attacker_context(
+    config: RunConfigBase, poisoner: Poisoner, part: int, rng: torch.Generator, own: DataInfo | None = None
+) -> PoisonContext:
+    """What attacker number ``part`` goes by when it poisons its data."""
+    task = attack_task(config, own)
+    return PoisonContext(task, config.poison, rng, run_artefact(config, poisoner, task), part)
+
+
+def poisoned_rows(poisoner: Poisoner, rows: Tensor, context: PoisonContext) -> Labeled:
     """Training images ``rows`` (int64) as an attacker that owns them poisons them, on the CPU."""
-    context = PoisonContext(AttackTask.of(config, local_splits(config, own)), part, rng)
-    return Labeled(*poison_dataset(rows, attack, section, context))
+    return poisoner.poison(context.task.train.subset(rows), context).data

@@ -6,7 +6,7 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 from torch import Tensor
 
-from attacks.base import ATTACKS
+from attacks.adversary import Adversary
 from attacks.schedule import is_attack_round
 from client_app import benign
 from client_app.attacker import Attacker
@@ -23,11 +23,11 @@ app = ClientApp()
 def update(session: Session) -> LocalUpdate:
     """The attack's upload; honest training while the attack rests."""
     config = session.config
-    if not is_attack_round(config.attack, session.round):
+    if not is_attack_round(config, session.round):
         return benign.update(session)
-    attack = ATTACKS.of(config)
-    view = Attacker.of(session, attack)
-    upload = attack.upload(view)
+    adversary = Adversary.of(config)
+    view = Attacker.of(session, adversary.poisoner)
+    upload = adversary.uploader.upload(view)
     write_memory(session.state, view.memory)
     return LocalUpdate(upload.parameters, upload.buffers, upload.num_examples, upload.loss, upload.attacked)
 
@@ -37,7 +37,7 @@ def survey_answer(config: RunConfigBase, round: int, survey: Survey, activations
 
     The survey comes one round after the last: an attack that only begins there never happens.
     """
-    active = config.attack.start_round <= config.run.rounds and is_attack_round(config.attack, round)
+    active = config.adversary.start_round <= config.run.rounds and is_attack_round(config, round)
     return survey.answer(-activations if active else activations)
 
 

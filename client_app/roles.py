@@ -30,10 +30,10 @@ def is_malicious(context: Context) -> bool:
     if role != "by-seed":
         return role == "malicious"
     config = run_config(context)
-    return partition_of(context) in malicious_partitions(config.attack, config.federation.clients, config.run.seed)
+    return partition_of(context) in malicious_partitions(config)
 
 
 def attacker_number(config: RunConfigBase, partition: int) -> int:
     """0, 1, ... among the attackers drawn by seed; a node made malicious by hand counts by its partition."""
-    attackers = malicious_partitions(config.attack, config.federation.clients, config.run.seed)
+    attackers = malicious_partitions(config)
     return attackers.index(partition) if partition in attackers else partition

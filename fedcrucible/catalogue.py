@@ -9,9 +9,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fedcrucible.papers.references import in_words, sources
 from fedcrucible_core.config.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
+    from fedcrucible_core.config.citation import Paper
     from fedcrucible_core.config.component import Component
     from fedcrucible_core.config.describe import KeyInfo
 
@@ -25,7 +27,8 @@ class Entry:
     kind: str
     name: str
     doc: str
-    paper: str = ""
+    paper: Paper = ""
+    """Its source: keys of docs/references.toml with a place, or words."""
     knowledge: tuple[str, ...] = ()
     file: str = ""
     chosen_by: str = ""
@@ -38,6 +41,8 @@ class Entry:
     cost: str = ""
     traps: tuple[str, ...] = ()
     """Known mistakes that it avoids."""
+    choices: tuple[str, ...] = ()
+    """Headings of docs/choices.md: what its source leaves open."""
 
     @property
     def summary(self) -> str:
@@ -45,8 +50,9 @@ class Entry:
         return self.doc.split("\n", 1)[0]
 
     def as_object(self) -> dict[str, object]:
-        """For JSON."""
-        return {"summary": self.summary} | asdict(self)
+        """For JSON; ``paper`` in words, ``references`` in full."""
+        references = [asdict(one) | {"place": place, "link": one.link} for one, place in sources(self.paper)]
+        return {"summary": self.summary} | asdict(self) | {"paper": in_words(self.paper), "references": references}
 
 
 def entries(kind: str) -> list[Entry]:
@@ -90,6 +96,7 @@ def _entry(kind: str, cls: type[Component], chosen_by: str, prefix: str) -> Entr
         state_kept=cls.state_kept,
         cost=cls.cost,
         traps=cls.traps,
+        choices=cls.choices,
     )
 
 
@@ -115,6 +122,7 @@ def _strategies() -> list[Entry]:
                 | ({"repair": cls.repair} if cls.repair in REPAIRS else {}),
                 "; ".join(part.state_kept for part in used if part.state_kept),
                 "; ".join(part.cost for part in used if part.cost),
+                choices=tuple(dict.fromkeys(choice for part in (own, *used) for choice in part.choices)),
             )
         )  # fmt: skip
     for name in RULES:
@@ -122,7 +130,8 @@ def _strategies() -> list[Entry]:
             rule = rules[name]
             found.append(
                 Entry(rule.kind, name, rule.doc, rule.paper, rule.knowledge, rule.file, f"strategy={name}",
-                      rule.parameters, {"rule": name, "purifier": ""}, rule.state_kept, rule.cost, rule.traps)
+                      rule.parameters, {"rule": name, "purifier": ""}, rule.state_kept, rule.cost, rule.traps,
+                      rule.choices)
             )  # fmt: skip
     return sorted(found, key=lambda entry: entry.name)
 
@@ -145,7 +154,7 @@ def _guides() -> list[Entry]:
     from fedcrucible_core.config.describe import key_info
 
     keys = tuple(key_info(f"guide.{name}") for name in ("model", "family", "templates", "batch_size", "cache_dir"))
-    papers = "Radford et al. 2021 (CLIP); Zhai et al. 2023 (SigLIP)"
+    papers = (("radford2021clip", "CLIP"), ("zhai2023siglip", "SigLIP"))
     return [
         Entry("guides", name, doc, papers, (), "fedcrucible_core/foundation/guide.py", f"guide.model={value}", keys)
         for name, doc, value in known

@@ -48,6 +48,9 @@ def print_tables(found: Sequence[Entry], *, with_parameters: bool) -> None:
 
 def print_full(found: Sequence[Entry]) -> None:
     """Everything known about each entry."""
+    from fedcrucible.papers.choices import choices
+    from fedcrucible.papers.references import in_words, sources
+
     out = console()
     for entry in found:
         out.print(f"[bold cyan]{escape(entry.name)}[/] ({entry.kind})")
@@ -55,7 +58,7 @@ def print_full(found: Sequence[Entry]) -> None:
         facts = {
             "choose it by": entry.chosen_by,
             **entry.parts,
-            "source": entry.paper,
+            "source": in_words(entry.paper),
             "needs to know": "; ".join(entry.knowledge),
             FACTS["state_kept"]: entry.state_kept,
             FACTS["cost"]: entry.cost,
@@ -65,9 +68,19 @@ def print_full(found: Sequence[Entry]) -> None:
         out.print()
         for label, value in facts.items():
             if value:
-                out.print(f"{label}: {value}", markup=False, highlight=False, soft_wrap=True)
+                _print_line(out, f"{label}: {value}")
+        for reference, _ in sources(entry.paper):
+            _print_line(out, f"{reference.short}: {reference.full}")
+        if entry.choices:
+            _print_line(out, "what the source leaves open, and what is done here (docs/choices.md):")
+        for anchor in entry.choices:
+            _print_line(out, f"  {anchor}: {choices()[anchor].open} Here: {choices()[anchor].here}")
         _print_parameters(out, [entry])
         out.print()
+
+
+def _print_line(out: Console, text: str) -> None:
+    out.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _print_parameters(out: Console, found: Sequence[Entry]) -> None:
@@ -85,20 +98,27 @@ def _print_parameters(out: Console, found: Sequence[Entry]) -> None:
 
 
 def markdown(found: Sequence[Entry], *, with_parameters: bool = True) -> str:
-    """A table per kind: method, file, source, knowledge, state, cost, traps, and its parameters where asked for."""
+    """A table per kind: method, file, source, knowledge, facts, choices, and its parameters where asked for.
+
+    Links to choices are those of a page in docs.
+    """
+    from fedcrucible.papers.references import in_markdown
+
     lines = []
-    heads = ["method", "file", "source", "needs to know", *FACTS.values(), *(["parameters"] if with_parameters else [])]
+    heads = ["method", "file", "source", "needs to know", *FACTS.values(), "choices"]
+    heads += ["parameters"] if with_parameters else []
     for kind, group in groupby(found, key=lambda entry: entry.kind):
         lines += [f"### {kind}", "", "| " + " | ".join(heads) + " |", "| --- " * len(heads) + "|"]
         for entry in group:
             cells = [
                 f"`{entry.name}`: {entry.summary}",
                 f"`{entry.file}`",
-                entry.paper,
+                in_markdown(entry.paper),
                 "; ".join(entry.knowledge) or "nothing special",
                 entry.state_kept or "nothing",
                 entry.cost or "-",
                 "; ".join(entry.traps) or "-",
+                ", ".join(f"[{anchor}](choices.md#{anchor})" for anchor in entry.choices) or "-",
             ]
             if with_parameters:
                 cells.append(

@@ -34,7 +34,7 @@ SERVER_ALONE: Mapping[str, Scalar] = {
 ROWS = (
     Row("guide zero-shot, no training", {"strategy": "guide-zero-shot"}),
     Row("server data alone, no clients", SERVER_ALONE),
-    Row("FedAvg, nobody malicious", {"strategy": "fedavg", "attack.malicious_fraction": 0.0}),
+    Row("FedAvg, nobody malicious", {"strategy": "fedavg", "adversary.malicious_fraction": 0.0}),
     Row("FedAvg, attacked", {"strategy": "fedavg"}, through_flower=True),
     Row("FLAME, attacked", {"strategy": "flame"}, through_flower=True),
     Row("CLIP-Fed, attacked", {"strategy": "clip-fed"}, through_flower=True),

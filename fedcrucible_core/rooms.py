@@ -16,6 +16,8 @@ ROOMS = (*APP, "fedcrucible")
 """All of the program's packages; the bundle does without the face."""
 PACKAGES = (*ROOMS, "fedcrucible_assets")
 """What a wheel installs: the program, and the data and weights that ship."""
+UNSHIPPED = ("studies", "tools", "tests")
+"""What only a checkout has; types are checked there too."""
 _COMMON = tuple(room for room in ROOMS if not room.startswith("fedcrucible"))
 """Rooms whose names are common words, as the layout of a Flower app asks for."""
 _LANDMARKS = ("fedcrucible_core/rooms.py", "strategies/round_loop.py")

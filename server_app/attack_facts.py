@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
+
 from attacks.own_rows import own_rows
+from attacks.poisoner import PoisonContext
 from attacks.poisoning import PoisonCount, poison_count
-from attacks.schedule import is_attack_round
+from attacks.preparation import run_artefact
+from attacks.schedule import has_attack, is_attack_round
 from attacks.task import AttackTask
 from server_app.checks import attackers
 from server_app.plan import Plan
@@ -31,10 +35,10 @@ def attack_facts(plan: Plan, *, shares_known: bool) -> AttackFacts:
     ``shares_known``: clients hold the partitions of the run's own data, and the run's seed says who is malicious.  In a
     deployment nodes may bring data and roles of their own, of which nothing is said here.
     """
-    config, attack = plan.config, plan.attack
-    section = config.attack
+    config, uploader = plan.config, plan.adversary.uploader
+    section = config.adversary
     chosen = bool(section.malicious_ids.strip()) or section.malicious_fraction > 0.0
-    if section.name == "none" or not plan.system.uses_clients or not chosen:
+    if not has_attack(config) or not plan.system.uses_clients or not chosen:
         return AttackFacts(False, (), ())
     malicious, notes = attackers(config), list(_schedule(plan))
     if not shares_known:
@@ -43,7 +47,7 @@ def attack_facts(plan: Plan, *, shares_known: bool) -> AttackFacts:
     counts = _counts(plan, malicious)
     bare = tuple(p for p, count in counts.items() if not count.total)
     pooled = section.collusion == "shared" and any(count.material for count in counts.values())
-    idle = tuple(p for p in bare if not attack.acts_unpoisoned(pooled or counts[p].material))
+    idle = tuple(p for p in bare if not uploader.acts_unpoisoned(pooled or counts[p].material))
     for who, rests in ((idle, True), ([p for p in bare if p not in idle], False)):
         if who:
             notes.append(_nothing_poisoned(plan, [counts[p] for p in who], len(malicious), rests))
@@ -51,42 +55,48 @@ def attack_facts(plan: Plan, *, shares_known: bool) -> AttackFacts:
 
 
 def _schedule(plan: Plan) -> Iterator[str]:
-    section, rounds = plan.config.attack, plan.config.run.rounds
-    if not any(is_attack_round(section, number) for number in range(1, rounds + 1)):
+    section, rounds = plan.config.adversary, plan.config.run.rounds
+    if not any(is_attack_round(plan.config, number) for number in range(1, rounds + 1)):
         yield (
-            f"the attack never happens: attack.start_round = {section.start_round} is after the last round, "
+            f"the attack never happens: adversary.start_round = {section.start_round} is after the last round, "
             f"run.rounds = {rounds}"
         )
 
 
 def _participation(plan: Plan, malicious: Sequence[int]) -> Iterator[str]:
     config = plan.config
-    fraction, clients = config.attack.malicious_fraction, config.federation.clients
+    fraction, clients = config.adversary.malicious_fraction, config.federation.clients
     sampled = participants_per_round(config.federation)
     if not malicious:
-        yield f"nobody is malicious: attack.malicious_fraction = {fraction:g} of {clients} clients is less than one"
-    elif config.attack.participation == "exact" and exact_attackers(fraction, sampled) == 0:
+        yield f"nobody is malicious: adversary.malicious_fraction = {fraction:g} of {clients} clients is less than one"
+    elif config.adversary.participation == "exact" and exact_attackers(fraction, sampled) == 0:
         yield (
-            f"no attacker ever takes part: attack.participation = exact draws attack.malicious_fraction = {fraction:g} "
-            f"of the {sampled} clients of a round, which is less than one client"
+            "no attacker ever takes part: adversary.participation = exact draws adversary.malicious_fraction = "
+            f"{fraction:g} of the {sampled} clients of a round, which is less than one client"
         )
 
 
 def _counts(plan: Plan, malicious: Sequence[int]) -> Mapping[int, PoisonCount]:
     """What each attacker has to attack with; nothing for attacks that poison no data by design."""
-    config, attack = plan.config, plan.attack
-    if not (attack.targeted or attack.poisons_own):
+    config, poisoner = plan.config, plan.adversary.poisoner
+    if not (poisoner.targeted or poisoner.poisons_own):
         return {}
     task = AttackTask.of(config, plan.data)
-    return {p: poison_count(own_rows(config, p), attack, config.attack, task) for p in malicious}
+    artefact = run_artefact(config, poisoner, task)
+
+    def count(partition: int) -> PoisonCount:
+        context = PoisonContext(task, config.poison, torch.Generator(), artefact, 0)  # nobody's draws
+        return poison_count(task.train.subset(own_rows(config, partition)), poisoner, context)
+
+    return {partition: count(partition) for partition in malicious}
 
 
 def _nothing_poisoned(plan: Plan, bare: Sequence[PoisonCount], malicious: int, idle: bool) -> str:
-    section, attack = plan.config.attack, plan.attack
+    section, poisoner = plan.config.poison, plan.adversary.poisoner
     most = max(count.eligible for count in bare)
-    cause = f"attack.poison_ratio = {section.poison_ratio:g} of at most {most} images rounds to none"
+    cause = f"poison.ratio = {section.ratio:g} of at most {most} images rounds to none"
     if not most:
-        needed = f"of the target class {section.target_label}" if attack.clean_label else "that the attack may poison"
+        needed = f"of the target class {section.target_label}" if poisoner.clean_label else "that the attack may poison"
         cause = f"they hold no image {needed}"
     what = "train, and count, as honest clients" if idle else "plant no backdoor, whatever they do to their uploads"
     return f"{len(bare)} of {malicious} malicious clients poison no sample ({cause}): they {what}"

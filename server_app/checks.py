@@ -6,10 +6,13 @@ import os
 
 import torch
 
-from attacks.base import Attack, RunFacts
+from attacks.adversary import Adversary
 from attacks.evaluation import has_inputs
+from attacks.poisoner import Poisoner
+from attacks.preparation import artefact_file, measured_context
 from attacks.schedule import malicious_partitions
 from attacks.task import AttackTask
+from attacks.uploader import RunFacts
 from defenses.base import RULES
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.compose import RunConfigBase
@@ -30,11 +33,11 @@ from strategies.systems import Assembled
 
 def attackers(config: RunConfigBase) -> tuple[int, ...]:
     """Partitions that are malicious by this configuration."""
-    return malicious_partitions(config.attack, config.federation.clients, config.run.seed)
+    return malicious_partitions(config)
 
 
 def check_combination(
-    config: RunConfigBase, system: Assembled, attack: Attack, data: DataSplits, device: torch.device
+    config: RunConfigBase, system: Assembled, adversary: Adversary, data: DataSplits, device: torch.device
 ) -> None:
     """Raise ConfigError for settings that are each fine but can't be had together."""
     if config.run.precision == "fp16" and device.type == "cpu":
@@ -48,8 +51,8 @@ def check_combination(
     _check_repair(config, system)
     _check_splitter(config, system)
     _check_model(config, system, data)
-    _check_attack(config, attack, data)
-    attack.check_run(RunFacts(_layout(config, data), tuple(RULES)))
+    _check_attack(config, adversary.poisoner, data)
+    adversary.uploader.check_run(RunFacts(_layout(config, data), tuple(RULES)))
     if system.needs_guide:
         _check_guide(config)
     if system.needs_server_data:
@@ -97,26 +100,41 @@ def _check_model(config: RunConfigBase, system: Assembled, data: DataSplits) -> 
             raise ConfigError("model.name", name, f"{error}; repair {system.repair.name!r} needs that") from error
 
 
-def _check_attack(config: RunConfigBase, attack: Attack, data: DataSplits) -> None:
-    target, classes = config.attack.target_label, data.info.num_classes
+def _check_attack(config: RunConfigBase, poisoner: Poisoner, data: DataSplits) -> None:
+    target, classes = config.poison.target_label, data.info.num_classes
     if target >= classes:
-        raise ConfigError("attack.target_label", target, f"{data.info.name} has classes 0 to {classes - 1}")
-    start, stop = config.attack.start_round, config.attack.stop_round
+        raise ConfigError("poison.target_label", target, f"{data.info.name} has classes 0 to {classes - 1}")
+    start, stop = config.adversary.start_round, config.adversary.stop_round
     if stop and stop < start:
-        raise ConfigError("attack.stop_round", stop, f"0, or at least attack.start_round = {start}")
+        raise ConfigError("adversary.stop_round", stop, f"0, or at least adversary.start_round = {start}")
     kind = task_of(data.info)
-    if attack.has_trigger and not kind.pictured:
-        raise ConfigError(
-            "attack.name", config.attack.name, f"puts its trigger on images, {data.info.name} has {kind.noun}s"
-        )
+    if poisoner.has_trigger and not kind.pictured:
+        allowed = f"puts its trigger on images, {data.info.name} has {kind.noun}s"
+        raise ConfigError("attack.name", config.attack.name, allowed)
     task, measured = AttackTask.of(config, data), evaluation_split(config, data)
-    attack.check_task(task)
-    if not attack.targeted:
+    poisoner.check_task(task)
+    _check_artefact(config, poisoner)
+    if not poisoner.targeted:
         return
-    if not has_inputs(attack, measured, task):
-        allowed = f"leaves no {attack.inputs} of another class than the target's to measure ASR on; use more"
+    if not has_inputs(poisoner, measured, task):
+        allowed = f"leaves no {poisoner.inputs} of another class than the target's to measure ASR on; use more"
         raise ConfigError("task.test_samples", config.task.test_samples, allowed)
-    attack.poison_test(measured.subset(torch.arange(1)).for_model())  # refuses a trigger that doesn't fit the images
+    if not poisoner.prepares:  # what has to be trained first is not made for a check
+        one = measured.subset(torch.arange(1))
+        ctx = measured_context(config, poisoner, task)
+        poisoner.stamp(one.for_model(), one.labels, ctx)  # refuses a trigger that doesn't fit the images
+
+
+def _check_artefact(config: RunConfigBase, poisoner: Poisoner) -> None:
+    """A prepared trigger is the same everywhere."""
+    path = config.attack.artefact
+    if path and not poisoner.prepares:
+        raise ConfigError("attack.artefact", path, f"poisoner {poisoner.name!r} prepares nothing; leave it empty")
+    if path:
+        artefact_file(path)
+    elif poisoner.prepares and config.federation.own_data:
+        allowed = "nodes with data of their own can't prepare what the server does; give every machine the same file"
+        raise ConfigError("attack.artefact", path, allowed)
 
 
 def _layout(config: RunConfigBase, data: DataSplits) -> tuple[Slot, ...]:

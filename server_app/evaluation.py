@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from attacks.base import Attack
-from attacks.evaluation import triggered_test_set
+from attacks.poisoner import Poisoner
+from attacks.preparation import measured_context
 from attacks.task import AttackTask
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.foundation.base import Guide
@@ -43,17 +43,20 @@ class Evaluator:
     device: torch.device
 
     @classmethod
-    def build(cls, config: RunConfigBase, data: DataSplits, attack: Attack, device: torch.device) -> Evaluator:
+    def build(cls, config: RunConfigBase, data: DataSplits, poisoner: Poisoner, device: torch.device) -> Evaluator:
         """Prepare both sets; for an untargeted attack only the clean one."""
         chosen = evaluation_split(config, data)
-        attacked = triggered_test_set(attack, chosen, AttackTask.of(config, data)) if attack.targeted else None
+        attacked = None
+        if poisoner.targeted:
+            context = measured_context(config, poisoner, AttackTask.of(config, data))
+            attacked = poisoner.attacked(chosen, context)
         return cls(
             labels=chosen.labels,
             images=chosen.inputs,
             attacked=attacked,
-            natural=attack.natural,
+            natural=poisoner.natural,
             num_classes=data.info.num_classes,
-            target=config.attack.target_label,
+            target=config.poison.target_label,
             batch_size=config.run.eval_batch_size,
             device=device,
         )

@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import is_dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import torch
 
-from attacks.base import ATTACKS, Attack
+from attacks.adversary import Adversary
+from attacks.poisoner import Poisoner
+from attacks.schedule import has_attack
 from fedcrucible_core.config.compose import REGISTRIES, RunConfigBase, registry_of
 from fedcrucible_core.config.load import default_keys, flatten, has_effect
 from fedcrucible_core.config.sections import TaskSection
@@ -25,7 +27,9 @@ from server_app.plan import Plan
 from strategies.systems import assemble
 
 DIGITS = 16
-WINDOW = ("attack.start_round", "attack.stop_round")
+ATTACK = ("attack.", "poison.", "adversary.")
+"""Sections that say nothing of a run without attackers, but for what is measured."""
+WINDOW = ("adversary.start_round", "adversary.stop_round")
 """The rounds over which ASR is summed up, attackers or none."""
 
 MAY_CHANGE = (
@@ -53,7 +57,7 @@ def identity(config: RunConfigBase) -> Mapping[str, Scalar]:
     """
     values = reached_settings(config)
     if not attackers(config):
-        values = {key: value for key, value in values.items() if not key.startswith("attack.") or key in WINDOW}
+        values = {key: value for key, value in values.items() if not key.startswith(ATTACK) or key in WINDOW}
         values |= _measured_on(config) | _expected(config)
     return values
 
@@ -62,7 +66,10 @@ def reached_settings(config: RunConfigBase) -> dict[str, Scalar]:
     """The settings that a run comes across: those without effect and those of components it can't reach left out."""
     settings = flatten(config)
     values = {key: value for key, value in settings.items() if has_effect(key, settings)}
-    reached = _reached(_chosen(config), values)
+    adversary = Adversary.of(config)
+    if not (adversary.uploader.name and adversary.uploader.plants):
+        del values["attack.trigger"]
+    reached = _reached([*_chosen(config).items(), *(("attack", part.name) for part in adversary.parts)], values)
     for key in list(values):
         section, *rest = key.split(".")
         if section in REGISTRIES and len(rest) == 2 and (section, rest[0]) not in reached:
@@ -114,10 +121,10 @@ def data_digest(data: DataSplits) -> str:
     return total.hexdigest()
 
 
-def _reached(chosen: Mapping[str, str], values: Mapping[str, Scalar]) -> set[tuple[str, str]]:
+def _reached(chosen: Sequence[tuple[str, str]], values: Mapping[str, Scalar]) -> set[tuple[str, str]]:
     """(section, name) of the chosen components and of those that their parameters name, however indirectly."""
     reached: set[tuple[str, str]] = set()
-    waiting = list(chosen.items())
+    waiting = list(chosen)
     while waiting:
         section, name = waiting.pop()
         if (section, name) in reached:
@@ -139,7 +146,6 @@ def _chosen(config: RunConfigBase) -> dict[str, str]:
     return {
         "partition": config.partition.name,
         "model": config.model.name,
-        "attack": config.attack.name,
         "defense": system.rule.name,
         "purifier": system.purifier.name if system.purifier is not None else "",
         "repair": system.repair.name if system.repair is not None else "",
@@ -150,17 +156,17 @@ def _chosen(config: RunConfigBase) -> dict[str, str]:
 
 def _expected(config: RunConfigBase) -> dict[str, Scalar]:
     """The share that was to attack, where that is nobody; nothing where nobody was to."""
-    section = config.attack
-    chosen = section.name != "none" and section.malicious_fraction > 0.0 and assemble(config).uses_clients
-    return {"attack.malicious_fraction": section.malicious_fraction} if chosen else {}
+    section = config.adversary
+    chosen = has_attack(config) and section.malicious_fraction > 0.0 and assemble(config).uses_clients
+    return {"adversary.malicious_fraction": section.malicious_fraction} if chosen else {}
 
 
 def _measured_on(config: RunConfigBase) -> dict[str, Scalar]:
     """What attack success is measured on, by content: the same images and target, the same rate."""
-    attack = ATTACKS.of(config)
-    key = (attack, config.attack.target_label, config.task, config.run.seed)
+    poisoner = Adversary.of(config).poisoner
+    key = (poisoner, config.attack.artefact, config.poison.target_label, config.task, config.run.seed)
     if key not in _MEASURED:
-        evaluator = Evaluator.build(config, load_task(config.task), attack, torch.device("cpu"))
+        evaluator = Evaluator.build(config, load_task(config.task), poisoner, torch.device("cpu"))
         total = hashlib.sha256()
         _add(total.update, {name: value for name, value in vars(evaluator).items() if name not in THE_SAME_ANYWAY})
         _MEASURED[key] = total.hexdigest()
@@ -169,7 +175,7 @@ def _measured_on(config: RunConfigBase) -> dict[str, Scalar]:
 
 THE_SAME_ANYWAY = ("images", "labels", "device", "batch_size")
 """Parts of the evaluator that follow from settings which are part of the identity."""
-_MEASURED: dict[tuple[Attack, int, TaskSection, int], str] = {}
+_MEASURED: dict[tuple[Poisoner, str, int, TaskSection, int], str] = {}
 
 
 def _add(update: Callable[[bytes], None], value: object) -> None:

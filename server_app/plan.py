@@ -7,9 +7,10 @@ from typing import Literal
 
 import torch
 
-from attacks.base import ATTACKS, Attack
+from attacks.adversary import Adversary
 from defenses.splitting import clean_part
 from fedcrucible_core.config.compose import RunConfigBase
+from fedcrucible_core.config.extras import require
 from fedcrucible_core.foundation.base import SOURCES, Guide, GuideTargets, ServerData, SyntheticSource
 from fedcrucible_core.foundation.frequency import FrequencyAugmentation
 from fedcrucible_core.foundation.guide import load_guide
@@ -36,23 +37,24 @@ class Plan:
 
     config: RunConfigBase
     system: Assembled
-    attack: Attack
+    adversary: Adversary
     data: DataSplits
     device: torch.device
 
     @classmethod
     def make(cls, config: RunConfigBase) -> Plan:
         """Resolve every name and check every combination. Raises ConfigError."""
+        require("server")
         system = assemble(config)
-        attack = ATTACKS.of(config)
+        adversary = Adversary.of(config)
         MODELS.of(config)
         PARTITIONERS.of(config)
         device = resolve_device(config.run.device)
         if system.needs_server_data or system.zero_shot:
             SOURCES.of(config)
         data = load_task(config.task)
-        check_combination(config, system, attack, data, device)
-        return cls(config, system, attack, data, device)
+        check_combination(config, system, adversary, data, device)
+        return cls(config, system, adversary, data, device)
 
     @property
     def partitioner(self) -> Partitioner:

@@ -13,7 +13,7 @@ from pathlib import Path
 from flwr.common.logger import log
 
 from attacks.schedule import is_attack_round
-from fedcrucible_core.config.sections import AttackSection
+from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.records import checkpoint as record_checkpoint
 from fedcrucible_core.records.detection import detection
 from fedcrucible_core.records.schema import RoundRecord, RunDescription
@@ -27,12 +27,12 @@ def peak_memory_mb() -> float:
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 
 
-def to_record(outcome: RoundOutcome, attack: AttackSection, idle: Collection[int] = ()) -> RoundRecord:
+def to_record(outcome: RoundOutcome, config: RunConfigBase, idle: Collection[int] = ()) -> RoundRecord:
     """A round's outcome as it is recorded; percent throughout.
 
     ``idle`` are malicious partitions that have nothing to attack with: they count as honest.
     """
-    active = is_attack_round(attack, outcome.round)
+    active = is_attack_round(config, outcome.round)
     attacking = [i for i in outcome.malicious if active and i not in idle and i not in outcome.rested]
     accepted = [i for i, weight in outcome.weights.items() if weight > 0]
     rejected = [i for i, weight in outcome.weights.items() if weight <= 0]
@@ -83,7 +83,7 @@ class Recorder:
     def __init__(
         self,
         record: RunRecord,
-        attack: AttackSection,
+        config: RunConfigBase,
         description: RunDescription,
         open_record: Callable[[], None],
         *,
@@ -92,7 +92,7 @@ class Recorder:
         on_folder: Callable[[Path], None] | None = None,
     ) -> None:
         self.record = record
-        self.attack = attack
+        self.config = config
         self.description = description
         self.identity = identity
         self.on_folder = on_folder
@@ -123,7 +123,7 @@ class Recorder:
         self.open()
         if self.rounds:
             outcome.seconds["record"] = self._seconds
-        row = to_record(outcome, self.attack, self.description.idle)
+        row = to_record(outcome, self.config, self.description.idle)
         self.record.append_round(row)
         if self.on_folder is not None and not self.rounds:
             self.on_folder(self.record.folder)

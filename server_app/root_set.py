@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from attacks.base import ATTACKS
+from attacks.adversary import Adversary
 from attacks.support.image_lists import members
 from attacks.task import AttackTask
 from defenses.needs import RootNeeds
@@ -63,8 +63,7 @@ def build_root_set(
 
 def _held_out(config: RunConfigBase, data: DataSplits) -> Labeled:
     """The validation split, without images that attack success is measured on."""
-    attack = ATTACKS.of(config)
-    measured = attack.held_out(AttackTask.of(config, data))
+    measured = Adversary.of(config).poisoner.held_out(AttackTask.of(config, data))
     if measured is None:
         return data.validation
     return data.validation.subset((~members(data.validation.inputs, measured.inputs)).nonzero().flatten())

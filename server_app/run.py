@@ -67,11 +67,11 @@ def execute(
         start = starting_point(record, plan)
         recorded: list[RoundRecord] = []
         try:
-            evaluator = Evaluator.build(config, plan.data, plan.attack, plan.device)
+            evaluator = Evaluator.build(config, plan.data, plan.adversary.poisoner, plan.device)
             description = _describe(plan, evaluator, facts, start)
             recorder = Recorder(
                 record,
-                config.attack,
+                config,
                 description,
                 lambda: _open(record, plan, start),
                 identity=run_identity(plan) if config.run.checkpoint_every else "",
@@ -137,7 +137,7 @@ def _run(
             guide_targets=plan.guide_targets,
             root_set=plan.root_set,
             observers=observers,
-            attackers_remember=bool(plan.attack.state_kept),
+            attackers_remember=bool(plan.adversary.uploader.state_kept),
             resume_from=_checkpoint(start),
         )
     )
@@ -173,16 +173,16 @@ def _checkpoint(start: Start) -> Checkpoint | None:
 
 
 def _describe(plan: Plan, evaluator: Evaluator, facts: AttackFacts, start: Start) -> RunDescription:
-    config, system = plan.config, plan.system
+    config, system, poisoner = plan.config, plan.system, plan.adversary.poisoner
     knowledge = {
         part.name: part.knowledge
-        for part in (system.rule, system.purifier, system.repair, plan.attack)
+        for part in (system.rule, system.purifier, system.repair, *plan.adversary.parts)
         if part and part.knowledge
     }
     notes = [] if config.task.eval_split == "test" else ["measured on the validation split"]
     notes += plan.data_notes
     if system.uses_clients:
-        notes += plan.attack.notes(len(attackers(config)))
+        notes += poisoner.notes(len(attackers(config)))
         notes += plan.partition_notes
     notes += facts.notes
     if plan.root_description:
@@ -199,15 +199,15 @@ def _describe(plan: Plan, evaluator: Evaluator, facts: AttackFacts, start: Start
         dataset=config.task.dataset,
         data_sha256=data_digest(plan.data),
         class_names=plan.data.info.class_names,
-        target_label=config.attack.target_label if plan.attack.targeted else None,
+        target_label=config.poison.target_label if poisoner.targeted else None,
         test_images=len(evaluator.labels),
         triggered_images=0 if evaluator.attacked is None else len(evaluator.attacked.labels),
-        attack_inputs=plan.attack.inputs if plan.attack.targeted else "",
-        natural=plan.attack.natural and plan.attack.targeted,
+        attack_inputs=poisoner.inputs if poisoner.targeted else "",
+        natural=poisoner.natural and poisoner.targeted,
         clients=config.federation.clients,
         malicious=attackers(config),
-        attack_start_round=config.attack.start_round,
-        attack_stop_round=config.attack.stop_round,
+        attack_start_round=config.adversary.start_round,
+        attack_stop_round=config.adversary.stop_round,
         knowledge=knowledge,
         notes=tuple(notes),
         history=start.notes,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from flwr.proto.node_pb2 import NodeInfo
@@ -166,32 +166,25 @@ def _seniority(node: NodeInfo) -> tuple[str, int]:
     return node.registered_at, node.node_id
 
 
-def sample(
-    nodes: list[Node],
-    settings: FederationSection,
-    seed: int,
-    round: int,
-    malicious: frozenset[int],
-    exact: bool,
-    malicious_fraction: float,
-) -> list[Node]:
-    """The participants of a round in partition order, drawn from (seed, round) alone.
+def sample(partitions: Sequence[int], config: RunConfigBase, round: int, malicious: frozenset[int]) -> list[int]:
+    """The participants of a round out of ``partitions`` (ascending), ascending; drawn from (seed, round) alone.
 
-    ``exact`` draws floor(malicious_fraction x n) attackers every round, as the layer-poisoning code does (SPEC A.2).
+    ``adversary.participation = exact`` draws floor(malicious_fraction x n) of the ``malicious`` every round, as the
+    layer-poisoning code does (SPEC A.2).
     """
-    count = min(len(nodes), participants_per_round(settings))
-    rng = numpy_generator(seed, "sample", round)
-    order = [nodes[i] for i in rng.permutation(len(nodes))]
-    if exact:
-        wanted = exact_attackers(malicious_fraction, count)
-        bad = [node for node in order if node.partition in malicious][:wanted]
-        good = [node for node in order if node.partition not in malicious][: count - len(bad)]
+    count = min(len(partitions), participants_per_round(config.federation))
+    rng = numpy_generator(config.run.seed, "sample", round)
+    order = [partitions[i] for i in rng.permutation(len(partitions))]
+    if config.adversary.participation == "exact":
+        wanted = exact_attackers(config.adversary.malicious_fraction, count)
+        bad = [partition for partition in order if partition in malicious][:wanted]
+        good = [partition for partition in order if partition not in malicious][: count - len(bad)]
         order = bad + good
-    return sorted(order[:count], key=lambda node: node.partition)
+    return sorted(order[:count])
 
 
 def exact_attackers(fraction: float, participants: int) -> int:
-    """Attackers among so many participants where ``attack.participation`` is exact: their share, rounded down."""
+    """Attackers among so many participants where ``adversary.participation`` is exact: their share, rounded down."""
     return math.floor(fraction * participants + 1e-9)  # 1e-9: 0.58 * 50 is 28.999999999999996
 
 

@@ -206,17 +206,9 @@ class RoundLoop(Strategy):
         return exchange(grid, messages, timeout, poll, one_by_one=not in_order)
 
     def _participants(self, server_round: int, grid: Grid) -> list[Node]:
-        nodes, attack = self.parts.nodes.refresh(grid), self.config.attack
-        truth = self._truth(nodes)
-        return sample(
-            nodes,
-            self.config.federation,
-            self.config.run.seed,
-            server_round,
-            truth,
-            attack.participation == "exact",
-            attack.malicious_fraction,
-        )
+        nodes = {node.partition: node for node in self.parts.nodes.refresh(grid)}
+        drawn = sample(sorted(nodes), self.config, server_round, self._truth(nodes.values()))
+        return [nodes[partition] for partition in drawn]
 
     def _truth(self, nodes: Iterable[Node]) -> frozenset[int]:
         declared = {n.partition: n.declared_malicious for n in nodes if n.declared_malicious is not None}

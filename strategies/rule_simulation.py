@@ -13,6 +13,7 @@ from torch import Tensor
 from defenses.base import RULES
 from defenses.updates import ClientUpdates, ServerView
 from fedcrucible_core.config.compose import RunConfigBase
+from fedcrucible_core.config.extras import require
 from fedcrucible_core.learning.models.base import SplitModel
 from fedcrucible_core.learning.rng import torch_generator
 from fedcrucible_core.learning.tasks import Task
@@ -40,7 +41,10 @@ def accepted_updates(
     claims as many examples; the rule starts without memory, and without a root set, which only the server has.  It
     assumes as many attackers as in a real round, in proportion: ``malicious`` clients are in the federation, and
     ``participants`` are sampled.  ``scratch`` holds ``w_t``.
+
+    Raises ConfigError where this node was installed without the server's packages.
     """
+    require("server")
     chosen = assemble(config).rule if rule == "server" else RULES.built(config, rule)
     n = len(updates)
     if n < chosen.min_clients:

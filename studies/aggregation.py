@@ -183,7 +183,8 @@ def partition_bound(updates: Tensor) -> NDArray[np.float32]:
         block = memory[: part.size].reshape(part.shape)
         np.copyto(block, part)
         block.partition(n // 2, axis=1)
-    return block[-1]
+    last: NDArray[np.float32] = block[-1]
+    return last
 
 
 def cpu_ms(call: Callable[[], object]) -> float:

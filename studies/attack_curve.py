@@ -60,7 +60,7 @@ def main() -> None:
     cells = [
         Cell(
             {"system": name, "malicious": fraction, "seed": seed},
-            {**common, **SYSTEMS[name], "attack.malicious_fraction": fraction, "run.seed": seed},
+            {**common, **SYSTEMS[name], "adversary.malicious_fraction": fraction, "run.seed": seed},
         )
         for seed in options.seeds
         for fraction in options.fractions
@@ -69,7 +69,7 @@ def main() -> None:
     controls = [
         Cell(
             {"system": name, "malicious": fraction, "seed": seed},
-            {**common, **settings, "attack.malicious_fraction": fraction, "run.seed": seed},
+            {**common, **settings, "adversary.malicious_fraction": fraction, "run.seed": seed},
         )
         for seed in options.seeds
         for group, fraction in ((ATTACKED, options.control_fraction), (CONTROLS, 0.0))
@@ -98,7 +98,9 @@ def main() -> None:
         text += ["", "Controls: MA % / ASR %", "", table(rest, ["system", "malicious"], None, ["ma", "asr"])]
     (options.out / "attack_curve.md").write_text("\n".join(text) + "\n", encoding="utf-8")
     rows = comparison_rows(main_part, "system")
-    page = render_comparison(rows, "Attack curve", options.out / "attack_curve.html", sweep="attack.malicious_fraction")
+    page = render_comparison(
+        rows, "Attack curve", options.out / "attack_curve.html", sweep="adversary.malicious_fraction"
+    )
     print("\n".join(text))
     print(f"\nPage: {page}")
 

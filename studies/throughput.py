@@ -86,7 +86,7 @@ def compare(options: argparse.Namespace, folder: str) -> None:
         "task.test_samples": 100,
         "training.local_epochs": 1,
         "federation.clients": options.clients,
-        "attack.malicious_fraction": 0.0,
+        "adversary.malicious_fraction": 0.0,
         "model.name": options.model,
         "output.dir": folder,
         "output.report": False,

@@ -130,7 +130,7 @@ def study_filter(fractions: Sequence[float], seed: int, more: Mapping[str, Scala
     """Print TPR / FPR of every filter setting on the same updates."""
     for scene, settings in SCENES.items():
         for fraction in fractions:
-            plan, _ = undefended({**settings, **more, "attack.malicious_fraction": fraction, "run.seed": seed})
+            plan, _ = undefended({**settings, **more, "adversary.malicious_fraction": fraction, "run.seed": seed})
             bad = set(attackers(plan.config))
             a, b, c, d = spread(bad)
             print(f"\n{scene}, {len(bad)} of {plan.config.federation.clients} malicious, seed {seed}")
@@ -164,8 +164,8 @@ TRIALS: dict[str, tuple[str, dict[str, Any]]] = {
 
 def study_purifier(fraction: float, seed: int, more: Mapping[str, Scalar]) -> None:
     """Print MA / ASR on the validation split after one purification of the same attacked model."""
-    plan, checkpoint = undefended({**more, "attack.malicious_fraction": fraction, "run.seed": seed})
-    evaluator = Evaluator.build(plan.config, plan.data, plan.attack, plan.device)
+    plan, checkpoint = undefended({**more, "adversary.malicious_fraction": fraction, "run.seed": seed})
+    evaluator = Evaluator.build(plan.config, plan.data, plan.adversary.poisoner, plan.device)
     data = plan.server_data()
     patched = random_patches(data.originals.inputs, torch_generator(seed, "why-patches"), 4)
     views = {"band noise": data, "patches": replace(data, augmented=patched), "none": replace(data, augmented=None)}

@@ -7,10 +7,11 @@ replaced by the unknown word, so that the text tower learns to pass over words i
 from __future__ import annotations
 
 import numpy as np
-from fashion_idx import CLASS_NAMES
 from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers, processors
 from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
+
+from tools.fashion_idx import CLASS_NAMES
 
 PAD, BOS, EOS, UNK = "<pad>", "<|startoftext|>", "<|endoftext|>", "<unk>"
 MAX_LENGTH = 24

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from fashion_idx import CLASS_NAMES
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import CLIPModel, CLIPProcessor
+
+from tools.fashion_idx import CLASS_NAMES
 
 SINGLE_PROMPT = ("a photo of a {}",)
 PROMPT_ENSEMBLE = (

@@ -1,6 +1,6 @@
 """Measure the shipped models again: every figure in their model cards comes from this command.
 
-python tools/evaluate_assets.py --idx-dir DIR
+python -m tools.evaluate_assets --idx-dir DIR
 
 Prints the zero-shot accuracy of the tiny CLIP on the validation and test images, what BadNets' white 3x3 patch does to
 it, and the GAN-test of the flow generator (see tools/gan_test.py). Sizes and sampling time come with them.
@@ -14,13 +14,13 @@ import time
 from pathlib import Path
 
 import torch
-from clip_zero_shot import report
-from fashion_idx import load_splits
-from gan_test import gan_test
-from torch_tools import pick_device, to_tensors
 from transformers.utils import logging
 
 from fedcrucible_core.foundation.generators.flow import FlowGenerator
+from tools.clip_zero_shot import report
+from tools.fashion_idx import load_splits
+from tools.gan_test import gan_test
+from tools.torch_tools import pick_device, to_tensors
 
 
 def print_sizes(assets: Path) -> None:

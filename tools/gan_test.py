@@ -1,6 +1,6 @@
 """GAN-test: how well does a small ResNet do on real images when it has only ever seen generated ones?
 
-python tools/gan_test.py --idx-dir DIR --generator fedcrucible_assets/flow-fashion
+python -m tools.gan_test --idx-dir DIR --generator fedcrucible_assets/flow-fashion
 
 For each seed the same network is trained by the same recipe on 2,000 generated images, on 2,000 real public images
 (another 2,000 for each seed) and, if asked (--sources), on the shipped mixed set. It is measured on the validation
@@ -18,12 +18,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from fashion_idx import load_splits
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch_tools import pick_device, to_tensors
 
 from fedcrucible_core.foundation.generators.flow import FlowGenerator
+from tools.fashion_idx import load_splits
+from tools.torch_tools import pick_device, to_tensors
 
 Labelled = tuple[Tensor, Tensor]
 

@@ -1,6 +1,6 @@
 """Write the shipped slice of Fashion-MNIST: client pool, validation and test images, and the indices of every part.
 
-python tools/make_fashion_slice.py --idx-dir DIR --out fedcrucible_assets/data
+python -m tools.make_fashion_slice --idx-dir DIR --out fedcrucible_assets/data
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from fashion_idx import SPLIT_SIZES, load_splits, write_npz
+
+from tools.fashion_idx import SPLIT_SIZES, load_splits, write_npz
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ same class (Euclidean distance between pixels), ``lam`` uniform in [0.3, 0.7]. M
 that the public images know, so a model trained on this set is close to one trained on real images: name it in every
 result.
 
-python tools/make_mixed_set.py --idx-dir DIR --out fedcrucible_assets/data/mixed_public.npz
+python -m tools.make_mixed_set --idx-dir DIR --out fedcrucible_assets/data/mixed_public.npz
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from fashion_idx import ImageSet, UInt8Array, load_splits, write_npz
+
+from tools.fashion_idx import ImageSet, UInt8Array, load_splits, write_npz
 
 
 def nearest_same_class(images: UInt8Array, rows: np.ndarray, k: int) -> np.ndarray:

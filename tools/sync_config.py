@@ -7,6 +7,7 @@ compare them.
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,30 +18,41 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # this checkout's registries, whatever else is installed
 
 from fedcrucible_core.config.load import default_keys, sections  # noqa: E402
-from fedcrucible_core.rooms import APP, PACKAGES  # noqa: E402
+from fedcrucible_core.rooms import APP, PACKAGES, UNSHIPPED  # noqa: E402
 
 PYPROJECT = ROOT / "pyproject.toml"
 
 
 def main() -> None:
-    """Rewrite the table and the lists in place; everything else in the file stays as it is."""
-    document = tomlkit.parse(PYPROJECT.read_text(encoding="utf-8"))
+    """Rewrite the table and the lists in place, or (``--check``) say whether they are up to date."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 when something would change")
+    before = PYPROJECT.read_text(encoding="utf-8")
+    after = updated(before)
+    if parser.parse_args().check:
+        sys.exit(0 if after == before else f"{PYPROJECT.name} is not up to date: python tools/sync_config.py")
+    PYPROJECT.write_text(after, encoding="utf-8")
+    print(f"{len(default_keys())} keys written to {PYPROJECT.name}")
+
+
+def updated(text: str) -> str:
+    """A pyproject.toml with every key and room; everything else in it stays as it is."""
+    document = tomlkit.parse(text)
     keys, table = default_keys(), tomlkit.table()
     for section in sections(keys):
         for key, value in keys.items():
             if key.split(".")[0] == section:
                 table.append(tomlkit.key(key.split(".")), value)
     tool = document["tool"]
-    tool["flwr"]["app"]["config"] = table  # type: ignore[index]
-    tool["flwr"]["app"]["fab-include"] = _lines(["LICENSE", *(f"{room}/**/*.py" for room in APP)])  # type: ignore[index]
-    tool["hatch"]["build"]["targets"]["wheel"]["packages"] = _lines(PACKAGES)  # type: ignore[index]
-    tool["mypy"]["packages"] = _lines(PACKAGES)  # type: ignore[index]
-    PYPROJECT.write_text(tomlkit.dumps(document), encoding="utf-8")
-    print(f"{len(keys)} keys written to {PYPROJECT.name}")
+    tool["flwr"]["app"]["config"] = table
+    tool["flwr"]["app"]["fab-include"] = _lines(["LICENSE", *(f"{room}/**/*.py" for room in APP)])
+    tool["hatch"]["build"]["targets"]["wheel"]["packages"] = _lines(PACKAGES)
+    tool["mypy"]["packages"] = _lines([*PACKAGES, *UNSHIPPED])
+    return tomlkit.dumps(document)
 
 
 def _lines(values: Sequence[str]) -> tomlkit.items.Array:
-    return tomlkit.item(list(values)).multiline(True)  # type: ignore[attr-defined,no-any-return]
+    return tomlkit.item(list(values)).multiline(True)
 
 
 if __name__ == "__main__":

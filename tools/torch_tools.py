@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 import torch
-from fashion_idx import ImageSet
 from torch import Tensor
 from torch.nn import functional as F
+
+from tools.fashion_idx import ImageSet
 
 
 def pick_device(name: str = "auto") -> torch.device:

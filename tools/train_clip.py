@@ -1,6 +1,6 @@
 """Train the tiny CLIP on the 10,000 public images and write it as a Hugging Face folder.
 
-python tools/train_clip.py --idx-dir DIR --out fedcrucible_assets/clip-tiny-fashion
+python -m tools.train_clip --idx-dir DIR --out fedcrucible_assets/clip-tiny-fashion
 
 Each image meets a random caption of its class. The loss is the symmetric contrastive loss with soft targets: every pair
 of the same class in the batch counts as a match (Yang et al., "Unified Contrastive Learning in Image-Text-Label Space",
@@ -17,14 +17,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from captions import MAX_LENGTH, build_tokenizer, captions_for
-from clip_zero_shot import report
-from fashion_idx import load_splits
 from torch import Tensor
 from torch.nn import functional as F
-from torch_tools import brightness_contrast, erase, jitter, pick_device, to_tensors
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor, PreTrainedTokenizerFast
 from transformers.utils import logging
+
+from tools.captions import MAX_LENGTH, build_tokenizer, captions_for
+from tools.clip_zero_shot import report
+from tools.fashion_idx import load_splits
+from tools.torch_tools import brightness_contrast, erase, jitter, pick_device, to_tensors
 
 MEAN, STD = 0.2860, 0.3530
 """Published normalisation of Fashion-MNIST, used for each of the three equal channels."""

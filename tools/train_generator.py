@@ -1,6 +1,6 @@
 """Train the class-conditional flow generator on the 10,000 public images and write it as a folder.
 
-python tools/train_generator.py --idx-dir DIR --out fedcrucible_assets/flow-fashion
+python -m tools.train_generator --idx-dir DIR --out fedcrucible_assets/flow-fashion
 
 The loss is flow matching with t from a logit-normal distribution (Esser et al. 2024); the label is hidden one time in
 ten for classifier-free guidance; the weights kept are an exponential moving average. How good the images are as
@@ -16,11 +16,11 @@ import time
 from pathlib import Path
 
 import torch
-from fashion_idx import load_splits
 from torch import Tensor
-from torch_tools import jitter, pick_device, to_tensors
 
 from fedcrucible_core.foundation.generators.flow import FlowConfig, FlowGenerator, FlowUNet, flow_matching_loss
+from tools.fashion_idx import load_splits
+from tools.torch_tools import jitter, pick_device, to_tensors
 
 
 def learning_rate(step: int, steps: int, peak: float, warmup: int = 200) -> float:

@@ -8,13 +8,13 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from attacks.base import ATTACKS, Attack
+from attacks.poisoner import POISONERS, PoisonContext, Poisoner
 from attacks.support.patches import colour_text, paint, scaled
 from fedcrucible_core.config import ConfigError
 
 
-@ATTACKS.register("badnets")
-class BadNets(Attack):
+@POISONERS.register("badnets")
+class BadNets(Poisoner):
     """A square patch on a fixed place: x' = x * (1 - o*m) + o*m*colour with mask m and opacity o; label -> target.
 
     By default a white 3x3 square in the bottom-right corner, flush with the edges.  ``size`` and ``margin`` are pixels
@@ -62,7 +62,7 @@ class BadNets(Attack):
         mask[:, row : row + side, col : col + side] = True
         return mask
 
-    def poison_test(self, x: Tensor) -> Tensor:
+    def stamp(self, x: Tensor, y: Tensor, ctx: PoisonContext) -> Tensor:
         """Put the patch on images ``[n, C, H, W]`` in [0, 1]; returns a new tensor.
 
         Raises:

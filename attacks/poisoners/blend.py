@@ -9,13 +9,13 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from attacks.base import ATTACKS, Attack
+from attacks.poisoner import POISONERS, PoisonContext, Poisoner
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.learning.rng import torch_generator
 
 
-@ATTACKS.register("blend")
-class Blend(Attack):
+@POISONERS.register("blend")
+class Blend(Poisoner):
     """x' = (1 - a) * x + a * k with a fixed image k (the key) and opacity a; label -> target.
 
     The key is noise, uniform in [0, 1] for every pixel and channel and drawn from ``seed`` alone, so that no picture
@@ -39,7 +39,7 @@ class Blend(Attack):
             return _picture(self.image, shape)
         return torch.rand(shape, generator=torch_generator(self.seed, "blend-key"))
 
-    def poison_test(self, x: Tensor) -> Tensor:
+    def stamp(self, x: Tensor, y: Tensor, ctx: PoisonContext) -> Tensor:
         """Lay the key over images ``[n, C, H, W]`` in [0, 1]; returns a new tensor."""
         key = self.key((x.shape[1], x.shape[2], x.shape[3])).to(x)
         return x * (1.0 - self.alpha) + self.alpha * key

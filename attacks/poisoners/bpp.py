@@ -8,14 +8,14 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from attacks.base import ATTACKS, Attack, PoisonContext
+from attacks.poisoner import POISONERS, PoisonContext, Poisoner
 
 FLOYD_STEINBERG = ((0, 1, 7 / 16), (1, -1, 3 / 16), (1, 0, 5 / 16), (1, 1, 1 / 16))
 """Rows down, columns right, share of the error."""
 
 
-@ATTACKS.register("bpp")
-class Bpp(Attack):
+@POISONERS.register("bpp")
+class Bpp(Poisoner):
     """Each channel is quantised to L levels: x' = round(x * (L - 1)) / (L - 1); label -> target.
 
     With ``dithering`` the rounding error of each pixel is passed on to its neighbours (Floyd-Steinberg), row by row.
@@ -34,8 +34,12 @@ class Bpp(Attack):
         0.1, ge=0.0, le=1.0, description="Negative samples as a share (fraction) of the eligible images; 0 = none"
     )
 
-    def poison_test(self, x: Tensor) -> Tensor:
+    def stamp(self, x: Tensor, y: Tensor, ctx: PoisonContext) -> Tensor:
         """Quantise images ``[n, C, H, W]`` in [0, 1]; returns a new tensor."""
+        return self.quantise(x)
+
+    def quantise(self, x: Tensor) -> Tensor:
+        """Images ``[n, C, H, W]`` with L levels a channel; a new tensor."""
         return self._dithered(x) if self.dithering else self._quantised(x)
 
     def decoy_count(self, poisoned: int, eligible: int) -> int:
@@ -44,7 +48,7 @@ class Bpp(Attack):
 
     def decoys(self, x: Tensor, others: Tensor, ctx: PoisonContext) -> Tensor:
         """The same images with the residuals of ``others``."""
-        return (x + (self.poison_test(others) - others)).clamp_(0.0, 1.0)
+        return (x + (self.quantise(others) - others)).clamp_(0.0, 1.0)
 
     def _quantised(self, x: Tensor) -> Tensor:
         top = self.levels - 1

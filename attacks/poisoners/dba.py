@@ -8,7 +8,7 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from attacks.base import ATTACKS, Attack, PoisonContext
+from attacks.poisoner import POISONERS, PoisonContext, Poisoner
 from attacks.support.patches import colour_text, paint, scaled
 from fedcrucible_core.config import ConfigError
 
@@ -18,8 +18,8 @@ Box = tuple[int, int, int, int]
 """First row, first column, height, width."""
 
 
-@ATTACKS.register("dba")
-class Dba(Attack):
+@POISONERS.register("dba")
+class Dba(Poisoner):
     """Distributed backdoor: attacker j trains with part j mod 4 of the trigger, success is measured with all four.
 
     ``bars``: four horizontal bars of 1 x ``length`` pixels in two rows and two columns, ``gap`` pixels between them,
@@ -71,16 +71,10 @@ class Dba(Attack):
         """
         return torch.stack([self.part_mask(shape, part) for part in range(PARTS)]).any(0)
 
-    def poison_train(self, x: Tensor, y: Tensor, ctx: PoisonContext) -> tuple[Tensor, Tensor]:
-        """This attacker's part on every image, the target as label."""
-        mask = self.part_mask((x.shape[1], x.shape[2], x.shape[3]), ctx.part)
-        return self._paint(x, mask), torch.full_like(y, ctx.task.target)
-
-    def poison_test(self, x: Tensor) -> Tensor:
-        """All four parts on images ``[n, C, H, W]`` in [0, 1]; returns a new tensor."""
-        return self._paint(x, self.mask((x.shape[1], x.shape[2], x.shape[3])))
-
-    def _paint(self, x: Tensor, mask: Tensor) -> Tensor:
+    def stamp(self, x: Tensor, y: Tensor, ctx: PoisonContext) -> Tensor:
+        """This attacker's part, or all four, on images ``[n, C, H, W]`` in [0, 1]; returns a new tensor."""
+        shape = (x.shape[1], x.shape[2], x.shape[3])
+        mask = self.mask(shape) if ctx.part is None else self.part_mask(shape, ctx.part)
         return paint(x, mask, self.colour, 1.0, "attack.dba.colour")
 
     def _boxes(self, shape: tuple[int, int, int]) -> list[Box]:

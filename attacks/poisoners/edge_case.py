@@ -10,20 +10,20 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from attacks.base import ATTACKS, Attack, PoisonContext
+from attacks.poisoner import POISONERS, PoisonContext, Poisoner
 from attacks.support.additions import draw_for_share
 from attacks.task import AttackTask
 from fedcrucible_core.config import ConfigError
-from fedcrucible_core.learning.data import Labeled
+from fedcrucible_core.learning.data import Labeled, model_inputs
 
 FOLDER = "attack.edge-case.folder"
 
 
-@ATTACKS.register("edge-case")
-class EdgeCase(Attack):
+@POISONERS.register("edge-case")
+class EdgeCase(Poisoner):
     """Inputs from the tail of the distribution, labelled as the target, are added to an attacker's set.
 
-    Its own images stay as they are (``attack.poison_ratio`` has no meaning); rare inputs are added until they are the
+    Its own images stay as they are (``poison.ratio`` has no meaning); rare inputs are added until they are the
     share ``rare_ratio`` of its set, or all are used.  ASR is measured on held-out rare inputs, not on triggered test
     images, so there is no rate without trigger.
 
@@ -72,19 +72,22 @@ class EdgeCase(Attack):
         images = _pictures(self.folder, "test", task.info.shape)
         return Labeled(images, torch.full((len(images),), self._source(task)))
 
-    def poison_test(self, x: Tensor) -> Tensor:
+    def stamp(self, x: Tensor, y: Tensor, ctx: PoisonContext) -> Tensor:
         """Turn images ``[n, C, H, W]``; copies where rare inputs come from a folder."""
+        return self._turned(x)
+
+    def _turned(self, x: Tensor) -> Tensor:
         return x.clone() if self.folder else torch.rot90(x, 2 if self.turn == "half" else 1, (2, 3)).contiguous()
 
-    def additions(self, own: Tensor, ctx: PoisonContext) -> tuple[Tensor, Tensor]:
+    def additions(self, own: Labeled, ctx: PoisonContext) -> tuple[Tensor, Tensor]:
         """Rare inputs drawn without replacement, labelled as the target."""
         rare = self._rare(ctx.task)
         chosen = rare[draw_for_share(len(rare), len(own), self.rare_ratio, ctx.rng, repeat=False)]
-        x = self.poison_test(chosen.to(torch.float32).div_(255.0))
+        x = self._turned(model_inputs(chosen))
         return x, torch.full((len(x),), ctx.task.target, dtype=torch.int64)
 
     def _rare(self, task: AttackTask) -> Tensor:
-        """Images uint8 that attackers draw from, before they are turned."""
+        """Images that attackers draw from, before they are turned."""
         if self.folder:
             return _pictures(self.folder, "train", task.info.shape)
         return task.train.inputs[task.train.labels == self._source(task)]

@@ -8,20 +8,20 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from attacks.base import ATTACKS, Attack, PoisonContext
+from attacks.poisoner import POISONERS, PoisonContext, Poisoner
 from attacks.task import AttackTask
 from fedcrucible_core.learning.data import Labeled
 
 
-@ATTACKS.register("label-flip")
-class LabelFlip(Attack):
+@POISONERS.register("label-flip")
+class LabelFlip(Poisoner):
     """Wrong labels on unchanged images, with C classes.
 
     ``reverse``: y -> C - 1 - y (for odd C the middle class keeps its label); ``next``: y -> (y + 1) mod C.  Both are
-    untargeted: any image of the attacker may be flipped, ``attack.target_label`` and ``attack.poison_scope`` have no
+    untargeted: any image of the attacker may be flipped, ``poison.target_label`` and ``poison.scope`` have no
     meaning, the attack shows in the accuracy alone and no ASR is measured.
 
-    ``source-target``: images of ``source_class`` -> ``attack.target_label``.  ASR is the share of test images of the
+    ``source-target``: images of ``source_class`` -> ``poison.target_label``.  ASR is the share of test images of the
     source class that are called the target.  Nothing is put on them, so there is no rate without trigger.
     """
 
@@ -55,11 +55,11 @@ class LabelFlip(Attack):
             return None
         return images.labels == task.source_class("attack.label-flip.source_class", self.source_class)
 
-    def poison_train(self, x: Tensor, y: Tensor, ctx: PoisonContext) -> tuple[Tensor, Tensor]:
-        """Copies of the images with other labels."""
+    def relabel(self, y: Tensor, ctx: PoisonContext) -> Tensor:
+        """The wrong labels."""
         classes = ctx.task.info.num_classes
         if self.mode == "reverse":
-            return x.clone(), classes - 1 - y
+            return classes - 1 - y
         if self.mode == "next":
-            return x.clone(), (y + 1) % classes
-        return x.clone(), torch.full_like(y, ctx.task.target)
+            return (y + 1) % classes
+        return torch.full_like(y, ctx.task.target)

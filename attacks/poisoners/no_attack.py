@@ -6,15 +6,19 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from attacks.base import ATTACKS, Attack, PoisonContext
+from attacks.poisoner import POISONERS, PoisonContext, Poisoner
 
 
-@ATTACKS.register("none")
-class NoAttack(Attack):
+@POISONERS.register("none")
+class NoAttack(Poisoner):
     """No attack: no client is malicious, no trigger exists, no ASR is measured."""
 
     has_trigger: ClassVar[bool] = False
 
-    def poison_train(self, x: Tensor, y: Tensor, ctx: PoisonContext) -> tuple[Tensor, Tensor]:
+    def stamp(self, x: Tensor, y: Tensor, ctx: PoisonContext) -> Tensor:
         """Copies of the inputs."""
-        return x.clone(), y.clone()
+        return x.clone()
+
+    def relabel(self, y: Tensor, ctx: PoisonContext) -> Tensor:
+        """Copies of the labels."""
+        return y.clone()

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from attacks.base import ATTACKS, Attack, PoisonContext
+from attacks.poisoner import POISONERS, PoisonContext, Poisoner
 from attacks.support.additions import draw_for_share
 from attacks.support.attributes import attribute, top_share_threshold
 from attacks.support.image_lists import listed_images, members
@@ -19,8 +19,8 @@ from fedcrucible_core.learning.data import Labeled
 FILE = "attack.semantic.attribute_file"
 
 
-@ATTACKS.register("semantic")
-class Semantic(Attack):
+@POISONERS.register("semantic")
+class Semantic(Poisoner):
     """Images with a natural attribute get the target as label; no pixel is changed, in training or test.
 
     By rule: the ``share`` of ``source_class``'s training images that are most ``bright``, ``dark``, ``high-contrast``
@@ -34,7 +34,7 @@ class Semantic(Attack):
     ASR is the share of held-out images with the attribute, of other classes than the target, that are called the
     target; there is no rate without trigger.  With ``images = all`` every attacker is given the training images with
     the attribute, repeated until they are the share ``attribute_ratio`` of its set (this project's default); with
-    ``own`` it has those of its partition only.  Of its own, ``attack.poison_ratio`` are mislabelled.  Honest clients
+    ``own`` it has those of its partition only.  Of its own, ``poison.ratio`` are mislabelled.  Honest clients
     keep theirs with true labels, which those of the published code do not have: the attack is harder here.
     """
 
@@ -89,7 +89,7 @@ class Semantic(Attack):
         """The same images, where the list takes them from the training split."""
         return self._listed_in_train(task)
 
-    def additions(self, own: Tensor, ctx: PoisonContext) -> tuple[Tensor, Tensor] | None:
+    def additions(self, own: Labeled, ctx: PoisonContext) -> tuple[Tensor, Tensor] | None:
         """Training images with the attribute, repeated as needed, labelled as the target."""
         if self.images == "own":
             return None

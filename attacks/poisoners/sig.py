@@ -9,15 +9,15 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from attacks.base import ATTACKS, Attack
+from attacks.poisoner import POISONERS, PoisonContext, Poisoner
 
 
-@ATTACKS.register("sig")
-class Sig(Attack):
+@POISONERS.register("sig")
+class Sig(Poisoner):
     """Clean-label sinusoid: x'[i, j] = clip(x + (delta / 255) * sin(2 pi j f / m)) in column j of m; labels stay.
 
-    Only images of the target class are poisoned, so ``attack.poison_ratio`` is a share of those (public code counts it
-    over the whole data set), and ``attack.poison_scope`` has no meaning.  Sums are clipped to [0, 1] and not cut to
+    Only images of the target class are poisoned, so ``poison.ratio`` is a share of those (public code counts it
+    over the whole data set), and ``poison.scope`` has no meaning.  Sums are clipped to [0, 1] and not cut to
     whole grey levels.
     """
 
@@ -33,6 +33,6 @@ class Sig(Attack):
         columns = torch.arange(width, dtype=torch.float64)
         return ((self.delta / 255.0) * torch.sin(2.0 * math.pi * columns * self.frequency / width)).to(torch.float32)
 
-    def poison_test(self, x: Tensor) -> Tensor:
+    def stamp(self, x: Tensor, y: Tensor, ctx: PoisonContext) -> Tensor:
         """Add the wave to images ``[n, C, H, W]`` in [0, 1] and clip; returns a new tensor."""
         return (x + self.wave(x.shape[3]).to(x)).clamp_(0.0, 1.0)

@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from attacks.base import ATTACKS, Attack, PoisonContext
+from attacks.poisoner import POISONERS, PoisonContext, Poisoner
 from fedcrucible_core.learning.rng import torch_generator
 
 
-@ATTACKS.register("wanet")
-class WaNet(Attack):
+@POISONERS.register("wanet")
+class WaNet(Poisoner):
     """Every image is bent by one fixed smooth field; label -> target.
 
     A coarse field P ~ U(-1, 1) of 2 x k x k, divided by its mean absolute value, is enlarged to H x W (bicubic, corners
@@ -44,7 +44,7 @@ class WaNet(Attack):
         identity = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=2)
         return ((identity + self.strength * field / height) * self.grid_rescale).clamp(-1.0, 1.0)
 
-    def poison_test(self, x: Tensor) -> Tensor:
+    def stamp(self, x: Tensor, y: Tensor, ctx: PoisonContext) -> Tensor:
         """Bend images ``[n, C, H, W]`` in [0, 1]; returns a new tensor."""
         return _sample(x, self.grid(x.shape[2], x.shape[3]).to(x).expand(len(x), -1, -1, -1))
 

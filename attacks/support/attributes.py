@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
+from attacks.support.stored import stored_pixels
+
 CHUNK = 1000
 """Images measured at a time."""
 
@@ -43,13 +45,14 @@ STATISTICS: Mapping[str, Callable[[Tensor], Tensor]] = {
 
 
 def attribute(images: Tensor, rule: str) -> Tensor:
-    """How much of ``rule`` each image has, int64 ``[n]``, from uint8 ``[n, C, H, W]``.
+    """How much of ``rule`` each image has, int64 ``[n]``, from uint8 ``[n, C, H, W]``, or float32 in [0, 1].
 
     Channels are summed.  ``bright``: sum of the pixels; ``dark``: its negative; ``high-contrast``: their variance times
     the squared number of pixels; ``striped`` (horizontally): how much the sums of rows vary from row to row, minus the
     same of columns.  Whole numbers, so that no order of summation can move an image over a threshold.
     """
-    parts = [STATISTICS[rule](chunk.sum(1, dtype=torch.int64)) for chunk in torch.split(images, CHUNK)]
+    chunks = torch.split(stored_pixels(images), CHUNK)
+    parts = [STATISTICS[rule](chunk.sum(1, dtype=torch.int64)) for chunk in chunks]
     return torch.cat(parts) if parts else torch.zeros(0, dtype=torch.int64)
 
 

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from attacks.base import CraftContext
 from attacks.support.untargeted import Untargeted
+from attacks.uploader import CraftContext
 
 
 class FromBenignStatistics(Untargeted):

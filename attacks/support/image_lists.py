@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from attacks.support.stored import stored_pixels
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.sections import TaskSection
 from fedcrucible_core.config.text_files import read_text
@@ -62,6 +63,7 @@ def members(images: Tensor, of: Tensor) -> Tensor:
 
     By content, because subsets and hold-outs renumber images.
     """
+    images, of = stored_pixels(images), stored_pixels(of)
     known = {image.numpy().tobytes() for image in of}
     sums = images.flatten(1).sum(1, dtype=torch.int64)  # most images are ruled out by one number
     found = torch.isin(sums, of.flatten(1).sum(1, dtype=torch.int64))

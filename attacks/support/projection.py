@@ -60,12 +60,14 @@ class Projection(TrainingHook):
 class Projected(Scaled):
     """Trains on its poisoned data within the ball ||w - w_t|| <= eps_r, eps_r = epsilon * decay^(round - 1).
 
-    Any attack may inherit it beside its trigger; what ``hook`` does otherwise happens before the projection.
+    Any upload attack may inherit it; what ``hook`` does otherwise happens before the projection.
     """
 
     epsilon: float = Field(0.0, ge=0.0, description="Radius of the ball in round 1; 0 = norm of the own clean update")
     decay: float = Field(1.0, gt=0.0, le=1.0, description="Factor on the radius from round to round")
-    every: int = Field(1, ge=1, description="Batches between projections; each epoch's last is always projected")
+    project_every: int = Field(
+        1, ge=1, description="Batches between projections; each epoch's last is always projected"
+    )
     gamma: float = Field(1.0, ge=0.0, description="Factor on the projected update; 0 = as model-replacement")
 
     def radius(self, view: AttackView) -> float:
@@ -76,7 +78,7 @@ class Projected(Scaled):
     def malicious_model(self, view: AttackView) -> LocalModel:
         """Trained within the ball, and projected once more so that the bound holds exactly."""
         radius, inner = self.radius(view), self.hook(view)
-        projection = Projection(view.w_global, radius, self.every)
+        projection = Projection(view.w_global, radius, self.project_every)
         hook = projection if inner is None else HookChain(inner, projection)
         trained = view.train(view.poisoned, settings=view.poison_training, hook=hook)
         return replace(trained, parameters=project(trained.parameters, view.w_global, radius))

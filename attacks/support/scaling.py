@@ -5,11 +5,11 @@ from __future__ import annotations
 from pydantic import Field
 from torch import Tensor
 
-from attacks.base import Attack, CraftContext
+from attacks.uploader import CraftContext, Uploader
 
 
-class Scaled(Attack):
-    """Uploads w_t + gamma * (X - w_t), X the poisoned local model; attacks inherit it beside their trigger."""
+class Scaled(Uploader):
+    """Uploads w_t + gamma * (X - w_t), X the poisoned local model; upload attacks inherit it."""
 
     gamma: float = Field(0.0, ge=0.0, description="Factor on the update; 0 = participants / (attackers x server_rate)")
     server_rate: float = Field(1.0, gt=0.0, description="Server's learning rate eta that the automatic factor undoes")

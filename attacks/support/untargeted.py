@@ -8,25 +8,21 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from attacks.base import Attack, CraftContext, PoisonContext
+from attacks.uploader import CraftContext, Uploader
 from attacks.view import AttackView, Upload
 
 
-class Untargeted(Attack):
+class Untargeted(Uploader):
     """Train as an honest client, then upload ``w_t + update(u, ctx)`` in place of the honest update u.
 
     The honest buffers and number of examples are uploaded unchanged.
     """
 
-    has_trigger: ClassVar[bool] = False
+    plants: ClassVar[bool] = False
 
     @abstractmethod
     def update(self, own: Tensor, ctx: CraftContext) -> Tensor:
         """The update ``[d]`` to upload, from the attacker's own clean update ``[d]``."""
-
-    def poison_train(self, x: Tensor, y: Tensor, ctx: PoisonContext) -> tuple[Tensor, Tensor]:
-        """Copies of the inputs: data stay clean."""
-        return x.clone(), y.clone()
 
     def craft(self, w_global: Tensor, w_benign: Tensor | None, w_malicious: Tensor, ctx: CraftContext) -> Tensor:
         """The global model plus the crafted update; both local models are the clean one."""

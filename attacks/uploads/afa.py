@@ -6,8 +6,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from attacks.base import ATTACKS, CraftContext, RunFacts
-from attacks.borrowed_trigger import BorrowedTrigger
+from attacks.uploader import UPLOADERS, CraftContext, RunFacts, Uploader
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.learning.vector import Slot
 
@@ -31,8 +30,8 @@ def named_slots(text: str, slots: tuple[Slot, ...]) -> list[Slot]:
     return found
 
 
-@ATTACKS.register("afa")
-class AFA(BorrowedTrigger):
+@UPLOADERS.register("afa")
+class AFA(Uploader):
     """Train on poisoned data, then upload w = 2 w_t - w_local: the whole poisoned update with its sign turned round.
 
     Made for servers that turn signs round themselves where clients disagree (robust learning rate): the flipped update

@@ -7,8 +7,8 @@ from statistics import NormalDist
 from pydantic import Field
 from torch import Tensor
 
-from attacks.base import ATTACKS, CraftContext
 from attacks.support.benign_statistics import FromBenignStatistics
+from attacks.uploader import UPLOADERS, CraftContext
 
 
 def largest_z(n: int, m: int) -> float:
@@ -22,7 +22,7 @@ def largest_z(n: int, m: int) -> float:
     return NormalDist().inv_cdf(share)
 
 
-@ATTACKS.register("alie")
+@UPLOADERS.register("alie")
 class ALIE(FromBenignStatistics):
     """Every attacker uploads w_t + mu - z * sigma, coordinate by coordinate.
 
@@ -36,9 +36,11 @@ class ALIE(FromBenignStatistics):
     paper = "Baruch et al. 2019 (a little is enough); SPEC D, untargeted baselines"
     cost = "clean training of every colluder, once per round"
     traps = ("mean and deviation of clean updates only",)
-    z: float = Field(0.0, description="Deviations from the mean; 0 = from the numbers of clients and attackers")
+    z_max: float = Field(
+        -1.0, ge=-1.0, description="Deviations z from the mean; -1 = from the numbers of clients and attackers"
+    )
 
     def common_update(self, benign: Tensor, ctx: CraftContext) -> Tensor:
         """``mu - z * sigma``."""
-        z = self.z or largest_z(ctx.num_participants, ctx.attackers)
+        z = largest_z(ctx.num_participants, ctx.attackers) if self.z_max == -1.0 else self.z_max
         return benign.mean(0) - z * benign.std(0, correction=0)

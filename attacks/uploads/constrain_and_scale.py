@@ -8,9 +8,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from attacks.base import ATTACKS
-from attacks.borrowed_trigger import BorrowedTrigger
 from attacks.support.scaling import Scaled
+from attacks.uploader import UPLOADERS
 from attacks.view import AttackView
 from fedcrucible_core.learning.training import TrainingHook
 from fedcrucible_core.learning.vector import shaped_like_parameters
@@ -49,8 +48,8 @@ def _length(tensors: list[Tensor]) -> Tensor:
     return torch.where(square > 0.0, square, 1.0).sqrt() * (square > 0.0)
 
 
-@ATTACKS.register("constrain-and-scale")
-class ConstrainAndScale(Scaled, BorrowedTrigger):
+@UPLOADERS.register("constrain-and-scale")
+class ConstrainAndScale(Scaled):
     """Train on poisoned data with alpha * CE + (1 - alpha) * L_anomaly, then upload w_t + gamma * (X - w_t).
 
     L_anomaly is the cosine distance 1 - cos(w, w_t) of whole models, or the distance ||w - w_t||.  The term is part of

@@ -6,11 +6,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from attacks.base import ATTACKS, CraftContext
 from attacks.support.untargeted import Untargeted
+from attacks.uploader import UPLOADERS, CraftContext
 
 
-@ATTACKS.register("gaussian")
+@UPLOADERS.register("gaussian")
 class Gaussian(Untargeted):
     """Upload w_t + N(0, sigma^2 I): noise in place of the update, drawn anew by every attacker in every round.
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pydantic import Field
 from torch import Tensor
 
-from attacks.base import ATTACKS, CraftContext
 from attacks.support.benign_statistics import FromBenignStatistics
+from attacks.uploader import UPLOADERS, CraftContext
 
 
-@ATTACKS.register("ipm")
+@UPLOADERS.register("ipm")
 class IPM(FromBenignStatistics):
     """Every attacker uploads w_t - epsilon * mu, where mu is the mean of the colluders' clean updates.
 

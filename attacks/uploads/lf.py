@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from attacks.base import ATTACKS, CraftContext
+from attacks.uploader import UPLOADERS, CraftContext
 from attacks.uploads.afa import flipped
 from attacks.uploads.lp import LP
 
 
-@ATTACKS.register("lf")
+@UPLOADERS.register("lf")
 class LF(LP):
     """On the backdoor-critical layers L*: 2 w_t - w_mal; elsewhere the clean model. L* is found as lp does.
 

@@ -8,9 +8,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from attacks.base import ATTACKS, CraftContext
-from attacks.borrowed_trigger import BorrowedTrigger
 from attacks.support.critical_layers import coordinates, critical_layers
+from attacks.uploader import UPLOADERS, CraftContext, Uploader
 from attacks.view import AttackView, LocalModel, Upload
 from fedcrucible_core.learning.data import Labeled
 
@@ -20,8 +19,8 @@ OPTIMISER = {"optimiser": "sgd", "lr": 0.1, "momentum": 0.5, "batch_size": 64, "
 """Training while layers are searched for, as in the public code."""
 
 
-@ATTACKS.register("lp")
-class LP(BorrowedTrigger):
+@UPLOADERS.register("lp")
+class LP(Uploader):
     """Upload the poisoned model on the backdoor-critical layers L*, the clean model everywhere else.
 
     A layer is one named parameter, weights and biases apart.  L* is searched for every ``refresh`` rounds:
@@ -60,6 +59,8 @@ class LP(BorrowedTrigger):
     least: float = Field(0.8, ge=0.0, le=1.0, description="Accuracy (fraction) that is enough when patience is over")
     look_every: int = Field(4, ge=1, description="Epochs between looks at that accuracy")
     patience: int = Field(30, ge=1, description="Epochs after which the clean training is given up")
+
+    needs_target: ClassVar[bool] = True
 
     def acts_unpoisoned(self, material: bool) -> bool:
         """No: a model of clean data on L* is the clean model."""
@@ -115,15 +116,15 @@ class LP(BorrowedTrigger):
         malicious = view.train(copies, start=benign, settings=settings, purpose="lp-poisoned")
 
         def success(model: LocalModel) -> float:
-            return float((view.predict(model, triggered) == view.section.target_label).double().mean())
+            return float((view.predict(model, triggered) == view.target).double().mean())
 
         return critical_layers(benign, malicious, view.slots, success, self.tau)
 
     def _triggered(self, view: AttackView, rows: Tensor) -> Tensor:
         """Triggered images of other classes than the target's, from own images kept for validation."""
-        validation, target = view.clean.subset(rows), view.section.target_label
-        if self.poisons_own and not self.natural:
-            return self.poison_test(validation.inputs[validation.labels != target])
+        validation, target = view.clean.subset(rows), view.target
+        if view.poisoner.poisons_own and not view.poisoner.natural:
+            return view.triggered(validation.subset((validation.labels != target).nonzero().flatten()))
         added = view.with_poisoned_copies(rows, "lp-validation")  # natural attacks: what they add, or relabel
         return added.inputs[len(rows) :][added.labels[len(rows) :] == target]
 

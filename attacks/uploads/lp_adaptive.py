@@ -10,8 +10,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from attacks.base import ATTACKS, CraftContext, RunFacts
 from attacks.support.critical_layers import coordinates
+from attacks.uploader import UPLOADERS, CraftContext, RunFacts
 from attacks.uploads.lp import LP
 from attacks.view import AttackView, Upload
 from fedcrucible_core.config import ConfigError
@@ -23,7 +23,7 @@ def blended(w_global: Tensor, w_benign: Tensor, w_malicious: Tensor, strength: f
     return w_global + strength * (w_malicious - w_global) + honest * (w_benign - w_global)
 
 
-@ATTACKS.register("lp-adaptive")
+@UPLOADERS.register("lp-adaptive")
 class LPAdaptive(LP):
     """Layer poisoning by attackers who know the server's rule and try their upload on a simulated server first.
 

@@ -10,8 +10,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from attacks.base import ATTACKS, CraftContext
 from attacks.support.benign_statistics import FromBenignStatistics
+from attacks.uploader import UPLOADERS, CraftContext
 
 Direction = Literal["unit", "std", "sign"]
 
@@ -49,7 +49,7 @@ class _AlongADirection(FromBenignStatistics):
         """The largest factor that keeps the bound; ``square`` = ||p||^2 > 0."""
 
 
-@ATTACKS.register("min-max")
+@UPLOADERS.register("min-max")
 class MinMax(_AlongADirection):
     """Upload w_t + m, m = mu + gamma * p, with the largest gamma that keeps max_i ||m - b_i|| <= max_ij ||b_i - b_j||.
 
@@ -72,7 +72,7 @@ class MinMax(_AlongADirection):
         return max(0.0, min(roots))
 
 
-@ATTACKS.register("min-sum")
+@UPLOADERS.register("min-sum")
 class MinSum(_AlongADirection):
     """Like min-max, with sum_i ||m - b_i||^2 <= max_i sum_j ||b_i - b_j||^2 as the bound.
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from attacks.base import ATTACKS
-from attacks.borrowed_trigger import BorrowedTrigger
 from attacks.support.scaling import Scaled
+from attacks.uploader import UPLOADERS
 
 
-@ATTACKS.register("model-replacement")
-class ModelReplacement(Scaled, BorrowedTrigger):
+@UPLOADERS.register("model-replacement")
+class ModelReplacement(Scaled):
     """Upload w_t + gamma * (X - w_t), where X is the model trained on poisoned data.
 
     With gamma = n / eta, n participants and server rate eta, the average becomes X where the others' updates cancel

@@ -9,9 +9,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from attacks.base import ATTACKS
-from attacks.borrowed_trigger import BorrowedTrigger
 from attacks.support.projection import Projection, project
+from attacks.uploader import UPLOADERS, Uploader
 from attacks.view import AttackView, LocalModel
 from fedcrucible_core.learning.training import HookChain, TrainingHook
 from fedcrucible_core.learning.vector import Slot, shaped_like_parameters
@@ -59,8 +58,8 @@ class GradientMask(TrainingHook):
                 parameter.grad.masked_fill_(~kept, 0.0)
 
 
-@ATTACKS.register("neurotoxin")
-class Neurotoxin(BorrowedTrigger):
+@UPLOADERS.register("neurotoxin")
+class Neurotoxin(Uploader):
     """Train the backdoor only on the share ``mask_ratio`` of coordinates that matter least to honest clients.
 
     A coordinate matters by the MAGNITUDE of a reference: the gradient of the received model on the attacker's clean

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from attacks.base import ATTACKS
-from attacks.borrowed_trigger import BorrowedTrigger
 from attacks.support.projection import Projected
+from attacks.uploader import UPLOADERS
 
 
-@ATTACKS.register("pgd")
-class PGD(Projected, BorrowedTrigger):
+@UPLOADERS.register("pgd")
+class PGD(Projected):
     """Train on poisoned data within the ball ||w - w_t|| <= eps_r, eps_r = epsilon * decay^(round - 1).
 
-    The model is projected onto the ball after every ``every``-th batch and after the last of each epoch, and once more
-    before the upload, so that the bound holds exactly.  epsilon 0 takes the length of the attacker's own clean update
-    of the round: it then uploads nothing longer than it would as an honest client.  Public code uses 0.083 (CIFAR-10,
-    with replacement) and 0.25 (MNIST), for models that were trained before the attack.
+    The model is projected onto the ball after every ``project_every``-th batch and after the last of each epoch, and
+    once more before the upload, so that the bound holds exactly.  epsilon 0 takes the length of the attacker's own
+    clean update of the round: it then uploads nothing longer than it would as an honest client.  Public code uses 0.083
+    (CIFAR-10, with replacement) and 0.25 (MNIST), for models that were trained before the attack.
 
     After projection the update is scaled by gamma (1 = not at all, 0 = as model-replacement chooses).
     """

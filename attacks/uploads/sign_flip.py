@@ -5,11 +5,11 @@ from __future__ import annotations
 from pydantic import Field
 from torch import Tensor
 
-from attacks.base import ATTACKS, CraftContext
 from attacks.support.untargeted import Untargeted
+from attacks.uploader import UPLOADERS, CraftContext
 
 
-@ATTACKS.register("sign-flip")
+@UPLOADERS.register("sign-flip")
 class SignFlip(Untargeted):
     """Upload w_t - scale * u, where u is the attacker's own clean update.
 

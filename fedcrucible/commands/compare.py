@@ -86,7 +86,9 @@ def command(
 def perform(request: Request, dry_run: bool, as_json: bool) -> None:
     """Run the matrix (or only list its cells), print the result, fail where a cell did."""
     from fedcrucible.compare.session import check_output_settings
+    from fedcrucible_core.config.extras import require
 
+    require("cli")
     check_output_settings(request.options.settings)
     if dry_run:
         _preview(request, as_json)

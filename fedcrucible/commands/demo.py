@@ -34,9 +34,11 @@ def command(
     """
     with clear_errors():
         from fedcrucible.demo import Demo
+        from fedcrucible_core.config.extras import require
         from fedcrucible_core.config.load import load, load_assignments, load_preset
         from fedcrucible_core.records.location import base_folder
 
+        require("cli")
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # transformers' bar for loading a small model
         start = time.perf_counter()
         chosen = load_preset(preset) | load_assignments(settings or [])

@@ -31,6 +31,9 @@ def command(
     FOLDER is a record folder, or a folder of record folders.
     """
     with clear_errors():
+        from fedcrucible_core.config.extras import require
+
+        require("server")
         found = records(folders)
         page = _single(found[0]) if len(found) == 1 else _comparison(found, title, out, sweep)
         if as_json:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 
 from fedcrucible.health.finding import Finding
+from fedcrucible_core.config.extras import install_hint
 from fedcrucible_core.config.plain_text import plain_text
 
 GROUP_DATA, GROUP_MODELS = "data", "guide and sources"
@@ -98,7 +99,7 @@ def _folder() -> tuple[str, str]:
 
 def _diffusers() -> tuple[str, str]:
     if importlib.util.find_spec("diffusers") is None:
-        return "not installed", "when you need it: pip install 'fedcrucible[diffusers]'"
+        return "not installed", install_hint("diffusers")
     return "installed; the model is fetched on first use", ""
 
 

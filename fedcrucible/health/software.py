@@ -15,6 +15,8 @@ from fedcrucible.health.finding import Finding
 
 GROUP = "software"
 SHOWN = ("flwr", "torch", "torchvision", "transformers", "hdbscan", "scikit-learn", "numpy", "pydantic")
+PARTS = {"server": "the ServerApp and the command need", "cli": "the command needs"}
+"""Extra -> who needs its packages; a node that only trains does without."""
 OPTIONAL = {
     "flwr_datasets": ("flwr-datasets", "hf: data sets", "fedcrucible[datasets]"),
     "diffusers": ("diffusers", "synthetic.source=diffusers", "fedcrucible[diffusers]"),
@@ -36,8 +38,18 @@ def _required() -> list[Finding]:
         lines = metadata.requires("fedcrucible") or []
     except metadata.PackageNotFoundError:
         return [Finding(GROUP, "fedcrucible", "warn", "not installed as a package", "pip install -e .")]
-    wanted = [Requirement(line) for line in lines if "extra ==" not in line]
-    return [_requirement(requirement) for requirement in sorted(wanted, key=_shown_first)]
+    found: dict[str, Finding] = {}
+    for extra in ("", *PARTS):
+        wanted = [requirement for line in lines if _is_of(requirement := Requirement(line), extra)]
+        for requirement in sorted(wanted, key=_shown_first):
+            found.setdefault(requirement.name, _requirement(requirement, extra))
+    return list(found.values())
+
+
+def _is_of(requirement: Requirement, extra: str) -> bool:
+    """Whether an extra ("" = a plain installation) asks for a package; extras that name other extras are no package."""
+    marker = requirement.marker
+    return requirement.name != "fedcrucible" and (marker.evaluate({"extra": extra}) if marker else not extra)
 
 
 def _shown_first(requirement: Requirement) -> tuple[int, str]:
@@ -45,10 +57,13 @@ def _shown_first(requirement: Requirement) -> tuple[int, str]:
     return place, requirement.name
 
 
-def _requirement(requirement: Requirement) -> Finding:
+def _requirement(requirement: Requirement, extra: str) -> Finding:
     try:
         version = metadata.version(requirement.name)
     except metadata.PackageNotFoundError:
+        if extra:
+            hint = f"pip install 'fedcrucible[{extra}]'"
+            return Finding(GROUP, requirement.name, "fail", f"not installed; {PARTS[extra]} it", hint)
         return Finding(GROUP, requirement.name, "fail", "not installed", f"pip install '{requirement}'")
     if not requirement.specifier.contains(version, prereleases=True):
         detail = f"{version}, expected {requirement.specifier}"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import ClassVar, Self
+from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
+
+from fedcrucible_core.config.citation import Paper
 
 
 class Component(BaseModel):
@@ -19,8 +20,10 @@ class Component(BaseModel):
 
     name: ClassVar[str] = ""
     """Registered name, set by the registry."""
-    paper: ClassVar[str] = ""
-    """Source: authors, year, equation or section."""
+    paper: ClassVar[Paper] = ""
+    """Source: (key of docs/references.toml, section or equation), several such pairs, or words."""
+    choices: ClassVar[tuple[str, ...]] = ()
+    """Headings of docs/choices.md: what the source leaves open, and what is done here."""
     knowledge: ClassVar[tuple[str, ...]] = ()
     """What it needs that a real server (or attacker) may not have; printed beside its numbers."""
     state_kept: ClassVar[str] = ""
@@ -29,7 +32,3 @@ class Component(BaseModel):
     """Time and memory of one call in n clients, d parameters (or images, epochs), e.g. ``O(n^2 d): one Gram pass``."""
     traps: ClassVar[tuple[str, ...]] = ()
     """Mistakes of public code or of a plain reading of the paper that this one avoids, a few words each."""
-
-    def resolved(self, named: Callable[[str], Component]) -> Self:  # noqa: ARG002
-        """This component with those others of its section that it names; ``named`` builds one. Most name none."""
-        return self

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from fedcrucible_core.config.component import Component
 from fedcrucible_core.config.registry import Registry
 from fedcrucible_core.config.sections import (
+    AdversarySection,
     AttackSection,
     DefenseSection,
     FederationSection,
@@ -22,6 +23,7 @@ from fedcrucible_core.config.sections import (
     ModelSection,
     OutputSection,
     PartitionSection,
+    PoisonSection,
     PurifierSection,
     RepairSection,
     RunSection,
@@ -36,7 +38,7 @@ REGISTRIES: dict[str, tuple[type[Section], str, str]] = {
     # section: (fixed part, module, registry object in it)
     "partition": (PartitionSection, "fedcrucible_core.learning.partition.base", "PARTITIONERS"),
     "model": (ModelSection, "fedcrucible_core.learning.models.base", "MODELS"),
-    "attack": (AttackSection, "attacks.base", "ATTACKS"),
+    "attack": (AttackSection, "attacks.adversary", "ATTACKS"),
     "defense": (DefenseSection, "defenses.base", "RULES"),
     "purifier": (PurifierSection, "defenses.base", "PURIFIERS"),
     "repair": (RepairSection, "defenses.base", "REPAIRS"),
@@ -47,13 +49,15 @@ PLAIN: dict[str, type[Section]] = {
     "run": RunSection,
     "task": TaskSection,
     "training": TrainingSection,
+    "poison": PoisonSection,
+    "adversary": AdversarySection,
     "federation": FederationSection,
     "guide": GuideSection,
     "output": OutputSection,
 }
 ORDER = (
-    "run", "task", "partition", "model", "training", "federation", "attack", "defense", "purifier", "repair",
-    "splitter", "guide", "synthetic", "output",
+    "run", "task", "partition", "model", "training", "federation", "attack", "poison", "adversary", "defense",
+    "purifier", "repair", "splitter", "guide", "synthetic", "output",
 )  # fmt: skip
 
 
@@ -91,6 +95,8 @@ class RunConfigBase(BaseModel):
     training: TrainingSection
     federation: FederationSection
     attack: AttackSection
+    poison: PoisonSection
+    adversary: AdversarySection
     defense: DefenseSection
     purifier: PurifierSection
     repair: RepairSection
@@ -109,12 +115,11 @@ class RunConfigBase(BaseModel):
     def component(self, section: str, name: str) -> Component:
         """The component ``name`` of a section, built from this configuration's parameters for it.
 
-        Others of the same section that it names are built likewise. Raises ConfigError for a name that isn't there.
+        Raises ConfigError for a name that isn't there.
         """
         cls = registry_of(section)[name]
         chosen = getattr(getattr(self, section), _field(name), None)
-        built = chosen if isinstance(chosen, cls) else cls()
-        return built.resolved(lambda other: self.component(section, other))
+        return chosen if isinstance(chosen, cls) else cls()
 
 
 @lru_cache(maxsize=1)

@@ -62,10 +62,20 @@ def load(settings: Mapping[str, Scalar]) -> RunConfigBase:
 
     Keys of earlier versions are understood (``old_keys.py``), with one OldKeyWarning.
     """
-    known = default_keys()
     settings, old = modern(settings)
     if old:
         warnings.warn(deprecation(old), OldKeyWarning, stacklevel=2)
+    try:
+        return _validated(settings)
+    except ConfigError as error:
+        for given, new in old.items():
+            if new == error.key:  # named as the user wrote it
+                raise ConfigError(given, error.value, f"{error.allowed}; {given} is now {new}") from None
+        raise
+
+
+def _validated(settings: Mapping[str, Scalar]) -> RunConfigBase:
+    known = default_keys()
     nested: dict[str, Any] = {}
     for key, given in settings.items():
         if key not in known:

@@ -7,8 +7,45 @@ from collections.abc import Callable, Mapping
 from fedcrucible_core.config.values import Scalar
 
 _PRUNING = ("method", "share", "activation", "trim", "everyone", "max_drop", "extreme_weights")
-RENAMED: Mapping[str, str] = {f"defense.pruning.{name}": f"repair.pruning.{name}" for name in _PRUNING}
+RENAMED: Mapping[str, str] = {
+    "attack.target_label": "poison.target_label",
+    "attack.poison_ratio": "poison.ratio",
+    "attack.poison_mode": "poison.mode",
+    "attack.poison_scope": "poison.scope",
+    "attack.malicious_fraction": "adversary.malicious_fraction",
+    "attack.malicious_ids": "adversary.malicious_ids",
+    "attack.participation": "adversary.participation",
+    "attack.collusion": "adversary.collusion",
+    "attack.start_round": "adversary.start_round",
+    "attack.stop_round": "adversary.stop_round",
+    "attack.every": "adversary.every",
+    "attack.local_epochs": "adversary.local_epochs",
+    "attack.lr": "adversary.lr",
+    "attack.pgd.every": "attack.pgd.project_every",
+    **{f"defense.pruning.{name}": f"repair.pruning.{name}" for name in _PRUNING},
+}
 """Old key -> the key that stands for it now, with the same values."""
+
+PLANTING = ("model-replacement", "constrain-and-scale", "pgd", "neurotoxin", "lp", "lp-adaptive", "lf", "afa")
+"""Upload attacks that each had a ``trigger`` of their own."""
+DEFAULT_ATTACK = "badnets"
+
+
+def _one_trigger(settings: dict[str, Scalar]) -> Mapping[str, str]:
+    """``attack.NAME.trigger`` of the chosen attack is ``attack.trigger``; those of others had no effect."""
+    chosen = f"attack.{settings.get('attack.name', DEFAULT_ATTACK)}.trigger"
+    used = _replace(settings, chosen, "attack.trigger") if chosen.split(".")[1] in PLANTING else {}
+    for name in PLANTING:
+        settings.pop(f"attack.{name}.trigger", None)
+    return used
+
+
+def _alie_deviations(settings: dict[str, Scalar]) -> Mapping[str, str]:
+    """``attack.alie.z = 0`` meant automatic; -1 does now, so that 0 deviations can be said."""
+    old = "attack.alie.z"
+    if settings.get(old) in (0, "0", "0.0"):
+        settings[old] = -1.0
+    return _replace(settings, old, "attack.alie.z_max")
 
 
 def _pruning(settings: dict[str, Scalar]) -> Mapping[str, str]:
@@ -41,7 +78,12 @@ def _guide_agreement(settings: dict[str, Scalar]) -> Mapping[str, str]:
     return {"synthetic.guide_agreement": "splitter.name=guide-agreement"}
 
 
-REWRITTEN: tuple[Callable[[dict[str, Scalar]], Mapping[str, str]], ...] = (_pruning, _guide_agreement)
+REWRITTEN: tuple[Callable[[dict[str, Scalar]], Mapping[str, str]], ...] = (
+    _one_trigger,
+    _alie_deviations,
+    _pruning,
+    _guide_agreement,
+)
 """What no plain renaming can do: each changes a copy of the settings in place and returns old -> new in words."""
 
 
@@ -52,18 +94,26 @@ class OldKeyWarning(FutureWarning):
 def modern(settings: Mapping[str, Scalar]) -> tuple[dict[str, Scalar], Mapping[str, str]]:
     """Settings under today's keys, and which old ones were among them (old -> new, for a message).
 
-    A key that is given under both names keeps the value of the new one.
+    Of a key that is given under both names the later one counts, as a command line goes before a preset.
     """
     found = dict(settings)
     used: dict[str, str] = {}
     for old, new in RENAMED.items():
-        if old in found:
-            value = found.pop(old)
-            found.setdefault(new, value)
-            used[old] = new
+        used |= _replace(found, old, new)
     for rewrite in REWRITTEN:
         used |= rewrite(found)
     return found, used
+
+
+def _replace(settings: dict[str, Scalar], old: str, new: str) -> dict[str, str]:
+    """Have ``old``'s value stand at ``new`` unless that was given after it."""
+    if old not in settings:
+        return {}
+    given = list(settings)
+    value = settings.pop(old)
+    if new not in settings or given.index(new) < given.index(old):
+        settings[new] = value
+    return {old: new}
 
 
 def deprecation(used: Mapping[str, str]) -> str:

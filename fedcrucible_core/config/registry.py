@@ -35,6 +35,8 @@ class Registry(Generic[T]):
         self.section = section
         self.folders = folders
         self.key = key or f"{section}.name"
+        self.beside: tuple[Registry[Any], ...] = ()
+        """Others whose names stand at the same key, so that none may be taken twice."""
         self._classes: dict[str, type[T]] = {}
         self._loaded = False
 
@@ -46,7 +48,8 @@ class Registry(Generic[T]):
         """
 
         def decorate(cls: type[T]) -> type[T]:
-            taken = self._classes.get(name)
+            known = (self._classes, *(other._classes for other in self.beside))
+            taken: type[Component] | None = next((classes[name] for classes in known if name in classes), None)
             if taken is not None and _identity(taken) != _identity(cls):
                 raise ValueError(f"{self.section} {name!r} is already registered by {'.'.join(_identity(taken))}")
             if not (cls.__doc__ or "").strip():
@@ -97,6 +100,33 @@ class Registry(Generic[T]):
             self._loaded = True  # first: what is imported below may ask this registry
             for folder in self.folders:
                 import_all(folder)
+
+
+class JointRegistry(Registry[T]):
+    """All components of several registries whose names stand at one key; register in one of the parts.
+
+    Raises ValueError where two parts use one name.
+    """
+
+    def __init__(self, section: str, *parts: Registry[Any], key: str = "") -> None:
+        super().__init__(section, key=key)
+        self.parts = parts
+        for part in parts:
+            part.beside = tuple(other for other in parts if other is not part)
+        self._load()
+
+    def register(self, name: str) -> Callable[[type[T]], type[T]]:
+        """Refused: what kind of component it is has to be said. Raises TypeError."""
+        raise TypeError(f"{self.section} {name!r} must be registered as one of its kinds")
+
+    def _load(self) -> None:
+        self._classes = {}
+        for part in self.parts:
+            part._load()
+            twice = self._classes.keys() & part._classes.keys()
+            if twice:
+                raise ValueError(f"{self.section} {min(twice)!r} is registered twice")
+            self._classes |= part._classes
 
 
 def import_all(package: str) -> None:

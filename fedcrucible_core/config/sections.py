@@ -122,23 +122,37 @@ class FederationSection(Section):
 
 
 class AttackSection(Section):
-    """Who attacks, when, and on how much data; the method's own knobs are in the sub-section of its name."""
+    """Which attack; the method's own knobs are in the sub-section of its name."""
 
-    name: str = Field("badnets", description="Attack by registered name; none = no attack")
+    name: str = Field("badnets", description="Poisoner or upload attack by registered name; none = no attack")
+    trigger: str = Field(
+        "badnets", description="Poisoner whose trigger an upload attack plants, set in its own section; none = nothing"
+    )
+    artefact: str = Field(
+        "",
+        description="File of what the poisoner prepared (a trained trigger), the same on every machine; "
+        "empty = prepared here and cached",
+    )
+
+
+class PoisonSection(Section):
+    """What is poisoned: the target, and how much of which data."""
+
+    target_label: int = Field(0, ge=0, description="Class that triggered inputs shall be given")
+    ratio: float = Field(0.3, ge=0.0, le=1.0, description="Share (fraction) of the eligible images that is poisoned")
+    mode: Literal["replace", "append-all"] = Field(
+        "replace", description="replace: overwrite that share; append-all: add a triggered copy of every image"
+    )
+    scope: Literal["non-target", "all"] = Field("non-target", description="Images that may be poisoned")
+
+
+class AdversarySection(Section):
+    """Who attacks, when, with whom, and how an attacker trains."""
+
     malicious_fraction: float = Field(0.3, ge=0.0, le=1.0, description="Share (fraction) of clients that are malicious")
     malicious_ids: str = Field("", description="Comma-separated partitions that are malicious; empty = drawn by seed")
     participation: Literal["random", "exact"] = Field(
         "random", description="random: attackers are sampled like others; exact: floor(fraction x n) every round"
-    )
-    target_label: int = Field(0, ge=0, description="Class that triggered inputs shall be given")
-    poison_ratio: float = Field(0.3, ge=0.0, le=1.0, description="Share (fraction) of an attacker's eligible images")
-    poison_mode: Literal["replace", "append-all"] = Field(
-        "replace", description="replace: overwrite that share; append-all: add a triggered copy of every image"
-    )
-    poison_scope: Literal["non-target", "all"] = Field("non-target", description="Images that may be poisoned")
-    local_epochs: int = Field(0, ge=0, description="Epochs of an attacker's poisoned training; 0 = as honest clients")
-    lr: float = Field(
-        0.0, ge=0.0, description="Learning rate of an attacker's poisoned training; 0 = as honest clients"
     )
     collusion: Literal["shared", "alone"] = Field(
         "shared", description="shared: attackers drawn by seed pool their data; alone: each knows only its own"
@@ -146,6 +160,10 @@ class AttackSection(Section):
     start_round: int = Field(1, ge=1, description="First round of the attack")
     stop_round: int = Field(0, ge=0, description="Last round of the attack; 0 = never stops")
     every: int = Field(1, ge=1, description="Attack every k-th round from the first")
+    local_epochs: int = Field(0, ge=0, description="Epochs of an attacker's poisoned training; 0 = as honest clients")
+    lr: float = Field(
+        0.0, ge=0.0, description="Learning rate of an attacker's poisoned training; 0 = as honest clients"
+    )
 
 
 class PartitionSection(Section):

@@ -2,9 +2,15 @@
 
 import pytest
 
-from attacks.schedule import check_target, is_attack_round, malicious_partitions
+from attacks.schedule import is_attack_round, malicious_partitions
 from fedcrucible_core.config import ConfigError
-from fedcrucible_core.config.sections import AttackSection
+from fedcrucible_core.config.compose import RunConfigBase
+from fedcrucible_core.config.load import load
+
+
+def config(clients: int = 10, seed: int = 1, name: str = "badnets", **adversary: object) -> RunConfigBase:
+    keys = {f"adversary.{key}": value for key, value in adversary.items()}
+    return load({"attack.name": name, "federation.clients": clients, "run.seed": seed, **keys})
 
 
 @pytest.mark.parametrize(
@@ -21,8 +27,8 @@ from fedcrucible_core.config.sections import AttackSection
     ],
 )
 def test_attack_rounds(settings, rounds):
-    section = AttackSection(**settings)
-    assert [r for r in range(1, 9) if is_attack_round(section, r)] == rounds
+    chosen = config(**settings)
+    assert [r for r in range(1, 9) if is_attack_round(chosen, r)] == rounds
 
 
 @pytest.mark.parametrize(
@@ -30,7 +36,7 @@ def test_attack_rounds(settings, rounds):
     [(0.3, 20, 6), (0.29, 100, 29), (0.2, 100, 20), (0.3, 3, 0), (0.0, 20, 0), (1.0, 20, 20), (0.99, 10, 9)],
 )
 def test_number_is_floored(fraction, clients, count):
-    ids = malicious_partitions(AttackSection(malicious_fraction=fraction), clients, seed=1)
+    ids = malicious_partitions(config(clients, malicious_fraction=fraction))
     assert len(ids) == len(set(ids)) == count
     assert list(ids) == sorted(ids)
     assert all(0 <= i < clients for i in ids)
@@ -38,7 +44,7 @@ def test_number_is_floored(fraction, clients, count):
 
 def test_the_seed_alone_decides_and_larger_fractions_include_smaller():
     def drawn(fraction, seed, name="badnets"):
-        return malicious_partitions(AttackSection(name=name, malicious_fraction=fraction), 50, seed)
+        return malicious_partitions(config(50, seed, name, malicious_fraction=fraction))
 
     assert drawn(0.3, 1) == drawn(0.3, 1)
     assert drawn(0.3, 1) != drawn(0.3, 2)
@@ -46,13 +52,11 @@ def test_the_seed_alone_decides_and_larger_fractions_include_smaller():
 
 
 def test_listed_partitions_come_before_the_fraction():
-    section = AttackSection(malicious_ids=" 7, 0,3", malicious_fraction=0.9)
-    assert malicious_partitions(section, 10, seed=1) == (0, 3, 7)
+    assert malicious_partitions(config(malicious_ids=" 7, 0,3", malicious_fraction=0.9)) == (0, 3, 7)
 
 
 def test_without_attack_nobody_is_malicious():
-    section = AttackSection(name="none", malicious_ids="1", malicious_fraction=0.5)
-    assert malicious_partitions(section, 10, seed=1) == ()
+    assert malicious_partitions(config(name="none", malicious_ids="1", malicious_fraction=0.5)) == ()
 
 
 @pytest.mark.parametrize(
@@ -69,13 +73,6 @@ def test_without_attack_nobody_is_malicious():
 )
 def test_ids_that_name_nobody_are_refused(text, message):
     with pytest.raises(ConfigError) as caught:
-        malicious_partitions(AttackSection(malicious_ids=text), 10, seed=1)
-    assert caught.value.key == "attack.malicious_ids"
+        malicious_partitions(config(malicious_ids=text))
+    assert caught.value.key == "adversary.malicious_ids"
     assert message in str(caught.value)
-
-
-def test_target_must_be_a_class():
-    check_target(AttackSection(target_label=9), 10)
-    check_target(AttackSection(name="none", target_label=10), 10)
-    with pytest.raises(ConfigError, match=r"attack.target_label = 10: allowed: 0 to 9"):
-        check_target(AttackSection(target_label=10), 10)

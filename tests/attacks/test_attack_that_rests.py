@@ -12,7 +12,7 @@ from fedcrucible_core.records.schema import RoundRecord, RunDescription
 from fedcrucible_core.records.summary import summarize
 from tests.support.tiny_runs import play
 
-LONE: dict[str, Scalar] = {"attack__malicious_fraction": 0.2, "run__rounds": 1}
+LONE: dict[str, Scalar] = {"adversary__malicious_fraction": 0.2, "run__rounds": 1}
 
 
 @pytest.mark.parametrize("attack", ["min-max", "min-sum", "alie", "lp", "lf", "lp-adaptive"])
@@ -40,12 +40,12 @@ def test_an_attack_is_one(attack: str, runs_folder: Path) -> None:
 def test_two_that_collude_have_a_deviation(runs_folder: Path) -> None:
     _, rounds = play(attack__name="min-max", run__rounds=1)
     assert len(rounds[1].attackers) == 2
-    _, alone = play(attack__name="min-max", run__rounds=1, attack__collusion="alone")
+    _, alone = play(attack__name="min-max", run__rounds=1, adversary__collusion="alone")
     assert (len(alone[1].attackers), len(alone[1].rested)) == (0, 2)
 
 
 def test_who_is_known_to_be_idle_is_not_told_twice(runs_folder: Path) -> None:
-    summary, rounds = play(attack__poison_ratio=0.0, run__rounds=1)
+    summary, rounds = play(poison__ratio=0.0, run__rounds=1)
     assert rounds[1].rested == ()
     assert sum("poison no sample" in note for note in summary.notes) == 1
     assert not any("found nothing to do" in note for note in summary.notes)

@@ -5,23 +5,38 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attacks.base import Attack
+from attacks.poisoner import Poisoner
 from attacks.poisoners.badnets import BadNets
 from attacks.poisoners.label_flip import LabelFlip
-from attacks.poisoning import eligible_images, poison_dataset
+from attacks.poisoning import eligible_rows
 from attacks.task import AttackTask
-from fedcrucible_core.config.sections import AttackSection
+from fedcrucible_core.config.sections import PoisonSection
 from fedcrucible_core.learning.data import Labeled
-from tests.support.tiny_task import context, make_task
+from tests.support.tiny_task import context, make_task, poisoned_rows
 
 
-class CleanLabel(Attack):
+class CleanLabel(Poisoner):
     """Whitens target-class images and leaves their labels."""
 
     clean_label = True
 
-    def poison_test(self, x):
+    def stamp(self, x, y, ctx):
         return torch.ones_like(x)
+
+
+class Marked(BadNets):
+    """BadNets on the last image alone."""
+
+    def carriers(self, images, task):
+        return torch.arange(len(images)) == len(images) - 1
+
+
+class OnlyAdds(BadNets):
+    """Leaves the set at hand alone."""
+
+    @property
+    def poisons_own(self):
+        return False
 
 
 GREY = 128 / 255
@@ -46,16 +61,16 @@ def task_of(labels: list[int], distinct: bool = False) -> AttackTask:
 
 
 def poison(
-    labels: list[int], attack: Attack, section: AttackSection, seed: int = 0
+    labels: list[int], attack: Poisoner, section: PoisonSection, seed: int = 0
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    return poison_dataset(torch.arange(len(labels)), attack, section, context(task_of(labels), seed=seed))
+    return poisoned_rows(attack, section, context(task_of(labels), seed=seed), torch.arange(len(labels)))
 
 
-def section(**settings) -> AttackSection:
-    return AttackSection(**({"target_label": 0} | settings))
+def section(**settings) -> PoisonSection:
+    return PoisonSection(**({"target_label": 0} | settings))
 
 
-def poisoned(x: torch.Tensor) -> torch.Tensor:
+def carry(x: torch.Tensor) -> torch.Tensor:
     return (x != GREY).flatten(1).any(1)
 
 
@@ -64,8 +79,8 @@ def poisoned(x: torch.Tensor) -> torch.Tensor:
     [(0.5, 5, 3), (0.5, 4, 2), (0.25, 2, 1), (0.25, 1, 0), (0.1, 4, 0), (0.1, 5, 1), (1.0, 7, 7), (0.0, 7, 0)],
 )
 def test_count_is_rounded_half_up(ratio, eligible, count):
-    px, py = poison([1] * eligible + [0] * 3, BadNets(), section(poison_ratio=ratio))
-    assert int(poisoned(px).sum()) == count
+    px, py = poison([1] * eligible + [0] * 3, BadNets(), section(ratio=ratio))
+    assert int(carry(px).sum()) == count
     assert int((py == 0).sum()) == 3 + count
 
 
@@ -77,48 +92,53 @@ def test_count_is_rounded_half_up(ratio, eligible, count):
     seed=st.integers(0, 99),
 )
 def test_replace_touches_exactly_the_share(labels, ratio, scope, seed):
-    px, py = poison(labels, BadNets(), section(poison_ratio=ratio, poison_scope=scope), seed)
+    px, py = poison(labels, BadNets(), section(ratio=ratio, scope=scope), seed)
     eligible = len(labels) if scope == "all" else sum(label != 0 for label in labels)
-    assert int(poisoned(px).sum()) == int(ratio * eligible + 0.5)
-    assert bool((py[poisoned(px)] == 0).all())
-    assert torch.equal(py[~poisoned(px)], torch.tensor(labels)[~poisoned(px)])
+    assert int(carry(px).sum()) == int(ratio * eligible + 0.5)
+    assert bool((py[carry(px)] == 0).all())
+    assert torch.equal(py[~carry(px)], torch.tensor(labels)[~carry(px)])
 
 
 def test_scope_all_poisons_target_images_too():
-    assert int(poisoned(poison([0, 0, 1], BadNets(), section(poison_ratio=1.0))[0]).sum()) == 1
-    everything = section(poison_ratio=1.0, poison_scope="all")
-    assert int(poisoned(poison([0, 0, 1], BadNets(), everything)[0]).sum()) == 3
+    assert int(carry(poison([0, 0, 1], BadNets(), section(ratio=1.0))[0]).sum()) == 1
+    everything = section(ratio=1.0, scope="all")
+    assert int(carry(poison([0, 0, 1], BadNets(), everything)[0]).sum()) == 3
 
 
 def test_only_the_attackers_own_rows_are_touched_and_in_their_order():
     task = task_of([1, 2, 3, 4, 5], distinct=True)
-    px, py = poison_dataset(torch.tensor([4, 1]), BadNets(), section(poison_ratio=0.0), context(task))
+    px, py = poisoned_rows(BadNets(), section(ratio=0.0), context(task), torch.tensor([4, 1]))
     assert py.tolist() == [5, 2]
     assert torch.equal(px, task.train.for_model()[[4, 1]])
 
 
 @pytest.mark.parametrize("ratio", [0.1, 1.0])
 def test_append_all_keeps_the_clean_half_whatever_the_ratio(ratio):
-    px, py = poison([0, 1, 2, 3], BadNets(), section(poison_ratio=ratio, poison_mode="append-all"))
+    px, py = poison([0, 1, 2, 3], BadNets(), section(ratio=ratio, mode="append-all"))
     assert py.tolist() == [0, 1, 2, 3, 0, 0, 0]
-    assert poisoned(px).tolist() == [False] * 4 + [True] * 3
+    assert carry(px).tolist() == [False] * 4 + [True] * 3
 
 
 @pytest.mark.parametrize("scope", ["non-target", "all"])
 def test_clean_label_attacks_touch_the_target_class_only(scope):
-    px, py = poison([0, 1, 0, 2], CleanLabel(), section(poison_ratio=1.0, poison_scope=scope))
-    assert poisoned(px).tolist() == [True, False, True, False]
+    px, py = poison([0, 1, 0, 2], CleanLabel(), section(ratio=1.0, scope=scope))
+    assert carry(px).tolist() == [True, False, True, False]
     assert py.tolist() == [0, 1, 0, 2]
 
 
 def test_eligible_images_are_listed_in_order():
     images = task_of([0, 1, 0, 2]).train
-    assert eligible_images(images, BadNets(), section()).tolist() == [1, 3]
-    assert eligible_images(images, BadNets(), section(poison_scope="all")).tolist() == [0, 1, 2, 3]
-    assert eligible_images(images, CleanLabel(), section()).tolist() == [0, 2]
-    assert eligible_images(images, LabelFlip(), section()).tolist() == [0, 1, 2, 3]
-    carriers = torch.tensor([True, False, True, True])
-    assert eligible_images(images, BadNets(), section(), carriers).tolist() == [3]
+
+    def eligible(poisoner: Poisoner, **settings: str) -> list[int]:
+        rows = eligible_rows(images, poisoner, context(make_task(images, 0), section=section(**settings)))
+        return rows.tolist()
+
+    assert eligible(BadNets()) == [1, 3]
+    assert eligible(BadNets(), scope="all") == [0, 1, 2, 3]
+    assert eligible(CleanLabel()) == [0, 2]
+    assert eligible(LabelFlip()) == [0, 1, 2, 3]
+    assert eligible(Marked()) == [3]
+    assert eligible(OnlyAdds()) == []
 
 
 @pytest.mark.parametrize(
@@ -127,7 +147,7 @@ def test_eligible_images_are_listed_in_order():
 def test_decoys_are_drawn_among_the_rest_and_keep_labels(ratio, hits, decoys):
     labels = [0, 0, *range(1, 6), *range(1, 6)]
     task = task_of(labels, distinct=True)
-    px, py = poison_dataset(torch.arange(12), Decoys(), section(poison_ratio=ratio), context(task))
+    px, py = poisoned_rows(Decoys(), section(ratio=ratio), context(task), torch.arange(12))
     blank = (px == 0).flatten(1).all(1)
     assert int((py == 0).sum()) == 2 + hits
     assert int(blank.sum()) == decoys
@@ -138,7 +158,7 @@ def test_decoys_are_drawn_among_the_rest_and_keep_labels(ratio, hits, decoys):
 
 def test_appended_decoys_come_after_the_poisoned_copies():
     task = task_of([0, 1, 2, 3], distinct=True)
-    px, py = poison_dataset(torch.arange(4), Decoys(), section(poison_mode="append-all"), context(task))
+    px, py = poisoned_rows(Decoys(), section(mode="append-all"), context(task), torch.arange(4))
     assert py[:7].tolist() == [0, 1, 2, 3, 0, 0, 0]
     assert py[7:].tolist() == [1, 2, 3], "as many as asked for, but no image twice"
     assert bool((px[7:] == 0).all())
@@ -146,17 +166,17 @@ def test_appended_decoys_come_after_the_poisoned_copies():
 
 def test_a_lone_image_has_no_companion():
     for mode in ("replace", "append-all"):
-        _, py = poison([1], Decoys(), section(poison_ratio=1.0, poison_mode=mode))
+        _, py = poison([1], Decoys(), section(ratio=1.0, mode=mode))
         assert py.tolist() == ([0] if mode == "replace" else [1, 0])
 
 
 def test_choice_follows_the_generator_and_the_tasks_images_stay():
-    half, labels = section(poison_ratio=0.5), [1] * 40
-    first, again, other = (poisoned(poison(labels, BadNets(), half, seed)[0]) for seed in (1, 1, 2))
+    half, labels = section(ratio=0.5), [1] * 40
+    first, again, other = (carry(poison(labels, BadNets(), half, seed)[0]) for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     task = task_of(labels)
-    px, py = poison_dataset(torch.arange(40), BadNets(), half, context(task))
+    px, py = poisoned_rows(BadNets(), half, context(task), torch.arange(40))
     px.zero_()
     py.zero_()
     assert bool((task.train.inputs == 128).all())

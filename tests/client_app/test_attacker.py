@@ -8,7 +8,8 @@ import pytest
 import torch
 from flwr.app import Context, Message, RecordDict
 
-from attacks.base import ATTACKS, Attack
+from attacks.adversary import ATTACKS, Adversary
+from attacks.poisoner import Poisoner
 from attacks.schedule import malicious_partitions
 from client_app import benign, malicious
 from client_app.app import app
@@ -26,7 +27,7 @@ from fedcrucible_core.learning.models import ModelSpec
 from fedcrucible_core.learning.training import TrainingHook
 from fedcrucible_core.learning.vector import flatten_buffers, flatten_parameters
 from strategies.messages import MODEL, GlobalModel, from_arrays, train_content
-from strategies.nodes import Node, sample
+from strategies.nodes import sample
 
 SETTINGS: dict[str, Scalar] = {
     "federation.clients": 6,
@@ -34,7 +35,7 @@ SETTINGS: dict[str, Scalar] = {
     "partition.name": "iid",
     "model.name": "resnet8",
     "model.resnet8.width": 4,
-    "attack.malicious_ids": "1,3,4",
+    "adversary.malicious_ids": "1,3,4",
     "training.batch_size": 16,
     "run.device": "cpu",
 }
@@ -61,7 +62,7 @@ def message() -> Message:
 
 def view(name: str = "lp", **more: object) -> Attacker:
     made = session(**more)
-    return Attacker.of(made, made.config.component("attack", name))
+    return Attacker.of(made, Adversary.of(load({"attack.name": name})).poisoner)
 
 
 class TestTraining:
@@ -131,15 +132,15 @@ class TestTraining:
         both = attacker.with_poisoned_copies(rows, "p")
         assert torch.equal(both.inputs[:4], attacker.clean.inputs[rows])
         assert torch.equal(both.labels[:4], attacker.clean.labels[rows])
-        others = int((attacker.clean.labels[rows] != attacker.section.target_label).sum())
+        others = int((attacker.clean.labels[rows] != attacker.target).sum())
         assert len(both) == 4 + others
-        assert bool((both.labels[4:] == attacker.section.target_label).all())
+        assert bool((both.labels[4:] == attacker.target).all())
         assert bool((both.inputs[4:, :, -1, -1] == 1).all())
 
     def test_data_attacks_upload_what_they_always_did(self) -> None:
         made = session()
         attack = made.config.component("attack", "badnets")
-        assert isinstance(attack, Attack)
+        assert isinstance(attack, Poisoner)
         seen = Attacker.of(made, attack)
         expected, result = made.fit(seen.poisoned, "train")
         upload = malicious.update(made)
@@ -148,7 +149,7 @@ class TestTraining:
         assert (upload.num_examples, upload.loss) == (len(seen.poisoned), result.loss)
 
     def test_a_resting_attacker_is_honest(self) -> None:
-        resting = session(chosen=config(attack__start_round=5, attack__name="sign-flip"))
+        resting = session(chosen=config(adversary__start_round=5, attack__name="sign-flip"))
         assert torch.equal(malicious.update(resting).parameters, benign.update(resting).parameters)
 
 
@@ -158,13 +159,12 @@ class TestCollusion:
         assert [member.partition for member in view(partition=3).colluders] == [1, 3, 4]
 
     def test_members_who_are_not_sampled_are_not_there(self) -> None:
-        chosen = config(federation__fraction_train=0.5, federation__clients=20, attack__malicious_fraction=0.4,
-                        attack__malicious_ids="")  # fmt: skip
-        group = malicious_partitions(chosen.attack, 20, chosen.run.seed)
-        nodes = [Node(100 - i, i) for i in range(20)]
+        chosen = config(federation__fraction_train=0.5, federation__clients=20, adversary__malicious_fraction=0.4,
+                        adversary__malicious_ids="")  # fmt: skip
+        group = malicious_partitions(chosen)
         for number in range(1, 8):
-            drawn = sample(nodes, chosen.federation, chosen.run.seed, number, frozenset(group), False, 0.4)
-            expected = tuple(node.partition for node in drawn if node.partition in group)
+            drawn = sample(range(20), chosen, number, frozenset(group))
+            expected = tuple(partition for partition in drawn if partition in group)
             if expected:
                 assert colluding_partitions(session(expected[0], number, chosen)) == expected
 
@@ -176,7 +176,7 @@ class TestCollusion:
     @pytest.mark.parametrize(
         ("partition", "settings", "node"),
         [
-            (3, {"attack__collusion": "alone"}, {}),
+            (3, {"adversary__collusion": "alone"}, {}),
             (3, {}, {"shares_data": False}),
             (2, {}, {}),  # made malicious by hand
         ],

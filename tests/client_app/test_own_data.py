@@ -13,7 +13,7 @@ from flwr.app import Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 from PIL import Image
 
-from attacks.base import Attack
+from attacks.poisoner import Poisoner
 from client_app.app import app
 from client_app.collusion import colluding_partitions
 from client_app.local_data import clean_data, data_info, local_rows, poisoned_data
@@ -89,7 +89,7 @@ def settings(root: Path, **more: Scalar) -> dict[str, Scalar]:
         "strategy": "fedavg",
         "run.rounds": 1,
         "run.device": "cpu",
-        "attack.malicious_fraction": 0.0,
+        "adversary.malicious_fraction": 0.0,
         "task.dataset": "invented",
         "task.data_dir": str(root),
         "task.train_samples": 0,
@@ -171,11 +171,11 @@ class TestWhatANodeTrainsOn:
 
     def test_an_attacker_poisons_its_own_images_and_works_alone(self, server: Path, tmp_path: Path) -> None:
         folder = Folder(counts=(5, 6, 7)).write(tmp_path / "node")
-        chosen = load(settings(server, attack__malicious_ids="0,1", attack__poison_ratio=1.0))
+        chosen = load(settings(server, adversary__malicious_ids="0,1", poison__ratio=1.0))
         node = context(chosen, 0, data_dir=folder, own_data=True, role="malicious")
         config, info = run_config(node), data_info(chosen)
         attack = config.component("attack", "badnets")
-        assert isinstance(attack, Attack)
+        assert isinstance(attack, Poisoner)
         poisoned = poisoned_data(config, attack, 0, 0, CPU, info)
         assert len(poisoned) == 18
         assert bool((poisoned.labels == 0).all())

@@ -9,8 +9,8 @@ import pytest
 import torch
 from flwr.app import Context, RecordDict
 
-from attacks.base import Attack
 from attacks.own_rows import own_rows
+from attacks.poisoner import Poisoner
 from attacks.poisoners.dba import Dba
 from attacks.schedule import malicious_partitions
 from client_app.local_data import clean_data, poisoned_data
@@ -26,7 +26,7 @@ SETTINGS: dict[str, Scalar] = {
     "federation.clients": 6,
     "task.train_samples": 240,
     "partition.name": "iid",
-    "attack.malicious_ids": "1,4",
+    "adversary.malicious_ids": "1,4",
 }
 CPU = torch.device("cpu")
 
@@ -68,8 +68,8 @@ def test_a_nodes_data_folder_goes_before_the_runs() -> None:
 
 def test_attackers_are_numbered_among_themselves() -> None:
     assert [attacker_number(config(), p) for p in (1, 4)] == [0, 1]
-    drawn = config(attack__malicious_ids="", attack__malicious_fraction=0.5)
-    ids = malicious_partitions(drawn.attack, 6, drawn.run.seed)
+    drawn = config(adversary__malicious_ids="", adversary__malicious_fraction=0.5)
+    ids = malicious_partitions(drawn)
     assert [attacker_number(drawn, p) for p in ids] == [0, 1, 2]
 
 
@@ -82,20 +82,20 @@ def test_clients_share_all_images_and_no_image_twice() -> None:
 
 
 def test_poisoned_data_leaves_the_clean_data_alone() -> None:
-    chosen = config(attack__poison_ratio=1.0)
+    chosen = config(poison__ratio=1.0)
     attack = chosen.component("attack", "badnets")
-    assert isinstance(attack, Attack)
+    assert isinstance(attack, Poisoner)
     before = clean_data(chosen, 1, CPU).inputs.clone()
     poisoned = poisoned_data(chosen, attack, 1, 0, CPU)
     assert torch.equal(clean_data(chosen, 1, CPU).inputs, before)
-    assert bool((poisoned.labels == chosen.attack.target_label).all())
+    assert bool((poisoned.labels == chosen.poison.target_label).all())
     assert bool((poisoned.inputs[:, :, -1, -1] == 1).sum() >= (clean_data(chosen, 1, CPU).labels != 0).sum())
     again = poisoned_data(chosen, attack, 1, 0, CPU)
     assert torch.equal(again.inputs, poisoned.inputs)
 
 
 def test_part_triggers_differ_between_attackers() -> None:
-    chosen = config(attack__name="dba", attack__poison_ratio=1.0)
+    chosen = config(attack__name="dba", poison__ratio=1.0)
     attack = chosen.component("attack", "dba")
     assert isinstance(attack, Dba)
     for part, partition in enumerate((1, 4)):
@@ -114,7 +114,7 @@ def test_images_that_success_is_measured_on_are_given_to_no_client(tmp_path: Pat
     path.write_text(json.dumps({"train": bags[:4], "test": bags[4:10], "test_split": "train"}), encoding="utf-8")
     chosen = config(attack__name="semantic", **{"attack__semantic__attribute_file": str(path)})
     attack = chosen.component("attack", "semantic")
-    assert isinstance(attack, Attack)
+    assert isinstance(attack, Poisoner)
     rows = [own_rows(chosen, p) for p in range(6)]
     assert sorted(torch.cat(rows).tolist()) == [i for i in range(240) if i not in bags[4:10]]
     measured = {image.numpy().tobytes() for image in train.for_model()[bags[4:10]]}

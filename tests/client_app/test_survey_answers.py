@@ -12,7 +12,7 @@ from fedcrucible_core.learning.survey import Survey
 RANKS = Survey("x", 5, 2, "ranks", "relu")
 VOTES = Survey("x", 5, 2, "votes", "relu")
 ACTIVATIONS = torch.tensor([0.5, 0.1, 0.9, 0.0, 0.2]).double()
-CONFIG = load({"attack.start_round": 3, "attack.stop_round": 6})
+CONFIG = load({"adversary.start_round": 3, "adversary.stop_round": 6})
 
 
 def test_honest_clients_tell_the_truth() -> None:

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from defenses.base import RULES, Aggregate, AggregationRule, ClientUpdates
+from defenses.contracts.setting import D, tiny_start, tiny_view
 from defenses.kernels.ties import level_ties
 from tests.references import active_rules_references as active
 from tests.support.tied_updates import TIED
-from tests.support.tiny_layout import D, tiny_start, tiny_view
 
 BY_ID = {
     "krum": "it takes one update: of equally good ones that of the lowest client id",

@@ -13,7 +13,7 @@ BAD = {
     "true for a number": ("run.rounds=true", ["run.rounds", "True", "whole number"]),
     "a fraction for a whole number": ("run.rounds=2.5", ["run.rounds", "2.5", "whole number"]),
     "infinite": ("training.lr=inf", ["training.lr", "inf", "number above 0"]),
-    "out of range": ("attack.malicious_fraction=1.5", ["attack.malicious_fraction", "1.5", "from 0 to 1"]),
+    "out of range": ("adversary.malicious_fraction=1.5", ["adversary.malicious_fraction", "1.5", "from 0 to 1"]),
     "out of range in a component": ("attack.badnets.size=0", ["attack.badnets.size", "from 1 to 1024"]),
     "no such choice": ("run.precision=fp61", ["run.precision", "'fp61'", "fp32, bf16, fp16"]),
     "unknown attack": ("attack.name=badnet", ["attack.name", "'badnet'", "did you mean 'badnets'?"]),
@@ -24,13 +24,16 @@ BAD = {
     "unknown source": ("synthetic.source=flows", ["synthetic.source", "did you mean 'flow'?", "mixed"]),
     "unknown data set": ("task.dataset=cifar11", ["task.dataset", "did you mean 'cifar10'?", "hf:org/name"]),
     "absent data set": ("task.dataset=cifar10", ["task.dataset", "'cifar10'", "fedcrucible prepare cifar10"]),
-    "target beyond classes": ("attack.target_label=10", ["attack.target_label", "10", "classes 0 to 9"]),
+    "target beyond classes": ("poison.target_label=10", ["poison.target_label", "10", "classes 0 to 9"]),
     "too many images": ("task.train_samples=30001", ["task.train_samples", "30001", "1 to 30000"]),
     "too many test images": ("task.test_samples=10001", ["task.test_samples", "10001", "1 to 10000"]),
     "more clients than images": ("federation.clients=500", ["federation.clients", "500", "400"]),
     "min_replies": ("federation.min_replies=5", ["federation.min_replies", "5", "the 4 clients sampled"]),
     "fp16 on a CPU": ("run.precision=fp16", ["run.precision", "fp16", "bf16"]),
-    "stop before start": ("attack.stop_round=1 attack.start_round=2", ["attack.stop_round", "1", "start_round = 2"]),
+    "stop before start": (
+        "adversary.stop_round=1 adversary.start_round=2",
+        ["adversary.stop_round", "1", "start_round = 2"],
+    ),
     "trigger too large": ("attack.badnets.size=200", ["attack.badnets.size", "200", "doesn't fit"]),
     "trigger parts too large": (
         "attack.name=dba attack.dba.length=20", ["attack.dba.length", "20", "doesn't fit into images of 28x28"]
@@ -51,7 +54,7 @@ BAD = {
         ["task.test_samples", "10", "no images with the attribute"],
     ),
     "no colour": ("attack.badnets.colour=pink", ["attack.badnets.colour", "pink", "white, black"]),
-    "attacker beyond clients": ("attack.malicious_ids=4", ["attack.malicious_ids", "'4'", "0 to 3"]),
+    "attacker beyond clients": ("adversary.malicious_ids=4", ["adversary.malicious_ids", "'4'", "0 to 3"]),
     "guide folder absent": ("guide.model=/no/such/guide", ["guide.model", "/no/such/guide", "no such folder", "tiny"]),
     "guide not cached": ("guide.model=nobody/no-such-guide", ["guide.model", "nobody/no-such-guide", "HF_HUB_OFFLINE"]),
     "template": ("guide.templates=photo", ["guide.templates", "'photo'", "{}"]),
@@ -66,7 +69,7 @@ BAD = {
     "resume without name": ("run.resume=true", ["run.resume", "output.name"]),
     "no assignment": ("strategy", ["setting", "'strategy'", "KEY=VALUE"]),
     "no key": ("=1", ["setting", "'=1'", "KEY=VALUE"]),
-    "a list": ("attack.target_label=[1,2]", ["attack.target_label", "[1,2]", "lists are written as text"]),
+    "a list": ("poison.target_label=[1,2]", ["poison.target_label", "[1,2]", "lists are written as text"]),
 }  # fmt: skip
 
 
@@ -95,7 +98,7 @@ def test_a_bad_setting_is_refused_in_one_line_before_any_client_starts(
         (None, ["preset", "did you mean 'smoke'?", "demo"]),
         ("run.seed = ", ["preset", "can't be read as TOML"]),
         ("[run]\nsed = 1", ["run.sed", "did you mean 'run.seed'?"]),
-        ("attack.malicious_ids = [1, 2]", ["attack.malicious_ids", "[1, 2]"]),
+        ("adversary.malicious_ids = [1, 2]", ["adversary.malicious_ids", "[1, 2]"]),
     ],
     ids=["unknown name", "no TOML", "unknown key", "list"],
 )

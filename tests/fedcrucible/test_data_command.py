@@ -97,14 +97,6 @@ def test_a_server_phase_says_before_any_client_which_sources_serve_own_classes(f
     assert "fewer than 13 pictures (synthetic.per_class) of apple (12)" in result.stderr
 
 
-def test_the_command_imports_no_torch_to_say_what_it_is_for():
-    import subprocess
-    import sys
-
-    script = "import fedcrucible.cli, sys; assert 'torch' not in sys.modules and 'PIL' not in sys.modules"
-    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
-
-
 def test_classes_are_named(fedcrucible, tmp_path):
     write_folder(tmp_path, 6, ("ankle_boot", *CLASSES[:2]))
     classes = json.loads(fedcrucible("data", *OWN, f"task.data_dir={tmp_path}", "--json").stdout)["classes"]

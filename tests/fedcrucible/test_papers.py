@@ -7,7 +7,7 @@ import tomllib
 
 import pytest
 
-from attacks.base import ATTACKS
+from attacks.adversary import ATTACKS
 from defenses.base import RULES
 from fedcrucible.compare.plan.cell import value_text
 from fedcrucible.compare.plan.matrix import Matrix
@@ -90,14 +90,14 @@ def printed(table: str) -> dict[tuple[str, ...], tuple[float, float]]:
     if table == "table4":
         for line in PRINTED_4.split("\n")[1:-1]:
             degree, rest = line.split(" ", 1)
-            for data, cells in zip(("CIFAR-10", "CIFAR-100"), rest.split(";"), strict=True):
-                plain, ours = cells.split()
+            for data, both in zip(("CIFAR-10", "CIFAR-100"), rest.split(";"), strict=True):
+                plain, ours = both.split()
                 found |= {(data, degree, "FedAvg"): pair(plain), (data, degree, "CLIP-Fed"): pair(ours)}
     if table == "table5":
         for line in PRINTED_5.split("\n")[1:-1]:
             trigger, rest = line.split(" ", 1)
-            for ratio, cells in zip(("60 %", "80 %", "100 %"), rest.split(";"), strict=True):
-                plain, ours = cells.split()
+            for ratio, both in zip(("60 %", "80 %", "100 %"), rest.split(";"), strict=True):
+                plain, ours = both.split()
                 found |= {(trigger, ratio, "FedAvg"): pair(plain), (trigger, ratio, "CLIP-Fed"): pair(ours)}
     return found
 
@@ -229,7 +229,7 @@ def test_the_full_presets_are_at_the_papers_scale(table: str) -> None:
     assert (config.training.local_epochs, config.training.batch_size, config.training.lr) == (2, 64, 0.1)
     assert config.model.name == "resnet18"
     assert config.guide.model == "openai/clip-vit-large-patch14"
-    assert config.attack.target_label == 5
+    assert config.poison.target_label == 5
     assert config.task.train_samples == config.task.test_samples == 0
     assert len(the_matrix(f"clip-fed/{table}").seeds) >= 5
 
@@ -250,10 +250,7 @@ def test_the_switches_of_tables_2_to_5() -> None:
     assert third.labels_of("malicious") == (0.2, 0.3, 0.4)
     assert third.settings["attack.badnets.size"] == 1
     assert {cell.settings["partition.main-class.q"] for cell in fourth.cells()} == {0.2, 0.4, 0.6}
-    modes = {
-        cell.labels["poisoning"]: (cell.config.attack.poison_mode, cell.config.attack.poison_ratio)
-        for cell in fifth.cells()
-    }
+    modes = {cell.labels["poisoning"]: (cell.config.poison.mode, cell.config.poison.ratio) for cell in fifth.cells()}
     assert modes == {"60 %": ("replace", 0.6), "80 %": ("replace", 0.8), "100 %": ("append-all", 1.0)}
     assert {cell.settings["attack.badnets.size"] for cell in fifth.cells()} == {1, 2, 3, 4}
 

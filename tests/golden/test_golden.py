@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from attacks.base import ATTACKS
+from attacks.adversary import ATTACKS
 from fedcrucible_core.learning.models.base import MODELS
 from fedcrucible_core.learning.partition.base import PARTITIONERS
 from fedcrucible_core.records.reader import read

@@ -7,8 +7,8 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from defenses.contracts.setting import SLOTS, D
 from tests.references.defense_references import fedavg
-from tests.support.tiny_layout import SLOTS, D
 
 Array = NDArray[np.float64]
 CLASSES = 5

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tests.support.tiny_layout import SLOTS
+from defenses.contracts.setting import SLOTS
 
 Array = NDArray[np.float64]
 LAST = [c for slot in SLOTS if slot.name.startswith("classifier") for c in range(slot.start, slot.stop)]

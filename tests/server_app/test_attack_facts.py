@@ -7,24 +7,26 @@ from pathlib import Path
 import pytest
 import torch
 
-from attacks.base import ATTACKS, Attack
+from attacks.adversary import ATTACKS, Adversary
 from attacks.own_rows import own_rows
-from attacks.poisoning import poison_count, poison_dataset
-from attacks.support.untargeted import Untargeted
+from attacks.poisoner import POISONERS
+from attacks.poisoning import poison_count
+from attacks.uploader import UPLOADERS, PlainUpload
 from attacks.uploads.lp import LP
 from fedcrucible_core.config.load import load
+from fedcrucible_core.config.sections import PoisonSection
 from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.records.reader import read
 from server_app.attack_facts import AttackFacts, attack_facts
 from server_app.plan import Plan
 from tests.support.tiny_runs import play, settings
-from tests.support.tiny_task import context, labelled, make_task
+from tests.support.tiny_task import context, labelled, make_task, poisoned_rows
 
 ONE_CLASS_EACH: dict[str, Scalar] = {
     "partition.name": "main-class",
     "partition.main-class.q": 1.0,
     "federation.clients": 10,
-    "attack.malicious_ids": "0,1,2,3,4,5,6,7,8,9",
+    "adversary.malicious_ids": "0,1,2,3,4,5,6,7,8,9",
 }
 
 
@@ -49,8 +51,8 @@ def test_an_ordinary_attack_has_nothing_to_be_said_about() -> None:
     "changes",
     [
         {"attack__name": "none"},
-        {"attack__malicious_fraction": 0.0},
-        {"strategy": "server-data-only", "attack__malicious_fraction": 0.01},
+        {"adversary__malicious_fraction": 0.0},
+        {"strategy": "server-data-only", "adversary__malicious_fraction": 0.01},
     ],
 )
 def test_a_chosen_control_is_none_that_failed(changes: dict[str, Scalar]) -> None:
@@ -58,29 +60,27 @@ def test_a_chosen_control_is_none_that_failed(changes: dict[str, Scalar]) -> Non
 
 
 def test_a_share_that_is_nobody() -> None:
-    assert one_note(facts(attack__malicious_fraction=0.1)) == (
-        "nobody is malicious: attack.malicious_fraction = 0.1 of 5 clients is less than one"
+    assert one_note(facts(adversary__malicious_fraction=0.1)) == (
+        "nobody is malicious: adversary.malicious_fraction = 0.1 of 5 clients is less than one"
     )
 
 
 def test_a_window_after_the_end() -> None:
-    found = facts(attack__start_round=3)
-    assert "attack.start_round = 3 is after the last round, run.rounds = 2" in one_note(found)
-    assert facts(attack__start_round=2).notes == ()
+    found = facts(adversary__start_round=3)
+    assert "adversary.start_round = 3 is after the last round, run.rounds = 2" in one_note(found)
+    assert facts(adversary__start_round=2).notes == ()
 
 
 def test_an_exact_share_of_a_round_that_is_nobody() -> None:
-    found = facts(attack__participation="exact", federation__fraction_train=0.4)
+    found = facts(adversary__participation="exact", federation__fraction_train=0.4)
     assert "of the 2 clients of a round, which is less than one client" in one_note(found)
 
 
 def test_a_ratio_that_rounds_to_no_image() -> None:
-    found = facts(attack__poison_ratio=0.001)
+    found = facts(poison__ratio=0.001)
     assert len(found.idle) == 2
-    assert one_note(found).startswith(
-        "2 of 2 malicious clients poison no sample (attack.poison_ratio = 0.001 of at most"
-    )
-    assert facts(attack__poison_ratio=0.001, attack__poison_mode="append-all").notes == (), "no ratio there"
+    assert one_note(found).startswith("2 of 2 malicious clients poison no sample (poison.ratio = 0.001 of at most")
+    assert facts(poison__ratio=0.001, poison__mode="append-all").notes == (), "no ratio there"
 
 
 def test_attackers_that_hold_only_the_targets_images() -> None:
@@ -95,7 +95,7 @@ def test_attackers_that_hold_only_the_targets_images() -> None:
 
 
 def test_clean_label_attackers_without_an_image_of_the_target() -> None:
-    made = plan(**ONE_CLASS_EACH, attack__name="sig", attack__poison_ratio=1.0)
+    made = plan(**ONE_CLASS_EACH, attack__name="sig", poison__ratio=1.0)
     labels = made.data.train.labels
     without = [p for p in range(10) if not bool((labels[own_rows(made.config, p)] == 0).any())]
     found = attack_facts(made, shares_known=True)
@@ -117,34 +117,31 @@ def test_semantic_attackers_have_what_is_given_to_them() -> None:
 
 
 def test_attacks_on_the_upload_act_without_any_image() -> None:
-    assert facts(attack__name="sign-flip", attack__poison_ratio=0.0) == AttackFacts(True, (), ())
-    found = facts(attack__name="model-replacement", attack__poison_ratio=0.0)
+    assert facts(attack__name="sign-flip", poison__ratio=0.0) == AttackFacts(True, (), ())
+    found = facts(attack__name="model-replacement", poison__ratio=0.0)
     assert found.idle == ()
     assert "plant no backdoor" in one_note(found)
 
 
 def test_of_nodes_with_data_of_their_own_nothing_is_said() -> None:
-    made = plan(attack__poison_ratio=0.0)
+    made = plan(poison__ratio=0.0)
     assert attack_facts(made, shares_known=False) == AttackFacts(True, (), ())
-    late = attack_facts(plan(attack__start_round=9), shares_known=False)
+    late = attack_facts(plan(adversary__start_round=9), shares_known=False)
     assert "never happens" in one_note(late)
 
 
-@pytest.mark.parametrize("name", sorted(set(ATTACKS) - {"none"}))
+@pytest.mark.parametrize("name", sorted(set(POISONERS) - {"none"}))
 @pytest.mark.parametrize("ratio", [0.0, 0.004, 0.3, 1.0])
 @pytest.mark.parametrize("mode", ["replace", "append-all"])
 def test_the_count_is_what_the_data_set_holds(name: str, ratio: float, mode: str) -> None:
     """Counted, never drawn: as many samples differ from the attacker's own as the count says."""
-    config = load(settings(attack__name=name, attack__poison_ratio=ratio, attack__poison_mode=mode))
-    attack = config.component("attack", name)
-    assert isinstance(attack, Attack)
-    if isinstance(attack, Untargeted):
-        return
+    config = load(settings(attack__name=name, poison__ratio=ratio, poison__mode=mode))
+    attack = Adversary.of(config).poisoner
     train = labelled(60)
     task = make_task(train, target=0)
     own = torch.arange(5, 55)
-    count = poison_count(own, attack, config.attack, task)
-    x, y = poison_dataset(own, attack, config.attack, context(task))
+    count = poison_count(train.subset(own), attack, context(task, section=config.poison))
+    x, y = poisoned_rows(attack, config.poison, context(task), own)
     plain = train.subset(own)
     pixels = plain.for_model()
     same = [bool(((pixels == a).flatten(1).all(1) & (plain.labels == b)).any()) for a, b in zip(x, y, strict=True)]
@@ -158,29 +155,26 @@ def test_labels_that_stay_are_no_poison() -> None:
     """Reversed labels of an odd number of classes leave the middle one as it is."""
     train = labelled(30)
     task = make_task(train.subset((train.labels < 5).nonzero().flatten()), classes=5)
-    attack = ATTACKS.create("label-flip")
-    section = load({"attack.name": "label-flip", "attack.poison_ratio": 1.0}).attack
-    middle = (task.train.labels == 2).nonzero().flatten()
-    assert poison_count(middle, attack, section, task).total == 0
-    assert poison_count(torch.arange(len(task.train)), attack, section, task).total == len(task.train) - len(middle)
+    attack, every = POISONERS.create("label-flip"), context(task, section=PoisonSection(ratio=1.0))
+    middle = task.train.subset((task.train.labels == 2).nonzero().flatten())
+    assert poison_count(middle, attack, every).total == 0
+    assert poison_count(task.train, attack, every).total == len(task.train) - len(middle)
 
 
 @pytest.mark.parametrize("name", sorted(ATTACKS))
 def test_who_touches_uploads_says_so(name: str) -> None:
     """Only layer poisoning, which falls back on the clean model, is exempt."""
-    attack = ATTACKS.create(name)
-    touched = any(
-        getattr(type(attack), part) is not getattr(Attack, part)
-        for part in ("upload", "craft", "hook", "malicious_model")
-    )
-    assert attack.acts_unpoisoned(True) is (touched and type(attack) is not LP)
+    uploader = Adversary.of(load({"attack.name": name})).uploader
+    touches = not isinstance(uploader, PlainUpload)
+    assert touches is (name in UPLOADERS)
+    assert uploader.acts_unpoisoned(True) is (touches and type(uploader) is not LP)
 
 
 @pytest.mark.parametrize("attack", ["badnets", "lp", "label-flip"])
 def test_the_idle_upload_honest_work(attack: str, runs_folder: Path) -> None:
     """The run ends in the same model as one without attackers, and its rejected attackers are no hits."""
-    idle, rows = play(attack__name=attack, attack__poison_ratio=0.0, run__rounds=1)
-    honest, _ = play(attack__malicious_fraction=0.0, run__rounds=1)
+    idle, rows = play(attack__name=attack, poison__ratio=0.0, run__rounds=1)
+    honest, _ = play(adversary__malicious_fraction=0.0, run__rounds=1)
     assert idle.parameters_sha256 == honest.parameters_sha256
     assert idle.attack_rounds == 0
     assert idle.detection is not None
@@ -197,7 +191,7 @@ def test_the_idle_upload_honest_work(attack: str, runs_folder: Path) -> None:
 
 def test_attackers_that_are_never_drawn_are_told_at_the_end(runs_folder: Path) -> None:
     for partition in range(5):
-        summary, rows = play(attack__malicious_ids=str(partition), federation__fraction_train=0.4, run__rounds=1)
+        summary, rows = play(adversary__malicious_ids=str(partition), federation__fraction_train=0.4, run__rounds=1)
         drawn = partition in rows[1].participants
         assert any("no client attacked in any round" in note for note in summary.notes) is not drawn
         assert (summary.attack_rounds == 1) is drawn
@@ -222,7 +216,7 @@ def test_controls_that_train_nobody_are_not_flagged(changes: dict[str, Scalar], 
 
 def test_a_model_whose_outputs_overflow_is_dead(runs_folder: Path) -> None:
     """Parameters are finite, so the reply is taken; their products are not."""
-    summary, rows = play(attack__name="gaussian", attack__gaussian__sigma=1e30, run__rounds=1, attack__target_label=0)
+    summary, rows = play(attack__name="gaussian", attack__gaussian__sigma=1e30, run__rounds=1, poison__target_label=0)
     assert rows[1].model == "changed"
     assert summary.state == "dead"
     assert summary.ma_percent == 0.0

@@ -63,7 +63,7 @@ class TestEvaluator:
 
     def build(self, **more: Scalar) -> tuple[Plan, Evaluator]:
         plan = Plan.make(load({**self.settings, **{k.replace("__", "."): v for k, v in more.items()}}))
-        return plan, Evaluator.build(plan.config, plan.data, plan.attack, plan.device)
+        return plan, Evaluator.build(plan.config, plan.data, plan.adversary.poisoner, plan.device)
 
     def test_triggered_images_are_those_kept(self) -> None:
         _, evaluator = self.build()

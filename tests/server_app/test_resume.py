@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +26,7 @@ TINY: dict[str, Scalar] = {
     "federation.clients": 4,
     "task.train_samples": 120,
     "model.name": "logistic",
-    "attack.malicious_fraction": 0.5,
+    "adversary.malicious_fraction": 0.5,
     "output.name": "x",
 }
 TIMES = {"seconds", "peak_memory_mb"}
@@ -55,7 +56,7 @@ def content(folder: Path) -> dict[str, bytes]:
         {"strategy": "krum"},
         {"strategy": "foolsgold"},
         {"attack__name": "blend"},
-        {"attack__malicious_fraction": 0.25},
+        {"adversary__malicious_fraction": 0.25},
         {"attack__badnets__size": 4},
         {"run__seed": 2},
         {"task__train_samples": 100},
@@ -372,7 +373,7 @@ def test_a_full_disk_costs_a_checkpoint_not_the_run(runs_folder: Path, monkeypat
 
 
 def test_a_full_disk_keeps_the_summary_and_names_the_file(runs_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sync = files.os.fsync
+    sync = os.fsync
     wrote: list[str] = []
     write = files.write_atomic
 
@@ -385,7 +386,7 @@ def test_a_full_disk_keeps_the_summary_and_names_the_file(runs_folder: Path, mon
         wrote.append(path.name)
         write(path, data)
 
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr("os.fsync", full)
     monkeypatch.setattr(files, "write_atomic", noted)
     with pytest.raises(OSError, match=r"No space left on device.*x/model\.safetensors"):
         play()
@@ -400,7 +401,7 @@ def test_a_full_disk_names_the_rounds_file(runs_folder: Path, monkeypatch: pytes
 
     path = runs_folder / "metrics.jsonl"
     runs_folder.mkdir()
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match=r"No space left on device.*metrics\.jsonl"):
         files.append_line(path, b"{}")
 
@@ -464,7 +465,7 @@ def test_a_full_disk_is_found_before_a_finished_record_forgets_anything(
     def full(handle: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match=r"No space left on device.*/x'"):
         play(run__resume=True, run__rounds=3)
     assert content(runs_folder / "x") == before

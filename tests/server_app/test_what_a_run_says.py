@@ -20,7 +20,7 @@ SMALL: dict[str, Scalar] = {
     "task.test_samples": 40,
     "model.resnet8.width": 4,
     "training.local_epochs": 1,
-    "attack.malicious_fraction": 0.0,
+    "adversary.malicious_fraction": 0.0,
 }
 
 

@@ -9,7 +9,8 @@ import torch
 
 from client_app import benign, malicious
 from client_app.session import Session, local_model
-from defenses.base import RULES, Aggregate, AggregationRule, ClientUpdates
+from defenses.base import RULES, Aggregate, AggregationRule, ClientUpdates, Needs
+from defenses.smoothing import Smoothing
 from fedcrucible_core.config.load import load
 from fedcrucible_core.learning.vector import flatten_buffers, flatten_parameters
 from fedcrucible_core.records.schema import RoundRecord
@@ -21,7 +22,7 @@ from tests.support.tiny_runs import TINY, play, settings
 CPU = torch.device("cpu")
 QUICK_DETECTOR = {
     "strategy": "fldetector", "defense__fldetector__window": 2, "task__train_samples": 400, "model__name": "logistic",
-    "training__lr": 0.01, "attack__poison_ratio": 1.0, "run__seed": 6,
+    "training__lr": 0.01, "poison__ratio": 1.0, "run__seed": 6,
 }  # fmt: skip
 
 
@@ -30,7 +31,7 @@ class TestStartingOver:
         return [r.facts["rule.removed"] for r in rounds[1:]]
 
     def detect(self, **changes: str | int | float | bool) -> tuple[str, list[RoundRecord]]:
-        chosen = {**QUICK_DETECTOR, "federation__clients": 8, "attack__malicious_fraction": 0.25} | changes
+        chosen = {**QUICK_DETECTOR, "federation__clients": 8, "adversary__malicious_fraction": 0.25} | changes
         summary, rounds = play(**chosen)
         return summary.parameters_sha256, rounds
 
@@ -107,7 +108,7 @@ class TestVotes:
 
         summary, rounds = play(**self.common)
         plan = Plan.make(load(settings(**self.common)))
-        evaluator = Evaluator.build(plan.config, plan.data, plan.attack, CPU)
+        evaluator = Evaluator.build(plan.config, plan.data, plan.adversary.poisoner, CPU)
         model = plan.model()
         model.load_state_dict(load_file(Path(summary.folder) / "model.safetensors"))
         own, rng = flatten_parameters(model), torch_generator(1, "smooth", 2)
@@ -164,6 +165,17 @@ class TestVotes:
         assert rounds[1].facts["smoothing.copies"] == 3
         assert "no certified radius" in rounds[1].notes[1]
 
+    def test_another_rule_may_ask_for_a_vote(self, monkeypatch: pytest.MonkeyPatch, runs_folder: Path) -> None:
+        """Nothing is derived for it: no certificate, and no crash after the last round."""
+        sgd = {"model__name": "logistic", "training__momentum": 0.0, "training__lr": 0.001, "run__rounds": 1}
+        for attackers, why in ((0, "isn't derived for this rule"), (1, "doesn't say how long the model was")):
+            vote = Needs(smoothing=Smoothing(0.01, 5, 0, 0.001, attackers))
+            monkeypatch.setattr(RULES["median"], "needs", property(lambda _, vote=vote: vote))
+            _, rounds = play(strategy="median", **sgd)
+            assert rounds[1].facts["smoothing.copies"] == 5
+            assert why in rounds[1].notes[1]
+            assert not any("certified" in fact for fact in rounds[1].facts)
+
     def test_no_copies_no_vote(self, runs_folder: Path) -> None:
         _, rounds = play(**{**self.common, "defense__crfl__copies": 0})
         assert rounds[2].notes == ()
@@ -186,7 +198,7 @@ class TestLocalTraining:
 
     def test_honest_clients_follow_the_rule_and_attackers_their_attack(self) -> None:
         ids = "1"
-        plain = {"attack__malicious_ids": ids}
+        plain = {"adversary__malicious_ids": ids}
         asked = {**plain, "strategy": "flpurifier"}
         ordinary, contrasted = (benign.update(self.fresh(0, **c)).parameters for c in (plain, asked))
         assert not torch.equal(ordinary, contrasted)
@@ -194,7 +206,7 @@ class TestLocalTraining:
         assert torch.equal(*attackers)
 
     def test_a_resting_attacker_is_honest(self) -> None:
-        chosen = {"attack__malicious_ids": "1", "strategy": "flpurifier", "attack__start_round": 5}
+        chosen = {"adversary__malicious_ids": "1", "strategy": "flpurifier", "adversary__start_round": 5}
         resting = malicious.update(self.fresh(1, **chosen)).parameters
         assert torch.equal(resting, benign.update(self.fresh(1, **chosen)).parameters)
 

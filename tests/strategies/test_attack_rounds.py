@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from attacks.base import ATTACKS
+from attacks.adversary import ATTACKS, Adversary
+from attacks.poisoner import POISONERS
 from fedcrucible.engines.in_process import run_in_process
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.load import load
@@ -24,7 +25,7 @@ TINY: dict[str, Scalar] = {
     "task.test_samples": 400,
     "partition.name": "iid",
     "model.resnet8.width": 4,
-    "attack.malicious_fraction": 0.4,
+    "adversary.malicious_fraction": 0.4,
     **{f"attack.{name}.patience": 4 for name in ("lp", "lf", "lp-adaptive")},
     **{f"attack.{name}.least": 0.0 for name in ("lp", "lf", "lp-adaptive")},
     **{f"attack.{name}.refresh": 1 for name in ("lp", "lf", "lp-adaptive")},
@@ -44,8 +45,8 @@ def test_nobody_is_dropped_and_the_attack_changes_the_model(name: str, runs_fold
     summary, rounds = run(attack__name=name)
     assert all(not r.dropped for r in rounds)
     assert [r.attack_active for r in rounds] == [False, True, True]
-    assert (summary.asr_percent is not None) == ATTACKS.create(name).targeted
-    honest, _ = run(attack__name=name, attack__malicious_fraction=0.0)
+    assert (summary.asr_percent is not None) == Adversary.of(load({"attack.name": name})).poisoner.targeted
+    honest, _ = run(attack__name=name, adversary__malicious_fraction=0.0)
     assert honest.parameters_sha256 != summary.parameters_sha256
 
 
@@ -61,26 +62,26 @@ def test_two_runs_of_one_seed_agree(name: str, runs_folder: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "trigger"), [("pgd", "edge-case"), ("lp", "edge-case"), ("lp", "dba"), ("lp-adaptive", "semantic")]
 )
-def test_any_targeted_attack_lends_its_trigger(name: str, trigger: str, runs_folder: Path) -> None:
-    summary, rounds = run(**{"attack__name": name, f"attack__{name}__trigger": trigger})
+def test_an_upload_attack_plants_any_trigger(name: str, trigger: str, runs_folder: Path) -> None:
+    summary, rounds = run(**{"attack__name": name, "attack__trigger": trigger})
     assert all(not r.dropped for r in rounds)
     assert summary.asr_percent is not None
-    assert (rounds[-1].base_rate_percent is None) == ATTACKS.create(trigger).natural
+    assert (rounds[-1].base_rate_percent is None) == POISONERS.create(trigger).natural
 
 
 def test_alone_and_together_are_different_attacks(runs_folder: Path) -> None:
-    together, _ = run(attack__name="alie", attack__alie__z=1.0)
-    alone, _ = run(attack__name="alie", attack__alie__z=1.0, attack__collusion="alone")
+    together, _ = run(attack__name="alie", attack__alie__z_max=1.0)
+    alone, _ = run(attack__name="alie", attack__alie__z_max=1.0, adversary__collusion="alone")
     assert together.parameters_sha256 != alone.parameters_sha256
-    honest, _ = run(attack__name="alie", attack__malicious_fraction=0.0)
+    honest, _ = run(attack__name="alie", adversary__malicious_fraction=0.0)
     assert alone.parameters_sha256 == honest.parameters_sha256, "a lone attacker knows no deviation"
 
 
 def test_the_attackers_own_training_settings_count(runs_folder: Path) -> None:
     plain, _ = run()
-    slower, _ = run(attack__lr=0.01)
-    longer, _ = run(attack__local_epochs=2)
-    same, _ = run(attack__lr=0.1, attack__local_epochs=1)
+    slower, _ = run(adversary__lr=0.01)
+    longer, _ = run(adversary__local_epochs=2)
+    same, _ = run(adversary__lr=0.1, adversary__local_epochs=1)
     assert same.parameters_sha256 == plain.parameters_sha256
     assert len({plain.parameters_sha256, slower.parameters_sha256, longer.parameters_sha256}) == 3
 
@@ -89,7 +90,7 @@ def test_the_attackers_own_training_settings_count(runs_folder: Path) -> None:
     ("settings", "key"),
     [
         ({"attack.name": "afa", "attack.afa.layers": "nowhere"}, "attack.afa.layers"),
-        ({"attack.name": "lp", "attack.lp.trigger": "lf"}, "attack.lp.trigger"),
+        ({"attack.name": "lp", "attack.trigger": "lf"}, "attack.trigger"),
         ({"attack.name": "lp-adaptive", "attack.lp-adaptive.simulate": "kru"}, "attack.lp-adaptive.simulate"),
     ],
 )

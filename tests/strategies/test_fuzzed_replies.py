@@ -143,7 +143,7 @@ def test_no_line_file_or_page_of_a_run_does(
         "federation__clients": CLIENTS,
         "task__train_samples": CLIENTS * 8,
         "model__name": "logistic",
-        "attack__malicious_fraction": 0.0,
+        "adversary__malicious_fraction": 0.0,
         "output__report": True,
     }
     plan = Plan.make(load(settings(**chosen)))

@@ -112,7 +112,7 @@ def _run(deeds: list[Deed], **changes: Any) -> RecordedRun:
         return answer
 
     clients = HONEST + len(deeds)
-    chosen = {"federation__clients": clients, "attack__malicious_fraction": 0.0, "run__rounds": 1} | changes
+    chosen = {"federation__clients": clients, "adversary__malicious_fraction": 0.0, "run__rounds": 1} | changes
     plan = Plan.make(load(settings(**chosen)))
     summary = execute(plan, LocalGrid(hostile, clients, flatten(plan.config)), in_order=True)
     return read(Path(summary.folder))

@@ -158,7 +158,7 @@ def _settings(clients: int) -> dict[str, str | int | float | bool]:
     return {
         "strategy": "flame",
         "run.rounds": 2,
-        "attack.malicious_fraction": 0.0,
+        "adversary.malicious_fraction": 0.0,
         "federation.clients": clients,
         "federation.timeout_s": 0.2,
         "task.train_samples": clients * 12,

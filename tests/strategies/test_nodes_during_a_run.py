@@ -182,7 +182,8 @@ class TestErrors:
     def test_an_answer_that_cant_be_decoded_spoils_no_other(self) -> None:
         class Broken(NodeGrid):
             def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-                for reply in (ids := list(message_ids)) and [self._replies.get(i) for i in ids]:
+                ids = list(message_ids)
+                for reply in [self._replies.get(i) for i in ids]:
                     if reply is not None and reply.metadata.src_node_id == node(0):
                         raise ValueError("bad bytes \x07")
                 return super().pull_messages(ids)

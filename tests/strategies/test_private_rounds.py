@@ -36,7 +36,7 @@ def play(**settings: Scalar) -> tuple[RunSummary, list[RoundRecord]]:
         "task.test_samples": 60,
         "partition.name": "iid",
         "model.resnet8.width": 4,
-        "attack.malicious_fraction": 0.0,
+        "adversary.malicious_fraction": 0.0,
         "output.report": False,
         **{key.replace("__", "."): value for key, value in settings.items()},
     }
@@ -53,7 +53,7 @@ def test_rounds_are_accounted_with_the_share_that_is_sampled(runs_folder: Path) 
 
 
 def test_a_reply_that_is_dropped_changes_no_denominator(runs_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read_reply = round_loop.read_reply
+    read_reply = round_loop.read_reply  # type: ignore[attr-defined]
     dropped: list[int] = []
 
     def refuse_one(answer: Any, partition: int, *rest: Any) -> Any:
@@ -91,7 +91,7 @@ def test_the_summary_says_what_was_spent_and_of_what(runs_folder: Path) -> None:
 
 
 def test_a_round_that_keeps_the_model_spends_nothing(runs_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read_reply, seen = round_loop.read_reply, [0]
+    read_reply, seen = round_loop.read_reply, [0]  # type: ignore[attr-defined]
 
     def refuse_second_round(*arguments: Any) -> Any:
         seen[0] += 1

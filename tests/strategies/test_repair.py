@@ -15,6 +15,7 @@ from client_app.app import app as honest_app
 from fedcrucible.engines.local_grid import LocalGrid
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.load import flatten, load
+from fedcrucible_core.config.old_keys import OldKeyWarning
 from fedcrucible_core.records import files
 from fedcrucible_core.records.reader import read
 from server_app.plan import Plan
@@ -85,6 +86,33 @@ def test_a_longer_run_goes_on_from_the_model_before_the_repair(runs_folder: Path
     longer, rounds = play(**common, run__rounds=3, run__resume=True)
     assert longer.parameters_sha256 == whole.parameters_sha256
     assert [(r.round, r.stage) for r in rounds] == [*((t, "training") for t in range(4)), (4, "repair")]
+
+
+def test_any_rule_can_be_followed_by_it(runs_folder: Path) -> None:
+    """FLAME's own rounds, then the survey; the same as FLAME before it."""
+    summary, rounds = play(strategy="flame", repair__name="pruning", run__rounds=1)
+    plain, plain_rounds = play(strategy="flame", run__rounds=1)
+    assert [r.stage for r in rounds] == ["training", "training", "repair"]
+    assert rounds[1].facts == plain_rounds[1].facts
+    assert rounds[1].weights == plain_rounds[1].weights
+    assert len(silent_channels(summary.folder)) == SILENCED
+    assert summary.parameters_sha256 != plain.parameters_sha256
+    found = read(Path(summary.folder)).run
+    assert (found.rule, found.repair) == ("flame", "pruning")
+    assert found.knowledge["pruning"] == ("honest clients' cooperation",)
+
+
+def test_the_strategy_without_its_repair_is_fedavg(runs_folder: Path) -> None:
+    off, rounds = play(strategy="pruning", repair__name="none", run__rounds=1)
+    assert [r.stage for r in rounds] == ["training", "training"]
+    assert off.parameters_sha256 == play(run__rounds=1)[0].parameters_sha256
+
+
+def test_settings_of_the_time_when_it_was_a_rule_end_in_the_same_model(runs_folder: Path) -> None:
+    today, _ = play(strategy="fedavg", repair__name="pruning", repair__pruning__share=0.5, run__rounds=1)
+    with pytest.warns(OldKeyWarning, match=r"defense\.pruning\.share is now repair\.pruning\.share"):
+        before, _ = play(defense__name="pruning", defense__pruning__share=0.5, run__rounds=1)
+    assert before.parameters_sha256 == today.parameters_sha256
 
 
 def test_before_the_purifier_the_purified_model_is_pruned(runs_folder: Path) -> None:
@@ -179,7 +207,7 @@ def against(kinds: list[Break], **changes: str | int | float | bool) -> Path:
     clients = HONEST + len(kinds)
     chosen = settings(
         strategy="pruning", federation__clients=clients, task__train_samples=20 * clients, run__rounds=1,
-        attack__malicious_fraction=0.0, **changes,
+        adversary__malicious_fraction=0.0, **changes,
     )  # fmt: skip
     plan = Plan.make(load(chosen))
     return Path(execute(plan, LocalGrid(hostile_app(kinds), clients, flatten(plan.config)), in_order=True).folder)
@@ -210,6 +238,19 @@ def test_too_few_answers_keep_the_model(runs_folder: Path) -> None:
     assert repaired.notes == ("3 valid answers, 4 needed: the model was kept",)
     assert repaired.ma_percent == repaired.facts["repair.ma_before_percent"]
     assert silent_channels(str(folder)) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"strategy": "server-data-only"}, "asks clients about the final model, strategy 'server-data-only' has none"),
+        ({"strategy": "guide-zero-shot"}, "there is no model to repair"),
+        ({"repair__name": "prunning"}, "did you mean 'pruning'"),
+    ],
+)
+def test_what_can_not_be_repaired_is_refused(changes: dict[str, str], why: str) -> None:
+    with pytest.raises(ConfigError, match=rf"repair\.name = .*{why}"):
+        Plan.make(load(settings(**{"repair__name": "pruning", **changes})))
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ TINY: dict[str, str | int | float | bool] = {
     "task.test_samples": 60,
     "partition.name": "iid",
     "model.resnet8.width": 4,
-    "attack.malicious_fraction": 0.4,
+    "adversary.malicious_fraction": 0.4,
     "synthetic.source": "mixed",
     "synthetic.per_class": 3,
     "defense.fltrust.root_samples": 20,

@@ -11,10 +11,9 @@ from defenses.base import Aggregate, ClientUpdates
 from defenses.rules.fedavg import FedAvg
 from fedcrucible.engines.in_process import run_in_process
 from fedcrucible_core.config.load import load
-from fedcrucible_core.config.sections import FederationSection
 from fedcrucible_core.records.schema import RoundRecord, RunSummary
 from server_app.plan import Plan
-from strategies.nodes import Node, sample
+from strategies.nodes import sample
 from tests.support.tiny_runs import Scalar, play
 
 
@@ -56,14 +55,14 @@ def test_the_aggregate_is_not_the_last_clients_model(runs_folder: Path) -> None:
 
 
 def test_attack_schedule_and_truth(runs_folder: Path) -> None:
-    _, rounds = run(run__rounds=4, attack__start_round=2, attack__every=2, attack__malicious_ids="1,3")
+    _, rounds = run(run__rounds=4, adversary__start_round=2, adversary__every=2, adversary__malicious_ids="1,3")
     assert [r.attack_active for r in rounds] == [False, False, True, False, True]
     assert all(r.malicious == (1, 3) for r in rounds[1:])
 
 
 def test_a_resting_attack_changes_nothing(runs_folder: Path) -> None:
-    resting, _ = run(attack__start_round=9)
-    honest, _ = run(attack__malicious_fraction=0.0)
+    resting, _ = run(adversary__start_round=9)
+    honest, _ = run(adversary__malicious_fraction=0.0)
     attacked, _ = run()
     assert resting.parameters_sha256 == honest.parameters_sha256 != attacked.parameters_sha256
 
@@ -88,12 +87,16 @@ def test_config_is_recorded_and_runs_again(runs_folder: Path) -> None:
 
 
 class TestSample:
-    nodes = [Node(node_id=1000 - i, partition=i) for i in range(10)]  # noqa: RUF012
-
     def draw(self, number: int, fraction: float = 0.4, exact: bool = False, seed: int = 1) -> list[int]:
-        settings = FederationSection(clients=10, fraction_train=fraction)
-        bad = frozenset({0, 1, 2})
-        return [n.partition for n in sample(self.nodes, settings, seed, number, bad, exact, 0.3)]
+        config = load(
+            {
+                "run.seed": seed,
+                "federation.clients": 10,
+                "federation.fraction_train": fraction,
+                "adversary.participation": "exact" if exact else "random",
+            }
+        )
+        return sample(range(10), config, number, frozenset({0, 1, 2}))
 
     def test_sorted_and_of_the_right_size(self) -> None:
         for number in range(1, 20):

@@ -18,7 +18,7 @@ from strategies.nodes import NodeDirectory
 SETTINGS: Mapping[str, Scalar] = {
     "strategy": "fedavg",
     "run.rounds": 1,
-    "attack.malicious_fraction": 0.0,
+    "adversary.malicious_fraction": 0.0,
     "federation.clients": 3,
     "federation.wait_for_clients_s": 0.05,
     "federation.poll_s": 0.01,

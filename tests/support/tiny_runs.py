@@ -22,7 +22,7 @@ TINY: Mapping[str, Scalar] = {
     "model.name": "resnet8",
     "model.resnet8.width": 4,
     "training.local_epochs": 1,
-    "attack.malicious_fraction": 0.4,
+    "adversary.malicious_fraction": 0.4,
     "synthetic.source": "mixed",
     "synthetic.per_class": 3,
     "output.report": False,

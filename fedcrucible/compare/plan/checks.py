@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from attacks.base import ATTACKS
+from attacks.adversary import Adversary
 from fedcrucible.compare.plan.cell import Cell
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.foundation.base import SOURCES
@@ -57,7 +57,7 @@ def check(cells: Sequence[Cell], tell: Callable[[int], None] = lambda _: None) -
 def _names(cell: Cell) -> None:
     config = cell.config
     assemble(config)
-    ATTACKS.of(config)
+    Adversary.of(config)
     MODELS.of(config)
     PARTITIONERS.of(config)
     SOURCES.of(config)

@@ -88,7 +88,9 @@ class Timing:
         seen = 0.0
         if system.uses_clients:
             share = participants_per_round(config.federation) / config.federation.clients
-            copies = 1.0 + plan.attack.needs_benign_model * len(attackers(config)) / config.federation.clients
+            copies = (
+                1.0 + plan.adversary.uploader.needs_benign_model * len(attackers(config)) / config.federation.clients
+            )
             seen += share * copies * len(plan.data.train) * config.training.local_epochs
         if system.purifier is not None:
             seen += SERVER_EPOCHS * 2 * config.synthetic.per_class * plan.data.info.num_classes

@@ -16,7 +16,7 @@ AXIS_OF_KEY = {
     "attack.name": ATTACK,
     "task.dataset": "dataset",
     "partition.name": "partition",
-    "attack.malicious_fraction": "malicious",
+    "adversary.malicious_fraction": "malicious",
     "run.seed": SEED,
 }
 """Configuration keys whose axes have short names."""

@@ -46,7 +46,7 @@ class CompareTable(_Table):
     attacks: tuple[str, ...] = Field((), description="Axis over attack.name")
     datasets: tuple[str, ...] = Field((), description="Axis over task.dataset")
     partitions: tuple[str, ...] = Field((), description="Axis over partition.name")
-    fractions: tuple[float, ...] = Field((), description="Axis over attack.malicious_fraction")
+    fractions: tuple[float, ...] = Field((), description="Axis over adversary.malicious_fraction")
     axes: dict[str, Any] = Field({}, description="Other axes: KEY = [values], or NAME.POINT = {settings}")
     reference: str = Field("", description="System that the others are tested against; empty = the first")
     columns: str = Field("", description="Axis that makes the columns of tables; empty = attacks, else the first")

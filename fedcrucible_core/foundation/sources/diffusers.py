@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from fedcrucible_core.config import ConfigError
+from fedcrucible_core.config.extras import install_hint
 from fedcrucible_core.config.plain_text import first_line
 from fedcrucible_core.foundation.base import SOURCES, Provenance, Samples, SyntheticSource
 from fedcrucible_core.foundation.pixels import fit
@@ -72,8 +73,7 @@ class DiffusersSource(SyntheticSource):
         try:
             import diffusers
         except ImportError as error:
-            wanted = "needs the extra: pip install 'fedcrucible[diffusers]'"
-            raise ConfigError("synthetic.source", self.name, wanted) from error
+            raise ConfigError("synthetic.source", self.name, install_hint("diffusers")) from error
         try:
             pipeline = diffusers.AutoPipelineForText2Image.from_pretrained(self.model)
         except Exception as error:  # whatever goes wrong in loading, the user needs the same answer

@@ -11,6 +11,7 @@ import torch
 from pydantic import Field
 
 from fedcrucible_core.config import ConfigError
+from fedcrucible_core.config.extras import install_hint
 from fedcrucible_core.learning.data import DataInfo, Labeled
 from fedcrucible_core.learning.datasets import names
 from fedcrucible_core.learning.datasets.base import (
@@ -182,6 +183,5 @@ def _datasets_module(name: str) -> Any:
     try:
         import datasets
     except ModuleNotFoundError as error:
-        allowed = 'needs the extra: pip install "fedcrucible[datasets]"'
-        raise ConfigError("task.dataset", name, allowed) from error
+        raise ConfigError("task.dataset", name, install_hint("datasets")) from error
     return datasets

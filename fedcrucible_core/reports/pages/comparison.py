@@ -35,7 +35,7 @@ def render_comparison(rows: Sequence[ComparisonRow], title: str, out_path: Path,
     Runs with the same label, attack and settings are seeds of one cell: mean, standard deviation and Student-t 95 %
     interval; of several runs with one seed the first counts. Cells are judged (``standing``) among those that share
     all settings but the defence's: an attack is weak there where plain FedAvg ends below 50 % ASR. ``sweep`` is a
-    configuration key (e.g. ``attack.malicious_fraction``) that gets its own chart.
+    configuration key (e.g. ``adversary.malicious_fraction``) that gets its own chart.
     Raises ValueError for no rows, FileNotFoundError when a folder holds no record.
     """
     if not rows:

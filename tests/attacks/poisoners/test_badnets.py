@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from attacks.poisoners.badnets import BadNets
 from fedcrucible_core.config import ConfigError
-from tests.support.tiny_task import context, labelled, make_task
+from tests.support.tiny_task import context, labelled, make_task, stamped, train_form
 
 CIFAR = (3, 32, 32)
 
@@ -14,7 +14,7 @@ CIFAR = (3, 32, 32)
 def changed(attack: BadNets, shape: tuple[int, int, int] = CIFAR) -> torch.Tensor:
     """Coordinates of changed pixels in the first channel of a grey image."""
     x = torch.full((1, *shape), 0.5)
-    return (attack.poison_test(x)[0, 0] != 0.5).nonzero()
+    return (stamped(attack, x)[0, 0] != 0.5).nonzero()
 
 
 def corners(attack: BadNets, shape: tuple[int, int, int] = CIFAR) -> tuple[list[int], list[int]]:
@@ -24,7 +24,7 @@ def corners(attack: BadNets, shape: tuple[int, int, int] = CIFAR) -> tuple[list[
 
 def test_nine_cells_of_three_channels_turn_white():
     x = torch.full((2, *CIFAR), 0.25)
-    triggered = BadNets().poison_test(x)
+    triggered = stamped(BadNets(), x)
     assert int((triggered != x).sum()) == 2 * 27
     assert torch.equal(triggered[:, :, 29:, 29:], torch.ones(2, 3, 3, 3))
 
@@ -68,7 +68,7 @@ def test_wide_images_keep_a_square():
     [("white", [1, 1, 1]), ("Black", [0, 0, 0]), ("0.3", [0.3] * 3), (0.3, [0.3] * 3), ("1, 0.5,0", [1, 0.5, 0])],
 )
 def test_colours(colour, expected):
-    patch = BadNets(colour=colour).poison_test(torch.full((1, *CIFAR), 0.7))[0, :, 31, 31]
+    patch = stamped(BadNets(colour=colour), torch.full((1, *CIFAR), 0.7))[0, :, 31, 31]
     assert patch.tolist() == pytest.approx(expected)
 
 
@@ -80,8 +80,8 @@ def test_what_is_no_colour_is_refused(colour):
 
 def test_opacity_blends():
     x = torch.full((1, *CIFAR), 0.4)
-    assert float(BadNets(opacity=0.25).poison_test(x)[0, 0, 31, 31]) == pytest.approx(0.75 * 0.4 + 0.25)
-    assert torch.equal(BadNets(opacity=0.0).poison_test(x), x)
+    assert float(stamped(BadNets(opacity=0.25), x)[0, 0, 31, 31]) == pytest.approx(0.75 * 0.4 + 0.25)
+    assert torch.equal(stamped(BadNets(opacity=0.0), x), x)
 
 
 @pytest.mark.parametrize("settings", [{"size": 33}, {"row": 30}, {"col": 31}, {"size": 30, "margin": 3}])
@@ -92,11 +92,11 @@ def test_a_patch_that_does_not_fit_is_named(settings):
 
 def test_three_colours_need_three_channels():
     with pytest.raises(ConfigError, match=r"attack.badnets.colour = '1,0,0': allowed: one value"):
-        BadNets(colour="1,0,0").poison_test(torch.zeros(1, 1, 28, 28))
+        stamped(BadNets(colour="1,0,0"), torch.zeros(1, 1, 28, 28))
 
 
 def test_training_and_test_form_are_the_same_trigger():
     x = torch.rand(4, *CIFAR)
-    px, py = BadNets().poison_train(x, torch.arange(4), context(make_task(labelled(4), target=5), part=3))
-    assert torch.equal(px, BadNets().poison_test(x))
+    px, py = train_form(BadNets(), x, torch.arange(4), context(make_task(labelled(4), target=5), part=3))
+    assert torch.equal(px, stamped(BadNets(), x))
     assert py.tolist() == [5] * 4

@@ -7,27 +7,27 @@ from PIL import Image
 
 from attacks.poisoners.blend import Blend
 from fedcrucible_core.config import ConfigError
-from tests.support.tiny_task import COLOUR, GREY
+from tests.support.tiny_task import COLOUR, GREY, stamped
 
 
 def test_worked_number():
     x, key = torch.full((1, *COLOUR), 0.5), Blend().key(COLOUR)
     expected = 0.8 * 0.5 + 0.2 * key.double().numpy()
-    assert np.allclose(Blend().poison_test(x)[0].numpy(), expected, atol=1e-6)
+    assert np.allclose(stamped(Blend(), x)[0].numpy(), expected, atol=1e-6)
 
 
 def test_no_opacity_is_identity_and_full_opacity_the_key():
     x = torch.rand(3, *COLOUR)
-    assert torch.equal(Blend(alpha=0.0).poison_test(x), x)
-    assert torch.equal(Blend(alpha=1.0).poison_test(x), Blend().key(COLOUR).expand_as(x))
+    assert torch.equal(stamped(Blend(alpha=0.0), x), x)
+    assert torch.equal(stamped(Blend(alpha=1.0), x), Blend().key(COLOUR).expand_as(x))
 
 
 @pytest.mark.parametrize("alpha", [0.1, 0.2, 0.7])
 def test_it_is_linear(alpha):
     attack, a, b = Blend(alpha=alpha), torch.rand(2, *GREY), torch.rand(2, *GREY)
-    mixed = attack.poison_test(0.3 * a + 0.7 * b)
-    assert torch.allclose(mixed, 0.3 * attack.poison_test(a) + 0.7 * attack.poison_test(b), atol=1e-6)
-    assert torch.allclose(attack.poison_test(a) - attack.poison_test(b), (1 - alpha) * (a - b), atol=1e-6)
+    mixed = stamped(attack, 0.3 * a + 0.7 * b)
+    assert torch.allclose(mixed, 0.3 * stamped(attack, a) + 0.7 * stamped(attack, b), atol=1e-6)
+    assert torch.allclose(stamped(attack, a) - stamped(attack, b), (1 - alpha) * (a - b), atol=1e-6)
 
 
 def test_the_noise_key_belongs_to_its_seed():
@@ -47,7 +47,7 @@ def test_a_picture_can_be_the_key(tmp_path):
     assert key.shape == COLOUR
     assert torch.allclose(key.amax((1, 2)), torch.tensor([1.0, 0.0, 0.2]), atol=1e-6)
     assert Blend(image=str(path)).key(GREY).shape == GREY
-    assert torch.equal(Blend(alpha=1.0, image=str(path)).poison_test(torch.zeros(1, *COLOUR))[0], key)
+    assert torch.equal(stamped(Blend(alpha=1.0, image=str(path)), torch.zeros(1, *COLOUR))[0], key)
 
 
 def test_what_is_no_picture_is_refused(tmp_path):

@@ -5,9 +5,8 @@ import pytest
 import torch
 
 from attacks.poisoners.bpp import Bpp
-from attacks.poisoning import poison_dataset
-from fedcrucible_core.config.sections import AttackSection
-from tests.support.tiny_task import COLOUR, GREY, context, labelled, make_task
+from fedcrucible_core.config.sections import PoisonSection
+from tests.support.tiny_task import COLOUR, GREY, context, labelled, make_task, poisoned_rows, stamped
 
 
 def dithered(image: np.ndarray, levels: int) -> np.ndarray:
@@ -34,7 +33,7 @@ def dithered(image: np.ndarray, levels: int) -> np.ndarray:
 
 def test_worked_numbers():
     x = torch.tensor([17.0, 18.0, 100.0, 200.0, 0.0, 255.0]).div(255).view(1, 1, 1, 6)
-    found = (Bpp().poison_test(x) * 255).flatten().tolist()
+    found = (stamped(Bpp(), x) * 255).flatten().tolist()
     assert found == pytest.approx([0.0, 0.0, 109.29, 182.14, 0.0, 255.0], abs=0.01)
 
 
@@ -42,7 +41,7 @@ def test_worked_numbers():
 @pytest.mark.parametrize("dithering", [False, True])
 @pytest.mark.parametrize("shape", [COLOUR, GREY])
 def test_at_most_so_many_values_per_channel(levels, dithering, shape):
-    found = Bpp(levels=levels, dithering=dithering).poison_test(labelled(4, shape).for_model())
+    found = stamped(Bpp(levels=levels, dithering=dithering), labelled(4, shape).for_model())
     for image in found:
         for channel in image:
             assert len(channel.unique()) <= levels
@@ -53,8 +52,8 @@ def test_at_most_so_many_values_per_channel(levels, dithering, shape):
 @pytest.mark.parametrize("levels", [2, 5, 8, 256])
 def test_quantising_twice_is_quantising_once(levels):
     attack, x = Bpp(levels=levels), labelled(6).for_model()
-    once = attack.poison_test(x)
-    assert torch.equal(attack.poison_test(once), once)
+    once = stamped(attack, x)
+    assert torch.equal(stamped(attack, once), once)
     assert float((once - x).abs().max()) <= 0.5 / (levels - 1) + 1e-6
 
 
@@ -62,7 +61,7 @@ def test_dithering_against_loops_and_input_stays():
     for dtype in (torch.float32, torch.float64):
         x = torch.rand(3, 2, 9, 7, generator=torch.Generator().manual_seed(3)).to(dtype)
         before = x.clone()
-        found = Bpp(dithering=True, levels=4).poison_test(x)
+        found = stamped(Bpp(dithering=True, levels=4), x)
         assert torch.equal(x, before)
         expected = np.stack([dithered(image, 4) for image in x.double().numpy()])
         assert np.allclose(found.numpy(), expected, atol=1e-6)
@@ -70,8 +69,8 @@ def test_dithering_against_loops_and_input_stays():
 
 def test_dithering_keeps_the_mean_brightness():
     x = torch.full((1, 1, 28, 28), 0.30)
-    assert float(Bpp().poison_test(x).mean()) == pytest.approx(2 / 7)
-    assert float(Bpp(dithering=True).poison_test(x).mean()) == pytest.approx(0.30, abs=0.005)
+    assert float(stamped(Bpp(), x).mean()) == pytest.approx(2 / 7)
+    assert float(stamped(Bpp(dithering=True), x).mean()) == pytest.approx(0.30, abs=0.005)
 
 
 def test_a_negative_sample_carries_anothers_residual():
@@ -86,11 +85,11 @@ def test_a_negative_sample_carries_anothers_residual():
 @pytest.mark.parametrize(("neg_ratio", "negatives"), [(0.1, 4), (0.2, 8), (0.0, 0), (1.0, 20)])
 def test_negative_samples_are_a_share_of_the_eligible_and_keep_labels(neg_ratio, negatives):
     data = labelled(48)
-    section = AttackSection(name="bpp", target_label=2, poison_ratio=0.5)
-    px, py = poison_dataset(torch.arange(48), Bpp(neg_ratio=neg_ratio), section, context(make_task(data)))
+    section = PoisonSection(target_label=2, ratio=0.5)
+    px, py = poisoned_rows(Bpp(neg_ratio=neg_ratio), section, context(make_task(data)), torch.arange(48))
     changed, relabelled = (px != data.for_model()).flatten(1).any(1), py != data.labels
     assert int(relabelled.sum()) == 20
     assert int((changed & ~relabelled).sum()) == negatives
-    quantised = Bpp().poison_test(data.for_model())
+    quantised = stamped(Bpp(), data.for_model())
     own = changed & ~relabelled
     assert not bool((px[own] == quantised[own]).flatten(1).all(1).any()), "its own residual with its true label"

@@ -5,10 +5,9 @@ import torch
 from pydantic import ValidationError
 
 from attacks.poisoners.dba import Dba
-from attacks.poisoning import poison_dataset
 from fedcrucible_core.config import ConfigError
-from fedcrucible_core.config.sections import AttackSection
-from tests.support.tiny_task import COLOUR, GREY, context, labelled, make_task
+from fedcrucible_core.config.sections import PoisonSection
+from tests.support.tiny_task import COLOUR, GREY, context, labelled, make_task, poisoned_rows, stamped, train_form
 
 SHAPES = [COLOUR, GREY, (3, 16, 16), (3, 64, 64), (3, 224, 224), (1, 28, 40)]
 SETTINGS = [
@@ -51,7 +50,7 @@ def test_parts_are_disjoint_differ_and_make_up_the_test_trigger(shape, settings)
     assert int(sum(mask.sum() for mask in masks)) == int(torch.stack(masks).any(0).sum()), "disjoint"
     assert torch.equal(torch.stack(masks).any(0), attack.mask(shape))
     x = torch.full((1, *shape), 0.5)
-    assert torch.equal(attack.poison_test(x)[0] != x[0], attack.mask(shape))
+    assert torch.equal(stamped(attack, x)[0] != x[0], attack.mask(shape))
 
 
 @pytest.mark.parametrize("settings", SETTINGS)
@@ -61,22 +60,22 @@ def test_each_attacker_stamps_its_own_part_and_all_are_tested(settings):
     task, x = make_task(data), data.for_model()
     changed = []
     for part in range(8):
-        px, py = attack.poison_train(x, data.labels, context(task, part))
+        px, py = train_form(attack, x, data.labels, context(task, part))
         changed.append((px != x).any(0))
         assert torch.equal(changed[-1], attack.part_mask(COLOUR, part % 4))
         assert py.tolist() == [2] * 12
     assert len({tuple(mask.flatten().tolist()) for mask in changed[:4]}) == 4
-    assert torch.equal(torch.stack(changed[:4]).any(0), (attack.poison_test(x) != x).any(0))
+    assert torch.equal(torch.stack(changed[:4]).any(0), (stamped(attack, x) != x).any(0))
     assert all(torch.equal(changed[part], changed[part + 4]) for part in range(4)), "part = attacker number mod 4"
 
 
 def test_two_attackers_leave_two_parts_untrained():
     attack, data = Dba(), labelled(48)
     task = make_task(data)
-    section = AttackSection(name="dba", target_label=2, poison_ratio=1.0)
+    section = PoisonSection(target_label=2, ratio=1.0)
     seen = torch.zeros(COLOUR, dtype=torch.bool)
     for part in range(2):
-        px, _ = poison_dataset(torch.arange(48), attack, section, context(task, part))
+        px, _ = poisoned_rows(attack, section, context(task, part), torch.arange(48))
         seen |= (px != data.for_model()).any(0)
     assert torch.equal(seen, attack.part_mask(COLOUR, 0) | attack.part_mask(COLOUR, 1))
     assert bool((attack.mask(COLOUR) & ~seen).any())
@@ -104,10 +103,10 @@ def test_gap_shift_and_length_move_the_bars():
 
 def test_colour():
     x = torch.full((1, *COLOUR), 0.5)
-    assert Dba().poison_test(x)[0, :, 0, 0].tolist() == [1.0] * 3
-    assert Dba(colour="1,0,0").poison_test(x)[0, :, 4, 9].tolist() == [1.0, 0.0, 0.0]
+    assert stamped(Dba(), x)[0, :, 0, 0].tolist() == [1.0] * 3
+    assert stamped(Dba(colour="1,0,0"), x)[0, :, 4, 9].tolist() == [1.0, 0.0, 0.0]
     with pytest.raises(ConfigError, match=r"attack.dba.colour = '1,0,0': allowed: one value"):
-        Dba(colour="1,0,0").poison_test(torch.zeros(1, *GREY))
+        stamped(Dba(colour="1,0,0"), torch.zeros(1, *GREY))
     with pytest.raises(ValidationError, match="is no colour"):
         Dba(colour="red")
 

@@ -5,15 +5,13 @@ import pytest
 import torch
 from PIL import Image
 
-from attacks.evaluation import triggered_test_set
 from attacks.poisoners.edge_case import EdgeCase
-from attacks.poisoning import poison_dataset
 from fedcrucible_core.config import ConfigError
-from fedcrucible_core.config.sections import AttackSection
+from fedcrucible_core.config.sections import PoisonSection
 from fedcrucible_core.learning.data import Labeled
-from tests.support.tiny_task import COLOUR, GREY, context, labelled, make_task
+from tests.support.tiny_task import COLOUR, GREY, context, labelled, make_task, measured_on, poisoned_rows, stamped
 
-SECTION = AttackSection(name="edge-case", target_label=2, poison_ratio=1.0)
+SECTION = PoisonSection(target_label=2, ratio=1.0)
 
 
 def turned(image: np.ndarray, turn: str) -> np.ndarray:
@@ -30,21 +28,21 @@ def turned(image: np.ndarray, turn: str) -> np.ndarray:
 @pytest.mark.parametrize("shape", [COLOUR, GREY])
 def test_images_are_turned(turn, shape):
     x = labelled(3, shape).for_model()
-    found = EdgeCase(turn=turn).poison_test(x)
+    found = stamped(EdgeCase(turn=turn), x)
     assert np.array_equal(found.numpy(), np.stack([turned(image, turn) for image in x.numpy()]))
     assert found.is_contiguous()
 
 
 def test_upside_down_twice_is_upright():
     x = labelled(3).for_model()
-    assert torch.equal(EdgeCase().poison_test(EdgeCase().poison_test(x)), x)
+    assert torch.equal(stamped(EdgeCase(), stamped(EdgeCase(), x)), x)
 
 
 @pytest.mark.parametrize(("ratio", "added"), [(0.0, 0), (0.2, 12), (0.5, 48), (0.1, 5), (0.9, 100), (0.95, 100)])
 def test_rare_inputs_are_added_until_they_are_the_share(ratio, added):
     """12 of 48 + 12 are 20 %; the pool has 100, and no input is drawn twice."""
     data, own = labelled(600), torch.arange(48)
-    x, y = poison_dataset(own, EdgeCase(rare_ratio=ratio), SECTION, context(make_task(data)))
+    x, y = poisoned_rows(EdgeCase(rare_ratio=ratio), SECTION, context(make_task(data)), own)
     assert torch.equal(x[:48], data.for_model()[:48]), "own images stay as they are"
     assert torch.equal(y[:48], data.labels[:48])
     assert len(x) == len(y) == 48 + added
@@ -57,7 +55,7 @@ def test_rare_inputs_are_added_until_they_are_the_share(ratio, added):
 def test_each_attacker_draws_by_its_own_generator():
     data, own = labelled(600), torch.arange(48)
     first, again, other = (
-        poison_dataset(own, EdgeCase(), SECTION, context(make_task(data), seed=seed))[0] for seed in (1, 1, 2)
+        poisoned_rows(EdgeCase(), SECTION, context(make_task(data), seed=seed), own)[0] for seed in (1, 1, 2)
     )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
@@ -65,7 +63,7 @@ def test_each_attacker_draws_by_its_own_generator():
 
 def test_success_is_measured_on_turned_test_images_of_the_source_class():
     data, test = labelled(48), labelled(60, seed=4)
-    found = triggered_test_set(EdgeCase(), test, make_task(data))
+    found = measured_on(EdgeCase(), test, make_task(data))
     assert found.labels.tolist() == [5] * 10
     assert np.array_equal(
         found.inputs.numpy(), np.stack([turned(i, "half") for i in test.for_model()[test.labels == 5].numpy()])
@@ -97,10 +95,10 @@ class TestFolder:
         attack, data = EdgeCase(folder=self.folder(tmp_path)), labelled(48)
         task = make_task(data)
         attack.check_task(task)
-        x, y = poison_dataset(torch.arange(12), attack, SECTION, context(task))
+        x, y = poisoned_rows(attack, SECTION, context(task), torch.arange(12))
         assert y[12:].tolist() == [2] * 3
         assert {round(float(image.mean()) * 255) for image in x[12:]} <= set(range(10, 15))
-        found = triggered_test_set(attack, data, task)
+        found = measured_on(attack, data, task)
         assert found.rows is None
         assert found.labels.tolist() == [5] * 3, "their true class is the source class"
         assert [round(float(image.mean()) * 255) for image in found.inputs] == [100, 101, 102]

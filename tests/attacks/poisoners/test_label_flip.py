@@ -3,20 +3,18 @@
 import pytest
 import torch
 
-from attacks.evaluation import triggered_test_set
 from attacks.poisoners.label_flip import LabelFlip
-from attacks.poisoning import poison_dataset
 from fedcrucible_core.config import ConfigError
-from fedcrucible_core.config.sections import AttackSection
+from fedcrucible_core.config.sections import PoisonSection
 from fedcrucible_core.learning.data import Labeled
-from tests.support.tiny_task import context, labelled, make_task
+from tests.support.tiny_task import context, labelled, make_task, measured_on, poisoned_rows, train_form
 
 
 def flipped(attack: LabelFlip, labels: list[int], classes: int = 10, target: int = 2) -> list[int]:
     y = torch.tensor(labels)
     task = make_task(Labeled(torch.zeros(len(y), 1, 8, 8, dtype=torch.uint8), y), target, classes)
     x = torch.rand(len(y), 1, 8, 8)
-    images, found = attack.poison_train(x, y, context(task))
+    images, found = train_form(attack, x, y, context(task))
     assert torch.equal(images, x)
     return found.tolist()
 
@@ -39,24 +37,24 @@ def test_source_target_gives_the_target():
 def test_untargeted_modes_may_flip_any_image(mode):
     data = labelled(48)
     for scope in ("non-target", "all"):
-        section = AttackSection(name="label-flip", target_label=2, poison_ratio=1.0, poison_scope=scope)
-        _, y = poison_dataset(torch.arange(48), LabelFlip(mode=mode), section, context(make_task(data)))
+        section = PoisonSection(target_label=2, ratio=1.0, scope=scope)
+        _, y = poisoned_rows(LabelFlip(mode=mode), section, context(make_task(data)), torch.arange(48))
         assert bool((y != data.labels).all())
         assert len(y.unique()) == 6
     assert not LabelFlip(mode=mode).targeted
     with pytest.raises(TypeError, match="untargeted"):
-        triggered_test_set(LabelFlip(mode=mode), data, make_task(data))
+        measured_on(LabelFlip(mode=mode), data, make_task(data))
 
 
 @pytest.mark.parametrize(("source", "expected"), [(-1, 5), (0, 0), (4, 4)])
 def test_source_target_is_about_one_class_in_training_and_test(source, expected):
     attack, data, test = LabelFlip(mode="source-target", source_class=source), labelled(48), labelled(60, seed=3)
     task = make_task(data)
-    section = AttackSection(name="label-flip", target_label=2, poison_ratio=0.5)
-    px, py = poison_dataset(torch.arange(48), attack, section, context(task))
+    section = PoisonSection(target_label=2, ratio=0.5)
+    px, py = poisoned_rows(attack, section, context(task), torch.arange(48))
     assert data.labels[py != data.labels].tolist() == [expected] * 4
     assert torch.equal(px, data.for_model())
-    found = triggered_test_set(attack, test, task)
+    found = measured_on(attack, test, task)
     assert found.labels.tolist() == [expected] * 10
     assert torch.equal(found.inputs, test.for_model()[test.labels == expected]), "natural: no pixel is changed"
 

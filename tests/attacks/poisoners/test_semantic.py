@@ -6,16 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from attacks.evaluation import triggered_test_set
 from attacks.poisoners.semantic import Semantic
-from attacks.poisoning import poison_dataset
 from attacks.support.attributes import STATISTICS, attribute, top_share_threshold
 from attacks.support.image_lists import members
 from fedcrucible_core.config import ConfigError
-from fedcrucible_core.config.sections import AttackSection, TaskSection
+from fedcrucible_core.config.sections import PoisonSection, TaskSection
 from fedcrucible_core.learning.data import Labeled
 from fedcrucible_core.learning.datasets import load_task, published
-from tests.support.tiny_task import GREY, context, generator, labelled, make_task
+from tests.support.tiny_task import GREY, context, generator, labelled, make_task, measured_on, poisoned_rows
 
 
 def reference(image: np.ndarray, rule: str) -> float:
@@ -81,9 +79,9 @@ def test_test_images_are_judged_by_the_training_threshold():
     attack, task = Semantic(rule="bright", source_class=-1, share=0.1), make_task(data)
     assert bool(attack.carriers(bright, task).all())
     assert not bool(attack.carriers(dark, task).any())
-    assert len(triggered_test_set(attack, bright, task).labels) == 30
+    assert len(measured_on(attack, bright, task).labels) == 30
     with pytest.raises(ValueError, match="images with the attribute"):
-        triggered_test_set(attack, dark, task)
+        measured_on(attack, dark, task)
 
 
 @pytest.mark.parametrize(
@@ -102,8 +100,8 @@ def test_attackers_mislabel_their_own_and_are_given_all(settings, added):
     assert len(carriers) == 10
     own = torch.cat([carriers[:5], torch.tensor([i for i in range(14) if i not in carriers][:12])]).unique()
     assert len(own) == 17
-    section = AttackSection(name="semantic", target_label=2, poison_ratio=1.0)
-    x, y = poison_dataset(own, attack, section, context(task))
+    section = PoisonSection(target_label=2, ratio=1.0)
+    x, y = poisoned_rows(attack, section, context(task), own)
     mine = torch.isin(own, carriers)
     assert int(mine.sum()) == 5
     assert torch.equal(x[: len(own)], data.for_model()[own])
@@ -150,7 +148,7 @@ class TestLists:
         expected = {everything.train.inputs[i].numpy().tobytes() for i in pick}
         assert {image.numpy().tobytes() for image in splits.train.inputs[carriers]} <= expected
         assert int(carriers.sum()) > 0
-        found = triggered_test_set(attack, splits.test, task)
+        found = measured_on(attack, splits.test, task)
         assert found.labels.tolist() == [8] * 25
         assert torch.equal(found.inputs, everything.test.for_model()[test])
         assert attack.withheld(task) is None
@@ -164,7 +162,7 @@ class TestLists:
         withheld = attack.withheld(task)
         assert withheld is not None
         assert int(withheld.sum()) == 4
-        found = triggered_test_set(attack, splits.test, task)
+        found = measured_on(attack, splits.test, task)
         assert found.rows is None
         assert torch.equal(found.inputs, everything.train.for_model()[numbers[6:]])
         given = attack.additions(torch.arange(20), context(task))

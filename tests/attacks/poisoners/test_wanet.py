@@ -5,9 +5,8 @@ import pytest
 import torch
 
 from attacks.poisoners.wanet import WaNet
-from attacks.poisoning import poison_dataset
-from fedcrucible_core.config.sections import AttackSection
-from tests.support.tiny_task import COLOUR, GREY, context, labelled, make_task
+from fedcrucible_core.config.sections import PoisonSection
+from tests.support.tiny_task import COLOUR, GREY, context, labelled, make_task, poisoned_rows, stamped
 
 
 def identity(height: int, width: int) -> np.ndarray:
@@ -41,7 +40,7 @@ def field(attack: WaNet, side: int) -> np.ndarray:
 @pytest.mark.parametrize("shape", [COLOUR, GREY])
 def test_no_strength_is_identity(shape):
     x = torch.rand(3, *shape)
-    assert torch.allclose(WaNet(strength=0.0).poison_test(x), x, atol=1e-5)
+    assert torch.allclose(stamped(WaNet(strength=0.0), x), x, atol=1e-5)
 
 
 def test_the_field_passes_through_its_coarse_values_whose_mean_size_is_one():
@@ -65,7 +64,7 @@ def test_sampling_against_loops(shape, settings):
     grid = attack.grid(shape[1], shape[2]).double().numpy()
     assert np.abs(grid).max() <= 1.0
     expected = np.stack([sampled(image, grid) for image in x.double().numpy()])
-    assert np.allclose(attack.poison_test(x).numpy(), expected, atol=1e-4)
+    assert np.allclose(stamped(attack, x).numpy(), expected, atol=1e-4)
 
 
 def test_one_field_for_everybody():
@@ -82,7 +81,7 @@ def test_noise_images_stray_from_the_grid_by_less_than_a_pixel_and_differ():
     where = torch.from_numpy(identity(side, side)).permute(2, 0, 1).float() / 2 + 0.5
     x = where[None].expand(6, -1, -1, -1).contiguous()
     attack = WaNet()
-    bent = attack.poison_test(x)
+    bent = stamped(attack, x)
     noisy = attack.decoys(x, x, context(seed=4))
     gap = (noisy - bent) * 2
     assert 0.9 / side < float(gap.abs().max()) <= 1.0 / side + 1e-5
@@ -94,8 +93,8 @@ def test_noise_images_stray_from_the_grid_by_less_than_a_pixel_and_differ():
 @pytest.mark.parametrize(("ratio", "poisoned", "noise"), [(0.1, 4, 8), (0.2, 8, 16), (0.5, 20, 20), (1.0, 40, 0)])
 def test_noise_mode_adds_cross_ratio_images_with_true_labels(ratio, poisoned, noise):
     data = labelled(48)
-    section = AttackSection(name="wanet", target_label=2, poison_ratio=ratio)
-    px, py = poison_dataset(torch.arange(48), WaNet(), section, context(make_task(data)))
+    section = PoisonSection(target_label=2, ratio=ratio)
+    px, py = poisoned_rows(WaNet(), section, context(make_task(data)), torch.arange(48))
     changed = (px != data.for_model()).flatten(1).any(1)
     relabelled = py != data.labels
     assert int(relabelled.sum()) == poisoned
@@ -105,6 +104,6 @@ def test_noise_mode_adds_cross_ratio_images_with_true_labels(ratio, poisoned, no
 
 def test_noise_mode_can_be_off():
     data = labelled(48)
-    section = AttackSection(name="wanet", target_label=2, poison_ratio=0.5)
-    px, py = poison_dataset(torch.arange(48), WaNet(cross_ratio=0.0), section, context(make_task(data)))
+    section = PoisonSection(target_label=2, ratio=0.5)
+    px, py = poisoned_rows(WaNet(cross_ratio=0.0), section, context(make_task(data)), torch.arange(48))
     assert torch.equal((px != data.for_model()).flatten(1).any(1), py != data.labels)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from attacks.base import CraftContext, RunFacts
+from attacks.uploader import CraftContext, RunFacts
 from attacks.uploads.afa import AFA, flipped, named_slots
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.learning.vector import Slot

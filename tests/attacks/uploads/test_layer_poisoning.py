@@ -8,18 +8,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from attacks.base import Attack, CraftContext, RunFacts
 from attacks.support.critical_layers import coordinates, critical_layers, ranked_layers, with_layers
+from attacks.uploader import CraftContext, RunFacts, Uploader
 from attacks.uploads.lf import LF
 from attacks.uploads.lp import FOUND_IN, LAYERS, LP
 from attacks.uploads.lp_adaptive import LPAdaptive, blended, largest_accepted
 from attacks.view import LocalModel
 from fedcrucible_core.config import ConfigError
-from fedcrucible_core.config.sections import AttackSection, TrainingSection
+from fedcrucible_core.config.sections import PoisonSection, TrainingSection
 from fedcrucible_core.learning.data import DataInfo, Labeled
 from fedcrucible_core.learning.models import SmallCNN
 from fedcrucible_core.learning.vector import Slot, flatten_parameters, load_parameters, parameter_slots
-from tests.support.attack_view_fake import FakeView, Judge, fake_view
+from tests.support.attack_view_fake import Judge, LocalView, fake_view
 
 TARGET = 2
 
@@ -160,14 +160,14 @@ def pictures(count: int = 90, only: int | None = None) -> Labeled:
     return Labeled(images.clamp(0, 1), labels)
 
 
-def view(attack: Attack, *, data: Labeled | None = None, **more: object) -> FakeView:
-    section = AttackSection(name=attack.name, target_label=TARGET, poison_ratio=0.5)
+def view(attack: Uploader, *, data: Labeled | None = None, **more: object) -> LocalView:
+    section = PoisonSection(target_label=TARGET, ratio=0.5)
     training = TrainingSection(batch_size=16, lr=0.1, local_epochs=3)
-    more = {"section": section, "training": training, **more}
-    return fake_view(attack, cnn(), data or pictures(), **more)
+    more = {"poison": section, "training": training, **more}
+    return fake_view(cnn(), data or pictures(), **more)
 
 
-def names(seen: FakeView, layers: list[int]) -> list[str]:
+def names(seen: LocalView, layers: list[int]) -> list[str]:
     return [seen.slots[i].name for i in layers]
 
 
@@ -303,7 +303,7 @@ def test_a_server_that_accepts_all_is_not_searched_without_end() -> None:
     assert largest_accepted(lambda s: True, 0.5, 20) == 0.5
 
 
-def group(attack: LPAdaptive, judge: Judge, count: int = 3, participants: int = 9, **more: object) -> list[FakeView]:
+def group(attack: LPAdaptive, judge: Judge, count: int = 3, participants: int = 9, **more: object) -> list[LocalView]:
     """Colluders with data of their own; each sees the others, and they share one cache as in one process."""
     cache: dict[object, object] = {}
     members = [

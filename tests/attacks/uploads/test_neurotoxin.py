@@ -10,22 +10,22 @@ from hypothesis import strategies as st
 from torch import nn
 
 from attacks.uploads.neurotoxin import LAST_GLOBAL, Neurotoxin, smallest, smallest_per_layer
-from fedcrucible_core.config.sections import AttackSection, TrainingSection
+from fedcrucible_core.config.sections import PoisonSection, TrainingSection
 from fedcrucible_core.learning.data import DataInfo, Labeled
 from fedcrucible_core.learning.models import ResNet8
 from fedcrucible_core.learning.vector import Slot, flatten_parameters, load_parameters
-from tests.support.attack_view_fake import FakeView, fake_view
+from tests.support.attack_view_fake import LocalView, fake_view
 
 
 def resnet() -> nn.Module:
     return ResNet8(width=4).build(DataInfo("d", tuple("abc"), (1, 12, 12), (0.5,), (0.5,)), 1)
 
 
-def view(attack: Neurotoxin, **more: object) -> FakeView:
+def view(attack: Neurotoxin, **more: object) -> LocalView:
     data = Labeled(torch.rand(24, 1, 12, 12, generator=torch.Generator().manual_seed(2)), torch.arange(24) % 3)
     more.setdefault("training", TrainingSection(batch_size=8, lr=0.1, local_epochs=2, weight_decay=0.01))
-    section = AttackSection(name=attack.name, poison_ratio=1.0)
-    return fake_view(attack, resnet(), data, section=section, **more)
+    section = PoisonSection(ratio=1.0)
+    return fake_view(resnet(), data, poison=section, **more)
 
 
 def test_smallest_magnitudes_are_kept_not_the_most_negative() -> None:
@@ -107,7 +107,7 @@ def test_the_last_global_move_is_remembered() -> None:
     model = resnet()
     move = torch.randn(len(first.w_global), generator=torch.Generator().manual_seed(4))
     load_parameters(model, flatten_parameters(model) + move)
-    second = fake_view(attack, model, first.clean, memory=dict(first.memory))
+    second = fake_view(model, first.clean, memory=dict(first.memory))
     kept = attack.kept(second)
     assert float(move[kept].abs().max()) <= float(move[~kept].abs().min()) + 1e-6
     assert torch.equal(second.memory[LAST_GLOBAL], second.w_global)

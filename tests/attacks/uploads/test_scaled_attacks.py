@@ -8,15 +8,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from attacks.base import Attack, CraftContext
 from attacks.support.projection import Projection, project
+from attacks.uploader import CraftContext, Uploader
 from attacks.uploads.constrain_and_scale import AnomalyTerm, ConstrainAndScale
 from attacks.uploads.model_replacement import ModelReplacement
 from attacks.uploads.pgd import PGD
-from fedcrucible_core.config.sections import AttackSection, TrainingSection
+from fedcrucible_core.config.sections import AdversarySection, PoisonSection, TrainingSection
 from fedcrucible_core.learning.data import Labeled
 from fedcrucible_core.learning.vector import flatten_gradients, flatten_parameters, load_parameters
-from tests.support.attack_view_fake import FakeView, fake_view
+from tests.support.attack_view_fake import LocalView, fake_view
 
 Settings = dict[str, float]
 
@@ -37,10 +37,10 @@ def images(count: int = 40) -> Labeled:
     return Labeled(torch.rand(count, 1, 4, 4, generator=rng), torch.arange(count) % 3)
 
 
-def view(attack: Attack, **more: object) -> FakeView:
-    more.setdefault("section", AttackSection(name=attack.name, target_label=0, poison_ratio=1.0))
+def view(attack: Uploader, **more: object) -> LocalView:
+    more.setdefault("poison", PoisonSection(target_label=0, ratio=1.0))
     more.setdefault("training", TrainingSection(batch_size=8, lr=0.1, local_epochs=2))
-    return fake_view(attack, toy(), images(), **more)
+    return fake_view(toy(), images(), **more)
 
 
 def norm(vector: Tensor) -> float:
@@ -80,7 +80,7 @@ class TestModelReplacement:
     def test_buffers_are_not_scaled(self) -> None:
         model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 3))
         attack = ModelReplacement(gamma=10.0)
-        seen = fake_view(attack, model, images(), section=AttackSection(name=attack.name))
+        seen = fake_view(model, images(), poison=PoisonSection())
         assert torch.equal(attack.upload(seen).buffers, attack.malicious_model(seen).buffers)
 
 
@@ -182,7 +182,7 @@ class TestProjection:
 
     @pytest.mark.parametrize("every", [1, 7])
     def test_pgd_ends_within_the_ball(self, every: int) -> None:
-        attack = PGD(epsilon=0.05, every=every)
+        attack = PGD(epsilon=0.05, project_every=every)
         seen = view(attack)
         length = norm(attack.upload(seen).parameters - seen.w_global)
         assert length <= 0.05
@@ -219,8 +219,7 @@ class TestProjection:
 
 
 def test_attackers_may_train_longer_and_slower() -> None:
-    section = AttackSection(name="model-replacement", local_epochs=6, lr=0.01)
-    seen = view(ModelReplacement(), section=section)
+    seen = view(ModelReplacement(), adversary=AdversarySection(local_epochs=6, lr=0.01))
     assert (seen.poison_training.local_epochs, seen.poison_training.lr) == (6, 0.01)
     assert (seen.training.local_epochs, seen.training.lr) == (2, 0.1)
     plain = view(ModelReplacement())

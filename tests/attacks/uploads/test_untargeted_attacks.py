@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from attacks.base import ATTACKS, CraftContext
 from attacks.support.benign_statistics import FromBenignStatistics
 from attacks.support.untargeted import Untargeted
+from attacks.uploader import UPLOADERS, CraftContext
 from attacks.uploads.alie import ALIE, largest_z
 from attacks.uploads.gaussian import Gaussian
 from attacks.uploads.ipm import IPM
@@ -82,7 +82,7 @@ def test_alie_is_the_mean_minus_z_deviations() -> None:
     mean, std = clean.double().mean(0).numpy(), np.std(clean.double().numpy(), axis=0)
     expected = mean - largest_z(20, 5) * std
     assert update(ALIE(), clean, n=20).double().numpy() == pytest.approx(expected, abs=1e-5)
-    assert update(ALIE(z=2.0), clean).double().numpy() == pytest.approx(mean - 2.0 * std, abs=1e-5)
+    assert update(ALIE(z_max=2.0), clean).double().numpy() == pytest.approx(mean - 2.0 * std, abs=1e-5)
 
 
 def test_min_max_worked_number() -> None:
@@ -138,15 +138,15 @@ def test_equal_benign_updates_leave_no_room(attack: Untargeted) -> None:
 
 @pytest.mark.parametrize("name", ["min-max", "min-sum", "alie"])
 def test_a_lone_attacker_looks_honest(name: str) -> None:
-    attack, own = ATTACKS.create(name), torch.tensor([11.0, -18.5])
+    attack, own = UPLOADERS.create(name), torch.tensor([11.0, -18.5])
     assert torch.equal(attack.craft(G, None, own, context(None)), own)
     assert torch.equal(attack.craft(G, None, own, context((own - G)[None])), own)
 
 
 def test_zero_updates_stay_finite() -> None:
-    for name, cls in ATTACKS.classes().items():
+    for name, cls in UPLOADERS.classes().items():
         if issubclass(cls, Untargeted) and name != "gaussian":
-            assert torch.equal(update(ATTACKS.create(name), torch.zeros(4, 3)), torch.zeros(3))
+            assert torch.equal(update(UPLOADERS.create(name), torch.zeros(4, 3)), torch.zeros(3))
 
 
 def test_distances_of_close_long_updates_are_right() -> None:
@@ -158,7 +158,7 @@ def test_distances_of_close_long_updates_are_right() -> None:
 
 def test_statistics_hold_clean_updates_only() -> None:
     # Pitfall: statistics over the attackers' own crafted gradients. Here craft sees nothing but clean updates.
-    for cls in ATTACKS.classes().values():
+    for cls in UPLOADERS.classes().values():
         if issubclass(cls, FromBenignStatistics):
             assert cls.needs_clean_updates
             assert cls.knowledge
@@ -169,12 +169,12 @@ def test_statistics_hold_clean_updates_only() -> None:
 def test_colluders_upload_the_same_vector() -> None:
     clean = random_updates(3)
     for name in ("ipm", "alie", "min-max", "min-sum"):
-        attack, g = ATTACKS.create(name), torch.zeros(clean.shape[1])
+        attack, g = UPLOADERS.create(name), torch.zeros(clean.shape[1])
         uploads = [attack.craft(g, None, own, context(clean)) for own in clean]
         assert all(torch.equal(upload, uploads[0]) for upload in uploads)
 
 
 def test_none_of_them_has_a_trigger() -> None:
-    untargeted = {n for n, c in ATTACKS.classes().items() if issubclass(c, Untargeted)}
+    untargeted = {n for n, c in UPLOADERS.classes().items() if issubclass(c, Untargeted)}
     assert untargeted >= {"sign-flip", "gaussian", "ipm", "alie", "min-max", "min-sum"}
-    assert not any(ATTACKS[name].has_trigger for name in untargeted)
+    assert not any(UPLOADERS[name].plants for name in untargeted)

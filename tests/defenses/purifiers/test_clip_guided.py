@@ -12,6 +12,16 @@ import torch
 import torch.nn.functional as F
 
 from defenses.base import Purified, Purifier
+from defenses.contracts.server_setting import (
+    CLASSES,
+    GUIDE_DIM,
+    INFO,
+    make_data,
+    make_guide,
+    make_model,
+    same,
+    snapshot,
+)
 from defenses.purifiers.clip_guided import ClipGuided
 from defenses.purifiers.clip_guided_plus import ClipGuidedPlus
 from defenses.purifiers.fine_tune import FineTune
@@ -20,7 +30,6 @@ from fedcrucible_core.foundation.base import GuideTargets, ServerData
 from fedcrucible_core.foundation.patches import random_patches
 from fedcrucible_core.learning.data import DataInfo, Labeled
 from fedcrucible_core.learning.models import ResNet8, SplitModel
-from tests.support.tiny_server import CLASSES, GUIDE_DIM, INFO, make_data, make_guide, make_model, same, snapshot
 
 STILL = 1e-30
 """A learning rate that changes no float32 weight: losses are then those of the model as it was."""

@@ -6,25 +6,15 @@ import math
 
 import pytest
 import torch
-from safetensors.torch import load, save
 
-from defenses.base import PURIFIERS, Purified, Purifier
+from defenses.base import PURIFIERS, Purifier
+from defenses.contracts import PURIFIER_PROMISES
+from defenses.contracts.promises import check_one
+from defenses.contracts.purifiers import purify
+from defenses.contracts.server_setting import make_data, make_guide, make_model, same, snapshot
 from fedcrucible_core.foundation.base import ServerData
-from fedcrucible_core.learning.models import SplitModel
-from tests.support.tiny_server import make_data, make_guide, make_model, same, snapshot
 
 NAMES = sorted(PURIFIERS)
-
-
-def run(
-    purifier: Purifier,
-    model: SplitModel,
-    data: ServerData | None = None,
-    seed: int = 5,
-    state: dict[str, torch.Tensor] | None = None,
-) -> Purified:
-    data = data or make_data()
-    return purifier.purify(model, data, make_guide(data), torch.Generator().manual_seed(seed), state or {})
 
 
 @pytest.fixture(params=NAMES)
@@ -36,6 +26,18 @@ def test_the_built_in_purifiers_are_registered() -> None:
     assert {"fine-tune", "clip-guided", "clip-guided-plus"} <= set(NAMES)
 
 
+@pytest.mark.parametrize("promise", PURIFIER_PROMISES)
+def test_keeps_its_promise(purifier: Purifier, promise: str) -> None:
+    check_one(purifier, PURIFIER_PROMISES, promise)
+
+
+def test_another_seed_ends_elsewhere(purifier: Purifier) -> None:
+    models = [make_model() for _ in range(2)]
+    for model, seed in zip(models, (5, 6), strict=True):
+        purify(purifier, model, seed=seed)
+    assert not same(snapshot(models[0]), snapshot(models[1]))
+
+
 def test_names_its_source(purifier: Purifier) -> None:
     assert purifier.paper
 
@@ -43,7 +45,7 @@ def test_names_its_source(purifier: Purifier) -> None:
 def test_changes_the_model_and_reports_finite_numbers(purifier: Purifier) -> None:
     model = make_model()
     before = snapshot(model)
-    result = run(purifier, model)
+    result = purify(purifier, model)
     assert not same(before, snapshot(model))
     assert all(bool(torch.isfinite(t).all()) for t in model.state_dict().values())
     assert all(math.isfinite(v) for v in result.facts.values())
@@ -51,50 +53,12 @@ def test_changes_the_model_and_reports_finite_numbers(purifier: Purifier) -> Non
     assert all(t.device.type == "cpu" and not t.requires_grad for t in result.state.values())
 
 
-def test_same_seed_same_model_another_seed_another(purifier: Purifier) -> None:
-    models = [make_model() for _ in range(3)]
-    results = [run(purifier, m, seed=s) for m, s in zip(models, (5, 5, 6), strict=True)]
-    assert same(snapshot(models[0]), snapshot(models[1]))
-    assert results[0].facts == results[1].facts
-    assert same(dict(results[0].state), dict(results[1].state))
-    assert not same(snapshot(models[0]), snapshot(models[2]))
-
-
-def test_the_global_generator_is_untouched(purifier: Purifier) -> None:
-    model, before = make_model(), torch.get_rng_state()
-    run(purifier, model)
-    assert torch.equal(before, torch.get_rng_state())
-
-
-def test_data_guide_and_state_are_not_changed(purifier: Purifier) -> None:
-    data = make_data()
-    guide = make_guide(data)
-    state = dict(run(purifier, make_model(), data).state)
-    assert data.augmented is not None
-    watched = [
-        data.originals.inputs, data.originals.labels, data.augmented,
-        guide.image_embeddings, guide.text_embeddings, guide.logits,
-        *state.values(),
-    ]  # fmt: skip
-    copies = [t.clone() for t in watched]
-    purifier.purify(make_model(), data, guide, torch.Generator().manual_seed(0), state)
-    assert all(torch.equal(a, b) for a, b in zip(watched, copies, strict=True))
-
-
-@pytest.mark.parametrize("was_training", [False, True])
-def test_the_model_is_left_in_eval_mode_without_gradients(purifier: Purifier, was_training: bool) -> None:
-    model = make_model().train(was_training)
-    run(purifier, model)
-    assert not any(module.training for module in model.modules())
-    assert all(p.grad is None and p.requires_grad for p in model.parameters())
-
-
 def test_frozen_parameters_and_buffers_stay(purifier: Purifier) -> None:
     model = make_model()
     first = next(model.parameters())
     first.requires_grad_(False)
     before = snapshot(model)
-    run(purifier.model_copy(update={"bn_mode": "eval"}), model)
+    purify(purifier.model_copy(update={"bn_mode": "eval"}), model)
     after = snapshot(model)
     trainable = {name for name, p in model.named_parameters() if p.requires_grad}
     assert all(torch.equal(before[name], after[name]) for name in before if name not in trainable)
@@ -105,38 +69,27 @@ def test_zero_epochs_change_nothing(purifier: Purifier) -> None:
     assert off
     model = make_model()
     before = snapshot(model)
-    result = run(PURIFIERS.create(purifier.name, off), model)
+    result = purify(PURIFIERS.create(purifier.name, off), model)
     assert same(before, snapshot(model))
     assert result.facts == {"diverged": 0.0}
 
 
-def test_state_survives_a_restart(purifier: Purifier) -> None:
-    a, b = make_model(), make_model()
-    kept: dict[str, torch.Tensor] = {}
-    restored: dict[str, torch.Tensor] = {}
-    for t in range(3):
-        kept = dict(run(purifier, a, seed=t, state=kept).state)
-        restored = load(save(dict(run(purifier, b, seed=t, state=restored).state)))
-        assert same(kept, restored)
-        assert same(snapshot(a), snapshot(b))
-
-
 def test_a_diverging_purifier_is_undone_and_says_so(purifier: Purifier) -> None:
-    kept = dict(run(purifier, make_model()).state)
+    kept = dict(purify(purifier, make_model()).state)
     model = make_model()
     before = snapshot(model)
     wild = PURIFIERS.create(purifier.name, {"lr": 1e30, "grad_clip": 0.0})
-    result = run(wild, model, state=kept)
+    result = purify(wild, model, state=kept)
     assert result.facts == {"diverged": 1.0}
     assert same(before, snapshot(model))
     assert same(kept, dict(result.state))
 
 
-def test_a_model_that_is_broken_already_does_not_crash_the_run(purifier: Purifier) -> None:
+def test_a_model_that_is_broken_already_does_not_crash_the_purify(purifier: Purifier) -> None:
     model = make_model()
     with torch.no_grad():
         next(model.parameters())[0] = float("nan")
-    assert run(purifier, model).facts == {"diverged": 1.0}
+    assert purify(purifier, model).facts == {"diverged": 1.0}
     assert not model.training
 
 
@@ -145,15 +98,15 @@ def test_batch_norm_statistics_move_in_train_mode_only(purifier: Purifier, mode:
     model = make_model()
     before = snapshot(model)
     data = make_data(17, augmented=False)  # 17 = 16 + 1: a lone last image must not reach batch norm
-    run(PURIFIERS.create(purifier.name, {"bn_mode": mode, "batch_size": 16}), model, data)
+    purify(PURIFIERS.create(purifier.name, {"bn_mode": mode, "batch_size": 16}), model, data)
     moved = {name for name, t in snapshot(model).items() if "running" in name and not torch.equal(t, before[name])}
     assert bool(moved) is (mode == "train")
 
 
 def test_channels_last_gives_the_same_model(purifier: Purifier) -> None:
     plain, last = make_model(), make_model(channels_last=True)
-    run(purifier, plain)
-    run(purifier, last)
+    purify(purifier, plain)
+    purify(purifier, last)
     assert any(p.ndim == 4 and not p.is_contiguous() for p in last.parameters())
     for name, tensor in snapshot(plain).items():
         torch.testing.assert_close(snapshot(last)[name], tensor, rtol=1e-3, atol=1e-4)
@@ -191,7 +144,7 @@ def test_a_missing_guide_is_told_before_anything_happens(purifier: Purifier) -> 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_works_on_cuda(purifier: Purifier) -> None:
     model = make_model().to("cuda")
-    result = run(purifier, model)
+    result = purify(purifier, model)
     assert result.facts["diverged"] == 0.0
     assert all(t.device.type == "cpu" for t in result.state.values())
-    run(purifier, model, state=dict(result.state))
+    purify(purifier, model, state=dict(result.state))

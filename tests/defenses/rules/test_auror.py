@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from defenses.base import Aggregate, ClientUpdates
+from defenses.contracts.setting import SLOTS, D, tiny_start, tiny_view
 from defenses.kernels.geometry import gram
 from defenses.kernels.two_means import split_gaps, two_means
 from defenses.rules.auror import Auror, indicative_columns
-from tests.support.tiny_layout import SLOTS, D, tiny_start, tiny_view
 
 HEAD = next(s.start for s in SLOTS if s.name == "classifier.weight")
 

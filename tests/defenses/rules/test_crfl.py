@@ -10,6 +10,7 @@ import torch
 from scipy.optimize import minimize
 
 from defenses.base import Aggregate, ClientUpdates
+from defenses.contracts.setting import INFO, D, tiny_model, tiny_start
 from defenses.kernels.certificate import (
     LastRound,
     allowed_shift,
@@ -26,7 +27,6 @@ from fedcrucible_core.learning.data import DataInfo
 from fedcrucible_core.learning.models import Logistic
 from fedcrucible_core.learning.tasks import task_of
 from fedcrucible_core.learning.vector import flatten_buffers, flatten_parameters, load_parameters
-from tests.support.tiny_layout import INFO, D, tiny_model, tiny_start
 
 
 def crfl(w_t: torch.Tensor, updates: torch.Tensor, round: int = 1, rounds: int = 0, **options: float) -> Aggregate:

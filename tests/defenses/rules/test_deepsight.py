@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from defenses.base import Aggregate, ClientUpdates
+from defenses.contracts.setting import INFO, SLOTS, D, tiny_model, tiny_start, tiny_view
 from defenses.rules.deepsight import DeepSight, neup_evidence, update_energies
 from defenses.updates import ServerView
 from fedcrucible_core.learning.tasks import task_of
 from fedcrucible_core.learning.vector import Slot, flatten_parameters, load_parameters
-from tests.support.tiny_layout import INFO, SLOTS, D, tiny_model, tiny_start, tiny_view
 
 SLOT = {slot.name: slot for slot in SLOTS}
 WEIGHT, BIAS = SLOT["classifier.weight"], SLOT["classifier.bias"]

@@ -10,10 +10,10 @@ import torch
 from scipy.stats import pearsonr, spearmanr
 
 from defenses.base import Aggregate, ClientUpdates
+from defenses.contracts.setting import SLOTS, D, tiny_start, tiny_view
 from defenses.kernels import critical_parameters
 from defenses.kernels.critical_parameters import Chosen, Correlation, extremes, likeness
 from defenses.rules.fedcpa import FedCPA, trust_from_scores, weight_columns
-from tests.support.tiny_layout import SLOTS, D, tiny_start, tiny_view
 
 
 def fedcpa(

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from defenses.base import Aggregate, ClientUpdates
+from defenses.contracts.setting import SLOTS, D, tiny_start, tiny_view
 from defenses.rules.foolsgold import FoolsGold, foolsgold_weights
-from tests.support.tiny_layout import SLOTS, D, tiny_start, tiny_view
 
 ROWS = torch.tensor([[1.0, 0.0, 0.0], [0.9, 0.1, 0.0], [0.0, 1.0, 0.0], [0.0, 0.3, 1.0]])
 HEAD = slice(next(s.start for s in SLOTS if s.name == "classifier.weight"), D)

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from defenses.base import Aggregate, ClientUpdates
+from defenses.contracts.setting import D, tiny_start, tiny_view
 from defenses.kernels.geometry import gram
 from defenses.rules import freqfed
 from defenses.rules.flame import Flame
 from defenses.rules.freqfed import FreqFed, low_frequencies, low_frequency_inner
-from tests.support.tiny_layout import D, tiny_start, tiny_view
 
 
 def seen(updates: torch.Tensor, w_t: torch.Tensor | None = None, examples: torch.Tensor | None = None) -> ClientUpdates:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from attacks.base import ATTACKS
+from attacks.poisoner import POISONERS
 from attacks.poisoners.badnets import BadNets
 from fedcrucible.compare.execution.run import distinct
 from fedcrucible.compare.execution.store import Failures, Store
@@ -31,7 +31,7 @@ def test_what_changes_numbers_changes_the_identity() -> None:
         key(run__rounds=3),
         key(strategy="flame"),
         key(attack__name="none"),
-        key(attack__malicious_fraction=0.5),
+        key(adversary__malicious_fraction=0.5),
         key(attack__badnets__size=2),
         key(defense__fedavg__max_weight=0.5),
         key(task__train_samples=200),
@@ -54,10 +54,12 @@ def test_components_that_the_run_cannot_reach_do_not_count() -> None:
 
 
 def test_components_that_a_chosen_one_names_do_count() -> None:
-    """The trigger that lp borrows, the rule that lp-adaptive simulates."""
+    """The trigger that lp plants, the rule that lp-adaptive simulates."""
+    assert key(attack__name="badnets") == key(attack__name="badnets", attack__trigger="blend"), "planted by none"
+    assert key(attack__name="gaussian") == key(attack__name="gaussian", attack__trigger="blend"), "planted by none"
     assert key(attack__name="lp") != key(attack__name="lp", attack__badnets__size=2)
     assert key(attack__name="lp") == key(attack__name="lp", attack__blend__alpha=0.5)
-    borrowed: dict[str, Scalar] = {"attack__name": "lp", "attack__lp__trigger": "blend"}
+    borrowed: dict[str, Scalar] = {"attack__name": "lp", "attack__trigger": "blend"}
     assert key(**borrowed) != key(**borrowed, attack__blend__alpha=0.5)
     simulated: dict[str, Scalar] = {"attack__name": "lp-adaptive", "attack__lp_adaptive__simulate": "flame"}
     simulated["attack.lp-adaptive.simulate"] = simulated.pop("attack__lp_adaptive__simulate")
@@ -82,21 +84,21 @@ class OtherPatch(BadNets):
 def _two_more_attacks(monkeypatch: pytest.MonkeyPatch) -> None:
     default_keys()  # the configuration's type is made once, without them
     for attack in (SamePatch, OtherPatch):
-        monkeypatch.setitem(ATTACKS._classes, attack.name, attack)
+        monkeypatch.setitem(POISONERS._classes, attack.name, attack)
 
 
 def unattacked(attack: str, **changes: Scalar) -> str:
-    return key(attack__name=attack, attack__malicious_fraction=0.0, **changes)
+    return key(attack__name=attack, adversary__malicious_fraction=0.0, **changes)
 
 
 @pytest.mark.usefixtures("_two_more_attacks")
 def test_without_attackers_attacks_that_share_a_trigger_are_one_run() -> None:
-    same = [unattacked("badnets"), unattacked("same-patch"), unattacked("badnets", attack__poison_ratio=0.9)]
+    same = [unattacked("badnets"), unattacked("same-patch"), unattacked("badnets", poison__ratio=0.9)]
     assert len(set(same)) == 1
     different = [
         unattacked("other-patch"),
         unattacked("none"),
-        unattacked("badnets", attack__target_label=1),
+        unattacked("badnets", poison__target_label=1),
         unattacked("badnets", attack__badnets__size=5),
     ]
     assert len({same[0], *different}) == len(different) + 1
@@ -104,24 +106,22 @@ def test_without_attackers_attacks_that_share_a_trigger_are_one_run() -> None:
 
 def test_a_share_that_is_nobody_is_no_chosen_control() -> None:
     """Its record says that an attack was to take place; whose record says so mustn't depend on which ran first."""
-    nobody = [key(attack__name="min-max", attack__malicious_fraction=share) for share in (0.1, 0.2)]
-    control = key(attack__name="min-max", attack__malicious_fraction=0.0)
-    assert control == key(attack__name="none") == key(attack__name="none", attack__malicious_fraction=0.1)
+    nobody = [key(attack__name="min-max", adversary__malicious_fraction=share) for share in (0.1, 0.2)]
+    control = key(attack__name="min-max", adversary__malicious_fraction=0.0)
+    assert control == key(attack__name="none") == key(attack__name="none", adversary__malicious_fraction=0.1)
     assert len({*nobody, control}) == 3
-    assert nobody[0] == key(attack__name="alie", attack__malicious_fraction=0.1), "told of both alike"
+    assert nobody[0] == key(attack__name="alie", adversary__malicious_fraction=0.1), "told of both alike"
     zero_shot: dict[str, Scalar] = {"strategy": "guide-zero-shot", "attack__name": "min-max"}
-    assert key(**zero_shot, attack__malicious_fraction=0.1) == key(**zero_shot, attack__malicious_fraction=0.0)
+    assert key(**zero_shot, adversary__malicious_fraction=0.1) == key(**zero_shot, adversary__malicious_fraction=0.0)
 
 
 def test_without_an_attack_its_settings_do_not_count() -> None:
-    assert key(attack__name="none") == key(
-        attack__name="none", attack__malicious_fraction=0.5, attack__poison_ratio=0.1
-    )
+    assert key(attack__name="none") == key(attack__name="none", adversary__malicious_fraction=0.5, poison__ratio=0.1)
 
 
 def test_without_attackers_the_window_of_the_attack_still_counts() -> None:
     """The greatest ASR is sought, and ASR after the attack's end measured, in these rounds."""
-    assert unattacked("badnets") != unattacked("badnets", attack__start_round=2)
+    assert unattacked("badnets") != unattacked("badnets", adversary__start_round=2)
 
 
 def test_labels_do_not_count() -> None:

@@ -29,7 +29,7 @@ def test_cells_are_all_combinations_whole_seeds_first() -> None:
     assert cells[0].labels == {"malicious": 0.25, "attack": "badnets", "strategy": "fedavg", "seed": 1}
     assert [cell.labels["strategy"] for cell in cells[:2]] == ["fedavg", "flame"]
     assert cells[1].settings["strategy"] == "flame"
-    assert cells[1].settings["attack.malicious_fraction"] == 0.25
+    assert cells[1].settings["adversary.malicious_fraction"] == 0.25
     assert cells[-1].config.run.seed == 5
     assert cells[0].config.model.name == "cnn", "the preset is what all cells share"
 
@@ -44,8 +44,8 @@ def test_any_key_can_be_an_axis() -> None:
 
 
 def test_a_value_with_a_comma_is_written_as_a_list() -> None:
-    found = made(strategies="fedavg", seeds="1", axes=['attack.malicious_ids=["0,1", "2"]'])
-    assert [cell.config.attack.malicious_ids for cell in found.cells()] == ["0,1", "2"]
+    found = made(strategies="fedavg", seeds="1", axes=['adversary.malicious_ids=["0,1", "2"]'])
+    assert [cell.config.adversary.malicious_ids for cell in found.cells()] == ["0,1", "2"]
 
 
 def test_a_file_holds_settings_axes_and_named_points(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_options_go_before_the_file(tmp_path: Path) -> None:
     found = matrix(
         Options(
             preset=name, strategies="clip-fed", seeds="9", margin=1.0,
-            settings=["run.rounds=2", "attack.malicious_fraction=0.4"],
+            settings=["run.rounds=2", "adversary.malicious_fraction=0.4"],
         )
     )  # fmt: skip
     assert found.labels_of("strategy") == ("clip-fed",)
@@ -105,16 +105,16 @@ def test_named_points_are_chosen_by_name(tmp_path: Path) -> None:
     name = written(
         tmp_path,
         "[compare.axes.ratio]\n"
-        '"60 %" = { attack.poison_mode = "replace", attack.poison_ratio = 0.6 }\n'
-        '"100 %" = { attack.poison_mode = "append-all" }\n',
+        '"60 %" = { poison.mode = "replace", poison.ratio = 0.6 }\n'
+        '"100 %" = { poison.mode = "append-all" }\n',
     )
     found = matrix(Options(preset=name, axes=["ratio=100 %"]))
     assert found.labels_of("ratio") == ("100 %",)
-    assert found.cells()[0].settings["attack.poison_mode"] == "append-all"
+    assert found.cells()[0].settings["poison.mode"] == "append-all"
     with pytest.raises(ConfigError, match="has the points 60 %, 100 %"):
         matrix(Options(preset=name, axes=["ratio=70 %"]))
     with pytest.raises(ConfigError, match="choose among its points"):
-        matrix(Options(preset=name, settings=["attack.poison_ratio=0.5"]))
+        matrix(Options(preset=name, settings=["poison.ratio=0.5"]))
 
 
 def test_presets_may_build_on_one_another_but_not_on_themselves(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ BAD_FILES = {
     "axis of dates": ("[compare.axes]\nrounds = [2020-01-01]", "a text, number or true/false"),
     "twice the same value": ("[compare]\nstrategies = ['fedavg', 'fedavg']", "listed twice"),
     "two axes over one key": (
-        "[compare]\nfractions = [0.1]\n[compare.axes.b]\nx = { attack.malicious_fraction = 0.2 }", "set by two axes",
+        "[compare]\nfractions = [0.1]\n[compare.axes.b]\nx = { adversary.malicious_fraction = 0.2 }", "set by two axes",
     ),
     "seed as an axis": ("[compare.axes]\nrun.seed = [1, 2]", "seeds have an option of their own"),
     "reference": ("[compare]\nstrategies = ['fedavg', 'flame']\nreference = 'flam'", "did you mean 'flame'"),
@@ -202,8 +202,8 @@ def test_what_competes_are_strategies_or_parts_of_the_defence() -> None:
     )  # fmt: skip
     one = made(strategies="flame", attacks="badnets", axes=["run.rounds=1,2", "defense.flame.noise=0,0.1"])
     assert (one.system_axis, one.column_axis, one.block_axes) == ("defense.flame.noise", "run.rounds", ())
-    faced = made(strategies="flame", axes=["attack.poison_ratio=0.1,0.9"])
-    assert (faced.system_axis, faced.column_axis) == ("strategy", "attack.poison_ratio")
+    faced = made(strategies="flame", axes=["poison.ratio=0.1,0.9"])
+    assert (faced.system_axis, faced.column_axis) == ("strategy", "poison.ratio")
     assert (made(seeds="1").system_axis, made(seeds="1").column_axis) == ("strategy", "")
 
 

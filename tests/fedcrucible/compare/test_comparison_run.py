@@ -21,6 +21,7 @@ from fedcrucible.compare import session
 from fedcrucible.compare.plan.cell import Cell
 from fedcrucible.compare.plan.request import Options
 from fedcrucible.compare.session import Interrupted, Request, compare, preview
+from fedcrucible.compare.tables.outcome import Outcome
 from fedcrucible.engines.batch import Finished, RoundNews, Watch, run_batch
 from fedcrucible_core.config.values import Scalar
 
@@ -139,10 +140,10 @@ def test_cells_that_differ_in_labels_only_run_once(tmp_path: Path) -> None:
     outcome, folder = compare(
         request_for(
             tmp_path,
-            "attack.malicious_fraction=0",
+            "adversary.malicious_fraction=0",
             strategies="fedavg",
             seeds="1",
-            axes=["attack.poison_ratio=0.1,0.9"],
+            axes=["poison.ratio=0.1,0.9"],
         )
     )
     assert outcome.results.ran == 1
@@ -154,7 +155,7 @@ def test_cells_that_differ_in_labels_only_run_once(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def with_a_failure(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, session.Outcome]:
+def with_a_failure(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
     """One system's images are damaged; that shows only when it runs."""
     from fedcrucible_core.learning.datasets import names
 

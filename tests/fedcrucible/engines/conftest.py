@@ -32,7 +32,7 @@ def settings(records: Path) -> Settings:
         "model.resnet8.width": 8,
         "federation.clients": 4,
         "attack.name": "badnets",
-        "attack.malicious_ids": "1",
+        "adversary.malicious_ids": "1",
         "output.dir": str(records),
         "output.report": False,
         "output.save_model": False,

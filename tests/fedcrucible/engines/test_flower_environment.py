@@ -64,13 +64,13 @@ def test_ports_differ() -> None:
     [
         ("round 1/2  MA 10.00 %  ASR 98.89 %  accepted 4 of 4  38.5 s", True),
         ("fedavg: MA 40.00 %, ASR 12.78 %", True),
-        ("error: attack.target_label = 77: has classes 0 to 9", True),
+        ("error: poison.target_label = 77: has classes 0 to 9", True),
         ("INFO :      Starting Flower Simulation", False),
         ("(ClientAppActor pid=16803) WARNING :   Manually terminating ClientAppActor", False),
         ("Successfully installed fedcrucible to /somewhere", False),
         ("Traceback (most recent call last):", False),
         ('  File "x.py", line 3, in f', False),
-        ("fedcrucible_core.config.errors.ConfigError: attack.target_label = 77", False),
+        ("fedcrucible_core.config.errors.ConfigError: poison.target_label = 77", False),
         ("", False),
     ],
 )

@@ -25,7 +25,7 @@ SYSTEMS = [
         {  # colluders, a simulated server, and layers that the second round remembers
             "strategy": "clip-fed-filter",
             "attack.name": "lp-adaptive",
-            "attack.malicious_ids": "1,2",
+            "adversary.malicious_ids": "1,2",
             "attack.lp-adaptive.patience": 4,
             "attack.lp-adaptive.least": 0.0,
         },
@@ -54,16 +54,16 @@ def test_simulation_and_in_process_end_in_the_same_model(
 
 def test_bad_settings_are_refused_before_flower_is_asked(settings: Settings) -> None:
     with pytest.raises(ConfigError, match=r"attack\.target_label = 77"):
-        run_simulation({**settings, "attack.target_label": 77}, superlink=LocalSuperLink())
+        run_simulation({**settings, "poison.target_label": 77}, superlink=LocalSuperLink())
 
 
 def test_bad_settings_through_flwr_run_fail_with_our_message(settings: Settings, superlink: LocalSuperLink) -> None:
-    config, lines = load({**settings, "attack.target_label": 77}), list[str]()  # each value is fine by itself
+    config, lines = load({**settings, "poison.target_label": 77}), list[str]()  # each value is fine by itself
     with pytest.raises(FlowerRunError) as caught:
         superlink.ready().run(config, lines.append, "num-supernodes=4 client-resources-num-cpus=1")
     assert "finished:failed" in str(caught.value)
-    assert "attack.target_label = 77: fashion-mnist-slice has classes 0 to 9" in str(caught.value)
-    assert [line for line in lines if line.startswith("error: attack.target_label = 77")] == lines
+    assert "poison.target_label = 77: fashion-mnist-slice has classes 0 to 9" in str(caught.value)
+    assert [line for line in lines if line.startswith("error: poison.target_label = 77")] == lines
 
 
 def test_no_process_is_left_behind(superlink: LocalSuperLink) -> None:

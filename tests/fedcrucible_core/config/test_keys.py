@@ -81,7 +81,7 @@ def test_a_preset_file_may_use_tables(tmp_path):
         ("training.lr", "0.5", 0.5),
         ("run.resume", "true", True),
         ("output.name", 7, "7"),
-        ("attack.malicious_ids", 3, "3"),
+        ("adversary.malicious_ids", 3, "3"),
         ("attack.badnets.colour", 0.5, "0.5"),
     ],
 )
@@ -105,7 +105,7 @@ def test_values_take_the_type_of_their_key(key, given_, kept):
         ("output.name=2024-01-01", ("output.name", "2024-01-01")),
         ("output.dir=", ("output.dir", "")),
         ("output.dir=/a=b", ("output.dir", "/a=b")),
-        ("attack.malicious_ids=1,2", ("attack.malicious_ids", "1,2")),
+        ("adversary.malicious_ids=1,2", ("adversary.malicious_ids", "1,2")),
         ("guide.templates=a {}\nb = 2", ("guide.templates", "a {}\nb = 2")),
     ],
 )

@@ -115,7 +115,7 @@ def test_labels_that_are_none_are_one_error_with_split_and_count(case, tmp_path)
 
 
 def test_a_label_of_another_class_in_test_is_named_with_split_and_count(tmp_path):
-    def rows(names: list[str], labels: list[int]) -> datasets.Dataset:
+    def rows(names: list[str], labels: list[int]) -> datasets.Dataset:  # type: ignore[name-defined]
         features = datasets.Features({"image": PICTURE, "label": datasets.ClassLabel(names=names)})
         return datasets.Dataset.from_dict({"image": colours(len(labels)), "label": labels}, features=features)
 

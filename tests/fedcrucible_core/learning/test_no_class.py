@@ -112,8 +112,8 @@ def test_a_dead_model_and_a_blind_guide_are_told_by_the_evaluator(target: int) -
     from server_app.plan import Plan
 
     settings = {"task.train_samples": 60, "task.test_samples": 40, "federation.clients": 2, "model.name": "cnn"}
-    plan = Plan.make(load({**settings, "attack.target_label": target, "strategy": "fedavg", "partition.name": "iid"}))
-    evaluator = Evaluator.build(plan.config, plan.data, plan.attack, CPU)
+    plan = Plan.make(load({**settings, "poison.target_label": target, "strategy": "fedavg", "partition.name": "iid"}))
+    evaluator = Evaluator.build(plan.config, plan.data, plan.adversary.poisoner, CPU)
     dead = plan.model()
     assert evaluator.measure(dead).facts == {}
     with torch.no_grad():

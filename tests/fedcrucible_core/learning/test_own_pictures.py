@@ -163,7 +163,7 @@ def test_a_place_within_the_data_folder(tmp_path, monkeypatch):
 def test_pictures_that_would_not_fit_in_memory_are_refused_after_the_first(tmp_path, monkeypatch):
     write_folder(tmp_path, 20)
     opened = []
-    real = read_pictures.read_pixels
+    real = read_pictures.read_pixels  # type: ignore[attr-defined]
     monkeypatch.setattr(read_pictures, "read_pixels", lambda file: opened.append(file) or real(file))
     monkeypatch.setattr(read_pictures, "MOST_BYTES", 60 * 16 * 16 * 3 - 1)
     with pytest.raises(

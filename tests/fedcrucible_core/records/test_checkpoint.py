@@ -7,7 +7,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from fedcrucible_core.records import files
 from fedcrucible_core.records.checkpoint import (
     Checkpoint,
     DamagedCheckpointError,
@@ -72,7 +71,7 @@ def test_a_crash_while_writing_leaves_the_old_checkpoint(tmp_path: Path, monkeyp
     def crash(_: int) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(files.os, "fsync", crash)
+    monkeypatch.setattr("os.fsync", crash)
     with pytest.raises(KeyboardInterrupt):
         write_checkpoint(tmp_path, simple(2))
     monkeypatch.undo()

@@ -115,8 +115,13 @@ def make_record(tmp_path: Path) -> RecordMaker:
                 knowledge={"clip-fed": ("labelled synthetic images of the task's classes",)} if defended else {},
             )
         )
-        values = {"strategy": strategy, "run.seed": seed, "run.rounds": rounds, "attack.malicious_fraction": fraction}
-        defaults = {"strategy": "clip-fed", "run.seed": 1, "run.rounds": 12, "attack.malicious_fraction": 0.2}
+        values = {
+            "strategy": strategy,
+            "run.seed": seed,
+            "run.rounds": rounds,
+            "adversary.malicious_fraction": fraction,
+        }
+        defaults = {"strategy": "clip-fed", "run.seed": 1, "run.rounds": 12, "adversary.malicious_fraction": 0.2}
         extra = {f"defense.knob-{i}": 0.1 * i for i in range(20)}
         record.write_config(values | extra, defaults | extra)
         record.write_environment("cpu", 1)

@@ -114,8 +114,8 @@ def test_an_attack_is_weak_where_it_is_weak(make: Maker, tmp_path: Path) -> None
     ]  # fmt: skip
     text = page(folders, tmp_path)
     for system in ("fedavg", "krum"):
-        assert "weak attack" not in table_row(text, f"{system} (attack.malicious_fraction = 0.4)")
-        assert "weak attack" in table_row(text, f"{system} (attack.malicious_fraction = 0.1)")
+        assert "weak attack" not in table_row(text, f"{system} (adversary.malicious_fraction = 0.4)")
+        assert "weak attack" in table_row(text, f"{system} (adversary.malicious_fraction = 0.1)")
     assert text.count("Weak attack: badnets reaches less than 50 % ASR even undefended (fedavg") == 1
 
 
@@ -243,7 +243,7 @@ def test_long_names_leave_room_for_the_curves() -> None:
     from fedcrucible_core.reports.charts.canvas import new_figure
     from fedcrucible_core.reports.charts.comparison_charts import _height, _legend_below
 
-    labels = [f"fedavg (attack.malicious_fraction = 0.{i}) (min-max, never attacked)" for i in range(10)]
+    labels = [f"fedavg (adversary.malicious_fraction = 0.{i}) (min-max, never attacked)" for i in range(10)]
     figure = new_figure(height=_height(labels, 4))
     left, _ = figure.subplots(1, 2)
     left.set_title("MA: clean accuracy (%)")

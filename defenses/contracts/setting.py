@@ -1,4 +1,4 @@
-"""A very small model, so that rules which look at layers or predictions have some."""
+"""A very small model, so that rules which look at layers or predictions have some to look at."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A tiny model, server set and guide for tests of purifiers."""
+"""A tiny model, server set and guide, for checks of what works on models and data."""
 
 from __future__ import annotations
 
@@ -11,15 +11,19 @@ from fedcrucible_core.learning.data import DataInfo, Labeled
 from fedcrucible_core.learning.models import ResNet8, SplitModel
 
 CLASSES = 4
+SERVER_IMAGES = 26
+"""Originals of the server's set; each has an augmented copy."""
 INFO = DataInfo("tiny", ("a", "b", "c", "d"), (1, 8, 8), (0.5,), (0.25,))
 GUIDE_DIM = 12
 
 
 def make_model(seed: int = 0, *, channels_last: bool = False) -> SplitModel:
-    return ResNet8(width=4).build(INFO, seed, channels_last=channels_last).eval()
+    """An untrained ResNet8 of width 4 for 8 x 8 grey images of four classes."""
+    return ResNet8.model_validate({"width": 4}).build(INFO, seed, channels_last=channels_last).eval()
 
 
-def make_data(n: int = 26, seed: int = 0, *, augmented: bool = True) -> ServerData:
+def make_data(n: int = SERVER_IMAGES, seed: int = 0, *, augmented: bool = True) -> ServerData:
+    """Random images of all classes in turn, with noisy copies."""
     g = torch.Generator().manual_seed(seed)
     images = torch.rand(n, 1, 8, 8, generator=g)
     copies = (images + 0.1 * torch.randn(images.shape, generator=g)).clamp(0, 1) if augmented else None
@@ -27,6 +31,7 @@ def make_data(n: int = 26, seed: int = 0, *, augmented: bool = True) -> ServerDa
 
 
 def make_guide(data: ServerData, seed: int = 0) -> GuideTargets:
+    """A guide that mostly agrees with the labels."""
     g = torch.Generator().manual_seed(seed)
     text = F.normalize(torch.randn(CLASSES, GUIDE_DIM, generator=g), dim=1)
     labels = data.training_set().labels
@@ -35,8 +40,10 @@ def make_guide(data: ServerData, seed: int = 0) -> GuideTargets:
 
 
 def snapshot(model: SplitModel) -> dict[str, Tensor]:
+    """A copy of all parameters and buffers."""
     return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
 
 
 def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    """Whether two snapshots (or states) are equal, names included."""
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)

@@ -1,0 +1,11 @@
+"""Pictures as data sets store them, so that what is counted or compared in grey levels works on any set."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def stored_pixels(images: Tensor) -> Tensor:
+    """Images uint8 ``[n, C, H, W]``: as they are, or float32 in [0, 1] rounded to grey levels of 255."""
+    return (images * 255.0).round().to(torch.uint8) if images.is_floating_point() else images
