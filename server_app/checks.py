@@ -112,9 +112,8 @@ def _check_attack(config: RunConfigBase, poisoner: Poisoner, data: DataSplits) -
         raise ConfigError("adversary.stop_round", stop, f"0, or at least adversary.start_round = {start}")
     kind = task_of(data.info)
     if poisoner.has_trigger and not kind.pictured:
-        raise ConfigError(
-            "attack.name", config.attack.name, f"puts its trigger on images, {data.info.name} has {kind.noun}s"
-        )
+        allowed = f"puts its trigger on images, {data.info.name} has {kind.noun}s"
+        raise ConfigError("attack.name", config.attack.name, allowed)
     task, measured = AttackTask.of(config, data), evaluation_split(config, data)
     poisoner.check_task(task)
     _check_artefact(config, poisoner)
