@@ -21,6 +21,7 @@ from fedcrucible.comparison import session
 from fedcrucible.comparison.plan.cell import Cell
 from fedcrucible.comparison.plan.request import Options
 from fedcrucible.comparison.session import MatrixInterrupted, Request, compare, preview
+from fedcrucible.comparison.tables.outcome import Outcome
 from fedcrucible.engines.batch import Finished, RoundNews, Watch, run_batch
 from fedcrucible_core.config.values import Scalar
 
@@ -154,7 +155,7 @@ def test_cells_that_differ_in_labels_only_run_once(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def with_a_failure(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, session.Outcome]:
+def with_a_failure(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
     """One system's images are damaged; that shows only when it runs."""
     from fedcrucible_core.learning.datasets import names
 
