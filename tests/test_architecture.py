@@ -48,7 +48,7 @@ ALLOWED: dict[str, set[str]] = {
     EXECUTION: BELOW_THE_FACE | {PLAN, PAGES, "fedcrucible", "fedcrucible.engines"},
     TABLES: BELOW_THE_FACE | {PLAN, EXECUTION, STATISTICS, CHARTS, PAGES, "fedcrucible", "fedcrucible.papers"},
     "fedcrucible.comparison": RECORDS
-    | {PLAN, EXECUTION, TABLES, STATISTICS, "fedcrucible", "fedcrucible_core.reports"},
+    | {PLAN, EXECUTION, TABLES, STATISTICS, "fedcrucible", "fedcrucible.engines", "fedcrucible_core.reports"},
     "fedcrucible.papers": {"fedcrucible_core.config"},
     "fedcrucible.health": CORE | RECORDS | {"fedcrucible.engines"},
     "fedcrucible.commands": {"*"},
