@@ -123,7 +123,7 @@ def test_bad_input_is_one_error_before_anything_starts(
     arguments: dict[str, object], message: str, runs_folder: Path, no_client: None
 ) -> None:
     with pytest.raises(fedcrucible.ConfigError, match=message):
-        fedcrucible.run(**{"preset": "smoke", **arguments})  # type: ignore[arg-type]
+        fedcrucible.run(**{"preset": "smoke", **arguments})
     assert not runs_folder.exists()
 
 

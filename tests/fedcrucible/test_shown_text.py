@@ -17,7 +17,7 @@ from fedcrucible.failures import CommandError, clear_errors
 from fedcrucible.progress import dropped_lines
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.records.schema import LONGEST_LINE, Environment, RoundRecord, RunDescription, RunSummary
-from fedcrucible_core.reports.pages.page import write_page
+from fedcrucible_core.reports.pages.matrix import MatrixPage, render_matrix
 from server_app.console import round_line
 from strategies.outcome import RoundOutcome
 
@@ -96,9 +96,8 @@ def test_records_written_and_read() -> None:
 
 
 def test_a_page(tmp_path: Path) -> None:
-    values = {"subtitle": HOSTILE, "verdict": "", "warnings": [f"<b>{HOSTILE}"], "table_note": "", "groups": []}
-    charts = {"tradeoff": None, "sweep": "", "curves": None, "runs": []}
-    page = write_page(tmp_path / "x.html", "comparison", title=HOSTILE, **values, **charts)
+    shown = MatrixPage(HOSTILE, HOSTILE, "", (), warnings=[f"<b>{HOSTILE}"])
+    page = render_matrix(shown, tmp_path / "x.html")
     text = page.read_text(encoding="utf-8")
     assert f"<h1>{SHOWN}</h1>" in text
     assert f"&lt;b&gt;{SHOWN}" in text

@@ -35,7 +35,7 @@ class JudgedSpot(Spot):
     """A spot whose judgement is given."""
 
     def __init__(self, given: Standing, *parts: object) -> None:
-        super().__init__(*parts)  # type: ignore[arg-type]
+        super().__init__(*parts)
         self.__dict__["standing"] = given
 
 
