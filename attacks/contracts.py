@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from attacks.artefact import Artefact
 from attacks.local_view import LocalView
 from attacks.poisoner import POISONERS, PoisonContext, Poisoner
-from attacks.support.patches import REFERENCE_HEIGHT
 from attacks.task import AttackTask
 from attacks.uploader import CraftContext, Uploader
 from fedcrucible_core.config.sections import AdversarySection, PoisonSection, TaskSection, TrainingSection
@@ -23,7 +22,7 @@ from fedcrucible_core.learning.models.base import MODELS
 from fedcrucible_core.learning.vector import buffer_slots, flatten_buffers, flatten_parameters, parameter_slots
 
 CLASSES, TARGET = 6, 3
-SHAPES = ((1, 28, 28), (3, REFERENCE_HEIGHT, REFERENCE_HEIGHT))
+SHAPES = ((1, 28, 28), (3, 32, 32))
 """Grey and colour."""
 TOLERANCE = 1e-6
 """How much the answer for an image may differ with the batch that it is in: interpolations differ in their last bit."""
@@ -250,7 +249,7 @@ def nothing_changes_outside_the_mask(poisoner: Poisoner) -> None:
         mask = poisoner.mask(trial.task.info.image_shape)
         if mask is None:
             return
-        shape = trial.task.info.shape
+        shape = trial.task.info.image_shape
         _require(mask.shape == shape and mask.dtype == torch.bool, f"mask is not bool {shape}")
         x, y = trial.data.for_model(), trial.data.labels
         for part in (None, *range(5)):

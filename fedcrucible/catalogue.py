@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import inspect
 import itertools
 from collections.abc import Callable, Collection
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,7 +36,7 @@ class Entry:
     """The setting that chooses it, e.g. ``attack.name=badnets``."""
     parameters: tuple[KeyInfo, ...] = ()
     parts: dict[str, str] = field(default_factory=dict)
-    """What a composed strategy consists of."""
+    """What a composed strategy consists of; which kind of attack it is."""
     state_kept: str = ""
     """What it remembers between rounds."""
     cost: str = ""
@@ -53,6 +54,31 @@ class Entry:
         """For JSON; ``paper`` in words, ``references`` in full."""
         references = [asdict(one) | {"place": place, "link": one.link} for one, place in sources(self.paper)]
         return {"summary": self.summary} | asdict(self) | {"paper": in_words(self.paper), "references": references}
+
+
+class Catalogue(tuple[Entry, ...]):
+    """Entries, with a table for terminals and notebooks."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        width = max((len(entry.name) for entry in self), default=0)
+        return "\n".join(f"{entry.kind:12}  {entry.name:{width}}  {entry.summary}" for entry in self)
+
+    def _repr_html_(self) -> str:
+        """For notebooks."""
+        rows = "".join(
+            "<tr>"
+            + "".join(f"<td style='text-align:left'>{html.escape(text)}</td>" for text in _shown(entry))
+            + "</tr>"
+            for entry in self
+        )
+        heads = "".join(f"<th style='text-align:left'>{head}</th>" for head in ("kind", "name", "what it is", "needs"))
+        return f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def _shown(entry: Entry) -> tuple[str, ...]:
+    return entry.kind, entry.name, entry.summary, "; ".join(entry.knowledge)
 
 
 def entries(kind: str) -> list[Entry]:
@@ -90,7 +116,7 @@ def _entry(kind: str, cls: type[Component], chosen_by: str, prefix: str) -> Entr
         inspect.cleandoc(cls.__doc__ or ""),
         cls.paper,
         cls.knowledge,
-        Path(inspect.getfile(cls)).resolve().relative_to(ROOT).as_posix(),
+        _file(cls),
         chosen_by,
         tuple(describe_field(prefix + (info.alias or name), info) for name, info in cls.model_fields.items()),
         state_kept=cls.state_kept,
@@ -98,6 +124,22 @@ def _entry(kind: str, cls: type[Component], chosen_by: str, prefix: str) -> Entr
         traps=cls.traps,
         choices=cls.choices,
     )
+
+
+def _file(cls: type[Component]) -> str:
+    """Where a class stands, from the top of the checkout where it is part of it."""
+    path = Path(inspect.getfile(cls)).resolve()
+    return (path.relative_to(ROOT) if path.is_relative_to(ROOT) else path).as_posix()
+
+
+def _attacks() -> list[Entry]:
+    """Poisoners and upload attacks; each says which it is."""
+    from attacks.poisoner import POISONERS
+
+    return [
+        replace(entry, parts={"kind": "poisoner" if entry.name in POISONERS else "upload attack"})
+        for entry in _components("attacks", "attack")
+    ]
 
 
 def _strategies() -> list[Entry]:
@@ -186,7 +228,7 @@ KINDS: dict[str, Callable[[], list[Entry]]] = {
     "purifiers": lambda: _components("purifiers", "purifier"),
     "repairs": lambda: _components("repairs", "repair"),
     "splitters": lambda: _components("splitters", "splitter"),
-    "attacks": lambda: _components("attacks", "attack"),
+    "attacks": _attacks,
     "partitioners": lambda: _components("partitioners", "partition"),
     "models": lambda: _components("models", "model"),
     "datasets": _datasets,

@@ -31,6 +31,9 @@ def print_tables(found: Sequence[Entry], *, with_parameters: bool) -> None:
         members = list(group)
         table = Table(title=kind, title_justify="left", title_style="bold", box=None, pad_edge=False)
         table.add_column("name", no_wrap=True, style="cyan")
+        of_kinds = any("kind" in entry.parts for entry in members)
+        if of_kinds:
+            table.add_column("kind", no_wrap=True)
         table.add_column("what it is")
         table.add_column("needs to know")
         more = [name for name in ("state_kept", "cost") if any(getattr(entry, name) for entry in members)]
@@ -38,7 +41,8 @@ def print_tables(found: Sequence[Entry], *, with_parameters: bool) -> None:
             table.add_column(FACTS[name])
         for entry in members:
             facts = [getattr(entry, name) for name in more]
-            table.add_row(*map(escape, (entry.name, entry.summary, "; ".join(entry.knowledge), *facts)))
+            kind = [entry.parts.get("kind", "")] if of_kinds else []
+            table.add_row(*map(escape, (entry.name, *kind, entry.summary, "; ".join(entry.knowledge), *facts)))
         out.print(table)
         if with_parameters:
             _print_parameters(out, members)
@@ -111,7 +115,7 @@ def markdown(found: Sequence[Entry], *, with_parameters: bool = True) -> str:
         lines += [f"### {kind}", "", "| " + " | ".join(heads) + " |", "| --- " * len(heads) + "|"]
         for entry in group:
             cells = [
-                f"`{entry.name}`: {entry.summary}",
+                f"`{entry.name}`: {entry.parts['kind'] + '. ' if 'kind' in entry.parts else ''}{entry.summary}",
                 f"`{entry.file}`",
                 in_markdown(entry.paper),
                 "; ".join(entry.knowledge) or "nothing special",

@@ -8,8 +8,10 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import typer
+if TYPE_CHECKING:
+    import typer
 
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 LONGEST_MESSAGE = 4000
@@ -24,6 +26,15 @@ class CommandError(Exception):
         self.hint = hint
         self.code = code
         super().__init__(message)
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C during a call from Python; ``folder`` holds what was recorded, if anything was."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+        kept = f"rounds so far are recorded: fedcrucible.read({str(folder)!r})" if folder else "nothing was recorded"
+        super().__init__(kept)
 
 
 @dataclass
@@ -70,6 +81,8 @@ def _kept(place: Place) -> str:
 
 
 def _exit(code: int, *lines: str) -> typer.Exit:
+    import typer
+
     from fedcrucible_core.config.plain_text import visible_lines
 
     for line in lines:
@@ -80,6 +93,8 @@ def _exit(code: int, *lines: str) -> typer.Exit:
 
 def _quiet_pipe() -> typer.Exit:
     """The reader of our output went away (``| head``): no more output, no complaint."""
+    import typer
+
     with contextlib.suppress(OSError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return typer.Exit(0)

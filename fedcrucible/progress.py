@@ -77,13 +77,9 @@ class Bar(Silent):
 
     def on_round(self, outcome: RoundOutcome) -> None:
         """Move on by one round."""
-        from server_app.console import percent
+        from server_app.console import rates
 
-        shown: dict[str, str] = {}
-        if outcome.measured is not None:
-            attack = outcome.measured.attack
-            shown["last"] = f"MA {percent(outcome.measured.clean.accuracy)}"
-            shown["last"] += f"  ASR {percent(attack.asr)}" if attack else ""
+        shown: dict[str, str] = {"last": rates(outcome)} if outcome.measured is not None else {}
         self.progress.update(self.task, description="rounds", completed=outcome.round, clients="", **shown)  # type: ignore[arg-type]
         for line in [*(visible(f"round {outcome.round}: {note}") for note in outcome.notes), *dropped_lines(outcome)]:
             self.progress.console.print(line, markup=False, highlight=False)
@@ -114,15 +110,8 @@ def progress_display(quiet: bool) -> Iterator[Silent]:
 def suitable(
     quiet: bool, silent: Callable[[], T], lines: Callable[[], T], bars: Callable[[Progress], T], **columns: str
 ) -> Iterator[T]:
-    """Nothing, lines, or bars on a terminal, with further text ``columns``.
-
-    Flower's own log lines, which would say the same again, are held back; so is transformers' bar for a small model.
-    """
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    logger = logging.getLogger("flwr")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
+    """Nothing, lines, or bars on a terminal, with further text ``columns``."""
+    with held_back_logs():
         if quiet:
             yield silent()
         elif not sys.stderr.isatty():
@@ -130,6 +119,17 @@ def suitable(
         else:
             with _progress(columns.values()) as progress:
                 yield bars(progress)
+
+
+@contextlib.contextmanager
+def held_back_logs() -> Iterator[None]:
+    """Without Flower's own log lines, which would say the same again, and transformers' bar for a small model."""
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    logger = logging.getLogger("flwr")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
     finally:
         logger.setLevel(before)
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import typer
 from rich.table import Table
 
 from fedcrucible.catalogue_text import console
+from fedcrucible_core.records.numbers import Number
 from fedcrucible_core.records.privacy import privacy_line
-from fedcrucible_core.records.schema import Detection, RunSummary
+from fedcrucible_core.records.schema import RATES, Detection, RunSummary, interval_field
 from server_app.console import percent
 
 
@@ -22,18 +24,10 @@ def print_result(summary: RunSummary, report: Path | None) -> None:
     table.add_column(no_wrap=True)
     table.add_column(justify="right", no_wrap=True)
     table.add_column(style="dim")
-    table.add_row(
-        "clean accuracy (MA)", percent(summary.ma_percent), _interval(summary.ma_interval_percent, "of test images")
-    )
-    if summary.asr_percent is not None:
-        table.add_row(
-            "attack success (ASR)",
-            percent(summary.asr_percent),
-            _interval(summary.asr_interval_percent, f"of {summary.attack_inputs}"),
-        )
-        table.add_row("base rate", percent(summary.base_rate_percent), _base(summary.base_rate_percent))
-    elif summary.attack != "none":
-        table.add_row("attack success (ASR)", percent(None), "untargeted, or not measured")
+    for field, number in RATES.items():
+        if number.tone:
+            for row in _rate(summary, field, number):
+                table.add_row(*row)
     table.add_row("detection", *_detection(summary.detection))
     table.add_row("time", f"{summary.seconds_total:.1f} s", "")
     console().print(table)
@@ -46,16 +40,27 @@ def print_result(summary: RunSummary, report: Path | None) -> None:
         typer.echo(f"report: {report}")
 
 
+def _rate(summary: RunSummary, field: str, number: Number) -> Iterator[tuple[str, str, str]]:
+    """A rate that is drawn; those of the attack only where there was one, and where ASR could be measured."""
+    value: float | None = getattr(summary, field)
+    name = f"{number.meaning} ({number.title})" if number.better else number.title
+    of_attack = number.better != "higher"
+    if of_attack and summary.asr_percent is None:
+        if summary.attack != "none" and number.better:
+            yield name, percent(None), "untargeted, or not measured"
+    elif value is None:
+        yield name, percent(None), "the attack puts no trigger on images"
+    else:
+        inputs = f"of {summary.attack_inputs}" if of_attack and number.better else number.of
+        yield name, percent(value), _interval(getattr(summary, interval_field(field), None), inputs)
+
+
 def _interval(bounds: tuple[float, float] | None, what: str) -> str:
     return what if bounds is None else f"{what}; 95 % interval {bounds[0]:.1f} to {bounds[1]:.1f}"
 
 
-def _base(rate: float | None) -> str:
-    return "the attack puts no trigger on images" if rate is None else "of the same images without trigger"
-
-
-def _detection(found: Detection | None) -> tuple[str, str]:
-    if found is None:
+def _detection(caught: Detection | None) -> tuple[str, str]:
+    if caught is None:
         return "-", "no reply was judged"
-    words = f"of malicious replies rejected; {percent(found.fpr_percent)} of honest ones"
-    return percent(found.tpr_percent), words
+    words = f"of malicious replies rejected; {percent(caught.fpr_percent)} of honest ones"
+    return percent(caught.tpr_percent), words

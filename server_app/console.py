@@ -13,13 +13,21 @@ def percent(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f} %"
 
 
+def rates(outcome: RoundOutcome) -> str:
+    """MA and ASR of a round; empty where it wasn't evaluated."""
+    if outcome.measured is None:
+        return ""
+    parts = [f"MA {percent(outcome.measured.clean.accuracy)}"]
+    if outcome.measured.attack is not None:
+        parts.append(f"ASR {percent(outcome.measured.attack.asr)}")
+    return "  ".join(parts)
+
+
 def round_line(outcome: RoundOutcome, rounds: int) -> str:
     """One round in one line."""
     parts = [f"round {outcome.round}/{rounds}" if outcome.stage == "training" else "repaired model"]
     if outcome.measured is not None:
-        parts.append(f"MA {percent(outcome.measured.clean.accuracy)}")
-        if outcome.measured.attack is not None:
-            parts.append(f"ASR {percent(outcome.measured.attack.asr)}")
+        parts.append(rates(outcome))
     if outcome.stage == "repair":
         parts.append(f"{len(outcome.valid)} of {len(outcome.participants)} clients answered")
     elif outcome.participants:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from fedcrucible.compare.plan.cell import Cell
-from fedcrucible.compare.sweep import comparison_rows, sweep
-from fedcrucible.compare.tables.tables import table
-from fedcrucible.demo import SERVER_ALONE
+from fedcrucible.comparison.plan.cell import Cell
+from fedcrucible.comparison.plan.request import Options, matrix
+from fedcrucible.comparison.sweep import labelled, sweep
+from fedcrucible.comparison.tables.tables import table
 from fedcrucible_core.config.load import load_preset
 from fedcrucible_core.config.values import Scalar
-from fedcrucible_core.reports import render_comparison
+from fedcrucible_core.reports import render_records
 
 KEY = "purifier.clip-guided."
 SYSTEMS: dict[str, dict[str, Scalar]] = {
@@ -36,7 +36,11 @@ ATTACKED: dict[str, dict[str, Scalar]] = {
     "fine-tune": {"strategy": "fine-tune"},
 }
 CONTROLS: dict[str, dict[str, Scalar]] = {
-    "server data alone": dict(SERVER_ALONE),
+    "server data alone": next(
+        dict(point.settings)
+        for point in matrix(Options("demo-table")).system_points
+        if point.settings["strategy"] == "server-data-only"
+    ),
     "server data alone, CLIP-guided": {
         "strategy": "server-data-only", "purifier.name": "clip-guided", KEY + "lr": 0.05, KEY + "kt_epochs": 4,
     },
@@ -97,9 +101,9 @@ def main() -> None:
         rest = frame[frame["system"].isin([*ATTACKED, *CONTROLS])]
         text += ["", "Controls: MA % / ASR %", "", table(rest, ["system", "malicious"], None, ["ma", "asr"])]
     (options.out / "attack_curve.md").write_text("\n".join(text) + "\n", encoding="utf-8")
-    rows = comparison_rows(main_part, "system")
-    page = render_comparison(
-        rows, "Attack curve", options.out / "attack_curve.html", sweep="adversary.malicious_fraction"
+    records = labelled(main_part, "system")
+    page = render_records(
+        records, "Attack curve", options.out / "attack_curve.html", sweep="adversary.malicious_fraction"
     )
     print("\n".join(text))
     print(f"\nPage: {page}")

@@ -10,12 +10,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from fedcrucible.compare.plan.cell import Cell
-from fedcrucible.compare.sweep import comparison_rows, sweep
-from fedcrucible.compare.tables.tables import table
+from fedcrucible.comparison.plan.cell import Cell
+from fedcrucible.comparison.sweep import labelled, sweep
+from fedcrucible.comparison.tables.tables import table
 from fedcrucible_core.config.load import load_preset
 from fedcrucible_core.config.values import Scalar
-from fedcrucible_core.reports import render_comparison
+from fedcrucible_core.reports import render_records
 
 KEY = "purifier.clip-guided."
 STRENGTHS: dict[str, dict[str, Scalar]] = {
@@ -47,8 +47,8 @@ def main() -> None:
     frame.to_csv(options.out / "tradeoff.csv", index=False)
     text = table(frame, ["server phase"], None, ["ma", "asr"])
     (options.out / "tradeoff.md").write_text(text + "\n", encoding="utf-8")
-    rows = comparison_rows(frame, "server phase")
-    page = render_comparison(rows, "Strength of the server phase", options.out / "tradeoff.html")
+    records = labelled(frame, "server phase")
+    page = render_records(records, "Strength of the server phase", options.out / "tradeoff.html")
     print(f"MA % / ASR %, validation split, seeds {options.seeds}\n\n{text}\n\nPage: {page}")
 
 

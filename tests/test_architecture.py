@@ -15,7 +15,7 @@ CORE = {"fedcrucible_core.config", "fedcrucible_core.learning", "fedcrucible_cor
 RECORDS = {"fedcrucible_core.config", "fedcrucible_core.records"}
 STATISTICS, CHARTS, PAGES = (f"fedcrucible_core.reports.{part}" for part in ("statistics", "charts", "pages"))
 DEFENSES = {"defenses", "defenses.kernels", "defenses.support"}
-PLAN, EXECUTION, TABLES = (f"fedcrucible.compare.{part}" for part in ("plan", "execution", "tables"))
+PLAN, EXECUTION, TABLES = (f"fedcrucible.comparison.{part}" for part in ("plan", "execution", "tables"))
 BELOW_THE_FACE = {*CORE, *RECORDS, "attacks", *DEFENSES, "strategies", "client_app", "server_app"}
 
 ALLOWED: dict[str, set[str]] = {
@@ -48,10 +48,11 @@ ALLOWED: dict[str, set[str]] = {
     "client_app": CORE | {"attacks", "strategies"},
     "server_app": CORE | RECORDS | DEFENSES | {"attacks", "attacks.support", "strategies", PAGES},
     "fedcrucible.engines": BELOW_THE_FACE,
-    PLAN: BELOW_THE_FACE,
-    EXECUTION: BELOW_THE_FACE | {PLAN, "fedcrucible", "fedcrucible.engines"},
+    PLAN: BELOW_THE_FACE | {STATISTICS},
+    EXECUTION: BELOW_THE_FACE | {PLAN, PAGES, "fedcrucible", "fedcrucible.engines"},
     TABLES: BELOW_THE_FACE | {PLAN, EXECUTION, STATISTICS, CHARTS, PAGES, "fedcrucible", "fedcrucible.papers"},
-    "fedcrucible.compare": RECORDS | {PLAN, EXECUTION, TABLES, "fedcrucible", "fedcrucible_core.reports"},
+    "fedcrucible.comparison": RECORDS
+    | {PLAN, EXECUTION, TABLES, STATISTICS, "fedcrucible", "fedcrucible_core.reports"},
     "fedcrucible.papers": {"fedcrucible_core.config"},
     "fedcrucible.health": CORE | RECORDS | {"fedcrucible.engines"},
     "fedcrucible.commands": {"*"},

@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fedcrucible.commands.options import Settings
 from fedcrucible.failures import CommandError, clear_errors
 
 if TYPE_CHECKING:
-    from fedcrucible.compare.session import Request
-    from fedcrucible.compare.tables.outcome import Outcome
+    from fedcrucible.comparison.session import Request
+    from fedcrucible.comparison.tables.outcome import Outcome
 
 SHOWN_FAILURES = 5
-MOST_JOBS = 4
-"""Jobs where nobody says how many; each takes a core and up to 1 GB."""
 Jobs = Annotated[
     int | None,
     typer.Option("--jobs", "-j", min=0, help="Runs at the same time; 0 = only tabulate what is finished.")
@@ -37,9 +36,6 @@ Skip = Annotated[bool, typer.Option("--skip-impossible", help="Leave impossible 
 Dry = Annotated[bool, typer.Option("--dry-run", help="Only list the cells, with an estimate of the time they take.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object at the end, nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the result.")]
-Settings = Annotated[
-    list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="Settings of all cells, e.g. run.rounds=20")
-]
 
 
 def command(
@@ -73,19 +69,18 @@ def command(
     stopped: finished cells are never run again. Options go before the file.
     """
     with clear_errors():
-        from fedcrucible.compare.plan.request import Options
-        from fedcrucible.compare.session import Request
+        from fedcrucible.comparison.plan.request import Options
+        from fedcrucible.comparison.session import Request, usual_jobs
 
         options = Options(preset, settings or (), strategies, attacks, datasets, partitions, fractions, seeds,
-                          axis or (), reference, margin)  # fmt: skip
-        perform(
-            Request(options, usual_jobs(jobs, engine), engine, out, skip_impossible, quiet or as_json), dry_run, as_json
-        )
+                          axis or (), reference, margin, engine)  # fmt: skip
+        request = Request(options, usual_jobs(jobs, engine), out, skip_impossible, quiet or as_json)
+        perform(request, dry_run, as_json)
 
 
 def perform(request: Request, dry_run: bool, as_json: bool) -> None:
     """Run the matrix (or only list its cells), print the result, fail where a cell did."""
-    from fedcrucible.compare.session import check_output_settings
+    from fedcrucible.comparison.session import check_output_settings
     from fedcrucible_core.config.extras import require
 
     require("cli")
@@ -97,28 +92,28 @@ def perform(request: Request, dry_run: bool, as_json: bool) -> None:
 
 
 def _preview(request: Request, as_json: bool) -> None:
-    from fedcrucible.compare.preview_table import preview_object, print_preview
-    from fedcrucible.compare.session import preview
+    from fedcrucible.comparison.preview_table import preview_object, print_preview
+    from fedcrucible.comparison.session import preview
 
     with contextlib.redirect_stdout(sys.stderr):
-        found = preview(request)
+        planned = preview(request)
     if as_json:
-        typer.echo(json.dumps(preview_object(found)))
+        typer.echo(json.dumps(preview_object(planned)))
     else:
-        print_preview(found)
+        print_preview(planned)
 
 
 def _run(request: Request, as_json: bool) -> None:
-    from fedcrucible.compare.session import compare
+    from fedcrucible.comparison.session import compare
 
     with contextlib.redirect_stdout(sys.stderr):  # what libraries print belongs to the progress
         outcome, folder = compare(request)
     if as_json:
-        from fedcrucible.compare.tables.outputs import as_json as as_object
+        from fedcrucible.comparison.tables.outputs import as_json as as_object
 
         typer.echo(json.dumps(as_object(outcome, folder)))
     else:
-        from fedcrucible.compare.tables.result_table import print_outcome
+        from fedcrucible.comparison.tables.result_table import print_outcome
 
         print_outcome(outcome, folder)
     if outcome.jobs:
@@ -126,21 +121,11 @@ def _run(request: Request, as_json: bool) -> None:
 
 
 def _fail_where_cells_did(outcome: Outcome, folder: Path) -> None:
-    from fedcrucible.compare.execution.store import FAILURES
+    from fedcrucible.comparison.execution.store import FAILURES
+    from fedcrucible_core.reports.statistics.spots import first_of
 
     if not outcome.failed:
         return
-    lines = [f"  {cell.title}: {cause}" for cell, cause in outcome.failed[:SHOWN_FAILURES]]
-    if len(outcome.failed) > SHOWN_FAILURES:
-        lines.append(f"  and {len(outcome.failed) - SHOWN_FAILURES} more")
+    listed = first_of([f"{cell.title}: {cause}" for cell, cause in outcome.failed], SHOWN_FAILURES, "\n  ")
     hint = f"details: {folder / FAILURES}; the same command tries them again"
-    raise CommandError("\n".join([f"{len(outcome.failed)} runs failed:", *lines]), hint)
-
-
-def usual_jobs(jobs: int | None, engine: str) -> int:
-    """As many as asked for, else one per CPU at hand up to four; one through Flower."""
-    if jobs is not None:
-        return jobs
-    from fedcrucible.engines.flower.environment import cpu_count
-
-    return 1 if engine != "in-process" else min(MOST_JOBS, cpu_count())
+    raise CommandError(f"{len(outcome.failed)} runs failed:\n  {listed}", hint)

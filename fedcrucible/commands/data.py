@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fedcrucible.commands.options import Preset, Settings
 from fedcrucible.failures import clear_errors
 
 if TYPE_CHECKING:
@@ -39,19 +40,14 @@ class DataReport:
 
 
 def command(
-    settings: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="KEY=VALUE...", help="Settings, e.g. task.dataset=folder task.data_dir=/my/pictures"),
-    ] = None,
-    preset: Annotated[
-        str, typer.Option("--preset", "-p", metavar="NAME", help="Settings to start from: a preset, or a .toml file.")
-    ] = "",
+    settings: Settings = None,
+    preset: Preset = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Read a data set as a run would: images by class and split, their size, and what was left out and why.
 
-    Takes the settings of `fedcrucible run`; all images are counted unless task.train_samples or task.test_samples say
-    otherwise.
+    Takes the settings of `fedcrucible run`, e.g. task.dataset=folder task.data_dir=/my/pictures; all images are counted
+    unless task.train_samples or task.test_samples say otherwise.
     """
     with clear_errors():
         with contextlib.redirect_stdout(sys.stderr):
@@ -68,8 +64,7 @@ def examine(settings: Sequence[str], preset: str = "") -> DataReport:
     from fedcrucible_core.learning.datasets import data_root, load_task
     from fedcrucible_core.learning.datasets.class_names import ids_among
 
-    chosen = (load_preset(preset) if preset else {}) | load_assignments(list(settings))
-    task = load(dict.fromkeys(SAMPLES, 0) | chosen).task
+    task = load(dict.fromkeys(SAMPLES, 0) | load_preset(preset) | load_assignments(settings)).task
     data = load_task(task)
     channels, height, width = data.info.shape
     return DataReport(

@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 
 from fedcrucible.commands import compare
+from fedcrucible.commands.options import Settings
 from fedcrucible.failures import clear_errors
 
 
 def command(
     paper: Annotated[str, typer.Argument(metavar="PAPER", help="e.g. clip-fed; none = list what there is.")] = "",
     table: Annotated[str, typer.Argument(metavar="TABLE", help="e.g. table1; none = list the paper's tables.")] = "",
-    settings: compare.Settings = None,
+    settings: Settings = None,
     small: Annotated[bool, typer.Option("--small", help="The twin on data that ships, for two CPU cores.")] = False,
     numbers: Annotated[bool, typer.Option("--numbers", help="Only print what the paper says; run nothing.")] = False,
     strategies: compare.Strategies = "",
@@ -46,12 +47,12 @@ def command(
         if numbers:
             _show(found.name, as_json)
             return
-        from fedcrucible.compare.plan.request import Options
-        from fedcrucible.compare.session import Request
+        from fedcrucible.comparison.plan.request import Options
+        from fedcrucible.comparison.session import Request, usual_jobs
 
         options = Options(f"{found.name}{'-small' if small else ''}", settings or (), strategies, attacks, "", "", "",
-                          seeds, axis or (), reference, margin)  # fmt: skip
-        request = Request(options, compare.usual_jobs(jobs, engine), engine, out, skip_impossible, quiet or as_json)
+                          seeds, axis or (), reference, margin, engine)  # fmt: skip
+        request = Request(options, usual_jobs(jobs, engine), out, skip_impossible, quiet or as_json)
         compare.perform(request, dry_run, as_json)
 
 

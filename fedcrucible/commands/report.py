@@ -67,8 +67,8 @@ def _single(folder: Path) -> Path:
 
 
 def _comparison(folders: list[Path], title: str, out: Path, sweep: str) -> Path:
-    from fedcrucible_core.reports.pages.comparison import ComparisonRow, render_comparison
+    from fedcrucible_core.reports.pages.records_page import Labelled, render_records
 
     if out.is_dir():
         raise CommandError(f"--out {out} is a folder", "name the page, e.g. --out comparison.html")
-    return render_comparison([ComparisonRow(folder) for folder in folders], title, out, sweep=sweep)
+    return render_records([Labelled(folder) for folder in folders], title, out, sweep=sweep)

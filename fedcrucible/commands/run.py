@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fedcrucible.commands.options import Preset, Settings
 from fedcrucible.failures import Place, clear_errors
 
 if TYPE_CHECKING:
@@ -17,13 +18,8 @@ if TYPE_CHECKING:
 
 
 def command(
-    settings: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="KEY=VALUE...", help="Settings, e.g. strategy=clip-fed attack.name=badnets run.seed=2"),
-    ] = None,
-    preset: Annotated[
-        str, typer.Option("--preset", "-p", metavar="NAME", help="Settings to start from: a preset, or a .toml file.")
-    ] = "",
+    settings: Settings = None,
+    preset: Preset = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end, nothing else.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the result.")] = False,
 ) -> None:
@@ -48,8 +44,7 @@ def run(settings: list[str], preset: str, quiet: bool, place: Place) -> RunSumma
         from fedcrucible_core.config.load import load, load_assignments, load_preset
         from server_app.plan import Plan
 
-        chosen = load_preset(preset) if preset else {}
-        plan = Plan.make(load(chosen | load_assignments(settings)))
+        plan = Plan.make(load(load_preset(preset) | load_assignments(settings)))
         display.started(plan.config.run.rounds)
         return run_in_process(plan, [display], display.on_reply, place.found)
 
@@ -72,14 +67,14 @@ def report_path(summary: RunSummary) -> Path | None:
 
 def as_object(summary: RunSummary) -> dict[str, object]:
     """The result for machines; rates in percent, None where nothing was measured."""
+    from fedcrucible_core.records.numbers import numbers_of
+    from fedcrucible_core.records.schema import RATES, Detection
+
     report, caught = report_path(summary), summary.detection
     return {
-        "MA": summary.ma_percent,
-        "ASR": summary.asr_percent,
+        **{number.name: getattr(summary, field) for field, number in RATES.items() if number.tone},
         "unit": "percent",
-        "base_rate": summary.base_rate_percent,
-        "TPR": caught.tpr_percent if caught else None,
-        "FPR": caught.fpr_percent if caught else None,
+        **{number.name: getattr(caught, field, None) for field, number in numbers_of(Detection).items()},
         "epsilon": summary.epsilon,
         "delta": summary.delta,
         "sha256": summary.parameters_sha256,

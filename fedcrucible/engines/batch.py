@@ -7,8 +7,10 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
+import types
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +28,9 @@ PRELOADED = ["torch", "flwr.serverapp", "flwr.clientapp"]
 """Imported once and inherited by every worker. None of this project's own rooms: where the server process looks for
 them is not where this one does."""
 STOP_LIMIT_S = 5.0
+LOOK_FOR_STOP_S = 0.3
 LOG_TAIL = 15
+_STARTING = threading.RLock()
 LONGEST_CAUSE = 4000
 """Characters of the line that says why a run failed."""
 
@@ -84,12 +88,13 @@ def run_batch(
     niceness: int = 0,
     watch: Watch | None = None,
     logs: Path | None = None,
+    stop: threading.Event | None = None,
 ) -> Iterator[Finished]:
     """Run all settings, ``jobs`` at a time; a run that fails, or whose process dies, stops no other.
 
     Every run has a fresh process, so that none pays for another's memory.  ``niceness`` above 0 gives the workers a
     lower priority than other processes.  With ``logs`` what workers print goes to files in that folder.  When the
-    generator is closed or raises, all workers are ended first.
+    generator is closed or raises, all workers are ended first; so they are when another thread sets ``stop``.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     context, waiting = _context(), deque(enumerate(batch))
@@ -102,7 +107,9 @@ def run_batch(
                 worker = _Worker.start(context, index, dict(settings), niceness, logs)
                 running[worker.connection] = worker
                 watch.started(index)
-            for connection in wait(list(running)):
+            if stop is not None and stop.is_set():
+                return
+            for connection in wait(list(running), None if stop is None else LOOK_FOR_STOP_S):
                 assert isinstance(connection, Connection)
                 worker = running[connection]
                 message = worker.message()
@@ -139,7 +146,8 @@ class _Worker:
         process = context.Process(  # type: ignore[attr-defined]
             target=_work, args=(theirs, settings, niceness, log), name=f"run-{index}", daemon=True
         )
-        process.start()
+        with without_script():
+            process.start()
         theirs.close()  # so that the end of the process is the end of the pipe
         return cls(index, settings, process, ours, log, time.perf_counter())
 
@@ -206,6 +214,21 @@ def _work(connection: Connection, settings: dict[str, Scalar], niceness: int, lo
         answer = None, f"{cause}\n{visible_lines(traceback.format_exc())}"
     with contextlib.suppress(OSError):
         connection.send(answer)
+
+
+@contextlib.contextmanager
+def without_script() -> Iterator[None]:
+    """Keep a new process from running the user's script again, which would start this batch again in each worker.
+
+    Workers import what they need by name; of the script that asked for them they need nothing.
+    """
+    with _STARTING:
+        script = sys.modules["__main__"]
+        sys.modules["__main__"] = types.ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = script
 
 
 def _context() -> BaseContext:

@@ -27,6 +27,8 @@ NOT_SETTINGS = ("preset", "compare")
 
 WITHOUT_EFFECT = ("output.", "run.resume", "run.checkpoint_every", "task.data_dir", "guide.cache_dir")
 """Keys (or sections) that say where things lie, not what is computed."""
+DEFENCE = ("strategy", "defense.", "purifier.", "guide.", "synthetic.")
+"""Keys (or sections) that belong to the defender: their values compete, those of others are what systems face."""
 DATA_IS_THE_PLACE = ("folder", "csv", "npz")
 """Data sets without a name of their own: for them ``task.data_dir`` says what is learned."""
 BEFORE: Mapping[str, Scalar] = {"defense.signguard.bin_seeding": False, "defense.signguard-sim.bin_seeding": False}
@@ -225,7 +227,7 @@ def preset_names() -> list[str]:
 
 
 def load_preset(name: str) -> dict[str, Scalar]:
-    """The settings of a preset by name, or of a TOML file by path. Raises ConfigError."""
+    """The settings of a preset by name, or of a TOML file by path; none for no name. Raises ConfigError."""
     settings: dict[str, Scalar] = {}
     for layer in preset_layers(name):
         settings |= flatten_table({key: value for key, value in layer.items() if key not in NOT_SETTINGS})

@@ -91,6 +91,11 @@ class OldKeyWarning(FutureWarning):
     """Settings were given under keys of an earlier version."""
 
 
+def today(key: str) -> str:
+    """The key that stands for an old one now; every other key as it is."""
+    return RENAMED.get(key, key)
+
+
 def modern(settings: Mapping[str, Scalar]) -> tuple[dict[str, Scalar], Mapping[str, str]]:
     """Settings under today's keys, and which old ones were among them (old -> new, for a message).
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from fedcrucible_core.config.plain_text import plain_text
+from fedcrucible_core.records.numbers import Number, numbers_of
 
 
 def _unmeasured(value: object) -> object:
@@ -16,6 +17,29 @@ def _unmeasured(value: object) -> object:
 
 Percent = Annotated[float | None, BeforeValidator(_unmeasured)]
 """0 to 100; None when it could not be measured (NaN is read as None)."""
+
+# The rates that a round and a run's end share; each is declared here and nowhere else.
+Accuracy = Annotated[
+    Percent, Number("MA", "MA", better="higher", meaning="clean accuracy", of="of clean test images", tone="blue")
+]
+AttackSuccess = Annotated[
+    Percent, Number("ASR", "ASR", better="lower", meaning="attack success", of="called the target", tone="vermillion")
+]
+BaseRate = Annotated[
+    Percent, Number("base_rate", "base rate", meaning="without trigger", of="of the same images without trigger",
+                    tone="grey")
+]  # fmt: skip
+AttackSuccessOfCorrect = Annotated[
+    Percent, Number("asr_correct", "ASR of correct", better="lower", meaning="among images right without the trigger")
+]
+RobustAccuracy = Annotated[
+    Percent, Number("robust_accuracy", "robust acc.", better="higher", meaning="triggered images called what they are")
+]
+TruePositives = Annotated[
+    Percent, Number("TPR", "TPR", better="higher", meaning="malicious replies that were rejected")
+]
+FalsePositives = Annotated[Percent, Number("FPR", "FPR", better="lower", meaning="honest replies that were rejected")]
+Megabytes = Annotated[float | None, Number("peak_memory_mb", "peak memory", "MB", "lower")]
 
 LONGEST_LINE = 2000
 """Characters of a text in a record."""
@@ -94,15 +118,15 @@ class RoundRecord(Record):
     round: int = Field(ge=0)
     stage: Literal["training", "repair"] = "training"
     """repair: the server asked the clients about the final model and changed it; numbered one after the last round."""
-    ma_percent: Percent = None
+    ma_percent: Accuracy = None
     """Accuracy on clean test images; None in a round that is not evaluated."""
-    asr_percent: Percent = None
-    base_rate_percent: Percent = None
+    asr_percent: AttackSuccess = None
+    base_rate_percent: BaseRate = None
     """The same images without trigger that are predicted as the target (natural confusion); None where an attack puts
     no trigger on images."""
-    asr_correct_percent: Percent = None
+    asr_correct_percent: AttackSuccessOfCorrect = None
     """ASR among images that are classified correctly without the trigger."""
-    robust_accuracy_percent: Percent = None
+    robust_accuracy_percent: RobustAccuracy = None
     """Triggered images predicted as their true class."""
     per_class_recall_percent: tuple[Percent, ...] = ()
     participants: tuple[int, ...] = ()
@@ -116,11 +140,11 @@ class RoundRecord(Record):
     dropped: dict[Line, Line] = Field(default_factory=dict)
     """Partition (or node) -> why its reply never reached the defence: non-finite, wrong shape, error text."""
     attack_active: bool = False
-    tpr_percent: Percent = None
-    fpr_percent: Percent = None
+    tpr_percent: TruePositives = None
+    fpr_percent: FalsePositives = None
     seconds: dict[Line, float] = Field(default_factory=dict)
     """Phase (see ``PHASES``) -> wall-clock seconds."""
-    peak_memory_mb: float | None = None
+    peak_memory_mb: Megabytes = None
     bytes_down: int = 0
     bytes_up: int = 0
     notes: tuple[Line, ...] = ()
@@ -144,6 +168,13 @@ class RoundRecord(Record):
     bit; None in older records."""
 
     @property
+    def net_asr_percent(self) -> float | None:
+        """ASR minus base rate, in points; None where either wasn't measured."""
+        if self.asr_percent is None or self.base_rate_percent is None:
+            return None
+        return self.asr_percent - self.base_rate_percent
+
+    @property
     def attackers(self) -> tuple[int, ...]:
         """Participants that count as malicious in this round; all others count as honest."""
         if self.attacking is not None:
@@ -158,8 +189,8 @@ class Detection(Record):
     false_negatives: int = 0
     false_positives: int = 0
     true_negatives: int = 0
-    tpr_percent: Percent = None
-    fpr_percent: Percent = None
+    tpr_percent: TruePositives = None
+    fpr_percent: FalsePositives = None
     precision_percent: Percent = None
     f1_percent: Percent = None
 
@@ -172,43 +203,43 @@ class RunSummary(Record):
     seed: int
     rounds: int
     dataset: Line = ""
-    ma_percent: Percent = None
+    ma_percent: Accuracy = None
     ma_interval_percent: tuple[float, float] | None = None
     """Wilson 95 % interval over test images: sampling of the test set, not seed variation."""
-    asr_percent: Percent = None
+    asr_percent: AttackSuccess = None
     asr_interval_percent: tuple[float, float] | None = None
     attack_inputs: Line = "triggered images"
     """What ASR is measured on, in words; empty for untargeted attacks."""
-    base_rate_percent: Percent = None
-    net_asr_percent: Percent = None
+    base_rate_percent: BaseRate = None
+    net_asr_percent: Annotated[Percent, Number("net_asr_points", "ASR minus base rate", "points", "lower")] = None
     """ASR minus base rate, in points."""
-    asr_correct_percent: Percent = None
-    robust_accuracy_percent: Percent = None
+    asr_correct_percent: AttackSuccessOfCorrect = None
+    robust_accuracy_percent: RobustAccuracy = None
     last_rounds: int = 0
     """How many evaluated rounds the two means below cover (at most ten)."""
-    ma_last_mean_percent: Percent = None
-    asr_last_mean_percent: Percent = None
-    asr_max_percent: Percent = None
+    ma_last_mean_percent: Annotated[Percent, Number("ma_last_rounds", "MA, mean of last rounds")] = None
+    asr_last_mean_percent: Annotated[Percent, Number("asr_last_rounds", "ASR, mean of last rounds")] = None
+    asr_max_percent: Annotated[Percent, Number("asr_max", "highest ASR", better="lower")] = None
     """Largest ASR from the attack's first round on."""
     asr_max_round: int | None = None
     rounds_asr_above_20_percent: int = 0
-    asr_after_stop_mean_percent: Percent = None
+    asr_after_stop_mean_percent: Annotated[Percent, Number("asr_after_stop", "ASR after its end", better="lower")] = (
+        None
+    )
     """Mean ASR after the attack's last round: its persistence."""
     detection: Detection | None = None
     """Pooled over rounds; None when no reply was ever judged."""
-    malicious_weight_percent: Percent = None
+    malicious_weight_percent: Annotated[Percent, Number("attacker_weight", "attackers' weight", better="lower")] = None
     """Share of all aggregation weight that went to malicious clients while the attack was active."""
     parameters_sha256: str = ""
-    seconds_total: float = 0.0
+    seconds_total: Annotated[float, Number("seconds_total", "total", "s", "lower")] = 0.0
     seconds: dict[Line, float] = Field(default_factory=dict)
-    peak_memory_mb: float | None = None
+    peak_memory_mb: Megabytes = None
     bytes_down: int = 0
     bytes_up: int = 0
     dropped: dict[Line, int] = Field(default_factory=dict)
     """Cause -> number of replies."""
     knowledge: dict[Line, tuple[Line, ...]] = Field(default_factory=dict)
-    weak_attack: bool | None = None
-    """True when the undefended run's ASR is below 50 %; None when no undefended run is at hand."""
     folder: str = ""
     epsilon: float | None = None
     """Differential privacy that all rounds together have spent, at ``delta``: of clients, not of images; None where
@@ -250,3 +281,16 @@ class Environment(Record):
     source_sha256: str = ""
     """Digest of the project's own Python sources: the same in a checkout and in an installed app."""
     command: tuple[Line, ...] = ()
+
+
+RATES = {
+    field: number
+    for field, number in numbers_of(RoundRecord).items()
+    if number.unit == "%" and field in RunSummary.model_fields
+}
+"""Rates of a model, by field: the same of a round and of a run's end."""
+
+
+def interval_field(field: str) -> str:
+    """The summary's field that would hold the interval of a rate, e.g. ``ma_interval_percent`` of ``ma_percent``."""
+    return f"{field.removesuffix('_percent')}_interval_percent"

@@ -9,7 +9,7 @@ from fedcrucible_core.records.detection import pooled_detection
 from fedcrucible_core.records.findings import attack_rounds, findings, rounds_changed, state_of
 from fedcrucible_core.records.intervals import wilson_of_rate
 from fedcrucible_core.records.privacy import spent
-from fedcrucible_core.records.schema import RoundRecord, RunDescription, RunSummary
+from fedcrucible_core.records.schema import RATES, RoundRecord, RunDescription, RunSummary
 
 LAST = 10
 SUCCESS_PERCENT = 20.0
@@ -37,24 +37,17 @@ def summarize(
     final = measured[-1] if measured else RoundRecord(round=0)
     seconds = _phase_totals(rounds)
     private = spent(rounds)
-    net = None
-    if final.asr_percent is not None and final.base_rate_percent is not None:
-        net = final.asr_percent - final.base_rate_percent
     return RunSummary(
         strategy=run.strategy,
         attack=run.attack,
         seed=run.seed,
         rounds=max((r.round for r in rounds if r.stage == "training"), default=0),
         dataset=run.dataset,
-        ma_percent=final.ma_percent,
+        **{field: getattr(final, field) for field in RATES},
         ma_interval_percent=wilson_of_rate(final.ma_percent, run.test_images),
-        asr_percent=final.asr_percent,
         asr_interval_percent=wilson_of_rate(final.asr_percent, run.triggered_images),
         attack_inputs=run.attack_inputs,
-        base_rate_percent=final.base_rate_percent,
-        net_asr_percent=net,
-        asr_correct_percent=final.asr_correct_percent,
-        robust_accuracy_percent=final.robust_accuracy_percent,
+        net_asr_percent=final.net_asr_percent,
         last_rounds=len(trained[-LAST:]),
         ma_last_mean_percent=_mean([r.ma_percent for r in trained[-LAST:]]),
         asr_last_mean_percent=_mean([r.asr_percent for r in trained[-LAST:]]),

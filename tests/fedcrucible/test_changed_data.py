@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from fedcrucible.compare.plan.request import Options
-from fedcrucible.compare.session import Request, compare
+from fedcrucible.comparison.plan.request import Options
+from fedcrucible.comparison.session import Request, compare
 from fedcrucible_core.learning.datasets import load
 from tests.support.own_pictures import picture, write_folder
 

@@ -10,12 +10,17 @@ import pytest
 from typer.testing import CliRunner
 
 from fedcrucible.cli import app
-from fedcrucible.demo import ROWS
+from fedcrucible.comparison.plan.request import Options, matrix
 from fedcrucible.engines.in_process import run_in_process
 from fedcrucible_core.config.load import load
 from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.records.schema import RunSummary
 from server_app.plan import Plan
+
+
+def labels() -> list[str]:
+    """The demo's rows."""
+    return [str(point.label) for point in matrix(Options("demo-table")).system_points]
 
 
 class NoSuperLink:
@@ -41,13 +46,13 @@ def test_every_row_has_numbers_and_a_page(runs_folder: Path, monkeypatch: pytest
     result = CliRunner().invoke(app, ["demo", "--preset", "smoke", "--json"])
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
-    assert list(found["rows"]) == [row.label for row in ROWS]
+    assert list(found["rows"]) == labels()
     for label, row in found["rows"].items():
         assert 0.0 <= row["MA"] <= 100.0, label
         assert (Path(row["record"]) / "report.html").is_file(), label
     assert {row["strategy"] for row in found["rows"].values()} >= {"fedavg", "flame", "clip-fed", "server-data-only"}
     page = Path(found["report"]).read_text(encoding="utf-8")
-    assert all(row.label in page for row in ROWS)
+    assert all(label in page for label in labels())
 
 
 def test_a_row_that_fails_is_named_and_the_others_stay(runs_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,8 +62,7 @@ def test_a_row_that_fails_is_named_and_the_others_stay(runs_folder: Path, monkey
         return in_process(settings, **more)  # type: ignore[arg-type]
 
     use_engine(monkeypatch, broken)
-    monkeypatch.setattr("fedcrucible.demo.ROWS", [row for row in ROWS if row.through_flower])
-    monkeypatch.setattr("fedcrucible.demo.draw_page", Path)  # pages are the other test's matter
+    monkeypatch.setattr("fedcrucible.comparison.execution.pages.Pages.draw", lambda *_: None)  # the other test's matter
     result = CliRunner().invoke(app, ["demo", "--preset", "smoke", "--json"])
     assert result.exit_code == 1
     assert "FLAME, attacked: Ray fell over" in result.stderr

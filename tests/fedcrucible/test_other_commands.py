@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from pathlib import Path
 
@@ -59,7 +60,11 @@ def test_list_shows_every_entry_of_a_kind(fedcrucible, kind):
 
 
 def test_list_shows_parameters_and_one_name_in_full(fedcrucible):
-    assert "attack.badnets.size" in fedcrucible("list", "attacks").stdout
+    attacks = fedcrucible("list", "attacks").stdout
+    assert "attack.badnets.size" in attacks
+    assert re.search(r"^badnets +poisoner ", attacks, re.MULTILINE)
+    assert re.search(r"^neurotoxin +upload attack ", attacks, re.MULTILINE)
+    assert "kind: upload attack" in fedcrucible("list", "pgd").stdout
     full = fedcrucible("list", "badnets").stdout
     assert "Gu et al. 2017" in full
     assert "scale with the image's height" in full

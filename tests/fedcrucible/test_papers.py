@@ -9,12 +9,12 @@ import pytest
 
 from attacks.adversary import ATTACKS
 from defenses.base import RULES
-from fedcrucible.compare.plan.cell import value_text
-from fedcrucible.compare.plan.matrix import Matrix
-from fedcrucible.compare.plan.request import Options, matrix
+from fedcrucible.comparison.plan.matrix import Matrix
+from fedcrucible.comparison.plan.request import Options, matrix
 from fedcrucible.papers.tables import PaperTable, load_table, paper_names, table_names
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.load import PRESETS, flatten, load, load_preset, preset_layers
+from fedcrucible_core.config.values import value_text
 from fedcrucible_core.rooms import ROOT
 from strategies.systems import strategy_names
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,10 @@ class TestStartingOver:
         play(strategy="clip-fed", defense__name="fldetector", run__rounds=4)
         assert len(seen) == 3, "not in the round of the restart"
         assert seen[0] == seen[1] == 0 < seen[2]
+
+
+def _given(needs: Needs, _rule: object) -> Needs:
+    return needs
 
 
 class TestVotes:
@@ -170,7 +175,7 @@ class TestVotes:
         sgd = {"model__name": "logistic", "training__momentum": 0.0, "training__lr": 0.001, "run__rounds": 1}
         for attackers, why in ((0, "isn't derived for this rule"), (1, "doesn't say how long the model was")):
             vote = Needs(smoothing=Smoothing(0.01, 5, 0, 0.001, attackers))
-            monkeypatch.setattr(RULES["median"], "needs", property(lambda _, vote=vote: vote))
+            monkeypatch.setattr(RULES["median"], "needs", property(partial(_given, vote)))
             _, rounds = play(strategy="median", **sgd)
             assert rounds[1].facts["smoothing.copies"] == 5
             assert why in rounds[1].notes[1]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedcrucible.compare.plan.cell import Cell
+from fedcrucible.comparison.plan.cell import Cell
 from fedcrucible_assets import asset_path
 from studies import tradeoff
 

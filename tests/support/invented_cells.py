@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fedcrucible.compare.execution.store import Store
-from fedcrucible.compare.plan.cell import Cell
+from fedcrucible.comparison.execution.store import Store
+from fedcrucible.comparison.plan.cell import Cell
 from fedcrucible_core.config.load import default_keys, flatten, load
 from fedcrucible_core.records.schema import RoundRecord, RunDescription
 from fedcrucible_core.records.writer import RunRecord

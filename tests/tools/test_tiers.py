@@ -21,7 +21,9 @@ def test_every_line_of_the_list_names_a_test() -> None:
 
 def test_no_two_test_files_have_one_name() -> None:
     names = [path.name for path in tiers.TESTS.rglob("test_*.py")]
-    assert sorted(names) == sorted(set(names)), "the list of slow tests names files without their folders"
+    assert sorted(names) == sorted(set(names)), (
+        "pytest collects files of one name only once, and the list names them so"
+    )
 
 
 @pytest.mark.parametrize(

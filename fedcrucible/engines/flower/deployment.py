@@ -11,13 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from fedcrucible.engines.flower.app_folder import stage_app
 from fedcrucible.engines.flower.environment import free_ports
 from fedcrucible.engines.flower.keys import NodeKey, ServerCertificate, create_node_key, create_server_certificate
-from fedcrucible.engines.flower.processes import ProcessSet
+from fedcrucible.engines.flower.processes import ProcessOwner
 from fedcrucible.engines.flower.submission import CONNECTION, FlowerRunError, Submission, checked
 from fedcrucible.engines.flower.superlink import LOG, wait_until_healthy, write_connection
 from fedcrucible_core.config.values import Scalar
@@ -50,35 +48,21 @@ class NodeSpec:
         return " ".join(words)
 
 
-class Deployment:
+class Deployment(ProcessOwner):
     """Context manager: keys made, SuperLink up, SuperNodes registered and started; all of it gone afterwards.
+
+    SuperNodes may still be connecting when it is entered, which a run waits for.
 
     ``keys`` is the folder for certificates and keys; without one they are temporary.
     """
 
     def __init__(self, nodes: Sequence[NodeSpec], keys: Path | None = None) -> None:
+        super().__init__()
         self.nodes = tuple(nodes)
         self.keys = keys
-        self.processes = ProcessSet()
         self.supernodes: dict[int, subprocess.Popen[bytes]] = {}
         """The SuperNode processes by partition."""
         self._submission: Submission | None = None
-
-    def __enter__(self) -> Self:
-        """Start everything; SuperNodes may still be connecting, which a run waits for."""
-        self.processes.__enter__()
-        try:
-            self._start()
-        except BaseException:
-            self.processes.stop()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """End all processes."""
-        self.processes.stop()
 
     def run(
         self,

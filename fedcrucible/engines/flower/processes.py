@@ -90,3 +90,30 @@ class ProcessSet:
             return ""
         found = path.read_bytes().decode("utf-8", errors="replace").removesuffix("\n").split("\n")
         return visible_lines("\n".join(uncoloured(line) for line in found[-lines:]))
+
+
+class ProcessOwner:
+    """Context manager around something that consists of processes: they start with it, and none outlives it."""
+
+    def __init__(self) -> None:
+        self.processes = ProcessSet()
+
+    def __enter__(self) -> Self:
+        """Start everything; where that fails nothing is left."""
+        self.processes.__enter__()
+        try:
+            self._start()
+        except BaseException:
+            self.processes.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End all processes."""
+        self.processes.stop()
+
+    def _start(self) -> None:
+        """Start the processes, in ``self.processes``."""
+        raise NotImplementedError

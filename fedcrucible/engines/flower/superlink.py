@@ -6,22 +6,20 @@ import ssl
 import subprocess
 import time
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import httpx
 
 from fedcrucible.engines.flower.app_folder import stage_app
 from fedcrucible.engines.flower.environment import free_ports
 from fedcrucible.engines.flower.output import cause
-from fedcrucible.engines.flower.processes import ProcessSet
+from fedcrucible.engines.flower.processes import ProcessOwner, ProcessSet
 from fedcrucible.engines.flower.submission import CONNECTION, FlowerRunError, Submission
 
 LOG = "superlink.log"
 START_LIMIT_S = 120.0
 
 
-class LocalSuperLink:
+class LocalSuperLink(ProcessOwner):
     """Context manager around a simulation SuperLink on a free port of the loopback interface.
 
     Entering it starts the SuperLink (5 to 10 s) without waiting for it; the first run waits.  All runs in it share it.
@@ -29,26 +27,10 @@ class LocalSuperLink:
     """
 
     def __init__(self) -> None:
-        self.processes = ProcessSet()
+        super().__init__()
         self._url = ""
         self._submission: Submission | None = None
         self._process: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> Self:
-        """Start the SuperLink."""
-        self.processes.__enter__()
-        try:
-            self._start()
-        except BaseException:
-            self.processes.stop()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """End all its processes."""
-        self.processes.stop()
 
     def ready(self) -> Submission:
         """Wait until the SuperLink answers; returns how to submit runs to it. Raises FlowerRunError."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from fedcrucible_core.records.schema import RoundRecord, RunDescription
+from fedcrucible_core.records.schema import RATES, RoundRecord, RunDescription
 from fedcrucible_core.reports.charts.canvas import (
     draw_line,
     inline_svg,
@@ -17,7 +17,8 @@ from fedcrucible_core.reports.charts.canvas import (
     round_axis,
     style,
 )
-from fedcrucible_core.reports.charts.palette import BLUE, GREY, MUTED, ORANGE, VERMILLION
+from fedcrucible_core.reports.charts.palette import BLUE, MUTED, ORANGE, TONES, VERMILLION
+from fedcrucible_core.reports.charts.series import MARKERS
 
 
 def accuracy_chart(rounds: Sequence[RoundRecord]) -> Markup | None:
@@ -31,13 +32,13 @@ def accuracy_chart(rounds: Sequence[RoundRecord]) -> Markup | None:
     _shade_attack(axes, rounds)
     if any(r.asr_percent is not None for r in measured):
         axes.axhline(20, color=VERMILLION, linewidth=0.7, linestyle=(0, (2, 3)), alpha=0.7)
-    lines = [
-        ("MA, clean accuracy", [r.ma_percent for r in measured], BLUE, "-", "o"),
-        ("ASR, attack success", [r.asr_percent for r in measured], VERMILLION, "-", "s"),
-        ("base rate, without trigger", [r.base_rate_percent for r in measured], GREY, "--", ""),
-    ]
-    for label, values, colour, dashes, marker in lines:
-        draw_line(axes, [r.round for r in measured], values, label, colour, dashes, marker)
+    drawn = {field: number for field, number in RATES.items() if number.tone}
+    for place, (field, number) in enumerate(drawn.items()):
+        values = [getattr(r, field) for r in measured]
+        dashes = "-" if number.better else "--"
+        marker = MARKERS[place] if number.better else ""
+        label = f"{number.title}, {number.meaning}"
+        draw_line(axes, [r.round for r in measured], values, label, TONES[number.tone], dashes, marker)
     percent_axis(axes)
     round_axis(axes, [r.round for r in rounds])
     legend(axes)
@@ -45,8 +46,8 @@ def accuracy_chart(rounds: Sequence[RoundRecord]) -> Markup | None:
     return inline_svg(
         figure,
         "accuracy",
-        f"MA and ASR by round up to round {last}; last values: MA {_say(final.ma_percent)}, "
-        f"ASR {_say(final.asr_percent)}, base rate {_say(final.base_rate_percent)}",
+        f"MA and ASR by round up to round {last}; last values: "
+        + ", ".join(f"{number.title} {_say(getattr(final, field))}" for field, number in drawn.items()),
     )
 
 

@@ -22,3 +22,6 @@ VARIABLES = {
     GREEN: "--green", ORANGE: "--orange", SKY: "--sky", PURPLE: "--purple", GREY: "--grey", YELLOW: "--yellow",
 }  # fmt: skip
 """Drawn colour -> CSS variable of the page."""
+
+TONES = {variable.removeprefix("--"): colour for colour, variable in VARIABLES.items()}
+"""Name of a tone, e.g. ``blue`` -> drawn colour."""

@@ -23,10 +23,14 @@ MATRIX = """{% extends "base" %}
 <p class="brand">FedCrucible comparison</p>
 <h1>{{ title }}</h1>
 <p class="facts">{{ page.facts }}</p>
+{% if verdict %}<p class="verdict">{{ verdict }}</p>{% endif %}
 {% for text in page.warnings %}<p class="warning">{{ text }}</p>{% endfor %}
-<nav class="contents" aria-label="Sections"><a href="#results">Results</a><a href="#curves">Curves</a>
-<a href="#roc">Detection curves</a>
+<nav class="contents" aria-label="Sections"><a href="#results">Results</a>
+<a href="#numbers">All numbers</a><a href="#tradeoff">Trade-off</a>
+{% if page.sweep %}<a href="#sweep">By {{ page.sweep }}</a>{% endif %}
+<a href="#curves">Curves</a><a href="#roc">Detection curves</a>
 {% for table in page.tables %}<a href="#{{ table.anchor }}">{{ table.title }}</a>{% endfor %}
+<a href="#runs">Runs</a>
 <a href="#settings">Settings</a><a href="#origin">Where the numbers come from</a></nav>
 </header>
 <main id="content">
@@ -38,12 +42,43 @@ MATRIX = """{% extends "base" %}
 {% for map in block.maps %}{{ heat(map, block.columns, page.system_axis) }}{% endfor %}</div>
 {% else %}<p class="empty">No cell has any number yet.</p>{% endfor %}
 {% if page.remarks %}<ul class="note">{% for text in page.remarks %}<li>{{ text }}</li>{% endfor %}</ul>{% endif %}
-{% if page.findings %}<h3>What to know of single runs</h3>
-<ul class="note">{% for text in page.findings %}<li>{{ text }}</li>{% endfor %}</ul>{% endif %}
+{% if page.notes %}<h3>What to know of single runs</h3>
+<ul class="note">{% for text in page.notes %}<li>{{ text }}</li>{% endfor %}</ul>{% endif %}
 {% if page.missing %}<h3>Cells without numbers</h3>
 <ul class="note">{% for text in page.missing %}<li>{{ text }}</li>{% endfor %}</ul>{% endif %}
 </section>
 
+<section id="numbers"><h2>All numbers</h2>
+<p class="note">Mean ± standard deviation over seeds where there are several, below it the Student-t 95 % interval of
+the mean. Seeds lead to the runs' own pages where these are drawn.</p>
+<div class="scroll"><table>
+<thead><tr><th scope="col">{{ page.system_axis }}</th><th scope="col">faced</th><th scope="col">seeds</th>
+{% for head in headings %}<th scope="col" class="number">{{ head }}</th>{% endfor %}
+<th scope="col">needs</th></tr></thead>
+<tbody>{% for g in numbers %}
+<tr><th scope="row">{{ g.label }}</th><td>{{ g.place }}{% if g.weak %} <span class="badge warn">weak attack</span>
+{% endif %}{% if g.badge %} <span class="badge warn">{{ g.badge }}</span>
+{% endif %}</td>
+<td>{% for link in g.links %}{% if link.address %}<a href="{{ link.address }}">{{ link.seed }}</a>
+{% else %}{{ link.seed }}{% endif %} {% endfor %}</td>
+{% for cell in g.cells %}<td class="number">{{ cell.mean }}{% if cell.interval %}
+<div class="under">{{ cell.interval }}</div>{% endif %}</td>{% endfor %}
+<td class="text">{{ g.needs }}</td></tr>
+{% endfor %}</tbody></table></div>
+</section>
+
+<section id="tradeoff"><h2>What each defence costs and buys</h2>
+{% for name, svg in tradeoffs if svg %}{% if name %}<h3>{{ name }}</h3>{% endif %}
+{{ chart(svg, "Best is the upper left: clean accuracy kept, attack stopped. Bars show the standard deviation over "
+  "seeds where there are several.") }}
+{% else %}<p class="empty">No run has both MA and ASR, or there are too many rows to draw, so there is no trade-off to
+show.</p>{% endfor %}
+</section>
+
+{% if page.sweep %}<section id="sweep"><h2>By {{ page.sweep }}</h2>
+{{ chart(swept, "", "Too few values to draw.") }}</section>
+
+{% endif %}
 <section id="curves"><h2>Curves</h2>
 <p class="note">Lines: means over seeds. Bands: from the lowest to the highest seed.</p>
 {% for name, svg in curves %}{% if name %}<h3>{{ name }}</h3>{% endif %}
@@ -63,15 +98,28 @@ has no curve.</p>
 <section id="{{ table.anchor }}"><h2>{{ table.title }}</h2>
 <p class="note">{{ table.note }}</p>
 <div class="scroll"><table>
-<thead><tr>{% for head in table.heads %}<th scope="col"{% if loop.index0 >= table.keys %} class="number"{% endif %}>
+{% set keys = table.grid.keys %}
+<thead><tr>{% for head in table.grid.heads %}<th scope="col"{% if loop.index0 >= keys %} class="number"{% endif %}>
 {{ head }}</th>{% endfor %}</tr></thead>
-<tbody>{% for row in table.rows %}<tr>{% for value in row %}
-{% if loop.index0 < table.keys %}<th scope="row">{{ value }}</th>
+<tbody>{% for row in table.grid.rows %}<tr>{% for value in row %}
+{% if loop.index0 < keys %}<th scope="row">{{ value }}</th>
 {% else %}<td class="number">{{ value }}</td>{% endif %}
 {% endfor %}</tr>
 {% endfor %}</tbody></table></div>
 </section>
 {% endfor %}
+
+<section id="runs"><h2>Runs</h2>
+<div class="scroll"><table>
+<thead><tr><th scope="col">{{ page.system_axis }}</th><th scope="col">faced</th><th scope="col" class="number">seed</th>
+<th scope="col" class="number">MA (%)</th><th scope="col" class="number">ASR (%)</th>
+<th scope="col">final parameters</th><th scope="col">folder</th><th scope="col">notes</th></tr></thead>
+<tbody>{% for r in runs %}
+<tr><th scope="row">{{ r.label }}</th><td>{{ r.place }}</td><td class="number">{{ r.seed }}</td>
+<td class="number">{{ r.ma }}</td><td class="number">{{ r.asr }}</td><td class="mono">{{ r.digest }}</td>
+<td class="text">{% if r.address %}<a href="{{ r.address }}">{{ r.folder }}</a>{% else %}{{ r.folder }}{% endif %}</td>
+<td class="text">{{ r.notes }}</td></tr>{% endfor %}</tbody></table></div>
+</section>
 
 <section id="settings"><h2>Settings</h2>
 {% for name, rows in page.settings if rows %}
@@ -84,7 +132,6 @@ has no curve.</p>
 
 <section id="origin"><h2>Where the numbers come from</h2>{{ pairs(page.origin) }}</section>
 </main>
-<footer><p>Made from run records alone;
-the same numbers stand beside this page in results.csv and results.parquet.</p></footer>
+<footer><p>Made from {{ runs|length }} run records alone.</p></footer>
 {% endblock %}
 """

@@ -19,7 +19,7 @@ MISSING = "\N{EN DASH}"
 
 
 def write_page(path: Path, template: str, **values: object) -> Path:
-    """Render ``template`` ("report", "comparison" or "matrix") to ``path`` in one step; returns the absolute path."""
+    """Render ``template`` ("report" or "matrix") to ``path`` in one step; returns the absolute path."""
     path = path.resolve()
     text = _environment().get_template(template).render(css=Markup(CSS), **values)
     write_atomic(path, visible_lines(text).encode())
@@ -55,7 +55,6 @@ def _environment() -> Environment:
         "base": templates.BASE,
         "macros": templates.MACROS,
         "report": templates.REPORT,
-        "comparison": templates.COMPARISON,
         "matrix": MATRIX,
     }
     found = Environment(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fedcrucible_core.records import files
+from fedcrucible_core.records.numbers import numbers_of
 from fedcrucible_core.records.reader import Embedding, RecordedRun, read
 from fedcrucible_core.records.schema import RoundRecord
 from fedcrucible_core.reports.charts.activity import detection_chart, seconds_chart
@@ -18,6 +19,8 @@ from fedcrucible_core.reports.pages import wording
 from fedcrucible_core.reports.pages.page import write_page
 
 MOST_ROWS = 250
+ROUND_NUMBERS = {field: number for field, number in numbers_of(RoundRecord).items() if number.unit == "%"}
+"""Columns of the table of rounds."""
 CURVES = (
     "Shaded: rounds in which the attack is active; dotted: ASR of 20 %. One run of one seed: the intervals above cover "
     "the draw of test images, not the spread between seeds."
@@ -80,6 +83,8 @@ def render_report(folder: Path, *, tsne_images: int = 2000) -> Path:
         facts=facts_chart(rounds),
         clients=clients_chart(rounds),
         rounds=rows,
+        round_fields=list(ROUND_NUMBERS),
+        round_headings=[number.heading for number in ROUND_NUMBERS.values()],
         rounds_note=rows_note,
         dropped=dropped,
         dropped_more=dropped_more,

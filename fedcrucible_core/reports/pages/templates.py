@@ -117,21 +117,17 @@ REPORT = """{% extends "base" %}
 {% if rounds %}
 <p class="note">{{ rounds_note }}</p>
 <div class="scroll"><table>
-<thead><tr><th scope="col" class="number">round</th><th scope="col" class="number">MA (%)</th>
-<th scope="col" class="number">ASR (%)</th><th scope="col" class="number">base rate (%)</th>
-<th scope="col" class="number">ASR of correct (%)</th><th scope="col" class="number">robust acc. (%)</th>
+<thead><tr><th scope="col" class="number">round</th>
+{% for head in round_headings %}<th scope="col" class="number">{{ head }}</th>{% endfor %}
 <th scope="col" class="number">clients</th><th scope="col" class="number">malicious</th>
 <th scope="col" class="number">rejected</th><th scope="col" class="number">dropped</th>
-<th scope="col" class="number">TPR (%)</th><th scope="col" class="number">FPR (%)</th>
 <th scope="col" class="number">seconds</th><th scope="col">notes</th></tr></thead>
 <tbody>{% for r in rounds %}
 <tr{% if r.attack_active %} class="attack"{% endif %}><th scope="row" class="number">{{ r.round }}</th>
-<td class="number">{{ r.ma_percent|rate }}</td><td class="number">{{ r.asr_percent|rate }}</td>
-<td class="number">{{ r.base_rate_percent|rate }}</td><td class="number">{{ r.asr_correct_percent|rate }}</td>
-<td class="number">{{ r.robust_accuracy_percent|rate }}</td><td class="number">{{ r.participants|length }}</td>
+{% for field in round_fields %}<td class="number">{{ r[field]|rate }}</td>{% endfor %}
+<td class="number">{{ r.participants|length }}</td>
 <td class="number">{{ r.malicious|length }}</td><td class="number">{{ r.rejected|length }}</td>
-<td class="number">{{ r.dropped|length }}</td><td class="number">{{ r.tpr_percent|rate }}</td>
-<td class="number">{{ r.fpr_percent|rate }}</td><td class="number">{{ "%.1f"|format(r.seconds.values()|sum) }}</td>
+<td class="number">{{ r.dropped|length }}</td><td class="number">{{ "%.1f"|format(r.seconds.values()|sum) }}</td>
 <td class="text">{{ r.notes|join("; ") }}</td></tr>
 {% endfor %}</tbody></table></div>
 {% else %}<p class="empty">No round was recorded.</p>{% endif %}
@@ -164,62 +160,5 @@ REPORT = """{% extends "base" %}
 </section>
 </main>
 <footer><p>Made from the record folder alone: {{ folder }}</p></footer>
-{% endblock %}
-"""
-
-COMPARISON = """{% extends "base" %}
-{% from "macros" import chart, pairs %}
-{% block body %}
-<header class="top">
-<p class="brand">FedCrucible comparison</p>
-<h1>{{ title }}</h1>
-<p class="facts">{{ subtitle }}</p>
-{% if verdict %}<p class="verdict">{{ verdict }}</p>{% endif %}
-{% for text in warnings %}<p class="warning">{{ text }}</p>{% endfor %}
-</header>
-<main id="content">
-<section id="table"><h2>Results</h2>
-<p class="note">{{ table_note }}</p>
-<div class="scroll"><table>
-<thead><tr><th scope="col">strategy</th><th scope="col">attack</th>
-{% if sweep %}<th scope="col" class="number">{{ sweep }}</th>{% endif %}
-<th scope="col">seeds</th><th scope="col" class="number">MA (%)</th>
-<th scope="col" class="number">ASR (%)</th><th scope="col" class="number">base rate (%)</th>
-<th scope="col" class="number">ASR, mean of last rounds (%)</th><th scope="col" class="number">TPR (%)</th>
-<th scope="col" class="number">FPR (%)</th><th scope="col" class="number">seconds</th>
-<th scope="col">needs</th></tr></thead>
-<tbody>{% for g in groups %}
-<tr><th scope="row">{{ g.label }}</th><td>{{ g.attack }}{% if g.weak %} <span class="badge warn">weak attack</span>
-{% endif %}{% if g.flaw %} <span class="badge warn">{{ g.flaw }}</span>
-{% endif %}</td>{% if sweep %}<td class="number">{{ g.sweep_value }}</td>{% endif %}
-<td>{% for link in g.links %}{% if link.address %}<a href="{{ link.address }}">{{ link.seed }}</a>
-{% else %}{{ link.seed }}{% endif %} {% endfor %}</td>
-{% for cell in g.cells %}<td class="number">{{ cell.mean }}{% if cell.interval %}
-<div class="under">{{ cell.interval }}</div>{% endif %}</td>{% endfor %}
-<td class="number">{{ g.seconds }}</td><td class="text">{{ g.needs }}</td></tr>
-{% endfor %}</tbody></table></div>
-</section>
-<section id="tradeoff"><h2>What each defence costs and buys</h2>
-{{ chart(tradeoff, "Best is the upper left: clean accuracy kept, attack stopped. Bars show the standard deviation over "
-  "seeds where there are several.", "No run has both MA and ASR, so there is no trade-off to show.") }}
-</section>
-{% if sweep %}<section id="sweep"><h2>By {{ sweep }}</h2>
-{{ chart(swept, "", "Too few values to draw.") }}</section>{% endif %}
-<section id="curves"><h2>Curves</h2>
-{{ chart(curves, "Means over seeds of the same round.", "No run was evaluated, so there are no curves.") }}
-</section>
-<section id="runs"><h2>Runs</h2>
-<div class="scroll"><table>
-<thead><tr><th scope="col">strategy</th><th scope="col">attack</th><th scope="col" class="number">seed</th>
-<th scope="col" class="number">MA (%)</th><th scope="col" class="number">ASR (%)</th>
-<th scope="col">final parameters</th><th scope="col">folder</th><th scope="col">notes</th></tr></thead>
-<tbody>{% for r in runs %}
-<tr><th scope="row">{{ r.label }}</th><td>{{ r.attack }}</td><td class="number">{{ r.seed }}</td>
-<td class="number">{{ r.ma }}</td><td class="number">{{ r.asr }}</td><td class="mono">{{ r.digest }}</td>
-<td class="text">{% if r.address %}<a href="{{ r.address }}">{{ r.folder }}</a>{% else %}{{ r.folder }}{% endif %}</td>
-<td class="text">{{ r.notes }}</td></tr>{% endfor %}</tbody></table></div>
-</section>
-</main>
-<footer><p>Made from {{ runs|length }} record folders alone.</p></footer>
 {% endblock %}
 """

@@ -73,25 +73,26 @@ def subtitle(record: RecordedRun) -> str:
 
 def verdict(record: RecordedRun) -> str:
     """What the run came to, in one or two sentences."""
-    found = record.summary
-    if found.ma_percent is None:
+    summary = record.summary
+    if summary.ma_percent is None:
         return "The global model was not evaluated, so there is nothing to conclude yet."
-    if found.state == "dead":
+    if summary.state == "dead":
         return "The final model is dead: its outputs aren't finite, so its numbers say nothing about attack or defence."
-    if found.state == "unchanged":
+    if summary.state == "unchanged":
         return "The final model is the initial one: nothing was learned, so there is nothing to conclude."
-    if found.state == "alone":
+    if summary.state == "alone":
         return "No client's update ever entered the model: the numbers are those of the server's own data."
-    text = f"After {found.rounds} rounds the global model classifies {found.ma_percent:.1f} % of clean images correctly"
-    if found.asr_percent is None:
+    text = f"After {summary.rounds} rounds the global model classifies {summary.ma_percent:.1f} % of clean images "
+    text += "correctly"
+    if summary.asr_percent is None:
         return f"{text}; {unmeasured(record.run)}."
-    text += f" and gives {found.asr_percent:.1f} % of {record.run.attack_inputs} the attacker's class"
-    if found.base_rate_percent is not None and found.net_asr_percent is not None:
-        text += f"; {found.base_rate_percent:.1f} % get it without any trigger"
+    text += f" and gives {summary.asr_percent:.1f} % of {record.run.attack_inputs} the attacker's class"
+    if summary.base_rate_percent is not None and summary.net_asr_percent is not None:
+        text += f"; {summary.base_rate_percent:.1f} % get it without any trigger"
         if attack_rounds(record.rounds):
-            text += f", which leaves {found.net_asr_percent:+.1f} points to the attack"
+            text += f", which leaves {summary.net_asr_percent:+.1f} points to the attack"
     text += "."
-    caught = found.detection
+    caught = summary.detection
     if caught is not None and caught.true_positives + caught.false_positives:
         text += " The server rejected "
         if caught.tpr_percent is not None:
@@ -137,30 +138,31 @@ def warnings(record: RecordedRun) -> list[str]:
 
 def cards(record: RecordedRun) -> list[Card]:
     """The headline numbers with their intervals."""
-    run, found = record.run, record.summary
-    attacked = found.asr_percent is not None
+    run, summary = record.run, record.summary
+    attacked = summary.asr_percent is not None
     shown = [
-        Card("Main-task accuracy (MA)", rate(found.ma_percent), "%", (
-            _interval(found.ma_interval_percent),
-            _last(found.ma_last_mean_percent, found.last_rounds),
+        Card("Main-task accuracy (MA)", rate(summary.ma_percent), "%", (
+            _interval(summary.ma_interval_percent),
+            _last(summary.ma_last_mean_percent, summary.last_rounds),
             f"{run.test_images:,} clean test images" if run.test_images else "",
         ), "blue"),
-        Card("Attack success rate (ASR)", rate(found.asr_percent), "%" if attacked else "", (
-            _interval(found.asr_interval_percent),
-            _last(found.asr_last_mean_percent, found.last_rounds),
+        Card("Attack success rate (ASR)", rate(summary.asr_percent), "%" if attacked else "", (
+            _interval(summary.asr_interval_percent),
+            _last(summary.asr_last_mean_percent, summary.last_rounds),
             f"{run.triggered_images:,} {run.attack_inputs}" if attacked and run.triggered_images else "",
             "" if attacked else unmeasured(run),
         ), "vermillion"),
-        Card("Base rate", rate(found.base_rate_percent), "%" if found.base_rate_percent is not None else "", (
+        Card("Base rate", rate(summary.base_rate_percent), "%" if summary.base_rate_percent is not None else "", (
             "" if not run.attack_inputs else "nothing is put on images" if run.natural else "same images, no trigger",
-            f"ASR minus base rate: {found.net_asr_percent:+.1f} points" if found.net_asr_percent is not None else "",
-            f"highest ASR {rate(found.asr_max_percent)} % in round {found.asr_max_round}"
-            if found.asr_max_round is not None else "",
-            f"{found.rounds_asr_above_20_percent} rounds above 20 %" if attacked else "",
+            f"ASR minus base rate: {summary.net_asr_percent:+.1f} points"
+            if summary.net_asr_percent is not None else "",
+            f"highest ASR {rate(summary.asr_max_percent)} % in round {summary.asr_max_round}"
+            if summary.asr_max_round is not None else "",
+            f"{summary.rounds_asr_above_20_percent} rounds above 20 %" if attacked else "",
         ), "grey"),
     ]  # fmt: skip
-    if found.detection is not None:
-        caught = found.detection
+    if summary.detection is not None:
+        caught = summary.detection
         malicious = caught.true_positives + caught.false_negatives
         honest = caught.false_positives + caught.true_negatives
         shown.append(
@@ -181,20 +183,20 @@ def detection_rows(record: RecordedRun) -> list[tuple[str, str]]:
 
 def cost_rows(record: RecordedRun) -> list[tuple[str, str]]:
     """Time, memory and traffic of the whole run."""
-    found = record.summary
-    rows = [("total time", duration(found.seconds_total))]
-    if found.peak_memory_mb is not None:
-        rows.append(("peak memory, server process", f"{found.peak_memory_mb:,.0f} MB"))
-    rows.append(("sent to clients", size(found.bytes_down)))
-    rows.append(("received from clients", size(found.bytes_up)))
+    summary = record.summary
+    rows = [("total time", duration(summary.seconds_total))]
+    if summary.peak_memory_mb is not None:
+        rows.append(("peak memory, server process", f"{summary.peak_memory_mb:,.0f} MB"))
+    rows.append(("sent to clients", size(summary.bytes_down)))
+    rows.append(("received from clients", size(summary.bytes_up)))
     return rows
 
 
 def phase_rows(record: RecordedRun) -> list[tuple[str, str]]:
     """Time by phase, in the order of a round."""
-    found = record.summary.seconds
-    order = [phase for phase in PHASES if phase in found] + sorted(set(found) - set(PHASES))
-    return [(phase, duration(found[phase])) for phase in order if found[phase] >= 0.05]
+    seconds = record.summary.seconds
+    order = [phase for phase in PHASES if phase in seconds] + sorted(set(seconds) - set(PHASES))
+    return [(phase, duration(seconds[phase])) for phase in order if seconds[phase] >= 0.05]
 
 
 def settings(values: Mapping[str, Scalar], defaults: Mapping[str, Scalar]) -> tuple[list[Setting], list[Setting]]:
@@ -220,27 +222,29 @@ def dropped(record: RecordedRun) -> tuple[list[Dropped], int]:
     return found[:MOST_DROPPED], max(0, len(found) - MOST_DROPPED)
 
 
-def environment_rows(found: Environment | None, digest: str) -> list[tuple[str, str]]:
+def environment_rows(environment: Environment | None, digest: str) -> list[tuple[str, str]]:
     """What the run ran on."""
-    if found is None:
+    if environment is None:
         return []
     code = "no checkout"
-    if found.git_commit:
-        state = {True: "with local changes", False: "clean", None: "state unknown"}[found.git_dirty]
-        code = f"{found.git_commit[:12]} ({state})"
-    device = " ".join(part for part in (found.device, f"({found.device_name})" if found.device_name else "") if part)
+    if environment.git_commit:
+        state = {True: "with local changes", False: "clean", None: "state unknown"}[environment.git_dirty]
+        code = f"{environment.git_commit[:12]} ({state})"
+    device = " ".join(
+        part for part in (environment.device, f"({environment.device_name})" if environment.device_name else "") if part
+    )
     rows = [
-        ("started", found.started_utc),
+        ("started", environment.started_utc),
         ("device", device),
-        ("threads per process", str(found.threads)),
-        ("processor", f"{found.processor}, {found.cpu_count} logical CPUs"),
-        ("platform", found.platform),
-        ("Python", found.python),
-        ("packages", ", ".join(f"{name} {version}" for name, version in found.packages.items())),
+        ("threads per process", str(environment.threads)),
+        ("processor", f"{environment.processor}, {environment.cpu_count} logical CPUs"),
+        ("platform", environment.platform),
+        ("Python", environment.python),
+        ("packages", ", ".join(f"{name} {version}" for name, version in environment.packages.items())),
         ("commit", code),
-        ("source digest", found.source_sha256[:16]),
+        ("source digest", environment.source_sha256[:16]),
         ("final parameters, SHA-256", digest),
-        ("command", " ".join(found.command)),
+        ("command", " ".join(environment.command)),
     ]
     return [(key, value) for key, value in rows if value]
 

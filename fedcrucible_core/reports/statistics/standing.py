@@ -9,14 +9,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from fedcrucible_core.reports.statistics.cells import Cell
+from fedcrucible_core.reports.statistics.rows import Row
 from fedcrucible_core.reports.statistics.spread import Spread
 
 WEAK_ATTACK_PERCENT = 50.0
 MARGIN_POINTS = 5.0
 SHOWN_DIGITS = 2
 SHOWN_SEEDS = 10
-OTHER_SEEDS = "other seeds"
+OTHER_SEEDS, OTHER_ATTACK = "other seeds", "not the same attack"
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def is_weak(undefended_asr: Sequence[float]) -> bool | None:
 
 @dataclass(frozen=True)
 class Standing:
-    """What may be said of cells that faced the same attack on the same data."""
+    """What may be said of rows that faced the same attack on the same data."""
 
     best: Best = Best()
     weak: bool | None = None
@@ -68,39 +68,37 @@ class Standing:
     attacked: bool = False
     """Whether anybody attacked in any of them."""
     left_out: Mapping[str, str] = field(default_factory=dict)
-    """Title of a cell with numbers that isn't compared with the others -> why."""
-
-    def badge(self, cell: Cell) -> str:
-        """In a word or two, why a cell isn't compared with the others; empty where it is."""
-        return cell.flaw or (OTHER_SEEDS if cell.title in self.left_out else "")
+    """Label of a row with numbers that isn't compared with the others -> why."""
+    badges: Mapping[str, str] = field(default_factory=dict)
+    """The same in a word or two."""
 
 
-def standing(cells: Sequence[Cell], margin: float = MARGIN_POINTS) -> Standing:
-    """Judge cells that faced the same attack on the same data.
+def standing(rows: Sequence[Row], margin: float = MARGIN_POINTS, apart: Mapping[str, str] | None = None) -> Standing:
+    """Judge rows that faced the same attack on the same data.
 
-    Compared are cells without a flaw, over the same seeds: those that most of them have, of equally frequent ones the
-    most.  A lucky seed must not win against the mean of several.
+    Compared are rows without a flaw, over the same seeds: those that most of them have, of equally frequent ones the
+    most.  A lucky seed must not win against the mean of several.  ``apart`` are labels of rows that faced something
+    else after all, with the settings that say so: controls, listed beside the others.
     """
-    left_out = {cell.title: cell.flaw for cell in cells if cell.flaw}
-    sound = [cell for cell in cells if cell.seeds and not cell.flaw]
+    apart = apart or {}
+    flaws = {row.label: row.flaw for row in rows if row.flaw}
+    others = {row.label: apart[row.label] for row in rows if row.label in apart and row.label not in flaws}
+    sound = [row for row in rows if row.seeds and row.label not in flaws and row.label not in others]
     usual = _usual_seeds(sound)
-    left_out |= {cell.title: _seeds(cell.seeds, usual) for cell in sound if cell.seeds != usual}
-    fair = [cell for cell in sound if cell.seeds == usual]
-    plain = [cell for cell in sound if cell.undefended and cell.attacked]
+    seeds = {row.label: _seeds(row.seeds, usual) for row in sound if row.seeds != usual}
+    fair = [row for row in sound if row.seeds == usual]
+    plain = [row for row in sound if row.undefended and row.attacked]
     return Standing(
-        best(
-            {cell.title: cell.spread_of("ma_percent") for cell in fair},
-            {cell.title: cell.spread_of("asr_percent") for cell in fair},
-            margin,
-        ),
-        is_weak([asr for cell in plain for run in cell.runs if (asr := run.summary.asr_percent) is not None]),
-        any(cell.attacked for cell in cells),
-        left_out,
+        best({row.label: row.ma for row in fair}, {row.label: row.asr for row in fair}, margin),
+        is_weak([asr for row in plain for run in row.runs if (asr := run.summary.asr_percent) is not None]),
+        any(row.attacked for row in rows),
+        flaws | others | seeds,
+        flaws | dict.fromkeys(others, OTHER_ATTACK) | dict.fromkeys(seeds, OTHER_SEEDS),
     )
 
 
-def _usual_seeds(cells: Sequence[Cell]) -> tuple[int, ...]:
-    counts = Counter(cell.seeds for cell in cells)
+def _usual_seeds(rows: Sequence[Row]) -> tuple[int, ...]:
+    counts = Counter(row.seeds for row in rows)
     return max(counts, key=lambda seeds: (counts[seeds], len(seeds)), default=())
 
 

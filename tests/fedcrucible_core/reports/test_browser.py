@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fedcrucible_core.reports import ComparisonRow, render_comparison, render_report
+from fedcrucible_core.reports import Labelled, render_records, render_report
 
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -40,7 +40,7 @@ def browse(page: Path, scratch: Path, *extra: str) -> subprocess.CompletedProces
 @pytest.mark.slow
 def test_pages_open_without_console_errors(make_record, tmp_path: Path) -> None:
     folder = make_record(images=200)
-    pages = [render_report(folder), render_comparison([ComparisonRow(folder)], "One run", tmp_path / "comparison.html")]
+    pages = [render_report(folder), render_records([Labelled(folder)], "One run", tmp_path / "comparison.html")]
     for page in pages:
         found = browse(page, tmp_path, "--dump-dom")
         assert "CONSOLE" not in found.stderr, found.stderr

@@ -12,8 +12,8 @@ from fedcrucible_core.config.sections import OutputSection
 from fedcrucible_core.records.reader import read
 from fedcrucible_core.records.schema import NOT_FINITE, RoundRecord, RunDescription
 from fedcrucible_core.records.writer import RunRecord
-from fedcrucible_core.reports import ComparisonRow, render_comparison, render_report
-from fedcrucible_core.reports.statistics.cells import Cell
+from fedcrucible_core.reports import Labelled, render_records, render_report
+from fedcrucible_core.reports.statistics.rows import Row
 from fedcrucible_core.reports.statistics.standing import standing
 
 Folders = Sequence[Path]
@@ -71,8 +71,8 @@ def make(tmp_path: Path) -> Maker:
 
 
 def page(folders: Folders, tmp_path: Path, sweep: str = "") -> str:
-    rows = [ComparisonRow(folder) for folder in folders]
-    text = render_comparison(rows, "Title", tmp_path / "page.html", sweep=sweep).read_text(encoding="utf-8")
+    rows = [Labelled(folder) for folder in folders]
+    text = render_records(rows, "Title", tmp_path / "page.html", sweep=sweep).read_text(encoding="utf-8")
     return " ".join(text.split())
 
 
@@ -80,8 +80,10 @@ def verdict(text: str) -> str:
     return text.partition('<p class="verdict">')[2].partition("</p>")[0]
 
 
-def table_row(text: str, label: str) -> str:
-    found = re.search(rf'<tr><th scope="row">{re.escape(label)}</th>.*?</tr>', text)
+def table_row(text: str, label: str, faced: str = "badnets") -> str:
+    """A row of the table of all numbers."""
+    numbers = text.partition('id="numbers"')[2]
+    found = re.search(rf'<tr><th scope="row">{re.escape(label)}</th><td>{re.escape(faced)}.*?</tr>', numbers)
     assert found is not None
     return found.group()
 
@@ -102,8 +104,8 @@ def test_seeds_without_an_attacker_have_no_rate_and_that_is_said(make: Maker, tm
 
 
 def test_the_plain_mean_judges_nobody(make: Maker, tmp_path: Path) -> None:
-    cell = Cell(label="fedavg", runs=(read(make("fedavg")),))
-    assert cell.detection_of("tpr_percent") is None
+    cell = Row(label="fedavg", runs=(read(make("fedavg")),))
+    assert cell.spread_of("tpr") is None
 
 
 def test_an_attack_is_weak_where_it_is_weak(make: Maker, tmp_path: Path) -> None:
@@ -114,9 +116,13 @@ def test_an_attack_is_weak_where_it_is_weak(make: Maker, tmp_path: Path) -> None
     ]  # fmt: skip
     text = page(folders, tmp_path)
     for system in ("fedavg", "krum"):
-        assert "weak attack" not in table_row(text, f"{system} (adversary.malicious_fraction = 0.4)")
-        assert "weak attack" in table_row(text, f"{system} (adversary.malicious_fraction = 0.1)")
-    assert text.count("Weak attack: badnets reaches less than 50 % ASR even undefended (fedavg") == 1
+        assert "weak attack" not in table_row(text, system, "badnets (adversary.malicious_fraction = 0.4)")
+        assert "weak attack" in table_row(text, system, "badnets (adversary.malicious_fraction = 0.1)")
+    named = (
+        "Weak attack: badnets (adversary.malicious_fraction = 0.1) reaches less than 50 % ASR even undefended (fedavg)"
+    )
+    assert text.count(named) == 1
+    assert text.count("Weak attack: badnets") == 1
 
 
 def test_a_dead_model_is_listed_and_not_praised(make: Maker, tmp_path: Path) -> None:
@@ -125,7 +131,7 @@ def test_a_dead_model_is_listed_and_not_praised(make: Maker, tmp_path: Path) -> 
     assert "The lowest attack success within 5 points of the highest accuracy: 20.0 % (krum)" in verdict(text)
     assert "median" not in verdict(text)
     assert '<span class="badge warn">dead</span>' in table_row(text, "median")
-    assert "Listed, but not compared with others: median (dead)." in text
+    assert "Listed, but not compared with others and never marked best: median (dead)." in text
 
 
 def test_a_model_that_never_changed_is_not_praised_either(make: Maker, tmp_path: Path) -> None:
@@ -174,7 +180,7 @@ def test_an_attack_that_never_happened_is_no_success_of_a_defence(make: Maker, t
 
 
 def test_a_chosen_control_is_no_flaw(make: Maker) -> None:
-    cell = Cell(label="fedavg", runs=(read(make("fedavg", asr=1.0, expected=False, attacking=())),))
+    cell = Row(label="fedavg", runs=(read(make("fedavg", asr=1.0, expected=False, attacking=())),))
     assert cell.flaw == ""
     assert not cell.attacked
 
@@ -186,12 +192,12 @@ def test_a_sweep_over_a_defences_setting_keeps_its_points_apart(make: Maker, tmp
         RunRecord(folder).write_config({"strategy": "krum", "run.seed": 1, "defense.krum.m": strength}, {})
         folders.append(folder)
     text = page(folders, tmp_path, sweep="defense.krum.m")
-    assert "Listed, but not compared with others: krum, 2 (dead)." in text
+    assert "Listed, but not compared with others and never marked best: krum (defense.krum.m = 2) (dead)." in text
 
 
 def test_among_equally_frequent_seed_sets_the_larger_counts(make: Maker) -> None:
-    def cell(system: str, *seeds: int, **more: float) -> Cell:
-        return Cell(label=system, runs=tuple(read(make(system, seed, **more)) for seed in seeds))  # type: ignore[arg-type]
+    def cell(system: str, *seeds: int, **more: float) -> Row:
+        return Row(label=system, runs=tuple(read(make(system, seed, **more)) for seed in seeds))  # type: ignore[arg-type]
 
     judged = standing([cell("krum", 1, asr=0.0), cell("median", 1, 2)])
     assert judged.left_out == {"krum": "seeds 1, where others have 1, 2"}
@@ -227,8 +233,8 @@ def test_what_stands_apart_is_told_by_attack_where_there_are_several(make: Maker
     path = other / "run.json"
     path.write_text(path.read_text(encoding="utf-8").replace('"badnets"', '"blend"'), encoding="utf-8")
     text = page([*folders, other], tmp_path)
-    assert "Listed, but not compared with others under badnets: median (dead)." in text
-    assert "Listed, but not compared with others under blend: krum (never attacked)." in text
+    aside = "badnets, median (dead); blend, krum (never attacked)."
+    assert f"Listed, but not compared with others and never marked best: {aside}" in text
 
 
 def test_nothing_is_left_to_an_attack_that_did_not_happen(make: Maker) -> None:
@@ -240,14 +246,17 @@ def test_nothing_is_left_to_an_attack_that_did_not_happen(make: Maker) -> None:
 
 def test_long_names_leave_room_for_the_curves() -> None:
     """Panels keep their size however many long labels the legend has."""
+    from fedcrucible_core.reports.charts.bands import PANELS_HEIGHT
     from fedcrucible_core.reports.charts.canvas import new_figure
-    from fedcrucible_core.reports.charts.comparison_charts import _height, _legend_below
+    from fedcrucible_core.reports.charts.series import legend_below, legend_height
 
     labels = [f"fedavg (adversary.malicious_fraction = 0.{i}) (min-max, never attacked)" for i in range(10)]
-    figure = new_figure(height=_height(labels, 4))
+    figure = new_figure(height=PANELS_HEIGHT + legend_height(labels))
     left, _ = figure.subplots(1, 2)
     left.set_title("MA: clean accuracy (%)")
-    _legend_below(figure, [left.plot([0, 1], [0, 1])[0] for _ in labels], labels, 4)
+    for label in labels:
+        left.plot([0, 1], [0, 1], label=label)
+    legend_below(figure, left)
     figure.draw_without_rendering()
     place = left.get_position()
     assert place.width > 0.35
@@ -260,19 +269,19 @@ def test_an_attack_without_asr_leaves_room_for_the_curves(
     """A line of nothing in one panel must not squeeze both."""
     from matplotlib.figure import Figure
 
-    from fedcrucible_core.reports.charts import comparison_charts
+    from fedcrucible_core.reports.charts import bands
     from fedcrucible_core.reports.charts.canvas import inline_svg
 
     drawn: dict[str, Figure] = {}
 
-    def seen(figure: Figure, name: str, said: str) -> object:
+    def seen(figure: Figure, name: str, said: str, **more: bool) -> object:
         drawn[name] = figure
-        return inline_svg(figure, name, said)
+        return inline_svg(figure, name, said, **more)
 
-    monkeypatch.setattr(comparison_charts, "inline_svg", seen)
+    monkeypatch.setattr(bands, "inline_svg", seen)
     untargeted = make("krum")
     path = untargeted / "metrics.jsonl"
     path.write_text(path.read_text(encoding="utf-8").replace('"asr_percent":90.0', '"asr_percent":null'), "utf-8")
     page([make("fedavg"), untargeted], tmp_path)
-    for axes in drawn["curves"].axes:
+    for axes in drawn["bands-0"].axes:
         assert axes.get_position().width > 0.35

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from fedcrucible_core.records.reader import RecordedRun, read
-from fedcrucible_core.reports.pages.matrix import MatrixPage, MatrixRow, MatrixSpot, MatrixTable, render_matrix
-from fedcrucible_core.reports.statistics.spread import spread
+from fedcrucible_core.reports.pages.grid import Grid
+from fedcrucible_core.reports.pages.matrix import MatrixPage, render_matrix
+from fedcrucible_core.reports.pages.parts import Part
+from fedcrucible_core.reports.statistics.rows import Row
+from fedcrucible_core.reports.statistics.spots import Spot
+from fedcrucible_core.reports.statistics.standing import Best, Standing
 from tests.fedcrucible_core.reports.test_browser import browse
 from tests.fedcrucible_core.reports.test_report import Page
 
@@ -24,28 +31,31 @@ def runs(make_record) -> dict[bool, tuple[RecordedRun, ...]]:
     }
 
 
-def row(system: str, found: tuple[RecordedRun, ...], **more: object) -> MatrixRow:
-    ma = spread([run.summary.ma_percent for run in found if run.summary.ma_percent is not None])
-    asr = spread([run.summary.asr_percent for run in found if run.summary.asr_percent is not None])
-    return MatrixRow(system, found, ma, asr, **more)  # type: ignore[arg-type]
+class JudgedSpot(Spot):
+    """A spot whose judgement is given."""
+
+    def __init__(self, given: Standing, *parts: object) -> None:
+        super().__init__(*parts)  # type: ignore[arg-type]
+        self.__dict__["standing"] = given
 
 
 def page(runs: dict[bool, tuple[RecordedRun, ...]], text: str = "plain") -> MatrixPage:
+    best = Best(frozenset({"fedavg"}), frozenset({"clip-fed"}))
+    rows = (
+        Row(label="fedavg", runs=runs[False]),
+        Row(label="clip-fed", runs=runs[True], paper=(81.5, 2.77)),
+        Row(label="gone", runs=()),
+    )
     spots = [
-        MatrixSpot(
-            block, column,
-            (row("fedavg", runs[False], best_ma=True), row("clip-fed", runs[True], best_asr=True, paper=(81.5, 2.77)),
-             MatrixRow("gone", (), None, None)),
-            weak,
-        )
-        for block in ("q 0.2", "q 0.4") for column, weak in (("badnets", False), (f"dba {text}", True))
+        JudgedSpot(Standing(best, weak), rows, {"q": share}, column, column)
+        for share in (0.2, 0.4) for column, weak in (("badnets", False), (f"dba {text}", True))
     ]  # fmt: skip
     return MatrixPage(
         title=f"Matrix {text}",
         facts="facts",
         legend="legend",
         spots=spots,
-        tables=[MatrixTable("Cost", "note", ("strategy", "s"), (("fedavg", "1.0"), (text, "2.0")), 1)],
+        tables=[Part("Cost", "note", Grid(("strategy", "s"), (("fedavg", "1.0"), (text, "2.0")), 1))],
         warnings=(text,),
         remarks=(text,),
         missing=(f"gone: {text}",),
@@ -73,12 +83,12 @@ def test_numbers_marks_and_the_papers_values_are_shown(runs, tmp_path: Path) -> 
     best = runs[True][0].summary
     assert "paper 81.5" in text
     assert "paper 2.8" in text
-    assert text.count("weak attack") == 4, "two weak columns in two tables each"
+    assert text.count("weak attack</span>") == 8, "two weak columns, in two maps and on two rows of the table each"
     assert text.count('<strong title="best of its column">') == 8
     assert "no run" in text
     assert "± " in text
     assert best.asr_percent is not None
-    assert text.count("<svg") == 4, "curves of four spots; these rules report no scores"
+    assert text.count("<svg") == 6, "curves of four spots, two trade-offs; these rules report no scores"
     assert "No rule reported scores" in text
 
 
@@ -99,6 +109,15 @@ def test_the_same_runs_make_the_same_page(runs, tmp_path: Path) -> None:
     assert render_matrix(page(runs), tmp_path / "b.html").read_bytes() == first
 
 
+def test_the_page_needs_no_torch() -> None:
+    code = (
+        "import sys, fedcrucible_core.reports.pages.records_page; "
+        "assert not {'torch', 'matplotlib.pyplot'} & set(sys.modules)"
+    )
+    root = Path(__file__).resolve().parents[3]
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=root)
+
+
 @pytest.mark.slow
 def test_it_opens_without_console_errors(runs, tmp_path: Path) -> None:
     found = browse(render_matrix(page(runs), tmp_path / "report.html"), tmp_path, "--dump-dom")
@@ -108,8 +127,12 @@ def test_it_opens_without_console_errors(runs, tmp_path: Path) -> None:
 
 def test_small_differences_of_accuracy_are_not_painted_as_large_ones(runs, tmp_path: Path) -> None:
     """80.0 and 80.5 differ by a tenth of the least span."""
-    rows = tuple(MatrixRow(name, runs[True], spread([value]), None) for name, value in (("a", 80.5), ("b", 80.0)))
-    made = MatrixPage("Title", "", "", (MatrixSpot("", "badnets", rows),))
+
+    def row(label: str, ma: float) -> Row:
+        run = runs[True][0]
+        return Row(label=label, runs=(replace(run, summary=run.summary.model_copy(update={"ma_percent": ma})),))
+
+    made = MatrixPage("Title", "", "", (Spot((row("a", 80.5), row("b", 80.0)), {}, "badnets", "badnets"),))
     text = render_matrix(made, tmp_path / "report.html").read_text(encoding="utf-8")
     assert "tinted from 75.5 to 80.5" in text
     assert [int(part.split("%")[0]) for part in text.split("--mix: ")[1:3]] == [58, 52]

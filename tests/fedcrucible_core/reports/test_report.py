@@ -11,7 +11,7 @@ import torch
 from fedcrucible_core.config.sections import OutputSection
 from fedcrucible_core.records.schema import RoundRecord, RunDescription
 from fedcrucible_core.records.writer import RunRecord
-from fedcrucible_core.reports import ComparisonRow, render_comparison, render_report
+from fedcrucible_core.reports import Labelled, render_records, render_report
 
 SECTIONS = (
     "curves", "detection", "confusion", "examples", "features", "time", "diagnostics", "rounds", "dropped",
@@ -87,7 +87,7 @@ def test_hostile_strings_are_escaped(make_record) -> None:
     assert "script" not in page.tags
     assert "b" not in page.tags
     assert "&lt;script&gt;" in text
-    out = render_comparison([ComparisonRow(folder, evil)], evil, folder / "comparison.html")
+    out = render_records([Labelled(folder, evil)], evil, folder / "comparison.html")
     assert "script" not in Page(out.read_text(encoding="utf-8")).tags
 
 
@@ -125,7 +125,7 @@ def test_an_untargeted_attack_shows_in_accuracy_alone(tmp_path: Path) -> None:
     assert "the attack is untargeted, so no attack success (ASR) is measured" in text
     assert "an untargeted one" in text
     assert "triggered images" not in text
-    page = render_comparison([ComparisonRow(record.folder)], "One", tmp_path / "c.html").read_text(encoding="utf-8")
+    page = render_records([Labelled(record.folder)], "One", tmp_path / "c.html").read_text(encoding="utf-8")
     assert "weak attack" not in page
     assert "no trade-off" in page
 
@@ -183,9 +183,9 @@ def test_two_reports_of_one_record_are_equal(make_record) -> None:
 
 def test_comparison_pools_seeds_and_marks_weak_attacks(make_record, tmp_path: Path) -> None:
     cells = [(defended, seed) for defended in (False, True) for seed in (1, 2, 3)]
-    rows = [ComparisonRow(make_record(defended=d, seed=s, images=0, rounds=6)) for d, s in cells]
+    rows = [Labelled(make_record(defended=d, seed=s, images=0, rounds=6)) for d, s in cells]
     render_report(rows[0].folder)
-    path = render_comparison(rows, "Six runs", tmp_path / "page" / "comparison.html")
+    path = render_records(rows, "Six runs", tmp_path / "page" / "comparison.html")
     text = path.read_text(encoding="utf-8")
     page = Page(text)
     assert "±" in text
@@ -193,7 +193,7 @@ def test_comparison_pools_seeds_and_marks_weak_attacks(make_record, tmp_path: Pa
     assert "weak attack" not in text
     assert f"../runs/{rows[0].folder.name}/report.html" in text
     assert all(a.startswith(("data:", "#")) for a in page.loaded)
-    assert {"table", "tradeoff", "curves", "runs"} <= set(page.ids)
+    assert {"results", "numbers", "tradeoff", "curves", "runs"} <= set(page.ids)
     assert len(page.ids) == len(set(page.ids))
 
 
@@ -205,8 +205,8 @@ def test_a_weak_attack_is_one_that_fails_undefended(make_record, tmp_path: Path)
     """By what was run, not by what it is called; without attackers nothing is weak."""
 
     def page(*folders: Path) -> str:
-        rows = [ComparisonRow(folder, f"label {i}") for i, folder in enumerate(folders)]
-        return render_comparison(rows, "Weak", tmp_path / "weak.html").read_text(encoding="utf-8")
+        rows = [Labelled(folder, f"label {i}") for i, folder in enumerate(folders)]
+        return render_records(rows, "Weak", tmp_path / "weak.html").read_text(encoding="utf-8")
 
     plain, defended = make_record(defended=False, seed=1), make_record(seed=1)
     assert "Undefended, the attack succeeds on" in page(plain, defended)
@@ -221,19 +221,19 @@ def test_a_weak_attack_is_one_that_fails_undefended(make_record, tmp_path: Path)
 
 def test_runs_of_other_settings_are_no_seeds_of_one_cell(make_record, tmp_path: Path) -> None:
     one, other, again = make_record(seed=1), make_record(seed=1, fraction=0.4), make_record(seed=1)
-    rows = [ComparisonRow(folder) for folder in (one, other, again)]
-    text = render_comparison(rows, "Two cells", tmp_path / "two.html").read_text(encoding="utf-8")
-    assert "clip-fed (adversary.malicious_fraction = 0.3)" in text
-    assert "clip-fed (adversary.malicious_fraction = 0.4)" in text
+    rows = [Labelled(folder) for folder in (one, other, again)]
+    text = render_records(rows, "Two cells", tmp_path / "two.html").read_text(encoding="utf-8")
+    assert "badnets (adversary.malicious_fraction = 0.3)" in text
+    assert "badnets (adversary.malicious_fraction = 0.4)" in text
     assert "1 runs repeat the settings and the seed of another one" in text
     assert "±" not in text.split("<main")[-1].split("Results")[0]
 
 
 def test_comparison_can_sweep_a_setting(make_record, tmp_path: Path) -> None:
-    rows = [ComparisonRow(make_record(seed=1, images=0, rounds=6, fraction=f)) for f in (0.2, 0.4)]
+    rows = [Labelled(make_record(seed=1, images=0, rounds=6, fraction=f)) for f in (0.2, 0.4)]
     key = "adversary.malicious_fraction"
-    text = render_comparison(rows, "Sweep", tmp_path / "sweep.html", sweep=key).read_text(encoding="utf-8")
+    text = render_records(rows, "Sweep", tmp_path / "sweep.html", sweep=key).read_text(encoding="utf-8")
     assert 'id="sweep"' in text
     assert f"MA and ASR against {key}" in text
     with pytest.raises(ValueError, match="at least one"):
-        render_comparison([], "None", tmp_path / "none.html")
+        render_records([], "None", tmp_path / "none.html")
