@@ -12,7 +12,7 @@ from PIL import Image
 
 from fedcrucible_assets import AssetMissingError, asset_path
 from fedcrucible_core.config import Component, ConfigError
-from fedcrucible_core.foundation import SOURCES
+from fedcrucible_core.foundation.base import SOURCES
 from fedcrucible_core.foundation.sources import DiffusersSource, FlowSource, FolderSource, MixedSource, SourceError
 from fedcrucible_core.foundation.sources.fashion import fashion_classes
 from fedcrucible_core.learning.data import DataInfo
