@@ -19,7 +19,7 @@ from fedcrucible_core.learning.data import Labeled
 
 @dataclass(frozen=True)
 class PoisonContext:
-    """What a poisoner goes by."""
+    """The inputs of poisoning."""
 
     task: AttackTask
     section: PoisonSection
@@ -74,7 +74,7 @@ class Poisoner(Component):
         return ()
 
     def prepare(self, task: AttackTask, rng: torch.Generator) -> Artefact:
-        """What is made once, before any data is poisoned: a trained trigger, a generator's weights.
+        """The artefact made once, before any data is poisoned: a trained trigger, a generator's weights.
 
         Chance comes from ``rng`` alone.  The result is kept on disk under parameters, data, seed and versions, and
         handed to every later call in ``ctx.artefact``, in training and at test time.

@@ -52,7 +52,7 @@ def poisoned_set(own: Labeled, poisoner: Poisoner, ctx: PoisonContext) -> Poison
     ``replace`` overwrites floor(ratio * E + 1/2) of the E eligible samples, drawn without replacement; decoys, which
     keep their labels, overwrite others of them as far as there are any left.
     ``append-all`` keeps every sample and appends a poisoned copy of each eligible one, and decoys made of some of them;
-    ``ratio`` has no meaning there (the 100% setting of layer-poisoning code, SPEC A.12).
+    ``ratio`` has no meaning there (the 100% setting of layer-poisoning code: docs/choices.md#poison-mode).
     What the poisoner adds by itself comes last in either mode.
     """
     clean = own.inputs.clone() if own.inputs.is_floating_point() else own.for_model()
@@ -67,14 +67,14 @@ def poisoned_set(own: Labeled, poisoner: Poisoner, ctx: PoisonContext) -> Poison
 
 @dataclass(frozen=True)
 class PoisonCount:
-    """What an attacker has to attack with."""
+    """Poisonable and poisoned samples of one attacker."""
 
     eligible: int
-    """Own samples that may be poisoned, and would be another sample then."""
+    """Own samples that may be poisoned and that poisoning would change."""
     poisoned: int
-    """Those of them, or copies of them, that are; at most, where the draw decides."""
+    """Poisoned ones among them, or their copies; an upper bound where the draw decides."""
     added: int
-    """Samples that the attack adds by itself."""
+    """Samples that the attack adds to the set (additions)."""
 
     @property
     def total(self) -> int:

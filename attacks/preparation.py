@@ -59,7 +59,7 @@ def artefact_file(path: str) -> Artefact:
 
 
 def measured_context(config: RunConfigBase, poisoner: Poisoner, task: AttackTask) -> PoisonContext:
-    """What the run's poisoner goes by when it makes what success is measured on; equal in every process of a run."""
+    """The poisoner's inputs for the triggered test set; equal in every process of a run."""
     rng = torch_generator(config.run.seed, "triggered-test")
     return PoisonContext(task, config.poison, rng, run_artefact(config, poisoner, task))
 

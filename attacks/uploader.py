@@ -17,7 +17,7 @@ from fedcrucible_core.learning.vector import Slot
 
 @dataclass(frozen=True)
 class CraftContext:
-    """What an attacker knows when it crafts its upload."""
+    """An attacker's knowledge when it crafts its upload."""
 
     round: int
     partition: int

@@ -1,4 +1,4 @@
-"""What an attacker sees and can do in one round; the client room implements it, tests may."""
+"""The attacker's view of one round: all it sees and can do. ``client_app`` implements it; tests may."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Upload:
     num_examples: int
     loss: float
     attacked: bool = True
-    """False: for once it is what an honest client would upload, because the attack found nothing to do."""
+    """False: an honest upload, because the attack found nothing to do in this round."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +110,7 @@ class AttackView(ABC):
 
     @abstractmethod
     def clean_model(self) -> LocalModel:
-        """What this client would upload if it were honest; trained once per round and process."""
+        """This client's honest upload; trained once per round and process."""
 
     @abstractmethod
     def predict(self, model: LocalModel, images: Tensor) -> Tensor:

@@ -55,7 +55,7 @@ class AggregationRule(Component):
 
     @property
     def privacy(self) -> str:
-        """What it promises of differential privacy, in words for the record; empty where nothing looks like a promise.
+        """Its claim of differential privacy, in words for the record; empty where it makes none.
 
         A rule that states an epsilon says so by the facts ``epsilon``, ``delta`` and ``releases`` of every round.
         """
@@ -122,7 +122,7 @@ class RepairContext:
     accuracy: Callable[[], float] | None = None
     """Measures the model, as it stands, on those images: accuracy in percent."""
     guide: GuideTargets | None = None
-    """What the guide says of ``data.training_set()``."""
+    """The guide's targets for ``data.training_set()``."""
 
     def require_answers(self) -> Tensor:
         """The answers. Raises ValueError where no survey was asked."""
@@ -164,7 +164,7 @@ class Split:
     triggered: Tensor
     """Rows that look poisoned."""
     mixed: Tensor
-    """Rows that can't be judged."""
+    """Rows that are neither (undecided)."""
     scores: dict[str, Tensor] = field(default_factory=dict)
     """Numbers of every row, float ``[n]`` each: what the split was made by."""
     facts: dict[str, float] = field(default_factory=dict)

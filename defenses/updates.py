@@ -1,4 +1,4 @@
-"""One round's updates as a rule sees them, with the quantities that many rules need computed once."""
+"""One round's updates, as a rule receives them; norms and Gram matrices are computed once."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ GIANT = 1e4
 """An update this many times longer than the median is a giant."""
 
 State = Mapping[str, Tensor]
-"""What a rule or purifier remembers between rounds: named tensors, serialisable, never hidden in the object."""
+"""State of a rule or purifier between rounds: named tensors, serialisable, never hidden in the object."""
 
 
 @dataclass(frozen=True)
 class ServerView:
-    """What the server knows beside the updates. A bare call of a rule leaves it empty."""
+    """The server's knowledge beside the updates. A bare call of a rule leaves it empty."""
 
     slots: tuple[Slot, ...] = ()
     """Layout of the flat vector: named parameters in order; empty = one nameless layer."""
@@ -67,7 +67,7 @@ class ClientUpdates:
     rng: torch.Generator
     """For any noise or draw; on the CPU."""
     state: State = field(default_factory=dict)
-    """What the rule returned last."""
+    """The state that the rule returned last."""
     server: ServerView = field(default_factory=ServerView)
 
     def __post_init__(self) -> None:

@@ -75,7 +75,7 @@ class Evaluator:
         return total.hexdigest()
 
     def measure(self, model: SplitModel) -> Measured:
-        """All metrics of SPEC F.1 for one model; every rate in percent."""
+        """All metrics for one model (docs/choices.md#asr-target-class); every rate in percent."""
         clean = predict(model, self.images, self.batch_size, self.device)
         triggered = None
         if self.attacked is not None:
@@ -108,7 +108,7 @@ class Evaluator:
         return Measured(clean_metrics(clean, self.labels, self.num_classes), attack, _not_finite(clean, triggered))
 
     def features(self, model: SplitModel, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Penultimate features for the t-SNE of SPEC A.13: a class-balanced subset, some of it triggered.
+        """Features for the t-SNE (docs/choices.md#feature-plot): a class-balanced subset, some of it triggered.
 
         Returns features ``[n, D]``, true labels ``[n]`` and a boolean mask of the triggered ones. None is triggered
         where the attack's inputs are not made of test images.

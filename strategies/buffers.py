@@ -1,7 +1,8 @@
-"""Buffers after aggregation: running statistics are averaged, counters copied from the largest (SPEC 0).
+"""Buffers after aggregation: running statistics are averaged, counters copied from the largest.
 
 The mean is what every paper assumes, and no rule looks at buffers: one accepted client with absurd statistics spoils
-the model for as long as they are remembered.  The coordinate-wise median can't be moved by a minority.
+the model for as long as they are remembered.  The coordinate-wise median can't be moved by a minority.  What public
+code does with buffers: docs/choices.md#buffers.
 """
 
 from __future__ import annotations

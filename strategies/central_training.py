@@ -22,6 +22,7 @@ class CentralTraining(System):
     """Control: no federation; the server trains on all clients' data at once, one epoch a round."""
 
     paper = "control"
+    choices = ("controls",)
     knowledge = ("all training data in one place",)
     trainer = "central"
     strategy = CentralTrainingStrategy

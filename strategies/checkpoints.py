@@ -15,7 +15,7 @@ from strategies.population import Standing, State, nbytes
 from strategies.roster import Roster
 
 MEMORY_LIMIT_S = 60.0
-"""Seconds to wait for what attackers remember when a checkpoint is kept."""
+"""Seconds to wait for attackers' memory when a checkpoint is written."""
 
 
 class Checkpoints:

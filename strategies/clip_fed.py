@@ -28,7 +28,8 @@ class ClipFedStrategy(Loop):
 class ClipFed(System):
     """CLIP-Fed: cluster filter, sample-weighted mean, CLIP-guided feature rectification and knowledge transfer."""
 
-    paper = "Gai et al., CLIP-Fed; SPEC A"
+    paper = ("gai2025clipfed", "")
+    choices = ("clip-fed-settings", "server-phase-order")
     rule = "clip-fed-filter"
     purifier = "clip-guided"
     strategy = ClipFedStrategy
@@ -38,7 +39,8 @@ class ClipFed(System):
 class ClipFedPlus(System):
     """Our stronger variant of CLIP-Fed: the aggregate itself teaches too, and random visible patches are unlearned."""
 
-    paper = "this project; beside CLIP-Fed, never in its place"
+    paper = "this project's own, beside CLIP-Fed, never in its place"
+    choices = ("server-phase-order",)
     rule = "clip-fed-filter"
     purifier = "clip-guided-plus"
     strategy = ClipFedStrategy

@@ -22,6 +22,7 @@ class FineTune(System):
     """Control: FedAvg, then plain cross-entropy fine-tuning on the server's data every round."""
 
     paper = "control"
+    choices = ("controls",)
     rule = "fedavg"
     purifier = "fine-tune"
     strategy = FineTuneStrategy

@@ -21,6 +21,7 @@ class GuideZeroShot(System):
     """Control: nothing is trained; the guide classifies the test images by its class prompts."""
 
     paper = "control"
+    choices = ("controls",)
     trainer = "nobody"
     measure = "guide"
     strategy = GuideZeroShotStrategy

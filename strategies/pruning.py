@@ -17,7 +17,8 @@ class PruningStrategy(RuleAloneStrategy):
 class Pruning(System):
     """Federated pruning: FedAvg; after the last round, channels that clients' clean data don't use are silenced."""
 
-    paper = "Wu et al. 2020 (Mitigating backdoor attacks in federated learning); SPEC E.14, B.6"
+    paper = (("wu2020pruning", "as far as known"), ("wu2022cleansing", "published form"))
+    choices = ("pruning-answers",)
     rule = "fedavg"
     repair = "pruning"
     strategy = PruningStrategy

@@ -1,4 +1,4 @@
-"""A server's rule as an attacker simulates it before it uploads (SPEC F.9).
+"""A server's rule as an attacker simulates it before it uploads (docs/choices.md#adaptive-layers).
 
 It stands in this room because attacks may know no defence; the client hands them its verdict.
 """

@@ -21,6 +21,7 @@ class ServerDataOnly(System):
     """Control: no client at all; the model is trained on the server's data alone, as many rounds."""
 
     paper = "control"
+    choices = ("controls",)
     trainer = "nobody"
     purifier = "fine-tune"
     strategy = ServerDataOnlyStrategy

@@ -114,7 +114,7 @@ class Assembled:
 
     @property
     def knowledge(self) -> tuple[str, ...]:
-        """What the parts need that a real server may not have."""
+        """Knowledge that the parts need and a real server may not have."""
         parts = [part for part in (self.rule, self.purifier, self.repair) if part is not None]
         of_parts = [item for part in parts for item in part.knowledge]
         return tuple(dict.fromkeys([*self.kind.knowledge, *of_parts]))

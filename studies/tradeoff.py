@@ -19,7 +19,7 @@ from fedcrucible_core.reports import render_records
 
 KEY = "purifier.clip-guided."
 STRENGTHS: dict[str, dict[str, Scalar]] = {
-    "SPEC defaults (lr .01, 1 + 1 epochs, T 1, BN eval)": {
+    "defaults (lr .01, 1 + 1 epochs, T 1, BN eval)": {
         KEY + "lr": 0.01, KEY + "kt_epochs": 1, KEY + "temperature": 1.0, KEY + "bn_mode": "eval",
     },
     "lr .01": {KEY + "lr": 0.01},

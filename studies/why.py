@@ -144,7 +144,7 @@ def study_filter(fractions: Sequence[float], seed: int, more: Mapping[str, Scala
 
 
 TRIALS: dict[str, tuple[str, dict[str, Any]]] = {
-    "SPEC defaults: lr .01, 1 + 1 epochs, T 1, BN eval": ("clip-guided", {"bn_mode": "eval", "temperature": 1.0}),
+    "defaults: lr .01, 1 + 1 epochs, T 1, BN eval": ("clip-guided", {"bn_mode": "eval", "temperature": 1.0}),
     "BN train": ("clip-guided", {"temperature": 1.0}),
     "BN train, T 3 (demo)": ("clip-guided", {}),
     "BN eval, T 3": ("clip-guided", {"bn_mode": "eval"}),

@@ -5,7 +5,7 @@ python -m tools.gan_test --idx-dir DIR --generator fedcrucible_assets/flow-fashi
 For each seed the same network is trained by the same recipe on 2,000 generated images, on 2,000 real public images
 (another 2,000 for each seed) and, if asked (--sources), on the shipped mixed set. It is measured on the validation
 images and, with --test, on the test images.
-After Ravuri and Vinyals, "Classification Accuracy Score for Conditional Generative Models", NeurIPS 2019.
+After ravuri2019cas, "Classification Accuracy Score for Conditional Generative Models".
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 python -m tools.train_clip --idx-dir DIR --out fedcrucible_assets/clip-tiny-fashion
 
 Each image meets a random caption of its class. The loss is the symmetric contrastive loss with soft targets: every pair
-of the same class in the batch counts as a match (Yang et al., "Unified Contrastive Learning in Image-Text-Label Space",
-CVPR 2022). So this CLIP has seen the class names, and "zero-shot" says how it is used, not what it has never seen.
+of the same class in the batch counts as a match (yang2022unicl).
+So this CLIP has seen the class names, and "zero-shot" says how it is used, not what it has never seen.
 Choices are made on the validation images; the test images are measured once, at the end, when --test is given.
 """
 

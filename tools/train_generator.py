@@ -2,7 +2,7 @@
 
 python -m tools.train_generator --idx-dir DIR --out fedcrucible_assets/flow-fashion
 
-The loss is flow matching with t from a logit-normal distribution (Esser et al. 2024); the label is hidden one time in
+The loss is flow matching with t from a logit-normal distribution (esser2024); the label is hidden one time in
 ten for classifier-free guidance; the weights kept are an exponential moving average. How good the images are as
 training data is measured by tools/gan_test.py.
 """

@@ -22,7 +22,8 @@ class BadNets(Poisoner):
     ``row`` and ``col`` are pixels of the image itself.
     """
 
-    paper = "Gu et al. 2017; size and corner as in BackdoorBench (SPEC D.1)"
+    paper = (("gu2017badnets", ""), ("wu2022backdoorbench", "size and corner"))
+    choices = ("badnets-patch", "poison-scope", "poison-mode")
     cost = "one patch per image"
     traps = ("the target class is left out of the success rate", "one object stamps training and test images")
     size: int = Field(3, ge=1, le=1024, description="Side of the square in pixels at 32 pixels height")

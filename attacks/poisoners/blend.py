@@ -23,7 +23,8 @@ class Blend(Poisoner):
     deployment every machine needs the same file.
     """
 
-    paper = "Chen et al. 2017, blended injection; a = 0.2 as in BackdoorBench (SPEC D.3)"
+    paper = (("chen2017blend", "blended injection"), ("wu2022backdoorbench", "a = 0.2"))
+    choices = ("blend-key",)
     cost = "one blend per image"
     alpha: float = Field(0.2, ge=0.0, le=1.0, description="Opacity (fraction) of the key; 0 = invisible")
     seed: int = Field(0, ge=0, le=2**31 - 1, description="Seed of the noise key; not the run's seed")

@@ -21,11 +21,12 @@ class Bpp(Poisoner):
     With ``dithering`` the rounding error of each pixel is passed on to its neighbours (Floyd-Steinberg), row by row.
 
     Negative samples: floor(neg_ratio * E + 1/2) of the attacker's E eligible images (fewer where fewer are left) are
-    given another image's quantisation residual, clip(x + (q(z) - z)), and keep their true labels, so that the residual
-    of the image itself, not a residual as such, means the target.
+    given another image's quantisation residual, clip(x + (q(z) - z)), and keep their true labels. So the model ties the
+    target to the image's own residual only.
     """
 
-    paper = "Wang et al. 2022; levels and ratios as in BackdoorBench (SPEC D.6)"
+    paper = (("wang2022bpp", ""), ("wu2022backdoorbench", "levels and ratios"))
+    choices = ("bpp-negatives",)
     cost = "one rounding per pixel; Floyd-Steinberg row by row"
     traps = ("decoys keep their labels",)
     levels: int = Field(8, ge=2, le=256, description="Grey levels L per channel")

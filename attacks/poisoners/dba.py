@@ -32,7 +32,8 @@ class Dba(Poisoner):
     trained, which reports say.
     """
 
-    paper = "Xie et al. 2020; positions of its public code; square as in layer-poisoning code (SPEC D.2)"
+    paper = (("xie2020dba", "positions of its public code"), ("zhuang2024lp", "square, as in its public code"))
+    choices = ("dba-parts",)
     cost = "one patch per image"
     traps = (
         "four different parts; their union is the test trigger",

@@ -32,7 +32,8 @@ class EdgeCase(Poisoner):
     ``folder`` they are pictures of that class in its sub-folders ``train`` and ``test``; every machine needs the same.
     """
 
-    paper = "Wang et al. 2020 (tails); turned images stand in for its collected ones (SPEC D.19, data side)"
+    paper = ("wang2020tails", "edge-case inputs; turned images stand in for the collected ones")
+    choices = ("edge-case-inputs",)
     knowledge = ("rare inputs of the source class beyond its own images",)
     cost = "none beside training"
     traps = ("measured on held-out rare inputs, not on triggered ordinary ones",)

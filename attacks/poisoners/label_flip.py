@@ -25,7 +25,8 @@ class LabelFlip(Poisoner):
     source class that are called the target.  Nothing is put on them, so there is no rate without trigger.
     """
 
-    paper = "Fang et al. 2020 (reverse); Tolpegin et al. 2020 (source to target) (SPEC D, untargeted baselines)"
+    paper = (("fang2020", "reverse"), ("tolpegin2020", "source to target"))
+    choices = ("label-flip-formula",)
     cost = "none beside training"
     has_trigger: ClassVar[bool] = False
     natural: ClassVar[bool] = True

@@ -38,7 +38,8 @@ class Semantic(Poisoner):
     keep theirs with true labels, which those of the published code do not have: the attack is harder here.
     """
 
-    paper = "Bagdasaryan et al. 2020, semantic backdoors (SPEC D.22); the rules are this project's"
+    paper = ("bagdasaryan2020", "semantic backdoors; the rules are this project's")
+    choices = ("semantic-attribute",)
     knowledge = ("which training images carry the attribute", "those images of other clients (unless images = own)")
     cost = "none beside training"
     traps = ("one threshold for training and test, fixed on training images",)

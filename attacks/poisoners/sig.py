@@ -21,7 +21,8 @@ class Sig(Poisoner):
     whole grey levels.
     """
 
-    paper = "Barni et al. 2019, sinusoidal signal; delta and f as in BackdoorBench (SPEC D.4)"
+    paper = (("barni2019sig", "sinusoidal signal"), ("wu2022backdoorbench", "delta and f"))
+    choices = ("sig-ratio",)
     cost = "one addition per pixel"
     traps = ("clipped before it is rounded", "labels stay")
     clean_label: ClassVar[bool] = True

@@ -22,10 +22,12 @@ class WaNet(Poisoner):
     -1, 1), coordinates from -1 to 1.  All attackers and the test use the same P, drawn from ``seed`` alone.
 
     Noise mode: floor(cross_ratio * poisoned + 1/2) further images (fewer where fewer eligible ones are left) are bent
-    by the grid plus U(-1, 1) / H for every pixel and keep their true labels: only this very warp means the target.
+    by the grid plus U(-1, 1) / H for every pixel and keep their true labels.  So the model ties the target to this one
+    warp only.
     """
 
-    paper = "Nguyen and Tran 2021; numbers of its public code (SPEC D.5)"
+    paper = ("nguyen2021wanet", "numbers of its public code")
+    choices = ("wanet-noise",)
     cost = "one bilinear sampling per image"
     traps = ("noise samples keep their labels", "one warp for training and test")
     grid_size: int = Field(4, ge=2, le=64, description="Side k of the coarse field")

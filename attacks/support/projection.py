@@ -1,4 +1,4 @@
-"""Projected gradient descent: a local training that never leaves a ball around the global model (SPEC D.19)."""
+"""Projected gradient descent: a local training that never leaves a ball around the global model."""
 
 from __future__ import annotations
 

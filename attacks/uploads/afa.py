@@ -35,16 +35,17 @@ class AFA(Uploader):
     """Train on poisoned data, then upload w = 2 w_t - w_local: the whole poisoned update with its sign turned round.
 
     Made for servers that turn signs round themselves where clients disagree (robust learning rate): the flipped update
-    becomes a backdoor update again.  Under plain averaging it REMOVES backdoor, so low attack success with no defence
-    at all is what it does, not a fault.  Batch-norm buffers are uploaded as trained, never flipped.
+    becomes a backdoor update again.  Under plain averaging it REMOVES backdoor, so low attack success without a defence
+    is expected.  Batch-norm buffers are uploaded as trained, never flipped.
 
-    ``layers`` names parameters (or their common beginning, e.g. classifier) that alone are flipped, while all others
-    keep their poisoned values: the older variant of public code, with six tensors of a ResNet-18.  In this project's
+    ``layers`` names the only parameters to flip (or their common beginning, e.g. classifier); all others keep their
+    poisoned values.  This is the older variant of public code, with six tensors of a ResNet-18.  In this project's
     resnet18 these are features.conv1.weight, features.layer4.0.conv1.weight, features.layer4.0.conv2.weight,
     features.layer4.1.conv1.weight, features.layer4.1.conv2.weight and classifier.weight.
     """
 
-    paper = "CLIP-Fed's AFA; all-layer flipping as in public layer-poisoning code, an inference (SPEC D.17)"
+    paper = (("gai2025clipfed", "AFA"), ("zhuang2024lp", "all-layer flipping of its public code, an inference"))
+    choices = ("afa-meaning",)
     cost = "one local training"
     traps = ("batch-norm buffers are never flipped: no negative variance",)
     layers: str = Field("", description="Comma-separated parameters that alone are flipped; empty = all (AFA proper)")

@@ -26,14 +26,15 @@ def largest_z(n: int, m: int) -> float:
 class ALIE(FromBenignStatistics):
     """Every attacker uploads w_t + mu - z * sigma, coordinate by coordinate.
 
-    mu and sigma are mean and standard deviation (of the population) of the colluders' clean updates.  z is as large as
-    hides behind honest deviations: Phi^-1((n - m - s) / (n - m)), s = floor(n/2) + 1 - m, for n participants and m
-    attackers among them.  With few attackers z is 0 or negative, as the formula gives it.  A lone attacker has
-    sigma = 0 and uploads its clean update.
+    mu and sigma are mean and standard deviation (of the population) of the colluders' clean updates.  z is the largest
+    shift, in standard deviations, still within honest variation: Phi^-1((n - m - s) / (n - m)), s = floor(n/2) + 1 - m,
+    for n participants and m attackers among them.  With few attackers z is 0 or negative, as the formula gives it.  A
+    lone attacker has sigma = 0 and uploads its clean update.
     """
 
     knowledge = (*FromBenignStatistics.knowledge, "numbers of participants and attackers")
-    paper = "Baruch et al. 2019 (a little is enough); SPEC D, untargeted baselines"
+    paper = ("baruch2019alie", "")
+    choices = ("alie-z", "colluder-statistics")
     cost = "clean training of every colluder, once per round"
     traps = ("mean and deviation of clean updates only",)
     z_max: float = Field(

@@ -57,7 +57,8 @@ class ConstrainAndScale(Scaled):
     gamma is chosen as in model-replacement.  The default of alpha is this project's choice.
     """
 
-    paper = "Bagdasaryan et al. 2020, equation 4; SPEC D.18"
+    paper = ("bagdasaryan2020", "equation 4")
+    choices = ("constrain-anomaly", "replacement-factor")
     knowledge = ("number of participants and the server's learning rate",)
     cost = "one local training"
     traps = ("the anomaly term is differentiated, not a number",)

@@ -17,7 +17,8 @@ class Gaussian(Untargeted):
     Its length is about sigma * sqrt(d).  The default is this project's choice.
     """
 
-    paper = "Byzantine baseline of the field (SPEC D, untargeted baselines)"
+    paper = "Byzantine baseline of the field, of no single source"
+    choices = ("byzantine-baselines",)
     cost = "one draw per parameter"
     sigma: float = Field(0.1, gt=0.0, description="Standard deviation of every coordinate of the update")
 

@@ -18,7 +18,8 @@ class IPM(FromBenignStatistics):
     distance-based rules.
     """
 
-    paper = "Xie et al. 2019 (inner product manipulation); SPEC D, untargeted baselines"
+    paper = ("xie2019ipm", "inner product manipulation")
+    choices = ("ipm-epsilon", "colluder-statistics")
     cost = "clean training of every colluder, once per round"
     epsilon: float = Field(0.5, gt=0.0, description="Factor on the negated mean; 0.1 to 2 are common")
 

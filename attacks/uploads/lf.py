@@ -14,13 +14,14 @@ from attacks.uploads.lp import LP
 class LF(LP):
     """On the backdoor-critical layers L*: 2 w_t - w_mal; elsewhere the clean model. L* is found as lp does.
 
-    Made for servers that turn the aggregated sign round where agreement is low (robust learning rate), which turns the
-    flipped update into a backdoor update again.  Under plain averaging it REMOVES backdoor; see afa, which flips all
-    layers.  It is the variant of layer poisoning whose undefended success would be as low as CLIP-Fed reports for its
-    "LayerAttack"; lp is the obvious reading.
+    Made for servers that flip the aggregated sign where agreement is low (robust learning rate): the flipped update
+    becomes a backdoor update again.  Under plain averaging it REMOVES backdoor; see afa, which flips all layers.  It is
+    the variant of layer poisoning whose undefended success would be as low as CLIP-Fed reports for its "LayerAttack";
+    lp is the obvious reading.
     """
 
-    paper = "Zhuang et al. 2024 (backdoor-critical layers), LFA; SPEC D.16"
+    paper = ("zhuang2024lp", "layer flipping (LFA), as in its public code")
+    choices = ("layer-flipping", "layer-attack-name", "critical-layers")
     state_kept = "critical layers, searched every few rounds"
     cost = "as lp"
     traps = ("batch-norm buffers are never flipped",)

@@ -29,12 +29,12 @@ class LP(Uploader):
     2. w_ben: trained from the global model on the clean part (SGD 0.1, momentum 0.5, batches of 64) until its accuracy
        there reaches ``floor``, looked at every ``look_every`` epochs, given up after more than ``patience`` epochs
        unless it is above ``least``.  w_mal: one more epoch on the clean part and a triggered copy of it.
-    3. A layer is as critical as w_mal loses backdoor success on the triggered validation images when that layer alone
-       comes from w_ben.
+    3. A layer's criticality is the backdoor success that w_mal loses on the triggered validation images when that layer
+       alone comes from w_ben.
     4. w_mal's layers enter w_ben, the most critical first, until success is at least tau times w_mal's.  These are L*.
 
     Then, every round, with this round's own local models: w_mal' on L*, w_ben' elsewhere; the clean model's batch-norm
-    buffers.  Attackers who collude let the first of them that can search for all; one alone searches by itself.
+    buffers.  Colluders share one search, by the first of them that can make it; a lone attacker searches by itself.
     Where nobody can (accuracy not reached, no image of another class than the target's, a backdoor that doesn't take),
     the layers found before stay in use; without any the attacker uploads its clean model that round.
 
@@ -42,7 +42,8 @@ class LP(Uploader):
     (semantic, edge-case) success is validated on the same few images that the additions to the training are drawn from.
     """
 
-    paper = "Zhuang et al. 2024 (backdoor-critical layers), LPA; SPEC D.15"
+    paper = ("zhuang2024lp", "layer poisoning (LPA), as in its public code")
+    choices: ClassVar[tuple[str, ...]] = ("critical-layers", "layer-attack-name")
     knowledge: ClassVar[tuple[str, ...]] = ("critical layers found on a colluding attacker's data",)
     state_kept = "critical layers, searched every few rounds"
     cost = "clean and poisoned training; (layers + critical layers) evaluations per search"

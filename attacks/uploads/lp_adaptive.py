@@ -32,23 +32,25 @@ class LPAdaptive(LP):
     Around g = w_t, with ben = the mean of the colluders' clean models and mal = the poisoned model of the first of
     them: w = g + lambda (mal - g) + max(0, 1 - lambda) (ben - g) on the critical layers L*, ben elsewhere.  L* is found
     as lp does, with a higher tau.  All colluders who hold the same L* upload the same vector: everyone under full
-    participation; under sampling those whose L* was found in the same round, for no attacker knows another's memory.
+    participation; under sampling only those whose L* was found in the same round, because no attacker knows another's
+    memory.
 
     The simulated round holds the k colluders' clean updates and as many copies of the crafted one as attackers would
     have there in the round's own proportion: round(k m / (n - m)), at least one, for m attackers among n participants.
     While the rule rejects every copy, the least critical layer is dropped; with none left the attackers upload ben.
     With ``strength`` 0 lambda is searched for every set of layers: doubled from 1 while the rule accepts (at most to
-    ``strongest``), halved until it accepts, then bisected, ``steps`` simulations in all; it ends on an accepted value,
-    but at the very edge of what a small simulated round accepts, where the real server often doesn't.
+    ``strongest``), halved until it accepts, then bisected, ``steps`` simulations in all; it ends on an accepted value.
+    That value lies at the edge of what a small simulated round accepts; the real server often rejects it.
 
     ``simulate`` is the rule: the server's own by default, or any by name, e.g. clip-fed-filter, flame, multi-krum.  A
     rule that can't judge (it needs what only the server has, or more clients) counts as accepting.  Rules with memory
     are simulated without it, and an assumed number of attackers shrinks with the simulated round.  A lone attacker has
-    one clean update and one copy, and filters accept everyone among fewer than three clients: it then uploads lambda as
-    it stands.  A trigger that is split between attackers (dba) plants only the first attacker's part.
+    one clean update and one copy, and filters accept everyone among fewer than three clients, so it uploads with the
+    given lambda, untested.  A trigger that is split between attackers (dba) plants only the first attacker's part.
     """
 
-    paper = "Zhuang et al. 2024 (backdoor-critical layers), adaptive LPA; SPEC D.15, F.9"
+    paper = ("zhuang2024lp", "adaptive layer poisoning, as in its public code")
+    choices = ("adaptive-layers", "critical-layers", "adaptive-attacker")
     knowledge = ("the server's rule", "colluding attackers' data", "number of participants")
     state_kept = "critical layers, searched every few rounds"
     cost = "as lp, and a simulated aggregation (20 where lambda is searched for) for each number of layers tried"

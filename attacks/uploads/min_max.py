@@ -58,7 +58,8 @@ class MinMax(_AlongADirection):
     A lone attacker has no distances and uploads its clean update.
     """
 
-    paper = "Shejwalkar and Houmansadr 2021 (Min-Max); SPEC D, untargeted baselines"
+    paper = ("shejwalkar2021", "Min-Max")
+    choices = ("min-max-search", "colluder-statistics")
     cost = "clean training of every colluder, O(m^2 d)"
     traps = ("the exact largest step: the bound is never exceeded", "statistics of clean updates only")
 
@@ -79,7 +80,8 @@ class MinSum(_AlongADirection):
     The offsets mu - b_i add up to zero, so gamma^2 = (bound - sum_i ||mu - b_i||^2) / (k ||p||^2): exact.
     """
 
-    paper = "Shejwalkar and Houmansadr 2021 (Min-Sum); SPEC D, untargeted baselines"
+    paper = ("shejwalkar2021", "Min-Sum")
+    choices = ("min-max-search", "colluder-statistics")
     cost = "clean training of every colluder, O(m^2 d)"
     traps = ("the exact largest step: the bound is never exceeded", "statistics of clean updates only")
 

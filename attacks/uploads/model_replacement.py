@@ -16,7 +16,8 @@ class ModelReplacement(Scaled):
     data than the average client overshoots a little.  Batch-norm buffers are never scaled.
     """
 
-    paper = "Bagdasaryan et al. 2020, equation 3; SPEC D.18"
+    paper = ("bagdasaryan2020", "equation 3")
+    choices = ("replacement-factor",)
     knowledge = ("number of participants and the server's learning rate",)
     cost = "one local training"
     traps = ("batch-norm buffers are not scaled",)

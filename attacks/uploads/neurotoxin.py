@@ -65,14 +65,15 @@ class Neurotoxin(Uploader):
     A coordinate matters by the MAGNITUDE of a reference: the gradient of the received model on the attacker's clean
     data, or the global model's last move as far as this attacker saw it (the change since it last took part; the
     gradient where it never did).  Gradients are masked in every step and the attacker trains without weight decay, so
-    all other coordinates are uploaded exactly as received.  What honest clients hardly touch, they hardly undo: the
-    backdoor lasts after the attack stops.  ``clip`` keeps the update's norm by projection in every step.
+    all other coordinates are uploaded exactly as received.  Honest clients hardly change the backdoor's coordinates, so
+    it lasts after the attack stops.  ``clip`` keeps the update's norm by projection in every step.
 
     ``reference = "last-update"`` keeps the received model in the attacker's memory, which travels with every message in
     Flower's simulation.
     """
 
-    paper = "Zhang et al. 2022 (Neurotoxin), algorithm 1; kept share as in the authors' code; SPEC D.20"
+    paper = ("zhang2022neurotoxin", "algorithm 1; kept share as in the authors' code")
+    choices = ("neurotoxin-mask",)
     state_kept = "last global model, only with reference = last-update"
     cost = "one gradient pass and one local training"
     traps = ("smallest by absolute value, not the most negative",)

@@ -12,12 +12,13 @@ class PGD(Projected):
 
     The model is projected onto the ball after every ``project_every``-th batch and after the last of each epoch, and
     once more before the upload, so that the bound holds exactly.  epsilon 0 takes the length of the attacker's own
-    clean update of the round: it then uploads nothing longer than it would as an honest client.  Public code uses 0.083
-    (CIFAR-10, with replacement) and 0.25 (MNIST), for models that were trained before the attack.
+    clean update of the round: its upload is then never longer than its honest one.  Public code uses 0.083 (CIFAR-10,
+    with replacement) and 0.25 (MNIST), for models that were trained before the attack.
 
     After projection the update is scaled by gamma (1 = not at all, 0 = as model-replacement chooses).
     """
 
-    paper = "Wang et al. 2020 (attack of the tails), PGD; SPEC D.19"
+    paper = ("wang2020tails", "PGD")
+    choices = ("pgd-radius",)
     cost = "one local training, a projection per batch"
     traps = ("always projected after the last batch",)

@@ -13,11 +13,12 @@ from attacks.uploader import UPLOADERS, CraftContext
 class SignFlip(Untargeted):
     """Upload w_t - scale * u, where u is the attacker's own clean update.
 
-    The attacker pushes the model back by what it would have learned.  Under averaging its effect is bounded by the
+    The attacker pushes the model backwards along its own honest step.  Under averaging its effect is bounded by the
     attackers' share of the weight times ``scale``.
     """
 
-    paper = "Byzantine baseline of the field (SPEC D, untargeted baselines)"
+    paper = "Byzantine baseline of the field, of no single source"
+    choices = ("byzantine-baselines",)
     cost = "one local training"
     scale: float = Field(1.0, gt=0.0, description="Factor on the flipped update")
 

@@ -33,7 +33,7 @@ class _Cluster:
 def density_clusters(distances: Tensor, min_cluster_size: int = 2, min_samples: int = 1) -> Tensor:
     """Cluster labels int64 ``[n]`` by HDBSCAN (excess of mass, the whole set is no cluster); -1 = noise.
 
-    Campello et al. 2013: mutual reachability max(d_ij, core_i, core_j) with core = distance to the ``min_samples``-th
+    campello2013hdbscan: mutual reachability max(d_ij, core_i, core_j) with core = distance to the ``min_samples``-th
     neighbour; single linkage; components below ``min_cluster_size`` count as points falling out of their parent; the
     clusters of largest total stability, sum over points of 1/d_left - 1/d_born, are taken.
 

@@ -38,7 +38,7 @@ def upper_cluster(values: Tensor) -> Tensor:
 
 
 def count_clusters(values: Tensor, most: int, draws: int, rng: torch.Generator) -> int:
-    """Number of clusters by the gap statistic of Tibshirani, Walther, Hastie 2001: 1 .. ``most``.
+    """Number of clusters by the gap statistic (tibshirani2001gap): 1 .. ``most``.
 
     Values are scaled to [0, 1]; Gap(k) = mean over ``draws`` uniform sets of log W_k - log W_k of the values; the
     answer is the first k with Gap(k) >= Gap(k + 1) - s_{k+1}, s_k = sd * sqrt(1 + 1/draws), or ``most``.  Equal

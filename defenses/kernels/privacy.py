@@ -1,4 +1,4 @@
-"""What client-level noise is worth: (epsilon, delta) by Opacus' accountant."""
+"""What client-level noise is worth: (epsilon, delta) by Opacus' accountant (mironov2019)."""
 
 from __future__ import annotations
 

@@ -27,7 +27,16 @@ class ClipGuided(Rectifier):
     literal temperature 1 (3 is common elsewhere).  It sums the loss over samples; here it is the mean.
     """
 
-    paper = "CLIP-Fed Eqs. 3-6"
+    paper = ("gai2025clipfed", "Eqs. 3-6")
+    choices = (
+        "feature-map",
+        "image-prototype",
+        "prototype-contrast",
+        "server-training",
+        "purifier-batch-norm",
+        "teacher-scale",
+        "transfer-loss",
+    )
     knowledge = ("foundation model (CLIP)", "synthetic server images")
     cost = "fr_epochs + kt_epochs passes over the server's images a round; the guide's answers are cached"
     traps = (

@@ -28,13 +28,14 @@ class ClipGuidedPlus(Rectifier):
     alpha_self * KL(aggregate || model) T^2 + alpha_guide * KL(guide || model) T^2 + alpha_label * CE(y, model).
 
     ``aggregate`` is a frozen copy of the model as the clients' updates made it, before any purification, and both
-    teachers look at the clean image: the first term distils what the clients taught, on inputs where a planted trigger
-    would have shown itself, and so needs no knowledge of the trigger.  Patches are a generic family (side, place and
-    colour at random), never the attack's own.  With alpha_self = 0, alpha_guide = beta, alpha_label = 1 and patch
-    probability 0, and FR on, it is exactly ``clip-guided``.
+    teachers look at the clean image: the first term distils the clients' knowledge on inputs on which a trigger would
+    show, so it needs no knowledge of the trigger.  Patches are a generic family (side, place and colour at random),
+    never the attack's own.  With alpha_self = 0, alpha_guide = beta, alpha_label = 1 and patch probability 0, and FR
+    on, it is exactly ``clip-guided``.
     """
 
-    paper = "ours; builds on CLIP-Fed Eqs. 3-6"
+    paper = ("gai2025clipfed", "Eqs. 3-6, on which this variant of our own builds")
+    choices = ("feature-map", "prototype-contrast", "transfer-loss", "imagined-trigger")
     knowledge = ("foundation model (CLIP)", "synthetic server images", "triggers are small visible patches")
     cost = "epochs passes over the server's images a round for the model and for its frozen copy"
     lr: float = Field(0.03, gt=0.0, description="Learning rate of the server's training")

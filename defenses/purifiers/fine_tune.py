@@ -16,10 +16,11 @@ from fedcrucible_core.learning.models.base import SplitModel
 class FineTune(ServerTraining):
     """Cross-entropy on the server's labelled images, whole model, no guide.
 
-    Control (iii) of SPEC A.11: where this alone removes a backdoor, the guide's terms add little.
+    A control (docs/choices.md#controls): where this alone removes a backdoor, the guide's terms add little.
     """
 
     paper = "control of our own, with the optimiser options of CLIP-Fed's purifier"
+    choices = ("controls", "server-training")
     cost = "epochs passes over the server's images a round"
     epochs: int = Field(1, ge=0, description="Epochs over the server's set each round; 0 = off")
 

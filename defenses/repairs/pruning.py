@@ -47,7 +47,8 @@ class Pruning(Repair):
     fine-tuning follows.
     """
 
-    paper = "Wu et al. 2020 (Mitigating backdoor attacks in federated learning); SPEC E.14, B.6"
+    paper = (("wu2020pruning", "as far as known"), ("wu2022cleansing", "published form"))
+    choices = ("pruning-answers",)
     knowledge = ("honest clients' cooperation",)
     cost = "one pass of every client over its data, after the last round"
     traps = ("batch-norm affine is zeroed too: no bias leaks", "reversed ranks of liars can be trimmed")

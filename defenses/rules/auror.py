@@ -42,7 +42,8 @@ class Auror(AggregationRule):
     or none. Attackers who send extreme values in the search rounds make every coordinate indicative.
     """
 
-    paper = "Shen et al. 2016 (Auror), algorithm 1 as in public code; SPEC E.19"
+    paper = ("shen2016auror", "as in public code")
+    choices = ("auror-threshold",)
     state_kept = "indicative columns of the classifier found so far"
     cost = "O(n log n) per column of the classifier"
     traps = (

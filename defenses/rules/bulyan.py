@@ -22,16 +22,17 @@ class Bulyan(AssumesAttackers):
        closest to it; of two that are as far, the lower.
 
     The neighbours of Krum's scores, n - f - 2, shrink with the set: the last choice is among 2f + 1 updates, by f - 1
-    neighbours.  At f = 1 that is none, and all three would score 0; the nearest other one counts then, so that the last
-    one selected is of the two that are closest to each other, which score alike, that of the lower client id.  The
-    paper leaves that case open; the authors' code never comes to it (it takes n - 2f - 2 means by Multi-Krum from one
-    scoring).  At f = 0 everybody is selected.
+    neighbours.  At f = 1 there is no such neighbour, and all three would score 0.  There the nearest other update
+    counts: the two closest to each other score alike, and the lower client id of them is selected.  The paper leaves
+    that case open; the authors' code never comes to it (it takes n - 2f - 2 means by Multi-Krum from one scoring).  At
+    f = 0 everybody is selected.
 
     Needs n >= 4f + 3, so at least three clients; fewer keep the model.  f = 0 is the plain mean.  Giants (over 10,000
     times longer than the median) are never selected; where fewer than theta others are left, theta is their number.
     """
 
-    paper = "El Mhamdi et al. 2018, algorithm 2; SPEC E.11"
+    paper = ("elmhamdi2018bulyan", "")
+    choices = ("bulyan-selection", "bulyan-last-choice", "assumed-attackers")
     cost = "O(n^2 d): one Gram pass, O(n^2 theta) selection, then O(n log n) per column"
     traps = (
         "the winner is removed before Krum runs again",

@@ -66,7 +66,8 @@ class ClipCluster(AggregationRule):
     raise S for good.
     """
 
-    paper = "Li et al. 2021 (ClippedClustering), algorithm 1, as far as known; SPEC E.12"
+    paper = ("li2023clippedclustering", "ClippedClustering, as far as known")
+    choices = ("clip-cluster-history",)
     state_kept = "norms of all clients in all rounds, ascending"
     cost = "O(n^2 d): one Gram pass, average linkage O(n^2)"
     traps = ("a zero update has no direction: it is at distance 2, never NaN",)

@@ -34,10 +34,10 @@ class Embedding:
 
 
 def component_count(n: int) -> int:
-    """Components r for n clients: min(10, max(2, n // 3)) up to n = 15, else min(10, n - 1) (SPEC A.7).
+    """Components r for n clients: min(10, max(2, n // 3)) up to n = 15, else min(10, n - 1).
 
     r = n - 1 keeps every distance, so PCA would do nothing; the first form avoids that for small rounds. Never above
-    n - 1.
+    n - 1. See docs/choices.md#filter-components.
     """
     return max(0, min(n - 1, 10, max(2, n // 3) if n <= 15 else 10))
 
@@ -95,11 +95,12 @@ class ClipFedFilter(AggregationRule):
     clients are all accepted. An update over 10,000 times longer than the median is rejected before PCA: one such row
     would drown the other clients' distances in rounding errors, which a second attacker could hide behind.
 
-    At most n - (n // 2 + 1) clients are dropped; honest outliers (skewed clients) are the first to go wherever a
-    tighter majority exists, and attackers who are close together may be that core.
+    At most n - (n // 2 + 1) clients are dropped; where a tighter majority exists, honest outliers (skewed clients) are
+    dropped first. Attackers close together may form its core.
     """
 
-    paper = "CLIP-Fed, section on filtering and Eq. 2; HDBSCAN settings of FLAME's public code"
+    paper = ("gai2025clipfed", "Dynamic Model Filtering by Clustering, and Eq. 2")
+    choices = ("filter-components", "filter-clustering", "giants")
     cost = "O(n^2 d): one Gram pass, O(n^3) for principal components, clustering O(n^2 log n), one weighted sum"
     traps = (
         "one cluster is allowed: otherwise every client is noise",

@@ -16,10 +16,10 @@ from defenses.smoothing import Smoothing
 class CRFL(AggregationRule):
     """Mean of the updates; then the MODEL is clipped to a ball, and noise is added to it.
 
-    w_{t+1} = clip(w_t + sum p_i u_i, rho_t) + N(0, sigma^2),  p_i = D_i / sum D,  clip(w, rho) = w * min(1,
-    rho/||w||), rho_t = min(rho_cap, rho_start + rho_step * t).  What is clipped are the parameters of the aggregated
-    model, never an update.  Batch-norm buffers are neither clipped nor noisy.  The last round is clipped only: the
-    noise of the vote takes that round's place.
+    w_{t+1} = clip(w_t + sum p_i u_i, rho_t) + N(0, sigma^2),  p_i = D_i / sum D,  clip(w, rho) = w * min(1, rho/||w||),
+    rho_t = min(rho_cap, rho_start + rho_step * t).  The parameters of the aggregated model are clipped, never an
+    update.  Batch-norm buffers are neither clipped nor noisy.  The last round is clipped only: the noise of the vote
+    takes that round's place.
 
     The final model is measured by the majority vote of ``copies`` models with noise N(0, sigma_test^2), ties to the
     lower class; the record says so, and keeps the plain model's accuracy beside it.  ``copies_between`` asks the same
@@ -37,7 +37,8 @@ class CRFL(AggregationRule):
     sigma 0.002.
     """
 
-    paper = "Xie et al. 2021 (CRFL), algorithm 1; SPEC E.22"
+    paper = ("xie2021crfl", "algorithm 1")
+    choices = ("crfl-ball", "crfl-certificates")
     cost = "O(nd) a round; M evaluations of the final model"
     traps = (
         "clips the model, not the update",

@@ -50,7 +50,8 @@ class DeepSight(AggregationRule):
     Assumed, for the paper doesn't fix them: smallest cluster 2, one neighbour for a core point.
     """
 
-    paper = "Rieger et al. 2022 (DeepSight), algorithms 1 to 3; SPEC E.17"
+    paper = ("rieger2022deepsight", "")
+    choices = ("deepsight-clusters",)
     knowledge = ("noise inputs",)
     cost = "O(n x noise images) forward passes, O(n^2) clusterings"
     traps = (

@@ -28,8 +28,8 @@ class Dp(AggregationRule):
     sensitivity S; S is no median of the data.  The noise in the result has deviation z S / (q N) per parameter: with
     few clients that drowns the model long before epsilon is small, so expect to choose.
 
-    The fact ``epsilon`` is what all rounds so far have spent at delta = 1/N^1.1, by Renyi accounting (Opacus).  What
-    it assumes: every client joins a round by its own coin of probability q (the round loop draws a fixed number, which
+    The fact ``epsilon`` is what all rounds so far have spent at delta = 1/N^1.1, by Renyi accounting (Opacus).
+    Assumptions: every client joins a round independently with probability q (the round loop draws a fixed number, which
     the usual accounting ignores too; exact for q = 1), the noise is secret, and only the model's parameters are
     released.  Batch-norm statistics are averaged WITHOUT noise, so a model that has them is not covered by the claim.
     The server is trusted: it sees every update before the noise.  Rounds that keep the model release nothing and cost
@@ -37,7 +37,8 @@ class Dp(AggregationRule):
     (delta would be 1), there is no promise and no epsilon.
     """
 
-    paper = "McMahan et al. 2018 (DP-FedAvg, fixed denominator); Geyer et al. 2017; SPEC E.7"
+    paper = (("mcmahan2018dp", "DP-FedAvg, fixed denominator"), ("geyer2017", ""))
+    choices = ("dp-accounting",)
     state_kept = "rounds accounted so far"
     cost = "O(nd): two passes"
     traps = (

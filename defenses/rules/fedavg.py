@@ -16,7 +16,8 @@ class FedAvg(AggregationRule):
     float32 updates, because a mean never exceeds its largest term and is summed in float64.
     """
 
-    paper = "McMahan et al. 2017, algorithm 1; CLIP-Fed Eq. 2 with every client accepted"
+    paper = (("mcmahan2017", "algorithm 1"), ("gai2025clipfed", "Eq. 2 with every client accepted"))
+    choices = ("sample-weights", "buffers")
     cost = "O(nd): one weighted sum"
     traps = (
         "summed in float64: updates of any finite float32 size give a finite mean",

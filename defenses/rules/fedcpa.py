@@ -46,11 +46,12 @@ class FedCPA(AggregationRule):
        weight_i = ln(s / (1 - s)) + 0.5 in [0, 1].
     5. delta = sum of weight_i * u_i over the number of clients of non-zero weight. Equal scores: equal weights.
 
-    Min-max scaling gives the least agreeing client weight 0 in every round, attack or none. It bounds no length: a
+    Min-max scaling gives the least agreeing client weight 0 in every round, attack or none. Norms are not bounded: a
     client that agrees is averaged however long its update is. The least important coordinates are often exact ties.
     """
 
-    paper = "Han et al. 2023 (FEDCPA) and its public code; SPEC E.5"
+    paper = ("han2023fedcpa", "and its public code")
+    choices = ("fedcpa-likeness",)
     state_kept = "previous weights, float32 [d]"
     cost = "O(nd) partitions, sparse products of the chosen coordinates"
     traps = ("undefined correlations count as 0", "equal scores are equal weights")

@@ -45,12 +45,13 @@ class FedDMC(AggregationRule):
     4. Verdicts m_i (1 = outlier or malicious) are corrected by their history: s_i = memory * s_i + (1 - memory) * m_i,
        kept by client id, 0.5 for a client never seen. Clients with s_i > 0.5 are rejected, the others averaged.
 
-    Memory and start of s are assumptions: the paper's numbers weren't at hand. At the default an attacker who was
-    honest for long is rejected from its second bad verdict on. An update over 10,000 times longer than the median is
-    an outlier before PCA, which it would drown.
+    Memory and start of s are assumptions: the paper's numbers weren't at hand. At the default, an attacker with a long
+    honest past is rejected from its second bad verdict on. An update over 10,000 times longer than the median is an
+    outlier before PCA, which it would drown.
     """
 
-    paper = "Mu et al. 2024 (FedDMC), sections on PCA, tree and self-ensemble correction; SPEC E.18"
+    paper = ("mu2024feddmc", "PCA, tree with noise, self-ensemble correction")
+    choices = ("feddmc-memory", "giants")
     state_kept = "moving average of verdicts per client id"
     cost = "O(n^2 d): one Gram pass, Ward linkage O(n^2)"
     traps = ("history by client id, never by position",)

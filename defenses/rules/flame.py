@@ -30,7 +30,8 @@ class Flame(AggregationRule):
     the default is its empirical value for images.
     """
 
-    paper = "Nguyen et al. 2022 (FLAME), algorithm 1"
+    paper = ("nguyen2022flame", "algorithm 1")
+    choices = ("flame-clustering", "flame-bound", "flame-noise")
     cost = "O(n^2 d): one Gram pass, clustering O(n^2 log n), one weighted sum"
     traps = (
         "the norm bound is the median over all clients, not over the accepted ones",

@@ -44,7 +44,8 @@ class FLDetector(AggregationRule):
     classifier's columns only.
     """
 
-    paper = "Zhang et al. 2022 (FLDetector), algorithm 1; SPEC E.21"
+    paper = ("zhang2022fldetector", "")
+    choices = ("fldetector-restart", "fldetector-gap")
     state_kept = "window of global and client differences: O(N d) and [d] per client id"
     cost = "O(nNd)"
     traps = (

@@ -24,15 +24,16 @@ class FLPurifier(AggregationRule):
     says, and honestly while it rests.
 
     Server: extractors are averaged without weights.  Client i's classifier c_i = c_t + its update gets the weight
-    softmax_i(cos(c_i, m) / temperature), m the coordinate-wise median of the classifiers.  Nobody is rejected, and a
-    single attacker moves the mean of extractors as far as it likes: the defence lies in what honest clients learn.
+    softmax_i(cos(c_i, m) / temperature), m the coordinate-wise median of the classifiers.  Nobody is rejected.  A
+    single attacker can move the mean of extractors anywhere: the defence lies in the honest clients' training.
 
     Assumed, for no complete public code exists: two-layer projection of 128 numbers, contrastive temperature 0.07, one
     epoch of the classifier, crop and flip as views, the median in place of the mean classifier, softmax temperature 1.
     Without a layout of the vector all of it counts as classifier.
     """
 
-    paper = "Zhang et al. 2024 (FLPurifier, decoupled contrastive training); SPEC E.23"
+    paper = ("zhang2024flpurifier", "decoupled contrastive training, as far as known")
+    choices = ("flpurifier-server",)
     knowledge = ("honest clients' cooperation",)
     cost = "O(nd); clients: two augmented views and a second stage of training"
     traps = ("median classifier as the reference, not the mean",)

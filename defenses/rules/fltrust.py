@@ -24,7 +24,8 @@ class FLTrust(RootedRule):
     model hardly learns. A backdoor whose update points along g0 is let through.
     """
 
-    paper = "Cao et al. 2021 (FLTrust), algorithm 2; SPEC E.3"
+    paper = ("cao2021fltrust", "algorithm 2")
+    choices = ("fltrust-root", "fltrust-steps", "fltrust-nobody")
     cost = "O(nd), and local training on the root set every round"
     traps = (
         "updates, never whole models",

@@ -46,13 +46,14 @@ class FoolsGold(AggregationRule):
        weight_i = kappa * (ln(a_i / (1 - a_i)) + 0.5), cut to [0, 1].
     4. delta = sum of weight_i * u_i over the number of clients of non-zero weight (the original adds gradients up).
 
-    Nobody is trusted when all are identical. A client whose history has no length says nothing about whom it resembles:
-    it is not trusted where others have one, and not compared with them (the paper would trust it fully, and by that
-    distrust honest clients who resemble each other). It bounds no length: one attacker with an update unlike all others
-    gets full weight however long it is. Honest clients with alike data lose theirs.
+    Nobody is trusted when all are identical. A history of norm 0 has no direction: its client gets no trust where
+    others have a history, and is not compared with them. The paper would trust it fully, and so distrust honest clients
+    who resemble each other. Norms are not bounded: one attacker with an update unlike all others gets full weight
+    however long it is. Honest clients with alike data lose theirs.
     """
 
-    paper = "Fung et al. 2020 (FoolsGold), algorithm 1; SPEC E.4"
+    paper = ("fung2020foolsgold", "algorithm 1")
+    choices = ("foolsgold-history", "foolsgold-mean")
     state_kept = "sum of past updates of the classifier's columns per client id"
     cost = "O(n^2 c), c columns compared"
     traps = (

@@ -85,7 +85,8 @@ class FreqFed(AggregationRule):
     assumptions. Being orthonormal, the transform leaves lengths alone: ``low_share`` 1 is FLAME's clustering.
     """
 
-    paper = "Fereidooni et al. 2024 (FreqFed), as far as known; SPEC E.16"
+    paper = ("fereidooni2024freqfed", "as far as known")
+    choices = ("freqfed-transform",)
     cost = "O(n d log d) transforms and O(n^2 d): one Gram pass"
     traps = ("per layer: a long vector of everything has no frequencies",)
     low_share: float = Field(0.5, gt=0.0, le=1.0, description="Share (fraction) of each layer's coefficients kept")

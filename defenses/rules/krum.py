@@ -17,11 +17,12 @@ class Krum(AssumesAttackers):
     the lowest client id.  Needs 2f + 2 < n, so at least three clients; fewer keep the model.
 
     Distances come from one centred Gram matrix in float64, so neither a large global model nor a giant update (over
-    10,000 times longer than the median, never chosen) costs them digits.  One client's data is all that a round learns
-    from: on skewed data that alone costs accuracy, and a backdoor that stays close to honest updates gets through.
+    10,000 times longer than the median, never chosen) costs them digits.  A round learns from one client's data only,
+    which costs accuracy on skewed data.  A backdoor close to honest updates gets through.
     """
 
-    paper = "Blanchard et al. 2017, section 4; SPEC E.8"
+    paper = ("blanchard2017", "section 4")
+    choices = ("krum-neighbours", "krum-ties", "giants", "assumed-attackers")
     cost = "O(n^2 d): one Gram pass"
     traps = (
         "squared distances to n - f - 2 others, itself not counted",

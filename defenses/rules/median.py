@@ -16,7 +16,8 @@ class Median(AggregationRule):
     two clients.  On skewed data the median of honest updates is shorter than their mean.
     """
 
-    paper = "Yin et al. 2018, definition 1; SPEC E.9"
+    paper = ("yin2018", "definition 1")
+    choices = ("median-even",)
     cost = "O(n log n) per column, in blocks"
     traps = ("even n averages the two middle values",)
 

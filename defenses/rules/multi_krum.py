@@ -23,7 +23,8 @@ class MultiKrum(AssumesAttackers):
     and m shrinks where too few others are left.
     """
 
-    paper = "Blanchard et al. 2017, section 4 (Multi-Krum); SPEC E.8"
+    paper = ("blanchard2017", "Multi-Krum")
+    choices = ("multi-krum-m", "krum-neighbours", "krum-ties", "assumed-attackers")
     cost = "O(n^2 d): one Gram pass"
     traps = (
         "squared distances to n - f - 2 others, itself not counted",

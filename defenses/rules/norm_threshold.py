@@ -26,10 +26,11 @@ class NormThreshold(AggregationRule):
     - ``history``: median length of all updates so far, this round's included; with ``calibration_rounds`` only of the
       first rounds, which then must be free of attacks.
 
-    It bounds what one round can do, not what many rounds can: a backdoor of the length of honest updates passes.
+    The bound holds for one round, not over many: a backdoor no longer than honest updates passes.
     """
 
-    paper = "Sun et al. 2019, section 4 (norm thresholding); SPEC E.6"
+    paper = ("sun2019", "norm thresholding")
+    choices: ClassVar[tuple[str, ...]] = ("norm-bound",)
     state_kept = "norms seen so far, or in the calibration rounds, with threshold = history"
     cost = "O(nd): two passes"
     traps: ClassVar[tuple[str, ...]] = ("one bound for all, stated: defaults of public code differ 60-fold",)

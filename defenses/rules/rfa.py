@@ -25,10 +25,12 @@ class Rfa(AggregationRule):
 
     Four steps, as published, are not the median: an outlier's pull shrinks about (n - 1)-fold a step.  So giants (over
     10,000 times longer than the median update) get weight 0 before the first; ``iterations = 0`` goes on until it
-    converges.  The exact median tolerates less than half of the weight, which clients claim: see ``max_weight``.
+    converges.  The exact median tolerates attackers with less than half of the weight.  Clients claim their weight
+    themselves: see ``max_weight``.
     """
 
-    paper = "Pillutla et al. 2022 (RFA), algorithm 2 (smoothed Weiszfeld); SPEC E.10"
+    paper = ("pillutla2022rfa", "smoothed Weiszfeld algorithm")
+    choices = ("rfa-steps", "giants")
     cost = "O(n^2 d): one Gram pass, iterations O(n^2)"
     traps = ("starts from the weighted mean, not from zero",)
     iterations: int = Field(4, ge=0, description="Weiszfeld steps; 0 = until it converges")

@@ -23,7 +23,8 @@ class RfOut(AggregationRule):
     pull, and attackers who agree hide each other by their own spread.
     """
 
-    paper = "RFOUT-1d as in its public code; SPEC E.15"
+    paper = ("rodriguezbarroso2022rfout", "RFOut-1d, as in its public code")
+    choices = ("rfout-small-rounds",)
     cost = "O(nd) in blocks"
     traps = ("it can't fire for n <= 10, and says so",)
     deviations: float = Field(3.0, gt=0.0, description="Standard deviations beyond which a value is an outlier")

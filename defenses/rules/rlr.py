@@ -24,11 +24,12 @@ class Rlr(AssumesAttackers):
     agreement is n - 2f, so theta <= n - 2f.  Both are possible only if 3f < n.  theta counts votes for minus votes
     against: 8 of 10 asks for nine that agree.
 
-    Signs are all it judges: it clips nothing, one long update moves the mean anywhere.  On skewed data honest clients
-    disagree on many coordinates, and all of those are unlearned.
+    Only signs are judged.  Nothing is clipped, so one long update moves the mean anywhere.  On skewed data honest
+    clients disagree on many coordinates, and all of those are unlearned.
     """
 
-    paper = "Ozdayi et al. 2021, equation 3; SPEC E.20"
+    paper = ("ozdayi2021rlr", "")
+    choices = ("rlr-threshold", "assumed-attackers")
     cost = "O(nd) in blocks"
     traps = ("threshold from n and f, not absolute",)
     condition = "3f < n is needed for a theta in (f, n - 2f]"

@@ -100,11 +100,12 @@ class SignGuard(AggregationRule):
     4. delta = unweighted mean over clients who pass both of u_i * min(1, S / ||u_i||), S = median norm of all. Nobody
        passes both: the norm band alone decides.
 
-    Signs are all it sees: it is blind to attacks that keep them. The bandwidth shrinks with the crowd, so honest
-    clients at its edge are dropped in most rounds.
+    Only signs are judged: attacks that keep them pass. The bandwidth shrinks with the crowd, so honest clients at its
+    edge are dropped in most rounds.
     """
 
-    paper = "Xu et al. 2022 (SignGuard), algorithm 2 and its public code; SPEC E.13"
+    paper = ("xu2022signguard", "SignGuard, and its public code")
+    choices: ClassVar[tuple[str, ...]] = ("signguard-features", "signguard-clusters")
     cost = "O(nd) norms, O(n share d) signs, mean shift O(n^2)"
     traps: ClassVar[tuple[str, ...]] = (
         "the norm band acts before anything is clipped",

@@ -26,7 +26,8 @@ class SignGuardSim(SignGuard):
     there is no last aggregate, c_i = median cosine of u_i to the other clients' updates; then to the last aggregate.
     """
 
-    paper = "Xu et al. 2022 (SignGuard-Sim) and its public code; SPEC E.13"
+    paper = ("xu2022signguard", "SignGuard-Sim, and its public code")
+    choices = ("signguard-sim-feature", "signguard-features", "signguard-clusters")
     state_kept = "last aggregate, float32 [d]"
     cost = "as signguard; O(n^2 d): one Gram pass in the warm-up"
     traps = (

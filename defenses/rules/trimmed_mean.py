@@ -19,7 +19,8 @@ class TrimmedMean(AssumesAttackers):
     buffers are averaged.
     """
 
-    paper = "Yin et al. 2018, definition 2; SPEC E.9"
+    paper = ("yin2018", "definition 2")
+    choices = ("trimmed-mean-sum", "assumed-attackers")
     cost = "O(n log n) per column, in blocks"
     traps = ("sums what is kept, never total minus trimmed: one giant can't win",)
     condition = "2f < n is needed"

@@ -14,12 +14,13 @@ from defenses.rules.norm_threshold import NormThreshold
 class WeakDp(NormThreshold):
     """Norm thresholding, then noise N(0, sigma^2) on every parameter of the mean, once; batch-norm buffers get none.
 
-    sigma is fixed and small (public code: 0.002 to 0.025), so this claims no privacy at all: it is a defence against
-    backdoors only, and for privacy there is ``dp``.  The noise is as long as sigma sqrt(d), whatever the updates' size:
-    compare that with the fact ``bound``.
+    sigma is fixed and small (public code: 0.002 to 0.025), so this is a defence against backdoors only and claims no
+    privacy; ``dp`` does.  The noise is as long as sigma sqrt(d), whatever the updates' size: compare that with the fact
+    ``bound``.
     """
 
-    paper = "Sun et al. 2019, section 4 (weak differential privacy); SPEC E.7"
+    paper = ("sun2019", "weak differential privacy")
+    choices = ("weak-dp-noise", "norm-bound")
     state_kept = "norms seen so far, or in the calibration rounds, with threshold = history"
     cost = "O(nd): two passes"
     traps = ("noise once on the aggregate, not per client", "claims no epsilon")

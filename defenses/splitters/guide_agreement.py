@@ -19,7 +19,8 @@ class GuideAgreement(Splitter):
     classes that it doesn't know, most of them.  It sees nothing of a clean-label backdoor.
     """
 
-    paper = "CLIP-Fed's synthetic set, an option of ours"
+    paper = "an option of our own for CLIP-Fed's synthetic set"
+    choices = ("server-images",)
     knowledge = ("foundation model (CLIP)",)
     cost = "the guide's embedding of every image; cached"
     dropped_fact = "dropped_by_guide"

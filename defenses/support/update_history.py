@@ -173,7 +173,7 @@ def _difference(new: Tensor, old: Tensor) -> Tensor:
 def hessian_coefficients(steps: Tensor, changes: Tensor, directions: Tensor, inner: Tensor) -> Tensor:
     """Write B v as a combination of known rows, for several directions v.
 
-    Byrd, Nocedal, Schnabel 1994, theorem 2.3: with steps S = [s_1 .. s_p] and gradient changes Y = [y_1 .. y_p], oldest
+    byrd1994, theorem 2.3: with steps S = [s_1 .. s_p] and gradient changes Y = [y_1 .. y_p], oldest
     first, p BFGS updates of sigma * I, sigma = y_p.s_p / s_p.s_p, are
 
         B = sigma I - [sigma S, Y] M^-1 [sigma S, Y]^T,   M = [[sigma S^T S, L], [L^T, -D]],

@@ -69,7 +69,7 @@ class TaskSection(Section):
         "", description="Class names in order, separated by , or |; or a file id -> name; empty = the data set's own"
     )
     imbalance_factor: float = Field(
-        1.0, ge=1.0, le=10_000.0, description="Long tail: largest over smallest class count; 1 = as is (SPEC A.4)"
+        1.0, ge=1.0, le=10_000.0, description="Long tail: largest over smallest class count; 1 = as is"
     )
 
 

@@ -47,7 +47,7 @@ class ServerData:
 
 @dataclass(frozen=True)
 class GuideTargets:
-    """What the frozen guide says of the server's images, computed once.
+    """The frozen guide's embeddings and logits of the server's images, computed once.
 
     ``image_embeddings`` ``[m, e]`` and ``text_embeddings`` ``[C, e]`` are L2-normalised; ``logits`` ``[m, C]`` are
     logit_scale times their cosines (plus the bias of SigLIP).  ``m`` counts the rows of ``ServerData.training_set()``.
@@ -63,7 +63,7 @@ class Guide(ABC):
 
     @property
     def identity(self) -> str:
-        """Of which model the embeddings are: a hash of its content, or name and commit."""
+        """Identity of the model behind the embeddings: a hash of its content, or name and commit."""
         return type(self).__qualname__
 
     @abstractmethod
@@ -111,7 +111,7 @@ class SyntheticSource(Component):
         return
 
     def fingerprint(self) -> str:
-        """What besides its parameters decides its images (weights, files), for cache keys; cheap to compute."""
+        """Digest of all else that decides its images (weights, files), for cache keys; cheap to compute."""
         return ""
 
 

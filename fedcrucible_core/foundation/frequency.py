@@ -1,11 +1,11 @@
-"""Frequency-sensitivity augmentation: noise in the frequency band that visible triggers disturb most (SPEC A.6).
+"""Frequency-sensitivity augmentation: noise in the frequency band that visible triggers disturb most.
 
 The spectrum is cut into K bands along its main diagonal by ``s(u, v) = (u + v) / (2N)`` at ``2^-(K-k)``; band k's
 sensitivity to a trigger is ``m_k``, the mean square of the spectrum's change inside it; Gaussian noise goes to the
 band with the largest ``m_k``.
 
-Source: CLIP-Fed, server data set augmentation; N^2 averaging, the patch family and the noise level are this project's
-readings, because the paper leaves them open.
+Source: CLIP-Fed (gai2025clipfed), Frequency Sensitivity-guided Image Augmentation; what it leaves open is in
+docs/choices.md: frequency-bands, band-average, imagined-trigger, band-noise.
 """
 
 from __future__ import annotations

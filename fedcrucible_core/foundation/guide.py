@@ -1,6 +1,6 @@
 """The guide: a frozen vision-language model whose embeddings are computed once and kept.
 
-Sources: CLIP (Radford et al., 2021), SigLIP (Zhai et al., 2023); their use as a server-side guide is CLIP-Fed's.
+Sources: CLIP (radford2021clip), SigLIP (zhai2023siglip); their use as a server-side guide is CLIP-Fed's.
 """
 
 from __future__ import annotations

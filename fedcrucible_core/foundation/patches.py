@@ -14,7 +14,7 @@ VISIBLE = 0.1
 
 
 def random_patches(x: Tensor, rng: torch.Generator, max_side: int = 4) -> Tensor:
-    """Put one random visible patch on every image (SPEC A.6, recommended family).
+    """Put one random visible patch on every image (docs/choices.md#imagined-trigger).
 
     Side uniform in 1..``max_side`` (pixels of a 32-pixel image, scaled by H/32, at least 1); location near one of the
     four corners for three patches in four, else uniform; colour white, black, one random colour or a black-and-white

@@ -62,8 +62,8 @@ def fit(images: Tensor, shape: Sequence[int]) -> Tensor:
 def moment_match(images: Tensor, mean: Sequence[float], std: Sequence[float], clip: bool = True) -> Tensor:
     """Give each channel of a set the mean and standard deviation of a data set's published constants.
 
-    ``x <- (x - mean_gen) / std_gen * std_pub + mean_pub``, then clipped to [0, 1] (SPEC A.5, this project's reading of
-    "match the statistical distribution"). A constant channel becomes the published mean.
+    ``x <- (x - mean_gen) / std_gen * std_pub + mean_pub``, then clipped to [0, 1] (docs/choices.md#moment-match). A
+    constant channel becomes the published mean.
     """
     flat = images.transpose(0, 1).flatten(1).to(torch.float64)
     shape = (1, -1, 1, 1)

@@ -1,4 +1,4 @@
-"""Prompts for text-to-image sources: a class name put in context (SPEC A.5)."""
+"""Prompts for text-to-image sources: a class name put in context (docs/choices.md#server-images)."""
 
 from __future__ import annotations
 

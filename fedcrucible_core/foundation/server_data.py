@@ -63,7 +63,7 @@ def build_server_data(
     cache_dir: str | Path = "",
     trigger: Callable[[Tensor], Tensor] | None = None,
 ) -> ServerData:
-    """The server's labelled images (SPEC A.5, A.6), the same for the same arguments.
+    """The server's labelled images, the same for the same arguments.
 
     Args:
         source: where images come from; its answer is kept on disk by parameters, seed, data set and content.
@@ -72,11 +72,11 @@ def build_server_data(
         seed: the run's seed.
         device: where the source samples, and where the tensors are returned.
         moment_match: give the set the data set's published channel mean and std.
-        augment: "frequency" noise of A.6, visible "patch" (labels kept), or "none".
+        augment: "frequency" noise in the sensitive band, visible "patch" (labels kept), or "none".
         frequency: parameters of the augmentation; ``patch_max_side`` also sizes the patches of "patch".
         keep: says which images are used; None = all.
         cache_dir: folder of kept samples; empty = the user's cache folder of ``fedcrucible``.
-        trigger: the imagined trigger of A.6, for ablation only.
+        trigger: in place of the imagined trigger, for ablation only.
 
     Returns:
         Server data on ``device``; facts ``images``, ``class_count_<label>``, ``dropped_by_guide`` (0 without a guide),

@@ -22,7 +22,7 @@ def supervised_contrastive(features: Tensor, labels: Tensor, temperature: float)
     """Mean over anchors of -1/|P(i)| sum_{p in P(i)} log(exp(z_i.z_p / t) / sum_{a != i} exp(z_i.z_a / t)).
 
     ``features [m, e]`` are L2-normalised here; P(i) are the other rows with the label of row i.  Rows without any are
-    left out (Khosla et al. 2020, L_out).
+    left out (khosla2020supcon, L_out).
     """
     z = F.normalize(features.float(), dim=1)
     itself = torch.eye(len(z), dtype=torch.bool, device=z.device)

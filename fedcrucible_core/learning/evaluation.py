@@ -1,4 +1,4 @@
-"""Main-task accuracy and attack success, measured as SPEC F says; every rate is in percent."""
+"""Main-task accuracy and attack success, with the target class left out; every rate is in percent."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class CleanMetrics:
 
 @dataclass(frozen=True)
 class AttackMetrics:
-    """On images whose true class is not the target (Eq. 1 of CLIP-Fed); all rates in percent."""
+    """On images whose true class is not the target (Eq. 1 of gai2025clipfed); all rates in percent."""
 
     asr: float
     """Triggered images predicted as the target."""

@@ -1,4 +1,4 @@
-"""How well a defence told malicious clients from honest ones (SPEC F.7)."""
+"""How well a defence told malicious clients from honest ones (docs/choices.md#detection-counts)."""
 
 from __future__ import annotations
 

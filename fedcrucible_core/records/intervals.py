@@ -8,7 +8,7 @@ Z_95 = 1.959963984540054
 
 
 def wilson_percent(successes: int, total: int, z: float = Z_95) -> tuple[float, float]:
-    """Wilson score interval in percent of ``successes`` among ``total`` (SPEC F.4); 95 % unless ``z`` is given.
+    """Wilson score interval in percent of ``successes`` among ``total`` (wilson1927); 95 % unless ``z`` is given.
 
     With p = k/n: centre (p + z²/2n) / (1 + z²/n), half width z·sqrt(p(1-p)/n + z²/4n²) / (1 + z²/n).
     Raises ValueError unless ``0 <= successes <= total`` and ``total > 0``.

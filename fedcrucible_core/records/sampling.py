@@ -1,4 +1,4 @@
-"""Which test images the feature plot shows (SPEC A.13)."""
+"""Which test images the feature plot shows (docs/choices.md#feature-plot)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a run's rounds to its summary (SPEC F.4 to F.8)."""
+"""From a run's rounds to its summary (docs/choices.md#last-rounds)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ASR is measured on excludes the target class (SPEC F.1)."""
+"""What ASR is measured on excludes the target class."""
 
 import pytest
 import torch

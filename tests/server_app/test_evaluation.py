@@ -1,4 +1,4 @@
-"""MA and ASR as SPEC F.1 defines them, and what the plan refuses or prepares."""
+"""MA and ASR (target class left out), and what the plan refuses or prepares."""
 
 from __future__ import annotations
 

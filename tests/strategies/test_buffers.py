@@ -1,4 +1,4 @@
-"""Batch-norm buffers after aggregation (SPEC 0)."""
+"""Batch-norm buffers after aggregation."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from fedcrucible_core.config.values import Scalar
 
 TIMED_BATCHES = 3
 SERVER_EPOCHS = 2
-"""Passes over the server's images each round that a purifier is taken to cost (SPEC A.11)."""
+"""Passes over the server's images each round that a purifier is taken to cost: one for each phase of CLIP-Fed's."""
 
 
 @dataclass(frozen=True)

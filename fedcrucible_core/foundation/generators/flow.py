@@ -6,8 +6,8 @@ following ``dx/dt = v`` from noise at ``t = 0`` to ``t = 1``. Guidance ``g`` fol
 v(x, t, none))``; ``g = 1`` is the plain conditional flow and costs half as much.
 
 References:
-    Lipman et al., "Flow Matching for Generative Modeling", ICLR 2023.
-    Liu et al., "Flow Straight and Fast: Learning to Generate and Transfer Data with Rectified Flow", ICLR 2023.
+    lipman2023flow, "Flow Matching for Generative Modeling".
+    liu2023rectified, "Flow Straight and Fast".
     Ho and Salimans, "Classifier-Free Diffusion Guidance", 2022.
 """
 
@@ -142,7 +142,7 @@ class FlowUNet(nn.Module):
 def flow_matching_loss(
     network: nn.Module, images: Tensor, labels: Tensor, noise: Tensor, t: Tensor, drop: Tensor, null_label: int
 ) -> Tensor:
-    """Mean of ``|v(x_t, t, c) - (x_1 - x_0)|^2`` (Lipman et al. 2023, eq. 23 with sigma_min = 0).
+    """Mean of ``|v(x_t, t, c) - (x_1 - x_0)|^2`` (lipman2023flow, eq. 23 with sigma_min = 0).
 
     Args:
         images: ``x_1``, ``[n, C, H, W]`` in [-1, 1].

@@ -28,7 +28,8 @@ class DiffusersSource(SyntheticSource):
     the batch size (up to rounding).
     """
 
-    paper: ClassVar[str] = "CLIP-Fed, server data set from prompts (SPEC A.5)"
+    paper = ("gai2025clipfed", "Generation of Image-Text Samples")
+    choices = ("server-images", "moment-match")
     knowledge: ClassVar[tuple[str, ...]] = ("a text-to-image model that knows the classes",)
     offline: ClassVar[bool] = False
 

@@ -25,7 +25,8 @@ class FlowSource(SyntheticSource):
     same kind whose class numbers are the data set's labels.
     """
 
-    paper: ClassVar[str] = "Lipman et al., Flow Matching for Generative Modeling, ICLR 2023"
+    paper = ("lipman2023flow", "")
+    choices = ("offline-images", "server-images")
     knowledge: ClassVar[tuple[str, ...]] = ("a generator trained on public images of the same classes",)
 
     steps: int = Field(0, ge=0, le=1000, description="Integration steps; 0 = the generator's own")

@@ -33,7 +33,8 @@ class FolderSource(SyntheticSource):
     come from is yours to say beside results.
     """
 
-    paper: ClassVar[str] = "SPEC A.5"
+    paper = "no publication: own pictures"
+    choices = ("offline-images", "server-images")
     knowledge: ClassVar[tuple[str, ...]] = ("labelled images of the same classes",)
 
     path: str = Field("", description="Folder with one sub-folder of pictures per class")

@@ -24,7 +24,8 @@ class MixedSource(SyntheticSource):
     keep nearly all that real images know, which is a stronger assumption than generated ones: name it beside results.
     """
 
-    paper: ClassVar[str] = "this project's offline fallback (SPEC A.5)"
+    paper = "this project's offline fallback"
+    choices = ("offline-images",)
     knowledge: ClassVar[tuple[str, ...]] = ("public images of the same classes",)
 
     def generate(self, info: DataInfo, per_class: int, seed: int, device: torch.device) -> Samples:  # noqa: ARG002

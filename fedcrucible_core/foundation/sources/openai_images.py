@@ -46,7 +46,8 @@ class OpenAIImagesSource(SyntheticSource):
     make a run repeatable.
     """
 
-    paper: ClassVar[str] = "CLIP-Fed, server data set from prompts (SPEC A.5)"
+    paper = ("gai2025clipfed", "Generation of Image-Text Samples")
+    choices = ("server-images", "moment-match")
     knowledge: ClassVar[tuple[str, ...]] = ("a text-to-image service that knows the classes",)
     offline: ClassVar[bool] = False
 

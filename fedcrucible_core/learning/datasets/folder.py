@@ -20,7 +20,7 @@ class PictureFolder(OwnData):
     hidden files are no data; a file that is no usable picture is left out and reported.
     """
 
-    paper = "the layout of torchvision's ImageFolder and of imagefolder on the Hugging Face hub"
+    paper = "no publication: the layout of torchvision's ImageFolder and of imagefolder on the Hugging Face hub"
     holds: ClassVar[str] = EXPECTED
 
     def read(self, root: Path, reading: Reading = READ_AS_IT_IS) -> PublishedData:

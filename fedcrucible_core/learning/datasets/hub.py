@@ -51,7 +51,7 @@ class HuggingFace(DatasetSource):
     ``task.image_column`` and ``task.label_column``.
     """
 
-    paper = "flwr-datasets"
+    paper = "no publication: flwr-datasets"
     by_hand = "run this command on a machine with a network and copy its folder {root}/hf here"
     has_columns = True
     after_colon = "repo"

@@ -42,7 +42,7 @@ class PictureArrays(OwnData):
     ``class_names`` names them.  Nothing is ever unpickled.
     """
 
-    paper = "numpy's format; MedMNIST's names (Yang et al. 2023)"
+    paper = ("yang2023medmnist", "names of the arrays; the format is numpy's")
     holds: ClassVar[str] = f"an NPZ file with {EXPECTED}"
 
     def read(self, root: Path, reading: Reading = READ_AS_IT_IS) -> PublishedData:

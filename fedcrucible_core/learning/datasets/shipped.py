@@ -30,7 +30,7 @@ class FashionMnistSlice(DatasetSource):
     Disjoint from the 10,000 training images that the shipped guide and generator learned from.
     """
 
-    paper = "Xiao et al. 2017; split by tools/make_fashion_slice.py"
+    paper = ("xiao2017fashion", "split by tools/make_fashion_slice.py")
     ships = True
 
     def read(self, root: Path, reading: Reading = READ_AS_IT_IS) -> PublishedData:  # noqa: ARG002

@@ -24,7 +24,7 @@ def stratified_order(labels: Labels, rng: np.random.Generator) -> Labels:
 
 
 def long_tail_counts(n_max: int, imbalance_factor: float, num_classes: int) -> list[int]:
-    """n_i = floor(n_max * (1/IF)^(i/(C-1))) for i = 0..C-1 (Cui et al. 2019; SPEC A.4).
+    """n_i = floor(n_max * (1/IF)^(i/(C-1))) for i = 0..C-1 (cui2019; docs/choices.md#long-tail).
 
     Raises:
         ConfigError: the factor would leave the last class empty.

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from abc import abstractmethod
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
+from fedcrucible_core.config.citation import Paper
 from fedcrucible_core.learning.data import DataInfo, Labeled
 from fedcrucible_core.learning.datasets import names
 from fedcrucible_core.learning.datasets.base import (
@@ -66,7 +67,7 @@ class TorchvisionSource(DatasetSource):
 class Mnist(TorchvisionSource):
     """Handwritten digits: 60,000 training and 10,000 test images, 28x28 grey, 10 classes."""
 
-    paper = "LeCun et al. 1998"
+    paper = ("lecun1998", "")
     by_hand = f"put {IDX_FILES} of https://ossci-datasets.s3.amazonaws.com/mnist/ into {{root}}/MNIST/raw"
 
     def info(self) -> DataInfo:
@@ -89,7 +90,7 @@ class FashionMnist(TorchvisionSource):
     them.
     """
 
-    paper = "Xiao et al. 2017"
+    paper = ("xiao2017fashion", "")
     by_hand = (
         f"put {IDX_FILES} of http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/ into {{root}}/FashionMNIST/raw"
     )
@@ -110,7 +111,7 @@ class FashionMnist(TorchvisionSource):
 class Cifar10(TorchvisionSource):
     """Natural images: 50,000 training and 10,000 test images, 32x32 colour, 10 classes."""
 
-    paper = "Krizhevsky 2009"
+    paper: ClassVar[Paper] = ("krizhevsky2009", "")
     by_hand = "put https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz into {root}"
 
     def info(self) -> DataInfo:
@@ -133,7 +134,8 @@ class Cifar10LongTail(Cifar10):
     the first class) set ``task.validation_fraction`` to 0: otherwise the validation images are taken out first.
     """
 
-    paper = "Cui et al. 2019; SPEC A.4"
+    paper = (("krizhevsky2009", ""), ("cui2019", "long tail"))
+    choices = ("long-tail",)
     default_imbalance = 10.0
 
 
@@ -141,7 +143,7 @@ class Cifar10LongTail(Cifar10):
 class Cifar100(TorchvisionSource):
     """Natural images: 50,000 training and 10,000 test images, 32x32 colour, 100 classes."""
 
-    paper = "Krizhevsky 2009"
+    paper: ClassVar[Paper] = ("krizhevsky2009", "")
     by_hand = "put https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz into {root}"
 
     def info(self) -> DataInfo:
@@ -160,7 +162,7 @@ class Cifar100(TorchvisionSource):
 class Svhn(TorchvisionSource):
     """House-number digits: 73,257 training and 26,032 test images, 32x32 colour, 10 classes of unequal size."""
 
-    paper = "Netzer et al. 2011"
+    paper = ("netzer2011svhn", "")
     by_hand = "put train_32x32.mat and test_32x32.mat of http://ufldl.stanford.edu/housenumbers/ into {root}"
 
     def info(self) -> DataInfo:
@@ -183,7 +185,7 @@ class Gtsrb(TorchvisionSource):
     beside the data as ``gtsrb/<split>-32.npz``.
     """
 
-    paper = "Stallkamp et al. 2012"
+    paper = ("stallkamp2012gtsrb", "")
     by_hand = (
         "put GTSRB-Training_fixed.zip, GTSRB_Final_Test_Images.zip and GTSRB_Final_Test_GT.zip of "
         "https://sid.erda.dk/public/archives/daaeac0d7ce1152aea9b61d9f1e19370/published-archive.html into {root}/gtsrb"

@@ -13,7 +13,7 @@ from fedcrucible_core.learning.models.base import MODELS, ModelSpec, SplitModel
 class SmallCNN(ModelSpec):
     """Two 5x5 convolutions with max-pooling and one hidden layer; no normalisation layers, hence no buffers."""
 
-    paper = "McMahan et al. 2017, section 3 (smaller)"
+    paper = ("mcmahan2017", "section 3, smaller")
     smallest = 4
     width: int = Field(16, ge=1, le=512, description="Channels of the first convolution; the second has twice as many")
     hidden: int = Field(128, ge=1, le=4096, description="Units of the hidden layer = feature dimension")

@@ -17,7 +17,8 @@ class Logistic(ModelSpec):
     """
 
     has_extractor = False
-    paper = "textbook; the model of CRFL's certificates"
+    paper = ("xie2021crfl", "the model of its certificates; textbook")
+    choices = ("crfl-certificates",)
 
     def make(self, info: DataInfo) -> SplitModel:
         """Build for a data set."""

@@ -17,7 +17,7 @@ def _norm(kind: str, channels: int) -> nn.Module:
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions with a shortcut (He et al. 2016, figure 2)."""
+    """Two 3x3 convolutions with a shortcut (he2016resnet, figure 2)."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, norm: str) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class BasicBlock(nn.Module):
 class ResNet8(ModelSpec):
     """Three residual stages of one block each, width doubling; a stride-2 stem keeps it fast on a CPU."""
 
-    paper = "He et al. 2016, reduced"
+    paper = ("he2016resnet", "reduced")
     width: int = Field(16, ge=4, le=512, description="Channels of the first stage")
     stem_stride: int = Field(2, ge=1, le=2, description="Stride of the first convolution")
     norm: Literal["batch", "group"] = Field("batch", description="Normalisation layers")
@@ -65,7 +65,7 @@ class ResNet8(ModelSpec):
 class ResNet18(ModelSpec):
     """torchvision's ResNet-18 with the CIFAR stem (3x3, stride 1, no max-pool); 512 features."""
 
-    paper = "He et al. 2016; CIFAR stem as in CLIP-Fed's and FM-FL's public predecessors"
+    paper = ("he2016resnet", "with the stem that public code uses on CIFAR")
 
     def make(self, info: DataInfo) -> SplitModel:
         """Build for a data set, randomly initialised."""

@@ -21,7 +21,7 @@ class ByColumnPartitioner(Partitioner):
     shared out count: not those that are held out or left out.
     """
 
-    paper = "Caldas et al. 2018 (LEAF), section 3: writers, users; dealing as in Graham 1969 (longest first)"
+    paper = (("caldas2018leaf", "writers, users"), ("graham1969", "dealing, longest first"))
     column: str = Field("", description="Column of ids, e.g. writer_id; `fedcrucible run` names those that exist")
 
     @property

@@ -18,11 +18,12 @@ class DirichletPartitioner(Partitioner):
     the client that is largest at that moment to those that are short.  With hundreds of clients nearly every draw needs
     this; it touches only as many images as are missing, and the record says how many.
 
-    Hsu et al. 2019 draw the other way round, for each client its proportions of classes; clients are equally large
+    hsu2019 draws the other way round, for each client its proportions of classes; clients are equally large
     then, here they are not.
     """
 
-    paper = "Yurochkin et al. 2019, Li et al. 2022 (NIID-Bench): per class over clients, redrawn below a minimum size"
+    paper = (("yurochkin2019", "per class over clients"), ("li2022niidbench", "redrawn below a minimum size"))
+    choices = ("non-iid-degree",)
     beta: float = Field(0.5, gt=0.0, le=1e6, description="Concentration; 0.1 = strong skew, 100 = nearly IID")
     min_samples: int = Field(10, ge=1, description="Fewest images that a client may have")
     tries: int = Field(20, ge=1, le=1000, description="Draws before the best one is repaired")

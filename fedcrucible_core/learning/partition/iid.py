@@ -11,7 +11,7 @@ from fedcrucible_core.learning.partition.base import PARTITIONERS, Labels, Parti
 class IidPartitioner(Partitioner):
     """Shuffle all images and deal them out evenly; sizes differ by at most one."""
 
-    paper = "McMahan et al. 2017, section 3"
+    paper = ("mcmahan2017", "section 3")
 
     def owners(self, labels: Labels, clients: int, num_classes: int, rng: np.random.Generator) -> Labels:  # noqa: ARG002
         """Client of each image; see :meth:`Partitioner.split`."""

@@ -19,7 +19,12 @@ class MainClassPartitioner(Partitioner):
     client receives another group's images.
     """
 
-    paper = "Fang et al. 2020 and Cao et al. 2021 (FLTrust), section VI-A; CLIP-Fed's degree of non-IID (SPEC A.3)"
+    paper = (
+        ("fang2020", "experimental setup"),
+        ("cao2021fltrust", "section VI-A"),
+        ("gai2025clipfed", "degree of non-IID, an inference"),
+    )
+    choices = ("non-iid-degree",)
     q: float = Field(0.4, ge=0.0, le=1.0, description="Probability (fraction) that an image goes to its class's group")
 
     def owners(self, labels: Labels, clients: int, num_classes: int, rng: np.random.Generator) -> Labels:

@@ -16,7 +16,8 @@ class ShardsPartitioner(Partitioner):
     Shards differ by at most one image; images of one class are shuffled first.  A shard can straddle two classes.
     """
 
-    paper = "McMahan et al. 2017, section 3 (pathological non-IID)"
+    paper = ("mcmahan2017", "section 3, pathological non-IID")
+    choices = ("non-iid-degree",)
     per_client: int = Field(2, ge=1, description="Shards per client, about the number of its classes")
 
     def owners(self, labels: Labels, clients: int, num_classes: int, rng: np.random.Generator) -> Labels:  # noqa: ARG002

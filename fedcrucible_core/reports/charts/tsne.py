@@ -1,4 +1,4 @@
-"""The feature plot: t-SNE of test features with triggered images outlined (SPEC A.13), and a number beside it."""
+"""The feature plot (docs/choices.md#feature-plot): t-SNE with triggered images outlined, and a number beside it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Paired tests over seeds (SPEC F.4): the same seed gives both systems the same data, attackers and initial model."""
+"""Paired tests over seeds: the same seed gives both systems the same data, attackers and initial model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Detection curves from the scores that rules report (SPEC F.7)."""
+"""Detection curves from the scores that rules report (docs/choices.md#detection-curve)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mean and spread over seeds (SPEC F.4)."""
+"""Mean and spread over seeds (docs/choices.md#seeds)."""
 
 from __future__ import annotations
 

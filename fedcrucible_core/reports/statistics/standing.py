@@ -52,7 +52,7 @@ def best(ma: Mapping[str, Spread | None], asr: Mapping[str, Spread | None], marg
 
 
 def is_weak(undefended_asr: Sequence[float]) -> bool | None:
-    """Whether an attack fails to reach 50 % ASR undefended (SPEC F.5), by the mean; None where no such run is there."""
+    """Whether an attack is weak (docs/choices.md#weak-attack), by the mean; None where no undefended run is there."""
     if not undefended_asr:
         return None
     return sum(undefended_asr) / len(undefended_asr) < WEAK_ATTACK_PERCENT

@@ -1,4 +1,4 @@
-"""BadNets' patch, knob by knob (SPEC D.1)."""
+"""BadNets' patch, knob by knob."""
 
 import pytest
 import torch

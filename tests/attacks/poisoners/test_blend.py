@@ -1,4 +1,4 @@
-"""Blend: x' = (1 - a) x + a k (SPEC D.3)."""
+"""Blend: x' = (1 - a) x + a k."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""BppAttack: grey levels, dithering, negative samples (SPEC D.6)."""
+"""BppAttack: grey levels, dithering, negative samples."""
 
 import numpy as np
 import pytest

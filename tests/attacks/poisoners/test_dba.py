@@ -1,4 +1,4 @@
-"""DBA's four parts (SPEC D.2), and what public code gets wrong about them."""
+"""DBA's four parts, and what public code gets wrong about them."""
 
 import pytest
 import torch

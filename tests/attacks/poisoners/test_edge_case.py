@@ -1,4 +1,4 @@
-"""Edge-case backdoor, the data side: rare inputs added, measured on held-out ones (SPEC D.19)."""
+"""Edge-case backdoor, the data side: rare inputs added, measured on held-out ones."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Label flip: images stay, labels follow the formula (SPEC D, untargeted baselines)."""
+"""Label flip: images stay, labels follow the formula."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Semantic backdoors: who carries the attribute, in training and test (SPEC D.22)."""
+"""Semantic backdoors: who carries the attribute, in training and test."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""SIG: columns as worked numbers, clipping, the target class only (SPEC D.4)."""
+"""SIG: columns as worked numbers, clipping, the target class only."""
 
 import math
 

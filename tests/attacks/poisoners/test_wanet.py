@@ -1,4 +1,4 @@
-"""WaNet's field, sampling and noise mode (SPEC D.5)."""
+"""WaNet's field, sampling and noise mode."""
 
 import numpy as np
 import pytest

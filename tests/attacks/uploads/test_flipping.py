@@ -1,4 +1,4 @@
-"""AFA: the whole poisoned update turned round, against averaging and against sign votes (SPEC D.17)."""
+"""AFA: the whole poisoned update turned round, against averaging and against sign votes."""
 
 from __future__ import annotations
 

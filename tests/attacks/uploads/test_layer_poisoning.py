@@ -1,4 +1,4 @@
-"""LP, LF, adaptive LP: which layers are critical, what is uploaded, what a simulated server does (SPEC D.15, D.16)."""
+"""LP, LF, adaptive LP: which layers are critical, what is uploaded, what a simulated server does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Neurotoxin: which coordinates may move, and that no other does (SPEC D.20)."""
+"""Neurotoxin: which coordinates may move, and that no other does."""
 
 from __future__ import annotations
 

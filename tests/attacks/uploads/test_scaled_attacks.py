@@ -1,4 +1,4 @@
-"""Model replacement, constrain-and-scale, projection (SPEC D.18, D.19)."""
+"""Model replacement, constrain-and-scale, projection."""
 
 from __future__ import annotations
 

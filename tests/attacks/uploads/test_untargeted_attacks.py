@@ -1,4 +1,4 @@
-"""Sign flip, Gaussian, IPM, ALIE, Min-Max, Min-Sum: worked numbers, slow references, pitfalls (SPEC D)."""
+"""Sign flip, Gaussian, IPM, ALIE, Min-Max, Min-Sum: worked numbers, slow references, pitfalls."""
 
 from __future__ import annotations
 

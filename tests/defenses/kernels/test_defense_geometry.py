@@ -51,7 +51,7 @@ def test_inputs_are_not_changed() -> None:
 
 
 def test_distances_survive_a_large_common_part() -> None:
-    """Float32 |x|^2 + |y|^2 - 2xy on whole weights is off by hundreds of percent here (ANCHORS, section 5)."""
+    """Float32 |x|^2 + |y|^2 - 2xy on whole weights is off by hundreds of percent here (choices: krum-neighbours)."""
     base = torch.full((2000,), 64.0)
     x = base + torch.randint(0, 9, (4, 2000), generator=torch.Generator().manual_seed(0)) * 2.0**-12
     true = torch.cdist(x.double(), x.double(), compute_mode="donot_use_mm_for_euclid_dist")

@@ -1,4 +1,4 @@
-"""Losses of CLIP-Fed's server phase: worked numbers of SPEC A.9 and A.10, directions and blocked gradients."""
+"""Losses of CLIP-Fed's server phase: worked numbers of Eqs. 3 to 6, directions and blocked gradients."""
 
 from __future__ import annotations
 

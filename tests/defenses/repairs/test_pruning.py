@@ -1,4 +1,4 @@
-"""Federated pruning (SPEC E.14, B.6): merging of answers, what is silenced, the server's own bound."""
+"""Federated pruning: merging of answers, what is silenced, the server's own bound."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Auror: indicative coordinates of the last layer, found early and kept (SPEC E.19)."""
+"""Auror: indicative coordinates of the last layer, found early and kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ClippedClustering: historical norms, two clusters, ties (SPEC E.12); the tree agrees with scikit-learn's."""
+"""ClippedClustering: historical norms, two clusters, ties; the tree agrees with scikit-learn's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CLIP-Fed's filter (SPEC A.7) and its weighted mean (A.8)."""
+"""CLIP-Fed's filter and the weighted mean of its Eq. 2."""
 
 from __future__ import annotations
 

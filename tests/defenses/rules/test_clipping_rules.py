@@ -1,4 +1,4 @@
-"""Norm thresholding (SPEC E.6) and weak differential privacy (E.7)."""
+"""Norm thresholding and weak differential privacy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Worked numbers and traps of the coordinate-wise rules: median and trimmed mean (SPEC E.9), Bulyan's last step."""
+"""Worked numbers and traps of the coordinate-wise rules: median and trimmed mean, Bulyan's last step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CRFL (SPEC E.22): the model is clipped, never the update; noise; votes; certificates."""
+"""CRFL: the model is clipped, never the update; noise; votes; certificates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DeepSight (SPEC E.17): worked numbers, and the traps of public code."""
+"""DeepSight: worked numbers, and the traps of public code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Client-level differential privacy and its accounting (SPEC E.7)."""
+"""Client-level differential privacy and its accounting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Worked numbers and traps of FedAvg (SPEC E.1) and FLAME (SPEC E.2)."""
+"""Worked numbers and traps of FedAvg and FLAME."""
 
 from __future__ import annotations
 

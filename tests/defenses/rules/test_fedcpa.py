@@ -1,4 +1,4 @@
-"""FEDCPA: importance, extremes, likeness and scores (SPEC E.5)."""
+"""FEDCPA: importance, extremes, likeness and scores."""
 
 from __future__ import annotations
 

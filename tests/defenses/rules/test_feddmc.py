@@ -1,4 +1,4 @@
-"""FedDMC: the tree, its outliers, and the average of past verdicts (SPEC E.18)."""
+"""FedDMC: the tree, its outliers, and the average of past verdicts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""FLDetector (SPEC E.21): the L-BFGS prediction, histories by client, removal for good."""
+"""FLDetector: the L-BFGS prediction, histories by client, removal for good."""
 
 from __future__ import annotations
 

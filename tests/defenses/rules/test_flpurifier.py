@@ -1,4 +1,4 @@
-"""FLPurifier (SPEC E.23), the server's side: plain mean of extractors, similarity-weighted classifiers."""
+"""FLPurifier, the server's side: plain mean of extractors, similarity-weighted classifiers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""FLTrust: the worked number of SPEC E.3, and the ways in which public code turns it into something else."""
+"""FLTrust: a worked number, and the ways in which public code turns it into something else."""
 
 from __future__ import annotations
 

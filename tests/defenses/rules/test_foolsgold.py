@@ -1,4 +1,4 @@
-"""FoolsGold: the worked number of SPEC E.4, its memory by client id, and what public code leaves out."""
+"""FoolsGold: a worked number, its memory by client id, and what public code leaves out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""FreqFed: the transform, what low frequencies see and what they don't (SPEC E.16)."""
+"""FreqFed: the transform, what low frequencies see and what they don't."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Worked numbers and traps of Krum, Multi-Krum (SPEC E.8) and Bulyan (E.11)."""
+"""Worked numbers and traps of Krum, Multi-Krum and Bulyan."""
 
 from __future__ import annotations
 

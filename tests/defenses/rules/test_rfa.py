@@ -1,4 +1,4 @@
-"""RFA's Weiszfeld steps in the space of the Gram matrix (SPEC E.10)."""
+"""RFA's Weiszfeld steps in the space of the Gram matrix."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Robust learning rate (SPEC E.20) and RFOUT-1d (E.15)."""
+"""Robust learning rate and RFOUT-1d."""
 
 from __future__ import annotations
 

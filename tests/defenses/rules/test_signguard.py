@@ -1,4 +1,4 @@
-"""SignGuard and SignGuard-Sim: worked features, norm band, block, fall-backs (SPEC E.13)."""
+"""SignGuard and SignGuard-Sim: worked features, norm band, block, fall-backs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contract of every partitioner, and the numbers of SPEC A.3."""
+"""The contract of every partitioner, and worked numbers of main-class groups."""
 
 import hashlib
 

@@ -1,4 +1,4 @@
-"""Stratified orders and the long-tail counts of SPEC A.4."""
+"""Stratified orders and worked long-tail counts."""
 
 import numpy as np
 import pytest

@@ -11,7 +11,7 @@ from fedcrucible_core.records.summary import summarize
 @pytest.mark.parametrize(
     ("hits", "low", "high"), [(0, 0.0, 0.043), (90, 0.81, 1.23), (180, 1.73, 2.31)], ids=["none", "1 %", "2 %"]
 )
-def test_wilson_gives_the_worked_numbers_of_the_specification(hits: int, low: float, high: float) -> None:
+def test_wilson_gives_the_worked_numbers(hits: int, low: float, high: float) -> None:
     found = wilson_percent(hits, 9000)
     assert found[0] == pytest.approx(low, abs=0.005)
     assert found[1] == pytest.approx(high, abs=0.005 if hits else 0.0005)
