@@ -95,7 +95,7 @@ class Company(BadNets):
         made[:, :, -1, -1] = x.mean()
         return made
 
-    def mask(self, shape):
+    def mask(self, shape) -> None:
         return None
 
 
