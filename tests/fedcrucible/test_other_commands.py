@@ -17,7 +17,7 @@ COMMANDS = ("demo", "run", "compare", "paper", "list", "config", "doctor", "prep
 
 
 @pytest.fixture(scope="module")
-def a_record(tmp_path_factory):
+def a_record(tmp_path_factory: pytest.TempPathFactory):
     from fedcrucible.engines.in_process import run_in_process
     from fedcrucible_core.config.load import load, load_preset
     from server_app.plan import Plan
@@ -118,7 +118,7 @@ def test_each_check_says_how_things_are(module, runs_folder) -> None:
 
 
 @pytest.mark.parametrize(("failing", "code"), [(False, 0), (True, 1)])
-def test_the_doctor_fails_only_when_the_demo_would(fedcrucible, monkeypatch, failing, code) -> None:
+def test_the_doctor_fails_only_when_the_demo_would(fedcrucible, monkeypatch: pytest.MonkeyPatch, failing, code) -> None:
     findings = [Finding("data", "fashion-mnist-slice", "fail" if failing else "warn", "[b]gone[/b]", "reinstall")]
     monkeypatch.setattr(content, "check", lambda: findings)
 
@@ -131,7 +131,7 @@ def test_the_doctor_fails_only_when_the_demo_would(fedcrucible, monkeypatch, fai
     assert json.loads(as_json.stdout)["ok"] is not failing
 
 
-def test_the_doctor_names_missing_assets_and_absent_data(monkeypatch, tmp_path) -> None:
+def test_the_doctor_names_missing_assets_and_absent_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("FEDCRUCIBLE_ASSETS", str(tmp_path))
     monkeypatch.setenv("FEDCRUCIBLE_DATA", str(tmp_path / "data"))
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
@@ -145,7 +145,7 @@ def test_the_doctor_names_missing_assets_and_absent_data(monkeypatch, tmp_path) 
     assert "OPENAI_API_KEY" in found["source openai-images"].detail
 
 
-def test_the_doctor_finds_wrong_versions(monkeypatch) -> None:
+def test_the_doctor_finds_wrong_versions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.metadata.version", lambda _: "1.40.0")
 
     found = {finding.name: finding for finding in software.check()}
@@ -154,7 +154,7 @@ def test_the_doctor_finds_wrong_versions(monkeypatch) -> None:
     assert "1.41" in found["flwr"].todo
 
 
-def test_the_doctor_names_a_folder_that_can_not_be_written(monkeypatch, tmp_path) -> None:
+def test_the_doctor_names_a_folder_that_can_not_be_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     monkeypatch.setenv("FEDCRUCIBLE_RUNS", "relative/folder")
 
@@ -171,7 +171,7 @@ def test_prepare_of_what_ships_counts_its_images(fedcrucible) -> None:
 
 
 @pytest.mark.usefixtures("offline")
-def test_prepare_without_a_network_says_where_files_go(fedcrucible, tmp_path) -> None:
+def test_prepare_without_a_network_says_where_files_go(fedcrucible, tmp_path: Path) -> None:
     result = fedcrucible("prepare", "cifar10", "--data-dir", tmp_path)
 
     assert result.exit_code == 1
@@ -187,7 +187,7 @@ def test_prepare_of_an_unknown_name(fedcrucible) -> None:
     assert "did you mean 'cifar10'?" in result.stderr
 
 
-def test_report_renders_one_record_anew_or_compares_several(fedcrucible, a_record, tmp_path) -> None:
+def test_report_renders_one_record_anew_or_compares_several(fedcrucible, a_record, tmp_path: Path) -> None:
     (a_record / "report.html").unlink(missing_ok=True)
 
     one = fedcrucible("report", a_record)
@@ -208,7 +208,7 @@ def test_report_takes_a_folder_of_records(fedcrucible, a_record) -> None:
     assert json.loads(result.stdout)["records"] == [str(a_record)]
 
 
-def test_report_refuses_what_is_no_record(fedcrucible, tmp_path) -> None:
+def test_report_refuses_what_is_no_record(fedcrucible, tmp_path: Path) -> None:
     result = fedcrucible("report", tmp_path)
 
     assert result.exit_code == 1

@@ -50,7 +50,9 @@ def test_the_table_says_percent_and_where_record_and_report_lie(fedcrucible, run
     assert f"report: {runs_folder / 'mine' / 'report.html'}\n" in result.stdout
 
 
-def test_the_command_line_goes_before_the_preset_and_the_preset_before_the_defaults(fedcrucible, tmp_path) -> None:
+def test_the_command_line_goes_before_the_preset_and_the_preset_before_the_defaults(
+    fedcrucible, tmp_path: Path
+) -> None:
     (tmp_path / "mine.toml").write_text(
         "strategy = 'flame'\n[run]\nrounds = 0\nseed = 5\n[task]\ntest_samples = 100\n[output]\nreport = false\n",
         encoding="utf-8",
@@ -101,7 +103,7 @@ def test_without_a_trigger_there_is_no_attack_success(fedcrucible) -> None:
     assert "attack success" not in result.stdout
 
 
-def _break_training(monkeypatch, error) -> None:
+def _break_training(monkeypatch: pytest.MonkeyPatch, error) -> None:
     from fedcrucible.engines.local_grid import LocalGrid
 
     def broken(*_: object, **__: object) -> None:
@@ -110,7 +112,7 @@ def _break_training(monkeypatch, error) -> None:
     monkeypatch.setattr(LocalGrid, "push_messages", broken)
 
 
-def test_ctrl_c_says_where_the_rounds_so_far_lie(fedcrucible, runs_folder, monkeypatch) -> None:
+def test_ctrl_c_says_where_the_rounds_so_far_lie(fedcrucible, runs_folder, monkeypatch: pytest.MonkeyPatch) -> None:
     _break_training(monkeypatch, KeyboardInterrupt())
 
     result = fedcrucible("run", *TINY, "--quiet")
@@ -121,7 +123,9 @@ def test_ctrl_c_says_where_the_rounds_so_far_lie(fedcrucible, runs_folder, monke
     assert result.stderr == f"interrupted\nrounds so far are recorded in {folder}\n"
 
 
-def test_ctrl_c_before_the_first_measurement_leaves_nothing(fedcrucible, runs_folder, monkeypatch) -> None:
+def test_ctrl_c_before_the_first_measurement_leaves_nothing(
+    fedcrucible, runs_folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from server_app.evaluation import Evaluator
 
     def interrupt(*_: object) -> None:
@@ -136,7 +140,7 @@ def test_ctrl_c_before_the_first_measurement_leaves_nothing(fedcrucible, runs_fo
     assert not any(runs_folder.iterdir())
 
 
-def test_another_error_is_one_line_with_a_hint(fedcrucible, monkeypatch) -> None:
+def test_another_error_is_one_line_with_a_hint(fedcrucible, monkeypatch: pytest.MonkeyPatch) -> None:
     _break_training(monkeypatch, RuntimeError("the disk\nis full"))
 
     result = fedcrucible("run", *TINY, "--quiet")
@@ -148,7 +152,7 @@ def test_another_error_is_one_line_with_a_hint(fedcrucible, monkeypatch) -> None
     assert "Traceback" not in result.stderr
 
 
-def test_the_traceback_can_be_had(fedcrucible, monkeypatch) -> None:
+def test_the_traceback_can_be_had(fedcrucible, monkeypatch: pytest.MonkeyPatch) -> None:
     _break_training(monkeypatch, RuntimeError("the disk is full"))
     monkeypatch.setenv("FEDCRUCIBLE_TRACEBACK", "1")
 
@@ -158,7 +162,7 @@ def test_the_traceback_can_be_had(fedcrucible, monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("failing", [None, "client"])
-def test_dropped_replies_are_named_in_the_progress(fedcrucible, monkeypatch, failing) -> None:
+def test_dropped_replies_are_named_in_the_progress(fedcrucible, monkeypatch: pytest.MonkeyPatch, failing) -> None:
     from client_app import benign
 
     def broken(*_: object) -> None:

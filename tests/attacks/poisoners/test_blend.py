@@ -1,5 +1,7 @@
 """Blend: x' = (1 - a) x + a k."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -40,7 +42,7 @@ def test_the_noise_key_belongs_to_its_seed() -> None:
     assert abs(float(first.var()) - 1 / 12) < 0.01
 
 
-def test_a_picture_can_be_the_key(tmp_path) -> None:
+def test_a_picture_can_be_the_key(tmp_path: Path) -> None:
     path = tmp_path / "key.png"
     Image.fromarray(np.full((40, 60, 3), (255, 0, 51), dtype=np.uint8)).save(path)
     key = Blend(image=str(path)).key(COLOUR)
@@ -50,7 +52,7 @@ def test_a_picture_can_be_the_key(tmp_path) -> None:
     assert torch.equal(stamped(Blend(alpha=1.0, image=str(path)), torch.zeros(1, *COLOUR))[0], key)
 
 
-def test_what_is_no_picture_is_refused(tmp_path) -> None:
+def test_what_is_no_picture_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_text("no picture")
     for path in (tmp_path / "a.png", tmp_path / "absent.png"):
         with pytest.raises(ConfigError, match=r"attack.blend.image = .*allowed: a picture file"):

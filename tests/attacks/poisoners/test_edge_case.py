@@ -1,5 +1,7 @@
 """Edge-case backdoor, the data side: rare inputs added, measured on held-out ones."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -84,14 +86,14 @@ def test_settings_that_make_no_rare_input_are_named() -> None:
 
 
 class TestFolder:
-    def folder(self, tmp_path, train: int = 5, test: int = 3) -> str:
+    def folder(self, tmp_path: Path, train: int = 5, test: int = 3) -> str:
         for part, count, start in (("train", train, 10), ("test", test, 100)):
             (tmp_path / part).mkdir()
             for i in range(count):
                 Image.fromarray(np.full((40, 40, 3), start + i, dtype=np.uint8)).save(tmp_path / part / f"{i:02d}.png")
         return str(tmp_path)
 
-    def test_pictures_are_added_as_they_are_and_held_out_ones_measured(self, tmp_path) -> None:
+    def test_pictures_are_added_as_they_are_and_held_out_ones_measured(self, tmp_path: Path) -> None:
         attack, data = EdgeCase(folder=self.folder(tmp_path)), labelled(48)
         task = make_task(data)
         attack.check_task(task)
@@ -103,7 +105,7 @@ class TestFolder:
         assert found.labels.tolist() == [5] * 3, "their true class is the source class"
         assert [round(float(image.mean()) * 255) for image in found.inputs] == [100, 101, 102]
 
-    def test_a_folder_without_both_parts_or_with_junk_is_named(self, tmp_path) -> None:
+    def test_a_folder_without_both_parts_or_with_junk_is_named(self, tmp_path: Path) -> None:
         task = make_task(labelled(12))
         with pytest.raises(ConfigError, match=r"attack.edge-case.folder = .*sub-folders train and test"):
             EdgeCase(folder=str(tmp_path)).check_task(task)

@@ -1,6 +1,7 @@
 """Semantic backdoors: who carries the attribute, in training and test."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -132,12 +133,12 @@ class TestLists:
         made = make_task(splits.train, target=0, classes=10)
         return type(made)(0, splits.info, splits.train, self.section), splits
 
-    def attack(self, tmp_path, **content) -> Semantic:
+    def attack(self, tmp_path: Path, **content) -> Semantic:
         path = tmp_path / "list.json"
         path.write_text(json.dumps(content), encoding="utf-8")
         return Semantic(attribute_file=str(path))
 
-    def test_numbers_mean_published_images_whatever_the_subset(self, tmp_path) -> None:
+    def test_numbers_mean_published_images_whatever_the_subset(self, tmp_path: Path) -> None:
         task, splits = self.task()
         everything = published(self.section)
         pick = [int(i) for i in (everything.train.labels == 8).nonzero().flatten()[:40]]
@@ -153,7 +154,7 @@ class TestLists:
         assert torch.equal(found.inputs, everything.test.for_model()[test])
         assert attack.withheld(task) is None
 
-    def test_lists_of_training_images_alone_keep_the_measured_ones_from_all_clients(self, tmp_path) -> None:
+    def test_lists_of_training_images_alone_keep_the_measured_ones_from_all_clients(self, tmp_path: Path) -> None:
         task, splits = self.task()
         bags = (splits.train.labels == 8).nonzero().flatten()
         everything = published(self.section)
@@ -186,7 +187,7 @@ class TestLists:
             ('{"train": [1], "test": [10000]}', "number 10000 in test: the test split has images 0 to 9999"),
         ],
     )
-    def test_a_broken_list_is_named(self, tmp_path, content, message) -> None:
+    def test_a_broken_list_is_named(self, tmp_path: Path, content, message) -> None:
         path = tmp_path / "broken.json"
         path.write_text(content, encoding="utf-8")
         with pytest.raises(ConfigError, match=r"attack.semantic.attribute_file") as caught:

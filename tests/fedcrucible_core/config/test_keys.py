@@ -66,7 +66,7 @@ def test_every_preset_loads(name) -> None:
     load(load_preset(name))
 
 
-def test_a_preset_file_may_use_tables(tmp_path) -> None:
+def test_a_preset_file_may_use_tables(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text("strategy = 'flame'\n[run]\nseed = 2\n[attack.badnets]\nsize = 4\n", "utf-8")
 
     assert load_preset(str(tmp_path / "mine.toml")) == {"strategy": "flame", "run.seed": 2, "attack.badnets.size": 4}

@@ -20,11 +20,11 @@ from fedcrucible_core.foundation.frequency import (
 )
 
 
-def images(n=64, channels=3, size=32, seed=0):
+def images(n=64, channels=3, size=32, seed: int = 0):
     return torch.rand(n, channels, size, size, generator=torch.Generator().manual_seed(seed))
 
 
-def rng(seed=0):
+def rng(seed: int = 0):
     return torch.Generator().manual_seed(seed)
 
 

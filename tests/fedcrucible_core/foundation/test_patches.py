@@ -17,7 +17,7 @@ from fedcrucible_core.foundation.patches import random_patches
     max_side=st.integers(1, 6),
     seed=st.integers(0, 1000),
 )
-def test_every_image_gets_one_visible_square_in_range(n, channels, height, background, max_side, seed) -> None:
+def test_every_image_gets_one_visible_square_in_range(n, channels, height, background, max_side, seed: int) -> None:
     x = torch.full((n, channels, height, height), background)
     before = x.clone()
     out = random_patches(x, torch.Generator().manual_seed(seed), max_side)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -62,7 +64,7 @@ def test_a_constant_channel_becomes_the_published_mean() -> None:
     assert torch.allclose(moment_match(torch.full((2, 1, 4, 4), 0.7), (0.3,), (0.2,)), torch.tensor(0.3))
 
 
-def test_digest_tells_parts_shapes_types_and_values_apart(tmp_path) -> None:
+def test_digest_tells_parts_shapes_types_and_values_apart(tmp_path: Path) -> None:
     x = torch.arange(6.0)
     keys = [
         digest("ab", "c"),

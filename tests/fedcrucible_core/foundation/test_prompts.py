@@ -7,7 +7,7 @@ import torch
 from fedcrucible_core.foundation.prompts import OBSTACLES, TEMPLATES, expand, expand_prompts, readable
 
 
-def draws(names, seed=0):
+def draws(names, seed: int = 0):
     return expand_prompts(names, torch.Generator().manual_seed(seed))
 
 

@@ -38,7 +38,7 @@ def assert_disjoint_cover(parts: list[np.ndarray], count: int) -> None:
 @EVERY
 @settings(max_examples=25, deadline=None)
 @given(count=st.integers(1, 300), clients=st.integers(1, 40), num_classes=st.integers(1, 12), seed=st.integers(0, 99))
-def test_parts_are_a_disjoint_cover_or_refused(name, count, clients, num_classes, seed) -> None:
+def test_parts_are_a_disjoint_cover_or_refused(name, count, clients, num_classes, seed: int) -> None:
     labels = random_labels(count, num_classes, seed)
     partitioner = PARTITIONERS.create(name, LOOSE.get(name))
     try:
@@ -265,7 +265,7 @@ def test_as_many_clients_as_ids_are_one_id_each_in_order() -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(count=st.integers(1, 200), different=st.integers(1, 30), clients=st.integers(1, 30), seed=st.integers(0, 99))
-def test_an_id_is_never_split_and_sizes_are_balanced(count, different, clients, seed) -> None:
+def test_an_id_is_never_split_and_sizes_are_balanced(count, different, clients, seed: int) -> None:
     ids = random_labels(count, different, seed)
     known, sizes = np.unique(ids, return_counts=True)
     if clients > len(known):

@@ -46,7 +46,7 @@ def saved(array: np.ndarray, path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", ["grey.png", "grey.tif"])
-def test_a_mid_grey_of_16_bits_is_mid_grey(name, tmp_path) -> None:
+def test_a_mid_grey_of_16_bits_is_mid_grey(name, tmp_path: Path) -> None:
     pixels = read_pixels(saved(np.full((6, 5), 32768, np.uint16), tmp_path / name))
     assert pixels.shape == (6, 5)
     assert mean(pixels) == HALF
@@ -58,7 +58,7 @@ def test_every_16_bit_mode_is_scaled_whatever_its_byte_order(mode) -> None:
     assert mean(to_pixels(picture, "x")) == HALF
 
 
-def test_16_bit_extremes_are_black_and_white(tmp_path) -> None:
+def test_16_bit_extremes_are_black_and_white(tmp_path: Path) -> None:
     array = np.array([[0, 65535], [257, 65278]], np.uint16)
     assert read_pixels(saved(array, tmp_path / "x.png")).tolist() == [[0, 255], [1, 254]]
 
@@ -78,7 +78,7 @@ def test_32_bit_values_of_16_bits_are_scaled_and_others_refused() -> None:
             to_pixels(Image.fromarray(np.full((4, 4), values, np.int32)), "scan.tif")
 
 
-def test_float_pictures_are_scaled_from_one_or_refused(tmp_path) -> None:
+def test_float_pictures_are_scaled_from_one_or_refused(tmp_path: Path) -> None:
     assert mean(read_pixels(saved(np.full((4, 4), 0.5, np.float32), tmp_path / "x.tif"))) == HALF
     for value in (127.0, -0.5, np.nan, np.inf):
         path = saved(np.full((4, 4), value, np.float32), tmp_path / "odd.tif")
@@ -109,7 +109,7 @@ def test_lab_is_converted_by_its_colours() -> None:
     assert np.abs(grey.astype(int) - 128).max() <= 3
 
 
-def test_transparent_parts_lie_on_white(tmp_path) -> None:
+def test_transparent_parts_lie_on_white(tmp_path: Path) -> None:
     assert to_pixels(Image.new("RGBA", (2, 2), (0, 0, 0, 0)), "x").min() == 255
     assert to_pixels(Image.new("LA", (2, 2), (0, 0)), "x").tolist() == [[255, 255], [255, 255]]
     assert to_pixels(Image.new("RGBA", (2, 2), (0, 0, 0, 128)), "x")[0, 0].tolist() == [127, 127, 127]
@@ -124,7 +124,7 @@ def test_transparent_parts_lie_on_white(tmp_path) -> None:
     assert read_pixels(tmp_path / "l.png").tolist() == [[255, 255], [255, 255]]
 
 
-def test_pictures_are_turned_upright(tmp_path) -> None:
+def test_pictures_are_turned_upright(tmp_path: Path) -> None:
     array = np.zeros((2, 4), np.uint8)
     array[:, 0] = 255
     exif = Image.Exif()
@@ -133,7 +133,7 @@ def test_pictures_are_turned_upright(tmp_path) -> None:
     assert read_pixels(tmp_path / "x.png").tolist() == [[255, 255], [0, 0], [0, 0], [0, 0]]
 
 
-def test_what_is_no_picture_is_named_with_its_cause(tmp_path, monkeypatch) -> None:
+def test_what_is_no_picture_is_named_with_its_cause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = io.BytesIO()
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     Image.fromarray(noise).save(whole, "PNG")
@@ -155,7 +155,7 @@ def test_what_is_no_picture_is_named_with_its_cause(tmp_path, monkeypatch) -> No
         open_picture(tmp_path)
 
 
-def test_a_decompression_bomb_is_refused_before_it_is_decoded(monkeypatch) -> None:
+def test_a_decompression_bomb_is_refused_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     bomb = png(1, 0, b"\0", size=4)
     for side in (9_000, 60_000):
         header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)

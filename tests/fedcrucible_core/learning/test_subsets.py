@@ -50,7 +50,7 @@ def test_long_tail_of_unequal_classes_gives_what_there_is() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(sizes=st.lists(st.integers(0, 40), min_size=1, max_size=8), seed=st.integers(0, 99))
-def test_every_prefix_of_a_stratified_order_is_proportional(sizes, seed) -> None:
+def test_every_prefix_of_a_stratified_order_is_proportional(sizes, seed: int) -> None:
     labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)), sizes))
     order = stratified_order(labels, np.random.default_rng(seed))
     assert np.array_equal(np.sort(order), np.arange(len(labels)))
