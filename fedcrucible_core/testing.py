@@ -22,7 +22,7 @@ ATTACKS, DEFENSES = "attacks.contracts", "defenses.contracts"
 
 
 def check_poisoner(poisoner: Component) -> None:
-    """A poisoner: shapes, range, inputs left alone, the same answer whatever else is in the call, labels, clean-label promise."""
+    """A poisoner: shapes, range, inputs left alone, each image by itself, labels, the clean-label promise."""
     _check(ATTACKS, "check_poisoner")(poisoner)
 
 
