@@ -60,7 +60,8 @@ def command(
 
 def examine(settings: Sequence[str], preset: str = "") -> DataReport:
     """Read the data set that the settings name. Raises ConfigError."""
-    from fedcrucible_core.config.load import load, load_assignments, load_preset
+    from fedcrucible_core.config.load import load, load_assignments
+    from fedcrucible_core.config.preset import load_preset
     from fedcrucible_core.learning.datasets import data_root, load_task
     from fedcrucible_core.learning.datasets.class_names import ids_among
 

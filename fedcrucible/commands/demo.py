@@ -57,7 +57,8 @@ def request(settings: list[str], preset: str, quiet: bool = False) -> Request:
     """The demo's table over a preset's settings, in a folder of its own. Raises ConfigError."""
     from fedcrucible.comparison.plan.request import Options
     from fedcrucible.comparison.session import Request
-    from fedcrucible_core.config.load import load, load_assignments, load_preset
+    from fedcrucible_core.config.load import load, load_assignments
+    from fedcrucible_core.config.preset import load_preset
     from fedcrucible_core.records.location import base_folder
 
     chosen = load_preset(preset) | load_assignments(settings)

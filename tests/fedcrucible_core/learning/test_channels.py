@@ -27,7 +27,7 @@ def build(name: str) -> SplitModel:
     g = torch.Generator().manual_seed(0)
     with torch.no_grad():  # as after training: nothing is exactly zero or one
         for parameter in model.parameters():
-            parameter += 0.05 * torch.randn(parameter.shape, generator=g)
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=g))
         for key, buffer in model.named_buffers():
             if key.endswith("running_mean"):
                 buffer += torch.randn(buffer.shape, generator=g)
