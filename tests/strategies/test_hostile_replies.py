@@ -1,6 +1,7 @@
 """One client for each kind of broken or hostile reply: the run goes on and names every one of them."""
 
 from __future__ import annotations
+from typing import Any
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -25,7 +26,7 @@ def _arrays(content: RecordDict, **changed: Array) -> ArrayRecord:
     return ArrayRecord({**kept, **changed})
 
 
-def _with(content: RecordDict, **records: object) -> RecordDict:
+def _with(content: RecordDict, **records: Any) -> RecordDict:
     return RecordDict({**{key: content[key] for key in content}, **records})
 
 

@@ -40,7 +40,7 @@ class Fuzzer:
         kinds = (ValueError, RuntimeError, SystemExit, TextError, BaseException)
         kind: type[BaseException] = self.rng.choice(kinds)
         if self.rng.random() < 0.3 and "\ud800" not in name and "\udfff" not in name:
-            return type(name, (kind,), {})(self.text())
+            kind = type(name, (kind,), {})
         return kind(self.text())
 
     def value(self) -> Any:

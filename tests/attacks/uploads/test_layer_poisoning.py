@@ -89,7 +89,7 @@ def test_outside_the_critical_layers_the_upload_is_the_clean_model_exactly() -> 
     assert torch.equal(upload[chosen], malicious.parameters[chosen])
 
 
-def layered(*scores: float, both: float = 0.0) -> tuple[tuple[Slot, ...], object]:
+def layered(*scores: float, both: float = 0.0) -> tuple[tuple[Slot, ...], Callable[[LocalModel], float]]:
     """Layers of one coordinate; success adds up the scores of those that are poisoned (value 1)."""
     slots = tuple(Slot(f"l{i}", i, torch.Size([1]), False) for i in range(len(scores)))
 

@@ -35,7 +35,7 @@ def listed(content):
     return {"created": 1, "data": [{"b64_json": base64.b64encode(content).decode()}]}
 
 
-Answer = tuple[int, Any, dict[str, str], float]
+Answer = tuple[int | str, Any, dict[str, str], float]
 """Status, body, headers, seconds until it comes."""
 
 

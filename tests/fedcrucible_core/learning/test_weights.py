@@ -7,7 +7,7 @@ from torch import nn
 from fedcrucible_core.learning.weights import Trained, Weights
 
 
-def model(seed: int) -> nn.Module:
+def model(seed: int) -> nn.Sequential:
     torch.manual_seed(seed)
     return nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
 
