@@ -215,8 +215,14 @@ def test_readers_see_whole_files_while_two_processes_write(tmp_path):
 
 
 def test_default_cache_is_the_user_s(monkeypatch, tmp_path):
-    monkeypatch.setattr("platformdirs.user_cache_dir", lambda name: str(tmp_path / name))
+    monkeypatch.delenv("FEDCRUCIBLE_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert load_guide().cache == tmp_path / "fedcrucible" / "guide"
+
+
+def test_the_variable_moves_the_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("FEDCRUCIBLE_CACHE", str(tmp_path))
+    assert load_guide().cache == tmp_path / "guide"
 
 
 def test_section_fields_are_the_parameters(tmp_path):

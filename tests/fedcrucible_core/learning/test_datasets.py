@@ -13,7 +13,7 @@ from scipy.io import savemat
 
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.sections import TaskSection
-from fedcrucible_core.learning.datasets import DATASETS, data_root, dataset_source, load_task, prepare
+from fedcrucible_core.learning.datasets import DATASETS, dataset_source, load_task, prepare
 
 TRAIN, TEST = 200, 40
 
@@ -202,13 +202,6 @@ def test_published_class_counts():
     assert counts == {
         "mnist": 10, "fashion-mnist": 10, "cifar10": 10, "cifar10-lt": 10, "cifar100": 100, "svhn": 10, "gtsrb": 43,
     }  # fmt: skip
-
-
-def test_data_folder_precedence(monkeypatch, tmp_path):
-    assert "fedcrucible" in str(data_root())
-    monkeypatch.setenv("FEDCRUCIBLE_DATA", str(tmp_path / "env"))
-    assert data_root() == tmp_path / "env"
-    assert data_root(str(tmp_path / "key")) == tmp_path / "key"
 
 
 def test_environment_names_the_data_folder(monkeypatch, tmp_path):
