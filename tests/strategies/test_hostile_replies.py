@@ -1,10 +1,10 @@
 """One client for each kind of broken or hostile reply: the run goes on and names every one of them."""
 
 from __future__ import annotations
-from typing import Any
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
