@@ -28,7 +28,7 @@ def test_it_is_a_copy() -> None:
     one = model(1)
     kept = Weights.of(one)
     with torch.no_grad():
-        one[0].weight.zero_()
+        one.get_parameter("0.weight").zero_()
     assert not kept.equals(Weights.of(one))
 
 
