@@ -60,11 +60,11 @@ def command(
 
 def examine(settings: Sequence[str], preset: str = "") -> DataReport:
     """Read the data set that the settings name. Raises ConfigError."""
-    from fedcrucible_core.config.load import load, load_assignments, load_preset
+    from fedcrucible_core.config.load import load, load_assignments, load_preset, overlaid
     from fedcrucible_core.learning.datasets import data_root, load_task
     from fedcrucible_core.learning.datasets.class_names import ids_among
 
-    task = load(dict.fromkeys(SAMPLES, 0) | load_preset(preset) | load_assignments(settings)).task
+    task = load(overlaid(dict.fromkeys(SAMPLES, 0), load_preset(preset), load_assignments(settings))).task
     data = load_task(task)
     channels, height, width = data.info.shape
     return DataReport(

@@ -57,10 +57,10 @@ def request(settings: list[str], preset: str, quiet: bool = False) -> Request:
     """The demo's table over a preset's settings, in a folder of its own. Raises ConfigError."""
     from fedcrucible.comparison.plan.request import Options
     from fedcrucible.comparison.session import Request
-    from fedcrucible_core.config.load import load, load_assignments, load_preset
+    from fedcrucible_core.config.load import load, load_assignments, load_preset, overlaid
     from fedcrucible_core.records.location import base_folder
 
-    chosen = load_preset(preset) | load_assignments(settings)
+    chosen = overlaid(load_preset(preset), load_assignments(settings))
     checked = load(chosen)
     folder = base_folder(checked.output) / datetime.now(UTC).strftime("demo-%Y%m%dT%H%M%SZ")
     common = {key: value for key, value in chosen.items() if not key.startswith("output.") and key != SEED}

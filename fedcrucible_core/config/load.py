@@ -27,7 +27,7 @@ NOT_SETTINGS = ("preset", "compare")
 
 WITHOUT_EFFECT = ("output.", "run.resume", "run.checkpoint_every", "task.data_dir", "guide.cache_dir")
 """Keys (or sections) that say where things lie, not what is computed."""
-DEFENCE = ("strategy", "defense.", "purifier.", "guide.", "synthetic.")
+DEFENCE = ("strategy", "defense.", "purifier.", "repair.", "splitter.", "guide.", "synthetic.")
 """Keys (or sections) that belong to the defender: their values compete, those of others are what systems face."""
 DATA_IS_THE_PLACE = ("folder", "csv", "npz")
 """Data sets without a name of their own: for them ``task.data_dir`` says what is learned."""
@@ -203,9 +203,22 @@ def _is_text(key: str) -> bool:
         return False
 
 
+def overlaid(*layers: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """Settings of several layers, e.g. preset and command line; the last layer counts.
+
+    What counts also stands last, which ``|`` doesn't do: of an old and a new key the later one counts (``modern``).
+    """
+    settings: dict[str, Scalar] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            settings.pop(key, None)
+            settings[key] = value
+    return settings
+
+
 def load_assignments(texts: Iterable[str]) -> dict[str, Scalar]:
     """Settings of a command line; of a key given twice the last counts. Raises ConfigError."""
-    return dict(parse_assignment(text) for text in texts)
+    return overlaid(*({key: value} for key, value in map(parse_assignment, texts)))
 
 
 def flatten_table(table: Mapping[str, Any], prefix: str = "") -> dict[str, Scalar]:
@@ -228,10 +241,10 @@ def preset_names() -> list[str]:
 
 def load_preset(name: str) -> dict[str, Scalar]:
     """The settings of a preset by name, or of a TOML file by path; none for no name. Raises ConfigError."""
-    settings: dict[str, Scalar] = {}
-    for layer in preset_layers(name):
-        settings |= flatten_table({key: value for key, value in layer.items() if key not in NOT_SETTINGS})
-    return settings
+    tables = [
+        {key: value for key, value in layer.items() if key not in NOT_SETTINGS} for layer in preset_layers(name)
+    ]
+    return overlaid(*map(flatten_table, tables))
 
 
 def preset_layers(name: str) -> list[dict[str, Any]]:

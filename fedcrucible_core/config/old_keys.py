@@ -68,14 +68,18 @@ def _pruning(settings: dict[str, Scalar]) -> Mapping[str, str]:
     return used
 
 
+_SPLITTER_OF_SWITCH = {"true": "guide-agreement", "1": "guide-agreement", "false": "none", "0": "none"}
+"""Other values stay as they are: they are no splitter, and are refused as such."""
+
+
 def _guide_agreement(settings: dict[str, Scalar]) -> Mapping[str, str]:
     """The guide's agreement with the server's images was a switch; it is one of the splitters."""
-    given = settings.pop("synthetic.guide_agreement", None)
-    if given is None:
+    old = "synthetic.guide_agreement"
+    if old not in settings:
         return {}
-    if given is True and settings.get("splitter.name", "none") == "none":
-        settings["splitter.name"] = "guide-agreement"
-    return {"synthetic.guide_agreement": "splitter.name=guide-agreement"}
+    settings[old] = _SPLITTER_OF_SWITCH.get(str(settings[old]).lower(), settings[old])
+    _replace(settings, old, "splitter.name")
+    return {old: "splitter.name=guide-agreement"}
 
 
 REWRITTEN: tuple[Callable[[dict[str, Scalar]], Mapping[str, str]], ...] = (

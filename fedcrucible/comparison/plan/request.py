@@ -14,7 +14,7 @@ from fedcrucible.comparison.plan.cell import ENGINES, IN_PROCESS, SEED
 from fedcrucible.comparison.plan.matrix import ATTACK, AXIS_OF_KEY, KEY_OF_AXIS, SYSTEM, Axis, Matrix, Point
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.errors import did_you_mean
-from fedcrucible_core.config.load import flatten_table, load_preset, parse_assignment, preset_layers
+from fedcrucible_core.config.load import flatten_table, load_preset, overlaid, parse_assignment, preset_layers
 from fedcrucible_core.config.old_keys import today
 from fedcrucible_core.config.plain_text import visible
 from fedcrucible_core.config.values import Scalar, value_text
@@ -105,7 +105,7 @@ def matrix(options: Options) -> Matrix:
     settings = _common(options)
     for key, value in assigned(options.settings):
         _leave_to_axes(today(key), value, chosen)
-        settings[key] = value
+        settings = overlaid(settings, {key: value})
     seeds = _seeds_asked_for(options.seeds) or table.seeds
     if len(set(seeds)) != len(seeds) or not seeds:
         raise ConfigError("seeds", ",".join(map(str, seeds)), "at least one, none twice")
