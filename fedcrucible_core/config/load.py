@@ -241,9 +241,7 @@ def preset_names() -> list[str]:
 
 def load_preset(name: str) -> dict[str, Scalar]:
     """The settings of a preset by name, or of a TOML file by path; none for no name. Raises ConfigError."""
-    tables = [
-        {key: value for key, value in layer.items() if key not in NOT_SETTINGS} for layer in preset_layers(name)
-    ]
+    tables = [{key: value for key, value in layer.items() if key not in NOT_SETTINGS} for layer in preset_layers(name)]
     return overlaid(*map(flatten_table, tables))
 
 
