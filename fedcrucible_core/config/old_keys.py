@@ -99,7 +99,17 @@ def former(settings: Mapping[str, Scalar]) -> dict[str, Scalar]:
     """Settings under the keys of the version before, as checkpoints of then were hashed."""
     before = {new: old for old, new in RENAMED.items()} | {"attack.alie.z_max": "attack.alie.z"}
     before["attack.trigger"] = f"attack.{settings.get('attack.name', DEFAULT_ATTACK)}.trigger"
-    return {before.get(key, key): value for key, value in settings.items()}
+    changed = dict(settings)
+    pruned = changed.get("repair.name") == "pruning" and changed.get("defense.name") == "fedavg"
+    if pruned:
+        del changed["repair.name"]
+        changed["defense.name"] = "pruning"
+    if pruned or changed.get("strategy") == "pruning":
+        before["defense.fedavg.max_weight"] = "defense.pruning.max_weight"
+    if changed.get("splitter.name") == "guide-agreement":
+        del changed["splitter.name"]
+        changed["synthetic.guide_agreement"] = True
+    return {before.get(key, key): value for key, value in changed.items()}
 
 
 def today(key: str) -> str:
