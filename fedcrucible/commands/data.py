@@ -60,13 +60,13 @@ def command(
 
 def examine(settings: Sequence[str], preset: str = "") -> DataReport:
     """Read the data set that the settings name. Raises ConfigError."""
-    from fedcrucible_core.config.load import load, load_assignments
+    from fedcrucible_core.config.load import load, load_assignments, overlaid
     from fedcrucible_core.config.places import data_folder
     from fedcrucible_core.config.preset import load_preset
     from fedcrucible_core.learning.datasets import load_task
     from fedcrucible_core.learning.datasets.class_names import ids_among
 
-    task = load(dict.fromkeys(SAMPLES, 0) | load_preset(preset) | load_assignments(settings)).task
+    task = load(overlaid(dict.fromkeys(SAMPLES, 0), load_preset(preset), load_assignments(settings))).task
     data = load_task(task)
     channels, height, width = data.info.shape
     return DataReport(

@@ -21,7 +21,7 @@ LARGEST_INT = 2**63 - 1
 """Flower's messages hold 64-bit integers."""
 WITHOUT_EFFECT = ("output.", "run.resume", "run.checkpoint_every", "task.data_dir", "guide.cache_dir")
 """Keys (or sections) that say where things lie, not what is computed."""
-DEFENCE = ("strategy", "defense.", "purifier.", "guide.", "synthetic.")
+DEFENCE = ("strategy", "defense.", "purifier.", "repair.", "splitter.", "guide.", "synthetic.")
 """Keys (or sections) that belong to the defender: their values compete, those of others are what systems face."""
 DATA_IS_THE_PLACE = ("folder", "csv", "npz")
 """Data sets without a name of their own: for them ``task.data_dir`` says what is learned."""
@@ -197,6 +197,19 @@ def _is_text(key: str) -> bool:
         return False
 
 
+def overlaid(*layers: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """Settings of several layers, e.g. preset and command line; the last layer counts.
+
+    What counts also stands last, which ``|`` doesn't do: of an old and a new key the later one counts (``modern``).
+    """
+    settings: dict[str, Scalar] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            settings.pop(key, None)
+            settings[key] = value
+    return settings
+
+
 def load_assignments(texts: Iterable[str]) -> dict[str, Scalar]:
     """Settings of a command line; of a key given twice the last counts. Raises ConfigError."""
-    return dict(parse_assignment(text) for text in texts)
+    return overlaid(*({key: value} for key, value in map(parse_assignment, texts)))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fedcrucible_core.config.errors import ConfigError, did_you_mean
+from fedcrucible_core.config.load import overlaid
 from fedcrucible_core.config.text_files import read_text
 from fedcrucible_core.config.values import Scalar
 
@@ -36,10 +37,8 @@ def preset_names() -> list[str]:
 
 def load_preset(name: str) -> dict[str, Scalar]:
     """The settings of a preset by name, or of a TOML file by path; none for no name. Raises ConfigError."""
-    settings: dict[str, Scalar] = {}
-    for layer in preset_layers(name):
-        settings |= flatten_table({key: value for key, value in layer.items() if key not in NOT_SETTINGS})
-    return settings
+    tables = [{key: value for key, value in layer.items() if key not in NOT_SETTINGS} for layer in preset_layers(name)]
+    return overlaid(*map(flatten_table, tables))
 
 
 def preset_layers(name: str) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from fedcrucible.comparison.plan.cell import IN_PROCESS, SEED, Cell
 from fedcrucible_core.config import ConfigError
-from fedcrucible_core.config.load import DEFENCE
+from fedcrucible_core.config.load import DEFENCE, overlaid
 from fedcrucible_core.config.old_keys import today
 from fedcrucible_core.config.values import Scalar
 
@@ -123,9 +123,7 @@ class Matrix:
         for seed in self.seeds:
             for points in itertools.product(*(axis.points for axis in self.axes)):
                 labels = {axis.name: point.label for axis, point in zip(self.axes, points, strict=True)}
-                settings = dict(self.settings)
-                for point in points:
-                    settings |= point.settings
+                settings = overlaid(self.settings, *(point.settings for point in points))
                 engine = next((point.engine for point in points if point.engine), self.engine)
                 yield Cell({**labels, SEED: seed}, {**settings, KEY_OF_AXIS[SEED]: seed}, engine)
 

@@ -12,7 +12,7 @@ from fedcrucible.comparison.plan.file_table import SHORT, axes_of, column_named,
 from fedcrucible.comparison.plan.matrix import ATTACK, AXIS_OF_KEY, KEY_OF_AXIS, SYSTEM, Axis, Matrix
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.errors import did_you_mean
-from fedcrucible_core.config.load import parse_assignment
+from fedcrucible_core.config.load import overlaid, parse_assignment
 from fedcrucible_core.config.old_keys import today
 from fedcrucible_core.config.preset import load_preset
 from fedcrucible_core.config.values import Scalar, value_text
@@ -63,7 +63,7 @@ def matrix(options: Options) -> Matrix:
     settings = _common(options)
     for key, value in assigned(options.settings):
         _leave_to_axes(today(key), value, chosen)
-        settings[key] = value
+        settings = overlaid(settings, {key: value})
     seeds = _seeds_asked_for(options.seeds) or table.seeds
     if len(set(seeds)) != len(seeds) or not seeds:
         raise ConfigError("seeds", ",".join(map(str, seeds)), "at least one, none twice")

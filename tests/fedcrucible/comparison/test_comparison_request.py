@@ -248,3 +248,18 @@ def test_keys_of_an_earlier_version_make_the_same_axes(tmp_path: Path) -> None:
         configs = [cell.config for cell in first.cells()]
     assert configs == [cell.config for cell in second.cells()]
     assert {config.adversary.malicious_fraction for config in configs} == {0.0, 0.5}
+
+
+def test_an_axis_goes_before_an_old_key_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "base.toml").write_text("adversary.malicious_fraction = 0.4\n", encoding="utf-8")
+    (tmp_path / "mine.toml").write_text('preset = "base.toml"\nattack.malicious_fraction = 0.2\n', encoding="utf-8")
+    cells = made(preset=str(tmp_path / "mine.toml"), seeds="1", fractions="0.1,0.3").cells()
+    with pytest.warns(OldKeyWarning):
+        assert [cell.config.adversary.malicious_fraction for cell in cells] == [0.1, 0.3]
+
+
+def test_repairs_and_splitters_are_the_defenders() -> None:
+    assert made(axes=["repair.name=none,pruning"], strategies="fedavg", seeds="1").system_axis == "repair.name"
+    assert made(axes=["splitter.name=none,guide-agreement"], seeds="1", strategies="fine-tune").system_axis == (
+        "splitter.name"
+    )
