@@ -27,7 +27,7 @@ NOT_SETTINGS = ("preset", "compare")
 
 WITHOUT_EFFECT = ("output.", "run.resume", "run.checkpoint_every", "task.data_dir", "guide.cache_dir")
 """Keys (or sections) that say where things lie, not what is computed."""
-DEFENCE = ("strategy", "defense.", "purifier.", "guide.", "synthetic.")
+DEFENCE = ("strategy", "defense.", "purifier.", "repair.", "splitter.", "guide.", "synthetic.")
 """Keys (or sections) that belong to the defender: their values compete, those of others are what systems face."""
 DATA_IS_THE_PLACE = ("folder", "csv", "npz")
 """Data sets without a name of their own: for them ``task.data_dir`` says what is learned."""
