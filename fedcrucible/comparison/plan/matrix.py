@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fedcrucible.comparison.plan.cell import IN_PROCESS, SEED, Cell
 from fedcrucible_core.config import ConfigError
@@ -34,6 +34,10 @@ class Point:
     engine: str = ""
     """What carries its runs; empty = what carries the others."""
 
+    def today(self) -> Point:
+        """The same point; keys of an earlier version are today's."""
+        return replace(self, settings={today(key): value for key, value in self.settings.items()})
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -51,7 +55,7 @@ class Axis:
     @classmethod
     def named(cls, name: str, points: Sequence[Point]) -> Axis:
         """An axis over any points. Raises ConfigError for none, or for two of one name."""
-        points = [Point(point.label, {today(key): value for key, value in point.settings.items()}) for point in points]
+        points = [point.today() for point in points]
         labels = [point.label for point in points]
         if not labels:
             raise ConfigError(name, "", "an axis needs at least one value")

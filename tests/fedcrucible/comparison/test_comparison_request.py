@@ -187,7 +187,7 @@ def test_a_mistake_in_an_option_is_one_message(options: dict[str, object], said:
         (["-s", "fedavg", "output.name=mine"], "names of their own"),
     ],
 )
-def test_nothing_runs_before_every_cell_is_known_to_be_possible(fedcrucible, tmp_path, arguments, said) -> None:
+def test_nothing_runs_before_every_cell_is_known_to_be_possible(fedcrucible, tmp_path: Path, arguments, said) -> None:
     result = fedcrucible("compare", "-p", "smoke", *arguments, "--out", tmp_path / "out", "--skip-impossible")
 
     assert result.exit_code == 2, result.output
