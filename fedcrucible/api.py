@@ -29,7 +29,7 @@ def run(
     strategy: str | None = None,
     attack: str | None = None,
     *,
-    preset: str = "",
+    preset: str | os.PathLike[str] = "",
     settings: Mapping[str, Any] | None = None,
     progress: bool = True,
     **keys: Any,
@@ -55,7 +55,7 @@ def run(
     from fedcrucible_core.config.load import load, load_preset
     from server_app.plan import Plan
 
-    chosen = load_preset(preset) | {"output.report": False}
+    chosen = load_preset(_preset(preset)) | {"output.report": False}
     chosen |= _settings(settings, {"strategy": strategy, "attack.name": attack}, keys)
     plan = Plan.make(load(chosen))
     folders: builtins.list[Path] = []
@@ -77,7 +77,7 @@ def compare(
     fractions: Values = (),
     axes: Mapping[str, Values] | None = None,
     seeds: str | Sequence[int] = (),
-    preset: str = "demo",
+    preset: str | os.PathLike[str] = "demo",
     settings: Mapping[str, Any] | None = None,
     reference: str = "",
     margin: float | None = None,
@@ -124,7 +124,7 @@ def compare(
 
     chosen = _settings(settings, {}, keys)
     options = Options(
-        preset,
+        _preset(preset),
         chosen,
         strategies,
         attacks,
@@ -167,6 +167,8 @@ def list(kind: str | None = None) -> Catalogue:  # noqa: A001
     Raises ConfigError for an unknown kind or name.
     """
     require_own_rooms()
+    if kind is not None and not isinstance(kind, str):
+        raise ConfigError("list", kind, "a name, as text")
     if kind is None:
         return Catalogue(entry for each in KINDS for entry in entries(each))
     return Catalogue(entries(kind) if kind in KINDS else find(kind, KINDS))
@@ -185,12 +187,25 @@ def _compared(request: Request) -> Comparison:
     return Comparison(folder)
 
 
+def _preset(name: object) -> str:
+    """A preset's name, or a file's path. Raises ConfigError."""
+    try:
+        text = os.fspath(name)  # type: ignore[call-overload]
+    except TypeError:
+        text = None
+    if not isinstance(text, str):
+        raise ConfigError("preset", name, "a preset's name, or the path of a .toml file")
+    return text
+
+
 def _settings(
     nested: Mapping[str, Any] | None, short: Mapping[str, str | None], keys: Mapping[str, Any]
 ) -> dict[str, Scalar]:
     """All settings by dotted key. Raises ConfigError for one that is given twice, or is no setting's value."""
     from fedcrucible_core.config.load import flatten_table
 
+    if nested is not None and not isinstance(nested, Mapping):
+        raise ConfigError("settings", nested, "a mapping, by dotted key or nested")
     chosen: dict[str, Scalar] = {}
     given: Callable[[Mapping[str, Any]], dict[str, Scalar]] = flatten_table
     for part in (given(nested or {}), given({k: v for k, v in short.items() if v is not None}), given(keys)):

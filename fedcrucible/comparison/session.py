@@ -238,8 +238,10 @@ def _terminate_as_interrupt() -> Iterator[None]:
 
 
 def usual_jobs(jobs: int | None, engine_name: str) -> int:
-    """As many as asked for, else one per CPU at hand up to four; one through Flower."""
+    """As many as asked for, else one per CPU at hand up to four; one through Flower. Raises ConfigError."""
     if jobs is not None:
+        if not isinstance(jobs, int) or jobs < 0:
+            raise ConfigError("jobs", jobs, "a whole number, at least 0 (0 = only tabulate)")
         return jobs
     return 1 if engine_name != IN_PROCESS else min(MOST_JOBS, cpu_count())
 

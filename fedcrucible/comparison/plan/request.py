@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,7 +93,9 @@ def matrix(options: Options) -> Matrix:
     table, notes = _read(options.preset)
     chosen = {axis.name: axis for axis in _file_axes(table)}
     for name, axis in SHORT.items():
-        values = getattr(options, name)
+        values: Values = getattr(options, name)
+        if not isinstance(values, Collection):
+            raise ConfigError(name, values, 'a text ("a,b") or a list of values')
         if len(values):
             chosen[axis] = _pick(chosen.get(axis), KEY_OF_AXIS[axis], _values(f"--{name}", KEY_OF_AXIS[axis], values))
     for given, listed in _axes_asked_for(options.axes):
@@ -123,7 +125,7 @@ def matrix(options: Options) -> Matrix:
         assumed=notes["assumed"],
         changed=notes["changed"],
         remarks=table.remarks,
-        engine=_engine("--engine", options.engine),
+        engine=_engine("engine", options.engine),
         numbers=tuple(map(_column, table.numbers)),
         whole_records=table.whole_records,
     )
@@ -247,6 +249,8 @@ def _axes_asked_for(axes: Sequence[str] | Mapping[str, Values]) -> Iterable[tupl
 def _seeds_asked_for(seeds: str | Sequence[int]) -> tuple[int, ...]:
     if isinstance(seeds, str):
         return tuple(_seeds(seeds)) if seeds else ()
+    if not isinstance(seeds, Collection):
+        raise ConfigError("seeds", seeds, 'whole numbers: a list, or a text as "1-3"')
     if not all(isinstance(seed, int) and not isinstance(seed, bool) for seed in seeds):
         raise ConfigError("seeds", list(seeds), "whole numbers")
     return tuple(seeds)
@@ -311,12 +315,12 @@ def _seeds(text: str) -> Iterable[int]:
     for part in text.split(","):
         found = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
         if not found:
-            raise ConfigError("--seeds", text, "whole numbers and ranges, e.g. 1,2,3 or 1-5")
+            raise ConfigError("seeds", text, "whole numbers and ranges, e.g. 1,2,3 or 1-5")
         first, last = int(found[1]), int(found[2] or found[1])
         if last < first:
-            raise ConfigError("--seeds", text, f"{part.strip()} runs backwards; write {last}-{first}")
+            raise ConfigError("seeds", text, f"{part.strip()} runs backwards; write {last}-{first}")
         if last - first >= MOST_SEEDS:
-            raise ConfigError("--seeds", text, f"at most {MOST_SEEDS} seeds")
+            raise ConfigError("seeds", text, f"at most {MOST_SEEDS} seeds")
         yield from range(first, last + 1)
 
 
