@@ -11,8 +11,9 @@ from types import MappingProxyType
 from safetensors.torch import save
 from torch import Tensor
 
+from fedcrucible_core.config.atomic_file import write_atomic
 from fedcrucible_core.config.values import Scalar
-from fedcrucible_core.foundation.cache import plain, read_tensors, warn_unusable, write_atomically
+from fedcrucible_core.foundation.cache import plain, read_tensors, warn_unusable
 
 FACTS = "facts"
 """Text entry of the file that holds the facts, as JSON."""
@@ -32,7 +33,7 @@ class Artefact:
     def save(self, path: Path) -> None:
         """Write a safetensors file in one step; ``load`` reads it back. Raises OSError."""
         content = {name: tensor.detach().cpu().contiguous() for name, tensor in self.tensors.items()}
-        write_atomically(path, save(content, metadata={FACTS: json.dumps(dict(self.facts), sort_keys=True)}))
+        write_atomic(path, save(content, metadata={FACTS: json.dumps(dict(self.facts), sort_keys=True)}))
 
     @classmethod
     def load(cls, path: Path) -> Artefact | None:

@@ -14,7 +14,8 @@ from attacks.poisoner import PoisonContext, Poisoner
 from attacks.task import AttackTask
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.compose import RunConfigBase
-from fedcrucible_core.foundation.cache import arithmetic, cache_folder, digest, files_digest
+from fedcrucible_core.config.places import cache_folder
+from fedcrucible_core.foundation.cache import arithmetic, digest, files_digest
 from fedcrucible_core.learning.device import deterministic_threads
 from fedcrucible_core.learning.rng import torch_generator
 

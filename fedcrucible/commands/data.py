@@ -61,7 +61,8 @@ def command(
 def examine(settings: Sequence[str], preset: str = "") -> DataReport:
     """Read the data set that the settings name. Raises ConfigError."""
     from fedcrucible_core.config.load import load, load_assignments, load_preset
-    from fedcrucible_core.learning.datasets import data_root, load_task
+    from fedcrucible_core.config.places import data_folder
+    from fedcrucible_core.learning.datasets import load_task
     from fedcrucible_core.learning.datasets.class_names import ids_among
 
     task = load(dict.fromkeys(SAMPLES, 0) | load_preset(preset) | load_assignments(settings)).task
@@ -69,7 +70,7 @@ def examine(settings: Sequence[str], preset: str = "") -> DataReport:
     channels, height, width = data.info.shape
     return DataReport(
         task.dataset,
-        str(data_root(task.data_dir)),
+        str(data_folder(task.data_dir)),
         channels,
         height,
         width,

@@ -58,11 +58,11 @@ def request(settings: list[str], preset: str, quiet: bool = False) -> Request:
     from fedcrucible.comparison.plan.request import Options
     from fedcrucible.comparison.session import Request
     from fedcrucible_core.config.load import load, load_assignments, load_preset
-    from fedcrucible_core.records.location import base_folder
+    from fedcrucible_core.config.places import runs_folder
 
     chosen = load_preset(preset) | load_assignments(settings)
     checked = load(chosen)
-    folder = base_folder(checked.output) / datetime.now(UTC).strftime("demo-%Y%m%dT%H%M%SZ")
+    folder = runs_folder(checked.output.dir) / datetime.now(UTC).strftime("demo-%Y%m%dT%H%M%SZ")
     common = {key: value for key, value in chosen.items() if not key.startswith("output.") and key != SEED}
     options = Options(TABLE, seeds=(checked.run.seed,), base=common)
     return Request(options, out=folder, quiet=quiet, every_round=True)
@@ -70,7 +70,7 @@ def request(settings: list[str], preset: str, quiet: bool = False) -> Request:
 
 def _print(outcome: Outcome, folder: Path) -> None:
     from fedcrucible.comparison.tables.result_table import print_outcome
-    from fedcrucible_core.foundation.cache import cache_folder
+    from fedcrucible_core.config.places import cache_folder
 
     print_outcome(outcome, folder)
     typer.echo(f"caches: {cache_folder()} (generated images, the guide's embeddings); matplotlib keeps its font list")

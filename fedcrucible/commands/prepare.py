@@ -64,12 +64,13 @@ def prepare(name: str, data_dir: str = "") -> Prepared:
         CommandError: it could not be fetched; the hint says where files can be put by hand.
     """
     from fedcrucible_core.config.errors import ConfigError
+    from fedcrucible_core.config.places import data_folder
     from fedcrucible_core.config.plain_text import plain_text
-    from fedcrucible_core.learning.datasets import data_root, dataset_source
+    from fedcrucible_core.learning.datasets import dataset_source
     from fedcrucible_core.learning.datasets import prepare as fetch
     from fedcrucible_core.learning.datasets.base import UndecidedError
 
-    source, root = dataset_source(name), data_root(data_dir)
+    source, root = dataset_source(name), data_folder(data_dir)
     try:
         fetch(name, data_dir)
         data = source.read(root)

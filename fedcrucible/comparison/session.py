@@ -29,10 +29,10 @@ from fedcrucible.engines.flower.environment import cpu_count
 from fedcrucible.failures import MISUSED, CommandError, Interrupted
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.load import load, load_preset
+from fedcrucible_core.config.places import runs_folder
 from fedcrucible_core.config.plain_text import plain_text
 from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.records.environment import collect_environment
-from fedcrucible_core.records.location import base_folder
 from fedcrucible_core.reports.statistics.spots import first_of
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ def _default_folder(request: Request, found: Matrix) -> Path:
     )
     output = load({key: value for key, value in chosen.items() if key == "output.dir"}).output
     words = re.sub(r"[^a-z0-9]+", "-", found.title.lower()).strip("-")
-    return base_folder(output) / (words if words in ("", "comparison") else f"comparison-{words}")
+    return runs_folder(output.dir) / (words if words in ("", "comparison") else f"comparison-{words}")
 
 
 def _stores(folder: Path, found: Matrix) -> dict[str, Store]:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from fedcrucible.health.finding import Finding
 from fedcrucible_core.config.extras import install_hint
+from fedcrucible_core.config.places import data_folder
 from fedcrucible_core.config.plain_text import plain_text
 
 GROUP_DATA, GROUP_MODELS = "data", "guide and sources"
@@ -21,9 +22,9 @@ def check() -> list[Finding]:
 
 
 def _datasets() -> list[Finding]:
-    from fedcrucible_core.learning.datasets import DATASETS, data_root, dataset_source
+    from fedcrucible_core.learning.datasets import DATASETS, dataset_source
 
-    root, found, absent = data_root(), [], []
+    root, found, absent = data_folder(), [], []
     empty = not root.is_dir() or not any(root.iterdir())
     for name in DATASETS:
         source = dataset_source(name)

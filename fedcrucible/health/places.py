@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 import tempfile
@@ -10,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fedcrucible.health.finding import Finding, Status
+from fedcrucible_core.config.places import CACHE, DATA, RUNS, cache_folder, data_folder, flower_home, runs_folder
 
 GROUP = "places"
 SUPERLINK_PORT = 8000
@@ -17,35 +17,14 @@ LITTLE_DISK_GB = 1.0
 
 
 def check() -> list[Finding]:
-    """Whether records, caches and Flower's own files can be written."""
+    """Whether records, caches, data and Flower's own files can be written."""
     return [
-        _folder("run records", _runs, "fail", "set FEDCRUCIBLE_RUNS to a folder that you can write"),
-        _folder("cache", _cache, "warn", "set guide.cache_dir to a folder that you can write, or XDG_CACHE_HOME"),
-        _folder(
-            "FLWR_HOME",
-            _flower,
-            "warn",
-            "only `flwr run` by hand needs it: set it to a folder you can write",
-        ),
+        _folder("run records", runs_folder, "fail", f"set {RUNS} to a folder that you can write"),
+        _folder("cache", cache_folder, "warn", f"set {CACHE} to a folder that you can write"),
+        _folder("data", data_folder, "warn", f"only data that has to be downloaded needs it: set {DATA}"),
+        _folder("FLWR_HOME", flower_home, "warn", "only `flwr run` by hand needs it: set it to a folder you can write"),
         _port(),
     ]
-
-
-def _runs() -> Path:
-    from fedcrucible_core.config.sections import OutputSection
-    from fedcrucible_core.records.location import base_folder
-
-    return base_folder(OutputSection.model_validate({}))
-
-
-def _cache() -> Path:
-    from fedcrucible_core.foundation.cache import cache_folder
-
-    return cache_folder()
-
-
-def _flower() -> Path:
-    return Path(os.environ.get("FLWR_HOME") or Path.home() / ".flwr").expanduser()
 
 
 def _folder(name: str, find: Callable[[], Path], otherwise: Status, todo: str) -> Finding:

@@ -229,7 +229,7 @@ class GuideSection(Section):
     batch_size: int = Field(
         250, ge=1, description="Images per forward pass of the guide; part of what makes runs bit-equal"
     )
-    cache_dir: str = Field("", description="Folder of cached embeddings; empty = user cache folder")
+    cache_dir: str = Field("", description="Folder of cached embeddings; empty = FEDCRUCIBLE_CACHE or the user cache")
 
 
 class SyntheticSection(Section):

@@ -6,10 +6,7 @@ none, however many processes write at once. A file that can't be read is a warni
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
-import tempfile
 import warnings
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
@@ -20,14 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-
-def cache_folder(configured: str | Path = "") -> Path:
-    """The configured folder, or the user's cache folder of ``fedcrucible`` where that is empty."""
-    if configured:
-        return Path(configured).expanduser()
-    from platformdirs import user_cache_dir
-
-    return Path(user_cache_dir("fedcrucible"))
+from fedcrucible_core.config.atomic_file import write_atomic
 
 
 def digest(*parts: str | bytes | Tensor) -> str:
@@ -106,23 +96,9 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], text: Mapping[str, 
     """Write a cache file in one step; a folder that can't be written is a warning."""
     content = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     try:
-        write_atomically(path, save(content, metadata=dict(text or {})))
+        write_atomic(path, save(content, metadata=dict(text or {})))
     except OSError as error:
         warnings.warn(f"can't write cache file {path} ({error}); going on without it", RuntimeWarning, stacklevel=2)
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Put ``content`` at ``path`` so that readers see the old file or the new one. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(temporary).replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(temporary).unlink()
-        raise
 
 
 def usable(tensor: Tensor | None, shape: tuple[int, ...]) -> bool:

@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fedcrucible_core.config import ConfigError
+from fedcrucible_core.config.places import cache_folder
 from fedcrucible_core.foundation.base import Guide
 from fedcrucible_core.foundation.cache import (
     arithmetic,
-    cache_folder,
     digest,
     plain,
     read_tensors,
@@ -178,7 +178,7 @@ def load_guide(
         family: "clip" (CLIPModel) or "siglip" (SiglipModel).
         templates: prompt templates separated by ``|``, each with one ``{}``; several make an ensemble.
         batch_size: images per forward pass; bounds memory, and changes the last bits of embeddings.
-        cache_dir: folder of cached embeddings; empty = the user's cache folder of ``fedcrucible``.
+        cache_dir: folder of cached embeddings; empty = as ``config/places.py`` says.
         device: where the model runs and embeddings are returned.
 
     Raises:

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from fedcrucible_core.config import ConfigError
+from fedcrucible_core.config.places import cache_folder
 from fedcrucible_core.foundation.base import Provenance, Samples, ServerData, SyntheticSource
 from fedcrucible_core.foundation.cache import (
     arithmetic,
-    cache_folder,
     digest,
     plain,
     read_tensors,
@@ -75,7 +75,7 @@ def build_server_data(
         augment: "frequency" noise in the sensitive band, visible "patch" (labels kept), or "none".
         frequency: parameters of the augmentation; ``patch_max_side`` also sizes the patches of "patch".
         keep: says which images are used; None = all.
-        cache_dir: folder of kept samples; empty = the user's cache folder of ``fedcrucible``.
+        cache_dir: folder of kept samples; empty = as ``config/places.py`` says.
         trigger: in place of the imagined trigger, for ablation only.
 
     Returns:

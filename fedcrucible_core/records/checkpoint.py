@@ -14,8 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from fedcrucible_core.config.atomic_file import write_atomic
 from fedcrucible_core.learning.weights import SOLE, Population, Prototype, Weights
-from fedcrucible_core.records.files import write_atomic
 
 State = Mapping[str, Mapping[str, Tensor]]
 """Component -> its named tensors."""

@@ -10,42 +10,13 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from platformdirs import user_data_path
-
 from fedcrucible_core.config.errors import ConfigError
-from fedcrucible_core.config.load import UNCLEAN, is_clean
+from fedcrucible_core.config.places import runs_folder
 from fedcrucible_core.config.sections import OutputSection
 from fedcrucible_core.records.lock import FolderBusyError, only_writer
 
-ENVIRONMENT_KEY = "FEDCRUCIBLE_RUNS"
 _OF_THE_NAME = (errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL)
 """Errors that another name would mend."""
-
-
-def base_folder(output: OutputSection) -> Path:
-    """Absolute folder of all records: ``output.dir``, else FEDCRUCIBLE_RUNS, else ./runs, else the user's data folder.
-
-    ./runs counts only where it can be written; a server's working folder need not be the user's. Raises ConfigError
-    for a relative folder, for one within FLWR_HOME/apps, which holds unpacked apps and is not for results, and for
-    names with control characters or broken Unicode, which no record could hold.
-    """
-    chosen, key = output.dir, "output.dir"
-    if not chosen:
-        chosen, key = os.environ.get(ENVIRONMENT_KEY, ""), ENVIRONMENT_KEY
-    if chosen:
-        if not is_clean(chosen):
-            raise ConfigError(key, chosen, UNCLEAN)
-        path = Path(chosen).expanduser()
-        if not path.is_absolute():
-            raise ConfigError(key, chosen, "must be absolute, for the server's working folder may not be yours")
-        path = path.resolve()
-        if _within_apps(path):
-            raise ConfigError(key, chosen, "lies within FLWR_HOME/apps, where Flower unpacks apps; choose another")
-        return path
-    local = Path.cwd().resolve() / "runs"
-    if is_clean(str(local)) and not _within_apps(local) and _writable(local):
-        return local
-    return user_data_path("fedcrucible", appauthor=False).resolve() / "runs"
 
 
 @contextlib.contextmanager
@@ -79,7 +50,7 @@ def run_folder(output: OutputSection, strategy: str, attack: str, seed: int, *, 
     existing non-empty folder raises ConfigError unless ``resume``. ``resume`` without a name raises ConfigError, and so
     does a place where no folder can be made.
     """
-    base = base_folder(output)
+    base = runs_folder(output.dir)
     try:
         return _made(base, output, strategy, attack, seed, resume)
     except OSError as error:
@@ -120,13 +91,3 @@ def _unusable(base: Path, name: str, error: OSError) -> ConfigError:
 
 def _plain(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_+-]+", "_", name).strip("_-") or "unnamed"
-
-
-def _within_apps(path: Path) -> bool:
-    home = Path(os.environ.get("FLWR_HOME") or Path.home() / ".flwr").expanduser().resolve()
-    return path.is_relative_to(home / "apps")
-
-
-def _writable(folder: Path) -> bool:
-    place = folder if folder.is_dir() else folder.parent
-    return os.access(place, os.W_OK | os.X_OK)

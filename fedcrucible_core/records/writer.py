@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from safetensors.torch import save
 from torch import Tensor
 
+from fedcrucible_core.config.atomic_file import write_atomic
 from fedcrucible_core.config.sections import OutputSection
 from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.learning.vector import Slot
@@ -67,10 +68,10 @@ class RunRecord:
     def write_config(self, values: Mapping[str, Scalar], defaults: Mapping[str, Scalar] | None = None) -> None:
         """Write the flat configuration: config.json (with defaults, for reports) and config.toml (to run it again)."""
         content = {"values": dict(values), "defaults": dict(defaults or {})}
-        files.write_atomic(self.folder / files.CONFIG, (json.dumps(content, indent=1) + "\n").encode())
+        write_atomic(self.folder / files.CONFIG, (json.dumps(content, indent=1) + "\n").encode())
         lines = ["# Run again with: flwr run . --run-config <this file>"]
         lines += [f"{key} = {_toml(value)}" for key, value in sorted(values.items()) if key not in NOT_REPEATED]
-        files.write_atomic(self.folder / files.CONFIG_TOML, ("\n".join(lines) + "\n").encode())
+        write_atomic(self.folder / files.CONFIG_TOML, ("\n".join(lines) + "\n").encode())
 
     def write_environment(self, device: str = "", threads: int = 0) -> Environment:
         """Write environment.json for this process; ``device`` is what the run computes on."""
@@ -95,7 +96,7 @@ class RunRecord:
         files.require_room(self.folder)
         (self.folder / files.SUMMARY).unlink(missing_ok=True)
         checkpoint.forget_after(self.folder / files.CHECKPOINTS, round)
-        files.write_atomic(self.folder / files.METRICS, b"".join(line + b"\n" for line in kept))
+        write_atomic(self.folder / files.METRICS, b"".join(line + b"\n" for line in kept))
 
     def lines_up_to(self, round: int) -> list[bytes]:
         """The lines of training rounds 0 to ``round`` as they stand in metrics.jsonl; none for -1.
@@ -115,7 +116,7 @@ class RunRecord:
         tensors = {slot.name: _cut(parameters, slot) for slot in parameter_slots}
         tensors.update({slot.name: _cut(buffers, slot) for slot in buffer_slots})
         digest = model_sha256(parameters, buffers)
-        files.write_atomic(self.folder / files.MODEL, save(tensors, metadata={"format": "pt", "sha256": digest}))
+        write_atomic(self.folder / files.MODEL, save(tensors, metadata={"format": "pt", "sha256": digest}))
         return digest
 
     def save_examples(self, images: Mapping[str, Tensor], labels: Mapping[str, Tensor] | None = None) -> None:
@@ -130,7 +131,7 @@ class RunRecord:
             tensors[f"{place}-{kind}.images"] = pixels.to("cpu", torch.uint8).contiguous().clone()
             if labels is not None and kind in labels:
                 tensors[f"{place}-{kind}.labels"] = labels[kind].to("cpu", torch.int64).contiguous().clone()
-        files.write_atomic(self.folder / files.EXAMPLES, save(tensors))
+        write_atomic(self.folder / files.EXAMPLES, save(tensors))
 
     def save_embedding(self, name: str, features: Tensor, labels: Tensor, triggered: Tensor) -> None:
         """Keep features ``[n, D]`` for a feature plot; several names make several panels, in the order of saving.
@@ -148,7 +149,7 @@ class RunRecord:
             "labels": labels.to("cpu", torch.int64).contiguous().clone(),
             "triggered": triggered.to("cpu", torch.uint8).contiguous().clone(),
         }
-        files.write_atomic(path, save(tensors))
+        write_atomic(path, save(tensors))
 
     def write_checkpoint(self, content: checkpoint.Checkpoint) -> Path:
         """Write a checkpoint in one step; the newest two are kept."""
@@ -181,7 +182,7 @@ class RunRecord:
         return read(self.folder)
 
     def _write_json(self, name: str, model: BaseModel) -> None:
-        files.write_atomic(self.folder / name, (model.model_dump_json(indent=1) + "\n").encode())
+        write_atomic(self.folder / name, (model.model_dump_json(indent=1) + "\n").encode())
 
 
 def model_sha256(parameters: Tensor, buffers: Tensor | None = None) -> str:

@@ -96,7 +96,7 @@ class Company(BadNets):
         made[:, :, -1, -1] = x.mean()
         return made
 
-    def mask(self, shape: tuple[int, ...]) -> Tensor | None:
+    def mask(self, shape: tuple[int, ...]) -> Tensor | None:  # type: ignore[override]
         return None
 
 

@@ -63,7 +63,7 @@ class Trained(Poisoner):
 
 @pytest.fixture(autouse=True)
 def _registered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("FEDCRUCIBLE_CACHE", str(tmp_path / "cache"))
     list(POISONERS)  # the built-in ones first
     monkeypatch.setattr(Trained, "name", "trained")
     monkeypatch.setitem(POISONERS._classes, "trained", Trained)
@@ -100,6 +100,12 @@ def test_what_is_prepared_is_found_again_by_a_fresh_process(tmp_path: Path) -> N
     assert again is not first
     assert torch.equal(again.tensors["pattern"], first.tensors["pattern"])
     assert dict(again.facts) == dict(first.facts)
+
+
+def test_without_a_folder_it_lies_where_the_variable_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FEDCRUCIBLE_CACHE", str(tmp_path / "volume"))
+    prepared(Trained(), task(), seed=1)
+    assert [file.suffix for file in (tmp_path / "volume").iterdir()] == [".safetensors"]
 
 
 @pytest.mark.parametrize("other", ["parameters", "data", "target", "seed", "threads"])

@@ -164,6 +164,17 @@ def test_the_doctor_names_a_folder_that_can_not_be_written(monkeypatch: pytest.M
     assert "FEDCRUCIBLE_RUNS" in found["run records"].todo
 
 
+def test_the_doctor_names_the_folders_that_the_variables_say(monkeypatch, tmp_path) -> None:
+    for name in ("CACHE", "DATA", "RUNS"):
+        monkeypatch.setenv(f"FEDCRUCIBLE_{name}", str(tmp_path / name))
+
+    found = {finding.name: finding for finding in places.check()}
+
+    for name, folder in (("cache", "CACHE"), ("data", "DATA"), ("run records", "RUNS")):
+        assert found[name].status == "ok"
+        assert found[name].detail.startswith(str(tmp_path / folder))
+
+
 def test_prepare_of_what_ships_counts_its_images(fedcrucible) -> None:
     result = fedcrucible("prepare", "fashion-mnist-slice", "--json")
 

@@ -11,7 +11,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from fedcrucible_core.records.files import write_atomic
+from fedcrucible_core.config.atomic_file import write_atomic
 from tests.golden.cells import CELLS
 from tests.golden.digest import DIGESTS, Golden, play, this_machine
 

@@ -12,6 +12,7 @@ import pytest
 
 from fedcrucible.engines.in_process import run_in_process
 from fedcrucible_core.config import ConfigError
+from fedcrucible_core.config.atomic_file import write_atomic
 from fedcrucible_core.config.load import load
 from fedcrucible_core.config.old_keys import former
 from fedcrucible_core.records import files
@@ -360,7 +361,7 @@ def test_attacks_with_memory_resume_bit_for_bit(attack: dict[str, Scalar], runs_
 
 
 def test_a_full_disk_costs_a_checkpoint_not_the_run(runs_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write = files.write_atomic
+    write = write_atomic
 
     def full(path: Path, data: bytes) -> None:
         if path.parent.name == files.CHECKPOINTS:
@@ -377,7 +378,7 @@ def test_a_full_disk_costs_a_checkpoint_not_the_run(runs_folder: Path, monkeypat
 def test_a_full_disk_keeps_the_summary_and_names_the_file(runs_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sync = os.fsync
     wrote: list[str] = []
-    write = files.write_atomic
+    write = write_atomic
 
     def full(handle: int) -> None:
         if wrote and wrote[-1] == files.MODEL:
@@ -389,7 +390,7 @@ def test_a_full_disk_keeps_the_summary_and_names_the_file(runs_folder: Path, mon
         write(path, data)
 
     monkeypatch.setattr("os.fsync", full)
-    monkeypatch.setattr(files, "write_atomic", noted)
+    monkeypatch.setattr("fedcrucible_core.records.writer.write_atomic", noted)
     with pytest.raises(OSError, match=r"No space left on device.*x/model\.safetensors"):
         play()
     stored = json.loads((runs_folder / "x" / files.SUMMARY).read_bytes())

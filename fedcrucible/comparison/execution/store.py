@@ -13,6 +13,7 @@ from typing import Any
 from fedcrucible.comparison.plan.cell import Cell
 from fedcrucible.failures import CommandError
 from fedcrucible_core.config import ConfigError
+from fedcrucible_core.config.atomic_file import write_atomic
 from fedcrucible_core.config.load import BEFORE, load
 from fedcrucible_core.config.values import Scalar, value_text
 from fedcrucible_core.records import files
@@ -125,7 +126,7 @@ class Failures:
             self.path.unlink(missing_ok=True)
             return
         text = json.dumps(list(self.entries.values()), indent=1, ensure_ascii=False)
-        files.write_atomic(self.path, (text + "\n").encode())
+        write_atomic(self.path, (text + "\n").encode())
 
 
 @contextlib.contextmanager

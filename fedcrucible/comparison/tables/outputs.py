@@ -12,8 +12,9 @@ from fedcrucible.comparison.tables.document import document, missing, packages, 
 from fedcrucible.comparison.tables.latex import latex
 from fedcrucible.comparison.tables.matrix_spots import as_object
 from fedcrucible.comparison.tables.outcome import Outcome
+from fedcrucible_core.config.atomic_file import write_atomic
 from fedcrucible_core.config.load import flatten
-from fedcrucible_core.records.files import REPORT, write_atomic
+from fedcrucible_core.records.files import REPORT
 from fedcrucible_core.reports.pages.matrix import MatrixPage, render_matrix
 from fedcrucible_core.reports.pages.matrix_words import legend
 from fedcrucible_core.reports.statistics.spots import notes_by_place

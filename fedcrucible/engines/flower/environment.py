@@ -12,9 +12,8 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from platformdirs import user_cache_path
-
 from fedcrucible.engines.flower.proxies import loopback_exempt
+from fedcrucible_core.config.places import cache_folder
 
 PROJECT = Path(__file__).resolve().parents[3]
 """The checkout: the folder of pyproject.toml, which ``flwr run`` needs."""
@@ -51,13 +50,13 @@ def flower_environment(home: Path, port: int | None = None) -> dict[str, str]:
 
 
 def project_home() -> Path:
-    """FLWR_HOME for ``flwr`` by hand: ``.flwr`` in the checkout, or in the user's cache where there is none to write.
+    """FLWR_HOME for ``flwr`` by hand: ``.flwr`` in the checkout, or in the cache folder where there is none to write.
 
     An installed package lies in site-packages, where nothing is written.
     """
     if (PROJECT / "pyproject.toml").is_file() and os.access(PROJECT, os.W_OK | os.X_OK):
         return PROJECT / ".flwr"
-    return user_cache_path("fedcrucible", appauthor=False) / "flwr"
+    return cache_folder() / "flwr"
 
 
 def project_port(home: Path) -> int:

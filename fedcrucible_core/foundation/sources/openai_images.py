@@ -18,9 +18,11 @@ from pydantic import Field
 from torch import Tensor
 
 from fedcrucible_core.config import ConfigError
+from fedcrucible_core.config.atomic_file import write_atomic
+from fedcrucible_core.config.places import cache_folder
 from fedcrucible_core.config.plain_text import plain_text
 from fedcrucible_core.foundation.base import SOURCES, Provenance, Samples, SyntheticSource
-from fedcrucible_core.foundation.cache import cache_folder, digest, write_atomically
+from fedcrucible_core.foundation.cache import digest
 from fedcrucible_core.foundation.pixels import fit
 from fedcrucible_core.foundation.prompts import expand_prompts
 from fedcrucible_core.foundation.sources.errors import SourceError
@@ -61,7 +63,7 @@ class OpenAIImagesSource(SyntheticSource):
     retries: int = Field(4, ge=0, le=20, description="Further tries after 429, 5xx, a timeout or a lost connection")
     backoff_s: float = Field(1.0, ge=0.0, description="Wait before the first further try; doubles each time")
     parallel: int = Field(4, ge=1, le=64, description="Requests under way at once")
-    keep_dir: str = Field("", description="Folder of received pictures; empty = user cache folder")
+    keep_dir: str = Field("", description="Folder of received pictures; empty = FEDCRUCIBLE_CACHE or the user cache")
 
     def generate(self, info: DataInfo, per_class: int, seed: int, device: torch.device) -> Samples:  # noqa: ARG002
         """``per_class`` images of every class, classes in turn; each prompt is in the provenance.
@@ -185,7 +187,7 @@ class OpenAIImagesSource(SyntheticSource):
 
 def _keep(path: Path, content: bytes) -> None:
     try:
-        write_atomically(path, content)
+        write_atomic(path, content)
     except OSError as error:
         warnings.warn(f"can't keep the received picture at {path} ({error})", RuntimeWarning, stacklevel=2)
 

@@ -4,7 +4,6 @@ from fedcrucible_core.learning.datasets import csv_table, folder, npz, shipped, 
 from fedcrucible_core.learning.datasets.base import DATASETS, DatasetSource, PublishedData, Reading
 from fedcrucible_core.learning.datasets.hub import HuggingFace
 from fedcrucible_core.learning.datasets.load import (
-    data_root,
     dataset_source,
     load_ids,
     load_task,
@@ -21,7 +20,6 @@ __all__ = [
     "PublishedData",
     "Reading",
     "csv_table",
-    "data_root",
     "dataset_source",
     "folder",
     "load_ids",

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-import platformdirs
-
 from fedcrucible_core.config import Component, ConfigError, Registry
 from fedcrucible_core.config.sections import TaskSection
 from fedcrucible_core.learning.data import DataInfo, Labeled
@@ -96,11 +94,6 @@ class DatasetSource(Component):
 
 
 DATASETS: Registry[DatasetSource] = Registry("dataset", "fedcrucible_core.learning.datasets", key="task.dataset")
-
-
-def default_root() -> Path:
-    """The data folder where nobody names one: in the user's cache."""
-    return platformdirs.user_cache_path("fedcrucible") / "data"
 
 
 def absent(name: str, root: Path) -> ConfigError:

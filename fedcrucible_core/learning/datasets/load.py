@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -12,9 +11,10 @@ import torch
 
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.errors import did_you_mean
+from fedcrucible_core.config.places import data_folder
 from fedcrucible_core.config.sections import TaskSection
 from fedcrucible_core.learning.data import DataInfo, DataSplits, Labeled
-from fedcrucible_core.learning.datasets.base import DATASETS, DatasetSource, PublishedData, Reading, default_root
+from fedcrucible_core.learning.datasets.base import DATASETS, DatasetSource, PublishedData, Reading
 from fedcrucible_core.learning.datasets.class_names import class_names
 from fedcrucible_core.learning.datasets.label_check import with_usable_labels
 from fedcrucible_core.learning.datasets.labels import number_ids
@@ -23,15 +23,8 @@ from fedcrucible_core.learning.datasets.subsets import long_tail, stratified_ord
 from fedcrucible_core.learning.partition.base import Labels
 from fedcrucible_core.learning.rng import numpy_generator
 
-DATA_ENV = "FEDCRUCIBLE_DATA"
 SUBSET_SEED = 20_240
 """Subsets belong to the data set, not to the run: every seed of a comparison sees the same images."""
-
-
-def data_root(data_dir: str = "") -> Path:
-    """The folder of downloaded data: ``data_dir``, else ``$FEDCRUCIBLE_DATA``, else the user's cache folder."""
-    chosen = data_dir or os.environ.get(DATA_ENV, "")
-    return Path(chosen).expanduser().resolve() if chosen else default_root()
 
 
 def dataset_source(name: str) -> DatasetSource:
@@ -50,8 +43,8 @@ def dataset_source(name: str) -> DatasetSource:
 
 
 def prepare(name: str, data_dir: str = "") -> Path:
-    """Download a data set into the data folder (see :func:`data_root`) and return that folder."""
-    root = data_root(data_dir)
+    """Download a data set into the data folder (see :func:`data_folder`) and return that folder."""
+    root = data_folder(data_dir)
     dataset_source(name).prepare(root)
     return root
 
@@ -68,7 +61,7 @@ def load_task(task: TaskSection) -> DataSplits:
     Raises:
         ConfigError: unknown or absent data set, missing labels, or a number of samples that it doesn't have.
     """
-    root = data_root(task.data_dir)
+    root = data_folder(task.data_dir)
     return _named(task, root) if task.class_names else _load_task(task, root)
 
 
@@ -80,7 +73,7 @@ def published(task: TaskSection) -> PublishedData:
     Raises:
         ConfigError: unknown or absent data set.
     """
-    return _published(task.dataset, data_root(task.data_dir), Reading.of(task), task.test_fraction)
+    return _published(task.dataset, data_folder(task.data_dir), Reading.of(task), task.test_fraction)
 
 
 def whole_training_split(task: TaskSection) -> tuple[DataInfo, Labeled]:
@@ -91,7 +84,7 @@ def whole_training_split(task: TaskSection) -> tuple[DataInfo, Labeled]:
     Raises:
         ConfigError: unknown or absent data set, or missing labels.
     """
-    data = _read(task.dataset, data_root(task.data_dir), Reading.of(task))
+    data = _read(task.dataset, data_folder(task.data_dir), Reading.of(task))
     data = with_usable_labels(replace(data, validation=None, test=None))
     return data.info, data.train
 
@@ -106,7 +99,7 @@ def load_ids(task: TaskSection, column: str) -> Labels:
     """
     rows = load_task(task).train.rows
     assert rows is not None
-    ids = dataset_source(task.dataset).ids(data_root(task.data_dir), column)
+    ids = dataset_source(task.dataset).ids(data_folder(task.data_dir), column)
     return number_ids([ids[row] for row in rows.tolist()], "partition.by-column.column", column)[1]
 
 

@@ -12,8 +12,9 @@ from pydantic import Field
 from torch import Tensor
 
 from fedcrucible_core.config import ConfigError
+from fedcrucible_core.config.places import default_data_folder
 from fedcrucible_core.learning.data import DataInfo, Labeled
-from fedcrucible_core.learning.datasets.base import READ_AS_IT_IS, DatasetSource, PublishedData, Reading, default_root
+from fedcrucible_core.learning.datasets.base import READ_AS_IT_IS, DatasetSource, PublishedData, Reading
 from fedcrucible_core.learning.datasets.listing import KEY, Listing, check_classes
 from fedcrucible_core.learning.datasets.pictures import stack_splits
 from fedcrucible_core.learning.datasets.read_pictures import read_listing
@@ -38,7 +39,7 @@ class OwnData(DatasetSource):
 
     def at(self, root: Path) -> Path:
         """The place. Raises ConfigError where there is nothing, or none is named."""
-        if not self.place and root == default_root():
+        if not self.place and root == default_data_folder():
             raise ConfigError(KEY, "", f"task.dataset = {self.name!r} needs a place: {self.holds}")
         place = root / Path(self.place).expanduser() if self.place else root
         if not place.exists():

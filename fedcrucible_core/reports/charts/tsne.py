@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 from threadpoolctl import threadpool_limits
 
-from fedcrucible_core.records.files import write_atomic
+from fedcrucible_core.config.atomic_file import write_atomic
 from fedcrucible_core.records.reader import Embedding
 from fedcrucible_core.records.schema import RunDescription
 from fedcrucible_core.reports.charts.canvas import FONT_SIZE, inline_svg, new_figure

@@ -8,8 +8,8 @@ from pathlib import Path
 from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
+from fedcrucible_core.config.atomic_file import write_atomic
 from fedcrucible_core.config.plain_text import visible_lines
-from fedcrucible_core.records.files import write_atomic
 from fedcrucible_core.reports.pages import templates
 from fedcrucible_core.reports.pages.matrix_template import MATRIX
 from fedcrucible_core.reports.pages.stylesheet import CSS

@@ -160,7 +160,8 @@ def test_outside_a_checkout_flower_s_home_is_the_user_s(tmp_path: Path, monkeypa
     monkeypatch.setattr("fedcrucible.engines.flower.environment.PROJECT", tmp_path)  # writable, but no checkout
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert not project_home().is_relative_to(tmp_path / ".flwr")
-    assert project_home().name == "flwr"
+    monkeypatch.setenv("FEDCRUCIBLE_CACHE", str(tmp_path / "volume"))
+    assert project_home() == tmp_path / "volume" / "flwr"
     (tmp_path / "pyproject.toml").write_text("")
     assert project_home() == tmp_path / ".flwr"
     assert os.listdir(tmp_path) == ["pyproject.toml"]  # noqa: PTH208

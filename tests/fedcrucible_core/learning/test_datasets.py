@@ -13,7 +13,7 @@ from scipy.io import savemat
 
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.sections import TaskSection
-from fedcrucible_core.learning.datasets import DATASETS, data_root, dataset_source, load_task, prepare
+from fedcrucible_core.learning.datasets import DATASETS, dataset_source, load_task, prepare
 
 TRAIN, TEST = 200, 40
 
@@ -206,14 +206,7 @@ def test_published_class_counts() -> None:
     }  # fmt: skip
 
 
-def test_data_folder_precedence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert "fedcrucible" in str(data_root())
-    monkeypatch.setenv("FEDCRUCIBLE_DATA", str(tmp_path / "env"))
-    assert data_root() == tmp_path / "env"
-    assert data_root(str(tmp_path / "key")) == tmp_path / "key"
-
-
-def test_environment_names_the_data_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_environment_names_the_data_folder(monkeypatch, tmp_path) -> None:
     WRITERS["mnist"](tmp_path)
     monkeypatch.setenv("FEDCRUCIBLE_DATA", str(tmp_path))
     assert len(load_task(TaskSection(dataset="mnist", train_samples=50)).train) == 50

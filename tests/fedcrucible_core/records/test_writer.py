@@ -133,20 +133,6 @@ def test_model_keeps_names_shapes_and_counters(record: RunRecord) -> None:
     assert digest != model_sha256(parameters + 1e-3, buffers)
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "summary.json"
-    files.write_atomic(path, b"old")
-
-    def fail(_: int) -> None:
-        raise OSError("disk full")
-
-    monkeypatch.setattr("os.fsync", fail)
-    with pytest.raises(OSError, match="disk full"):
-        files.write_atomic(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert [p.name for p in tmp_path.iterdir()] == ["summary.json"]
-
-
 def test_no_record_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no run record"):
         read(tmp_path)
