@@ -55,9 +55,9 @@ def run(
     from fedcrucible_core.config.load import load, load_preset
     from server_app.plan import Plan
 
-    chosen = load_preset(_preset(preset)) | {"output.report": False}
-    chosen |= _settings(settings, {"strategy": strategy, "attack.name": attack}, keys)
-    plan = Plan.make(load(chosen))
+    flat = load_preset(_preset(preset)) | {"output.report": False}
+    flat |= _settings(settings, {"strategy": strategy, "attack.name": attack}, keys)
+    plan = Plan.make(load(flat))
     folders: builtins.list[Path] = []
     with run_display(progress) as display:
         display.started(plan.config.run.rounds)
@@ -122,10 +122,10 @@ def compare(
     from fedcrucible.comparison.session import Request, usual_jobs
     from fedcrucible.one_line import matrix_line
 
-    chosen = _settings(settings, {}, keys)
+    shared = _settings(settings, {}, keys)
     options = Options(
         _preset(preset),
-        chosen,
+        shared,
         strategies,
         attacks,
         datasets,
@@ -206,11 +206,11 @@ def _settings(
 
     if nested is not None and not isinstance(nested, Mapping):
         raise ConfigError("settings", nested, "a mapping, by dotted key or nested")
-    chosen: dict[str, Scalar] = {}
+    flat: dict[str, Scalar] = {}
     given: Callable[[Mapping[str, Any]], dict[str, Scalar]] = flatten_table
     for part in (given(nested or {}), given({k: v for k, v in short.items() if v is not None}), given(keys)):
         for key, value in part.items():
-            if key in chosen:
-                raise ConfigError(key, value, f"given twice; the other value is {chosen[key]!r}")
-            chosen[key] = value
-    return chosen
+            if key in flat:
+                raise ConfigError(key, value, f"given twice; the other value is {flat[key]!r}")
+            flat[key] = value
+    return flat
