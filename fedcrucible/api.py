@@ -29,7 +29,7 @@ def run(
     strategy: str | None = None,
     attack: str | None = None,
     *,
-    preset: str = "",
+    preset: str | os.PathLike[str] = "",
     settings: Mapping[str, Any] | None = None,
     progress: bool = True,
     **keys: Any,
@@ -57,7 +57,7 @@ def run(
     from server_app.plan import Plan
 
     given = _settings(settings, {"strategy": strategy, "attack.name": attack}, keys)
-    plan = Plan.make(load(overlaid(load_preset(preset), {"output.report": False}, given)))
+    plan = Plan.make(load(overlaid(load_preset(_preset(preset)), {"output.report": False}, given)))
     folders: builtins.list[Path] = []
     with run_display(progress) as display:
         display.started(plan.config.run.rounds)
@@ -77,7 +77,7 @@ def compare(
     fractions: Values = (),
     axes: Mapping[str, Values] | None = None,
     seeds: str | Sequence[int] = (),
-    preset: str = "demo",
+    preset: str | os.PathLike[str] = "demo",
     settings: Mapping[str, Any] | None = None,
     reference: str = "",
     margin: float | None = None,
@@ -122,10 +122,10 @@ def compare(
     from fedcrucible.comparison.session import Request, usual_jobs
     from fedcrucible.one_line import matrix_line
 
-    chosen = _settings(settings, {}, keys)
+    shared = _settings(settings, {}, keys)
     options = Options(
-        preset,
-        chosen,
+        _preset(preset),
+        shared,
         strategies,
         attacks,
         datasets,
@@ -167,6 +167,8 @@ def list(kind: str | None = None) -> Catalogue:  # noqa: A001
     Raises ConfigError for an unknown kind or name.
     """
     require_own_rooms()
+    if kind is not None and not isinstance(kind, str):
+        raise ConfigError("list", kind, "a name, as text")
     if kind is None:
         return Catalogue(entry for each in KINDS for entry in entries(each))
     return Catalogue(entries(kind) if kind in KINDS else find(kind, KINDS))
@@ -185,17 +187,30 @@ def _compared(request: Request) -> Comparison:
     return Comparison(folder)
 
 
+def _preset(name: object) -> str:
+    """A preset's name, or a file's path. Raises ConfigError."""
+    try:
+        text = os.fspath(name)  # type: ignore[call-overload]
+    except TypeError:
+        text = None
+    if not isinstance(text, str):
+        raise ConfigError("preset", name, "a preset's name, or the path of a .toml file")
+    return text
+
+
 def _settings(
     nested: Mapping[str, Any] | None, short: Mapping[str, str | None], keys: Mapping[str, Any]
 ) -> dict[str, Scalar]:
     """All settings by dotted key. Raises ConfigError for one that is given twice, or is no setting's value."""
     from fedcrucible_core.config.preset import flatten_table
 
-    chosen: dict[str, Scalar] = {}
+    if nested is not None and not isinstance(nested, Mapping):
+        raise ConfigError("settings", nested, "a mapping, by dotted key or nested")
+    flat: dict[str, Scalar] = {}
     given: Callable[[Mapping[str, Any]], dict[str, Scalar]] = flatten_table
     for part in (given(nested or {}), given({k: v for k, v in short.items() if v is not None}), given(keys)):
         for key, value in part.items():
-            if key in chosen:
-                raise ConfigError(key, value, f"given twice; the other value is {chosen[key]!r}")
-            chosen[key] = value
-    return chosen
+            if key in flat:
+                raise ConfigError(key, value, f"given twice; the other value is {flat[key]!r}")
+            flat[key] = value
+    return flat

@@ -38,18 +38,18 @@ class Interrupted(KeyboardInterrupt):
 
 
 @dataclass
-class Place:
+class RecordFolder:
     """Where a run's record lies, once there is one."""
 
     folder: Path | None = None
 
-    def found(self, folder: Path) -> None:
+    def learn(self, folder: Path) -> None:
         """Remember the folder."""
         self.folder = folder
 
 
 @contextlib.contextmanager
-def clear_errors() -> Iterator[Place]:
+def clear_errors() -> Iterator[RecordFolder]:
     """Turn exceptions into a message on stderr and an exit code: 2 for settings, 130 for Ctrl-C, 1 for the rest.
 
     FEDCRUCIBLE_TRACEBACK=1 lets exceptions other than these through.
@@ -57,15 +57,15 @@ def clear_errors() -> Iterator[Place]:
     from fedcrucible_core.config.errors import ConfigError
     from fedcrucible_core.config.plain_text import plain_text
 
-    place = Place()
+    record = RecordFolder()
     try:
-        yield place
+        yield record
     except ConfigError as error:
         raise _exit(MISUSED, f"error: {error}") from None
     except CommandError as error:
         raise _exit(error.code, f"error: {error}", error.hint) from None
     except KeyboardInterrupt as error:
-        raise _exit(INTERRUPTED, "interrupted", str(error) or _kept(place) or "nothing was recorded") from None
+        raise _exit(INTERRUPTED, "interrupted", str(error) or _kept(record) or "nothing was recorded") from None
     except BrokenPipeError:
         raise _quiet_pipe() from None
     except Exception as error:
@@ -73,11 +73,11 @@ def clear_errors() -> Iterator[Place]:
             raise
         message = plain_text(error, LONGEST_MESSAGE) or "no message"
         hint = f"set {TRACEBACK_ENV}=1 to see where; `fedcrucible doctor` checks this machine"
-        raise _exit(FAILED, f"error: {plain_text(type(error).__name__)}: {message}", _kept(place), hint) from None
+        raise _exit(FAILED, f"error: {plain_text(type(error).__name__)}: {message}", _kept(record), hint) from None
 
 
-def _kept(place: Place) -> str:
-    return f"rounds so far are recorded in {place.folder}" if place.folder else ""
+def _kept(record: RecordFolder) -> str:
+    return f"rounds so far are recorded in {record.folder}" if record.folder else ""
 
 
 def _exit(code: int, *lines: str) -> typer.Exit:

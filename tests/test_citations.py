@@ -14,6 +14,7 @@ from fedcrucible.catalogue import KINDS, Entry, entries
 from fedcrucible.papers.choices import choices
 from fedcrucible.papers.references import references
 from fedcrucible_core.config.citation import cited
+from fedcrucible_core.config.load import default_keys
 from fedcrucible_core.rooms import ROOT
 
 DOI = re.compile(r"10\.\d{4,9}/[\w.()/:;-]+")
@@ -109,6 +110,22 @@ def test_a_source_is_words_or_well_formed_pairs() -> None:
             assert all(isinstance(part, str) for part in pair), f"{entry.name}: a pair is (key, place), got {pair}"
         assert len(set(entry.choices)) == len(entry.choices), f"{entry.name}: a choice is named twice"
         assert isinstance(entry.choices, tuple), f"{entry.name}: choices is a tuple, with a comma after a single one"
+
+
+def test_options_of_choices_are_settings() -> None:
+    """``section.name.key``, then ``.key`` of the same component, ``section.*``, or a component in brackets."""
+    keys = set(default_keys())
+    wrong = []
+    for choice in choices().values():
+        before = ""
+        for name in re.findall(r"`([a-z.][\w.*-]*\.[\w.*-]+|\.\w+)`", choice.option):
+            key = before + name if name.startswith(".") else name
+            before = key.rpartition(".")[0]
+            section = key.removesuffix("*")
+            known = any(one.startswith(section) for one in keys) if section != key else key in keys
+            if not (known or key.startswith("compare.")):
+                wrong.append((choice.anchor, key))
+    assert wrong == []
 
 
 def test_keys_and_headings_in_texts_are_listed() -> None:

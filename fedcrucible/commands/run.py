@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedcrucible.commands.options import Preset, Settings
-from fedcrucible.failures import Place, clear_errors
+from fedcrucible.failures import RecordFolder, clear_errors
 
 if TYPE_CHECKING:
     from fedcrucible_core.records.schema import RunSummary
@@ -28,14 +28,14 @@ def command(
     Settings are KEY=VALUE, e.g. strategy=clip-fed attack.name=badnets run.seed=2: those of `flwr run . --run-config`;
     `fedcrucible config` explains each. The command line goes before the preset, the preset before the defaults.
     """
-    with clear_errors() as place:
+    with clear_errors() as record:
         # What libraries print belongs to the progress: stdout is for the result.
         with contextlib.redirect_stdout(sys.stderr):
-            summary = run(settings or [], preset, quiet, place)
+            summary = run(settings or [], preset, quiet, record)
         show(summary, as_json)
 
 
-def run(settings: list[str], preset: str, quiet: bool, place: Place) -> RunSummary:
+def run(settings: list[str], preset: str, quiet: bool, record: RecordFolder) -> RunSummary:
     """Load, check and run; nothing is written before all settings are known to be usable."""
     from fedcrucible.progress import progress_display
 
@@ -47,7 +47,7 @@ def run(settings: list[str], preset: str, quiet: bool, place: Place) -> RunSumma
 
         plan = Plan.make(load(overlaid(load_preset(preset), load_assignments(settings))))
         display.started(plan.config.run.rounds)
-        return run_in_process(plan, [display], display.on_reply, place.found)
+        return run_in_process(plan, [display], display.on_reply, record.learn)
 
 
 def show(summary: RunSummary, as_json: bool) -> None:

@@ -92,20 +92,20 @@ class MatrixInterrupted(Interrupted):
 class ImpossibleCellsError(CommandError):
     """Cells that can't be had together, or here."""
 
-    def __init__(self, found: Sequence[Impossible]) -> None:
-        self.count = sum(len(one.cells) for one in found)
-        super().__init__(_said(found), "leave them out, or --skip-impossible", MISUSED)
+    def __init__(self, impossible: Sequence[Impossible]) -> None:
+        self.count = sum(len(one.cells) for one in impossible)
+        super().__init__(_said(impossible), "leave them out, or --skip-impossible", MISUSED)
 
 
 def preview(request: Request) -> Preview:
     """Check all cells and estimate how long they take; writes nothing."""
-    found, checked, folder = _prepared(request, Silent())
-    stores = _stores(folder, found)
+    grid, checked, folder = _prepared(request, Silent())
+    stores = _stores(folder, grid)
     cells = distinct(checked.cells)
     finished = tuple(cell for cell in cells if stores[cell.engine].finished(cell))
     todo = tuple(cell for cell in cells if cell not in finished)
     seconds, measured = _estimate(todo, finished, stores)
-    return Preview(found, checked, finished, todo, seconds / max(1, request.jobs), measured, folder)
+    return Preview(grid, checked, finished, todo, seconds / max(1, request.jobs), measured, folder)
 
 
 def compare(request: Request) -> tuple[Outcome, Path]:
@@ -116,14 +116,14 @@ def compare(request: Request) -> tuple[Outcome, Path]:
     """
     start = time.perf_counter()
     with _terminate_as_interrupt(), request.shown() as display:
-        found, checked, folder = _prepared(request, display)
+        grid, checked, folder = _prepared(request, display)
         if checked.impossible and not request.skip_impossible:
             raise ImpossibleCellsError(checked.impossible)
         engines = _engines(request, checked.cells, folder)
         with only_one(folder):
-            stores = _stores(folder, found)
+            stores = _stores(folder, grid)
             try:
-                results = _run(found, checked.cells, stores, Failures(folder / FAILURES), engines, display)
+                results = _run(grid, checked.cells, stores, Failures(folder / FAILURES), engines, display)
             except KeyboardInterrupt:
                 cells = distinct(checked.cells)
                 done = sum(stores[cell.engine].finished(cell) is not None for cell in cells)
@@ -134,7 +134,7 @@ def compare(request: Request) -> tuple[Outcome, Path]:
             from fedcrucible.comparison.tables.outputs import write_outputs
 
             outcome = Outcome(
-                found,
+                grid,
                 checked.cells,
                 checked.impossible,
                 results,
@@ -148,14 +148,14 @@ def compare(request: Request) -> tuple[Outcome, Path]:
 
 
 def _run(
-    found: Matrix,
+    grid: Matrix,
     cells: Sequence[Cell],
     stores: Mapping[str, Store],
     failures: Failures,
     engines: Mapping[str, Engine],
     display: Silent,
 ) -> Results:
-    if not found.whole_records:
+    if not grid.whole_records:
         return run_cells(cells, stores, failures, engines, display)
     with Pages() as pages:
         results = run_cells(cells, stores, failures, engines, display, pages)
@@ -173,27 +173,27 @@ def _engines(request: Request, cells: Sequence[Cell], folder: Path) -> dict[str,
 
 
 def _prepared(request: Request, display: Silent) -> tuple[Matrix, Checked, Path]:
-    found = matrix(request.options)
-    cells = found.cells()
+    grid = matrix(request.options)
+    cells = grid.cells()
     checked = check(cells, lambda done: display.checking(done, len(cells)))
-    return found, checked, request.out.resolve() if request.out else _default_folder(request, found)
+    return grid, checked, request.out.resolve() if request.out else _default_folder(request, grid)
 
 
-def _default_folder(request: Request, found: Matrix) -> Path:
-    chosen = (
+def _default_folder(request: Request, grid: Matrix) -> Path:
+    shared = (
         load_preset(request.options.preset)
         | dict(request.options.base or {})
         | dict(assigned(request.options.settings))
     )
-    output = load({key: value for key, value in chosen.items() if key == "output.dir"}).output
-    words = re.sub(r"[^a-z0-9]+", "-", found.title.lower()).strip("-")
+    output = load({key: value for key, value in shared.items() if key == "output.dir"}).output
+    words = re.sub(r"[^a-z0-9]+", "-", grid.title.lower()).strip("-")
     return runs_folder(output.dir) / (words if words in ("", "comparison") else f"comparison-{words}")
 
 
-def _stores(folder: Path, found: Matrix) -> dict[str, Store]:
+def _stores(folder: Path, grid: Matrix) -> dict[str, Store]:
     """Engines end in the same model, but not in the same seconds, memory and bytes: each has records of its own."""
     return {
-        name: Store(folder / ("cells" if name == IN_PROCESS else f"cells-{name}"), found.whole_records)
+        name: Store(folder / ("cells" if name == IN_PROCESS else f"cells-{name}"), grid.whole_records)
         for name in ENGINES
     }
 
@@ -214,9 +214,9 @@ def _estimate(todo: Sequence[Cell], finished: Sequence[Cell], stores: Mapping[st
     return sum(timing.seconds(cell) for cell in todo), False
 
 
-def _said(found: Sequence[Impossible]) -> str:
-    lines = [f"{sum(len(one.cells) for one in found)} cells are impossible:"]
-    for one in found:
+def _said(impossible: Sequence[Impossible]) -> str:
+    lines = [f"{sum(len(one.cells) for one in impossible)} cells are impossible:"]
+    for one in impossible:
         lines.append(f"  {first_of([cell.title for cell in one.cells], SHOWN_CELLS)}: {one.cause}")
     return "\n".join(lines)
 
@@ -239,8 +239,10 @@ def _terminate_as_interrupt() -> Iterator[None]:
 
 
 def usual_jobs(jobs: int | None, engine_name: str) -> int:
-    """As many as asked for, else one per CPU at hand up to four; one through Flower."""
+    """As many as asked for, else one per CPU at hand up to four; one through Flower. Raises ConfigError."""
     if jobs is not None:
+        if not isinstance(jobs, int) or jobs < 0:
+            raise ConfigError("jobs", jobs, "a whole number, at least 0 (0 = only tabulate)")
         return jobs
     return 1 if engine_name != IN_PROCESS else min(MOST_JOBS, cpu_count())
 

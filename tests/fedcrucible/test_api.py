@@ -117,6 +117,9 @@ def test_what_is_finished_is_not_run_again(comparison: fedcrucible.Comparison) -
         ({"run.seed": [1, 2]}, "a text, number or true/false"),
         ({"run.rounds": -1}, "out of range"),
         ({"preset": "nothing"}, "preset = 'nothing'"),
+        ({"preset": 5}, "preset = 5"),
+        ({"preset": Path("nothing.toml")}, r"nothing\.toml"),
+        ({"settings": 5}, "settings = 5"),
     ],
 )
 def test_bad_input_is_one_error_before_anything_starts(
@@ -134,6 +137,14 @@ def test_a_bad_matrix_is_one_error_too(runs_folder: Path) -> None:
         fedcrucible.compare(["fedavg"], preset="smoke", **{"federation.min_replies": 9})
     with pytest.raises(fedcrucible.ConfigError, match="whole numbers"):
         fedcrucible.compare(["fedavg"], preset="smoke", seeds=[True])
+    with pytest.raises(fedcrucible.ConfigError, match="strategies = 5"):
+        fedcrucible.compare(5, preset="smoke")  # type: ignore[arg-type]
+    with pytest.raises(fedcrucible.ConfigError, match=r"attack\.name = '7'"):
+        fedcrucible.compare(["fedavg"], [7], preset="smoke")
+    with pytest.raises(fedcrucible.ConfigError, match="seeds = 3"):
+        fedcrucible.compare(["fedavg"], preset="smoke", seeds=3)  # type: ignore[arg-type]
+    with pytest.raises(fedcrucible.ConfigError, match="jobs = -1"):
+        fedcrucible.compare(["fedavg"], preset="smoke", jobs=-1)
     with pytest.raises(fedcrucible.ConfigError, match="allowed: in-process, flwr"):
         fedcrucible.compare(["fedavg"], preset="smoke", engine="ray")
     assert not runs_folder.exists()
@@ -170,6 +181,8 @@ def test_what_can_be_named_is_listed() -> None:
     assert fedcrucible.list("badnets")[0].kind == "attacks"
     with pytest.raises(fedcrucible.ConfigError, match="did you mean"):
         fedcrucible.list("purifier")
+    with pytest.raises(fedcrucible.ConfigError, match="list = 3"):
+        fedcrucible.list(3)  # type: ignore[arg-type]
 
 
 class Terminal(io.StringIO):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fedcrucible.comparison.plan.cell import IN_PROCESS, SEED
@@ -49,27 +49,29 @@ class Options:
 def matrix(options: Options) -> Matrix:
     """The matrix that file and options ask for. Raises ConfigError."""
     table, notes = read_table(options.preset)
-    chosen = {axis.name: axis for axis in axes_of(table)}
+    axes = {axis.name: axis for axis in axes_of(table)}
     for name, axis in SHORT.items():
-        values = getattr(options, name)
+        values: Values = getattr(options, name)
+        if not isinstance(values, Collection):
+            raise ConfigError(name, values, 'a text ("a,b") or a list of values')
         if len(values):
-            chosen[axis] = _pick(chosen.get(axis), KEY_OF_AXIS[axis], _values(f"--{name}", KEY_OF_AXIS[axis], values))
+            axes[axis] = _pick(axes.get(axis), KEY_OF_AXIS[axis], _values(f"--{name}", KEY_OF_AXIS[axis], values))
     for given, listed in _axes_asked_for(options.axes):
         name = AXIS_OF_KEY.get(today(given), today(given))
         if name == SEED:
             raise ConfigError("--axis", given, "seeds have an option of their own: --seeds")
         key = KEY_OF_AXIS.get(name, name)
-        chosen[name] = _pick(chosen.get(name), key, _values(f"--axis {name}", key, listed))
+        axes[name] = _pick(axes.get(name), key, _values(f"--axis {name}", key, listed))
     settings = _common(options)
     for key, value in assigned(options.settings):
-        _leave_to_axes(today(key), value, chosen)
+        _leave_to_axes(today(key), value, axes)
         settings = overlaid(settings, {key: value})
     seeds = _seeds_asked_for(options.seeds) or table.seeds
     if len(set(seeds)) != len(seeds) or not seeds:
         raise ConfigError("seeds", ",".join(map(str, seeds)), "at least one, none twice")
     found = Matrix(
         {key: value for key, value in settings.items() if not key.startswith("output.")},
-        _ordered(chosen),
+        _ordered(axes),
         seeds,
         title=table.title or "Comparison",
         reference=options.reference or table.reference,
@@ -81,13 +83,13 @@ def matrix(options: Options) -> Matrix:
         assumed=notes["assumed"],
         changed=notes["changed"],
         remarks=table.remarks,
-        engine=engine_named("--engine", options.engine),
+        engine=engine_named("engine", options.engine),
         numbers=tuple(map(column_named, table.numbers)),
         whole_records=table.whole_records,
     )
     _check_reference(found)
-    if table.columns and table.columns not in chosen:
-        allowed = f"{did_you_mean(table.columns, chosen)}allowed: {', '.join(chosen)}"
+    if table.columns and table.columns not in axes:
+        allowed = f"{did_you_mean(table.columns, axes)}allowed: {', '.join(axes)}"
         raise ConfigError("compare.columns", table.columns, allowed)
     return found
 
@@ -115,6 +117,8 @@ def _axes_asked_for(axes: Sequence[str] | Mapping[str, Values]) -> Iterable[tupl
 def _seeds_asked_for(seeds: str | Sequence[int]) -> tuple[int, ...]:
     if isinstance(seeds, str):
         return tuple(_seeds(seeds)) if seeds else ()
+    if not isinstance(seeds, Collection):
+        raise ConfigError("seeds", seeds, 'whole numbers: a list, or a text as "1-3"')
     if not all(isinstance(seed, int) and not isinstance(seed, bool) for seed in seeds):
         raise ConfigError("seeds", list(seeds), "whole numbers")
     return tuple(seeds)
@@ -131,24 +135,24 @@ def _pick(existing: Axis | None, key: str, values: Sequence[Scalar]) -> Axis:
     return Axis.of_key(key, values)
 
 
-def _leave_to_axes(key: str, value: Scalar, chosen: dict[str, Axis]) -> None:
+def _leave_to_axes(key: str, value: Scalar, axes: dict[str, Axis]) -> None:
     """A setting of the command line ends an axis over that key alone; other axes must not be contradicted."""
-    for name, axis in list(chosen.items()):
+    for name, axis in list(axes.items()):
         if key not in axis.keys:
             continue
         if axis.keys != {key} or any(len(point.settings) != 1 for point in axis.points):
             raise ConfigError(
                 key, value, f"is set by the axis {name!r}; choose among its points with --axis {name}=..."
             )
-        chosen[name] = Axis.of_key(key, [value])
+        axes[name] = Axis.of_key(key, [value])
 
 
-def _ordered(chosen: Mapping[str, Axis]) -> tuple[Axis, ...]:
+def _ordered(axes: Mapping[str, Axis]) -> tuple[Axis, ...]:
     """Data first, then what else varies, then attacks, strategies innermost."""
     last = (ATTACK, SYSTEM)
     first = [name for name in SHORT.values() if name not in last]
-    order = [*first, *(name for name in chosen if name not in (*first, *last)), *last]
-    return tuple(chosen[name] for name in order if name in chosen)
+    order = [*first, *(name for name in axes if name not in (*first, *last)), *last]
+    return tuple(axes[name] for name in order if name in axes)
 
 
 def _values(option: str, key: str, given: Values) -> list[Scalar]:
@@ -175,12 +179,12 @@ def _seeds(text: str) -> Iterable[int]:
     for part in text.split(","):
         found = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
         if not found:
-            raise ConfigError("--seeds", text, "whole numbers and ranges, e.g. 1,2,3 or 1-5")
+            raise ConfigError("seeds", text, "whole numbers and ranges, e.g. 1,2,3 or 1-5")
         first, last = int(found[1]), int(found[2] or found[1])
         if last < first:
-            raise ConfigError("--seeds", text, f"{part.strip()} runs backwards; write {last}-{first}")
+            raise ConfigError("seeds", text, f"{part.strip()} runs backwards; write {last}-{first}")
         if last - first >= MOST_SEEDS:
-            raise ConfigError("--seeds", text, f"at most {MOST_SEEDS} seeds")
+            raise ConfigError("seeds", text, f"at most {MOST_SEEDS} seeds")
         yield from range(first, last + 1)
 
 

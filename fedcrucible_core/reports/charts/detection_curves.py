@@ -9,14 +9,16 @@ from matplotlib.axes import Axes
 
 from fedcrucible_core.reports.charts.canvas import WIDTH, inline_svg, new_figure, style
 from fedcrucible_core.reports.charts.palette import GREY
-from fedcrucible_core.reports.charts.series import colour_of, dash_of, legend_below, legend_height
+from fedcrucible_core.reports.charts.series import colour_of, dash_of, in_lines, legend_below, legend_height
 from fedcrucible_core.reports.statistics.roc import curve_of_runs
 from fedcrucible_core.reports.statistics.spots import Spot
 
 PANELS = 3
 """Curves side by side."""
-PANEL_HEIGHT, AIR = 2.6, 0.4
-"""Inches of a line of panels, and of what stands around them."""
+TITLE_CHARACTERS = 24
+"""Characters in a line of a panel's title."""
+PANEL_HEIGHT, AIR, TITLE_LINE = 2.6, 0.4, 0.16
+"""Inches of a line of panels, of what stands around them, and of a further line of a title."""
 
 
 def roc_chart(block: Sequence[Spot], systems: Sequence[str], name: str) -> Markup | None:
@@ -30,10 +32,12 @@ def roc_chart(block: Sequence[Spot], systems: Sequence[str], name: str) -> Marku
     columns = min(PANELS, len(shown))
     lines, width = -(-len(shown) // columns), WIDTH * columns / PANELS
     labels = list(dict.fromkeys(row.label for _, rows in shown for row, _ in rows))
-    figure = new_figure(width, AIR + PANEL_HEIGHT * lines + legend_height(labels, width))
+    titles = [in_lines(spot.heading, TITLE_CHARACTERS) for spot, _ in shown]
+    panel = PANEL_HEIGHT + TITLE_LINE * max(title.count("\n") for title in titles)
+    figure = new_figure(width, AIR + panel * lines + legend_height(labels, width))
     panels: list[Axes] = []
-    for number, (spot, rows) in enumerate(shown):
-        axes = style(figure.add_subplot(lines, columns, number + 1), x="FPR", y="TPR", title=spot.heading)
+    for number, (title, (_, rows)) in enumerate(zip(titles, shown, strict=True)):
+        axes = style(figure.add_subplot(lines, columns, number + 1), x="FPR", y="TPR", title=title)
         axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=(0, (2, 3)))
         for row, roc in rows:
             place = systems.index(row.label)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,8 @@ LINE_HEIGHT = 0.2
 LEGEND_CHARACTERS, KEY_CHARACTERS = 120, 8
 """Characters in a line of a legend as wide as the page, and those that a line's sample and the gap after it take."""
 MOST_COLUMNS = 6
+MOST_LINES = 3
+"""Lines of one name; what is left of it is cut off."""
 
 
 def colour_of(place: int) -> str:
@@ -35,9 +38,17 @@ def marker_of(place: int) -> str:
     return MARKERS[place % len(MARKERS)]
 
 
+def in_lines(name: str, characters: int) -> str:
+    """A name in lines of so many characters, cut off after the third."""
+    return textwrap.fill(name, characters, max_lines=MOST_LINES, placeholder=" ...") if name else ""
+
+
 def legend_height(labels: Sequence[str], width: float = WIDTH) -> float:
     """Inches that the legend below a figure of this width takes."""
-    return LINE_HEIGHT * -(-len(labels) // _columns(labels, width)) if labels else 0.0
+    if not labels:
+        return 0.0
+    most = max(_in_legend(label, width).count("\n") + 1 for label in labels)
+    return LINE_HEIGHT * most * -(-len(labels) // _columns(labels, width))
 
 
 def legend_below(figure: Figure, *panels: Axes) -> None:
@@ -48,13 +59,23 @@ def legend_below(figure: Figure, *panels: Axes) -> None:
         for handle, label in zip(handles, labels, strict=True):
             found.setdefault(label, handle)
     if found:
+        width = figure.get_figwidth()
         figure.legend(
-            list(found.values()), list(found), loc="outside lower center",
-            ncols=_columns(list(found), figure.get_figwidth()), frameon=False, fontsize=FONT_SIZE - 0.5, labelcolor=INK,
+            list(found.values()), [_in_legend(label, width) for label in found], loc="outside lower center",
+            ncols=_columns(list(found), width), frameon=False, fontsize=FONT_SIZE - 0.5, labelcolor=INK,
         )  # fmt: skip
 
 
 def _columns(labels: Sequence[str], width: float) -> int:
     """As many columns as long labels leave room for: a wider legend would squeeze the panels."""
-    room = LEGEND_CHARACTERS * width / WIDTH
-    return max(1, min(MOST_COLUMNS, len(labels), int(room // (max(map(len, labels), default=0) + KEY_CHARACTERS))))
+    longest = max((len(line) for label in labels for line in _in_legend(label, width).split("\n")), default=0)
+    return max(1, min(MOST_COLUMNS, len(labels), int(_room(width) // (longest + KEY_CHARACTERS))))
+
+
+def _in_legend(label: str, width: float) -> str:
+    return in_lines(label, int(_room(width)) - KEY_CHARACTERS)
+
+
+def _room(width: float) -> float:
+    """Characters in a line of a legend of this width."""
+    return LEGEND_CHARACTERS * width / WIDTH

@@ -9,12 +9,14 @@ from markupsafe import Markup
 from fedcrucible_core.records.schema import RATES
 from fedcrucible_core.reports.charts.canvas import FONT_SIZE, inline_svg, new_figure, percent_axis, style
 from fedcrucible_core.reports.charts.palette import GRID, INK
-from fedcrucible_core.reports.charts.series import colour_of, dash_of, legend_below, legend_height, marker_of
+from fedcrucible_core.reports.charts.series import colour_of, dash_of, in_lines, legend_below, legend_height, marker_of
 from fedcrucible_core.reports.statistics.from_records import SweptRow
 from fedcrucible_core.reports.statistics.rows import Row
 from fedcrucible_core.reports.statistics.spots import Spot
 
 HEIGHT = 4.0
+LABEL_CHARACTERS = 40
+"""Characters in a line of the legend beside the points."""
 MOST_POINTS = 24
 """Rows in one chart; of more none could be told from the others."""
 SWEPT = ("ma_percent", "asr_percent")
@@ -37,7 +39,8 @@ def tradeoff_chart(block: Sequence[Spot], systems: Sequence[str], name: str) -> 
     for number, (label, place, ma, asr) in enumerate(points):
         axes.errorbar(
             asr.mean, ma.mean, xerr=asr.deviation, yerr=ma.deviation, color=colour_of(place), marker=marker_of(number),
-            markersize=8, linestyle="", elinewidth=1.1, capsize=2.5, label=label,
+            markersize=8, linestyle="", elinewidth=1.1, capsize=2.5,
+            label=in_lines(label, LABEL_CHARACTERS),
         )  # fmt: skip
     axes.set_xlim(-3, 103)
     values = [ma.mean for _, _, ma, _ in points]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from fedcrucible_core.config.load import DEFENCE, has_effect
+from fedcrucible_core.config.load import BEFORE, DEFENCE, has_effect
 from fedcrucible_core.config.values import Scalar, value_text
 from fedcrucible_core.records.reader import RecordedRun
 from fedcrucible_core.reports.statistics.rows import Row
@@ -51,9 +51,10 @@ def spots_of_records(labelled: Sequence[tuple[str, RecordedRun]]) -> tuple[list[
     """Spots in the order of their first run, and how many runs were left out because their seed was there already.
 
     A run is labelled; an empty label is the system's name.  Rows of one name are told apart by the defender's settings
-    in which they differ, spots of one attack by all others.
+    in which they differ, spots of one attack by all others.  A key that a record is too old to have stands at the
+    default that the other records tell.
     """
-    groups, repeated = _groups(labelled)
+    groups, repeated = _groups(labelled, _defaults(record for _, record in labelled))
     members: dict[tuple[str, str, Pairs], list[_Group]] = {}
     for group in groups:
         members.setdefault(group.faced, []).append(group)
@@ -76,6 +77,7 @@ def spots_of_records(labelled: Sequence[tuple[str, RecordedRun]]) -> tuple[list[
 def swept(spots: Sequence[Spot], key: str) -> list[SweptRow]:
     """Rows with a number for ``key``, by the lines that they make: all that differs but that setting and the seed."""
     found = []
+    defaults = _defaults(run for spot in spots for row in spot.rows for run in row.runs)
     lines: dict[tuple[str, str, Pairs], str] = {}
     for spot in spots:
         for row in spot.rows:
@@ -83,7 +85,7 @@ def swept(spots: Sequence[Spot], key: str) -> list[SweptRow]:
             value = first.config.get(key)
             if isinstance(value, bool) or not isinstance(value, int | float):
                 continue
-            rest = frozenset(pair for pair in _settings(first) if pair[0] not in (key, "strategy"))
+            rest = frozenset(pair for pair in _settings(first, defaults) if pair[0] not in (key, "strategy"))
             name = row.label.partition(f" ({key} = ")[0]
             same = [line for (named, attack, _), line in lines.items() if (named, attack) == (name, first.run.attack)]
             line = f"{name} ({first.run.attack})" + (f" {len(same) + 1}" if same else "")
@@ -105,12 +107,12 @@ def apart_from_most(settings: Mapping[str, Settings]) -> dict[str, str]:
     }
 
 
-def _groups(labelled: Sequence[tuple[str, RecordedRun]]) -> tuple[list[_Group], int]:
+def _groups(labelled: Sequence[tuple[str, RecordedRun]], defaults: Settings) -> tuple[list[_Group], int]:
     groups: dict[tuple[str, str, Pairs], _Group] = {}
     repeated = 0
     for label, record in labelled:
         name, run = label or record.run.strategy, record.run
-        settings = _settings(record)
+        settings = _settings(record, defaults)
         group = groups.setdefault((name, run.attack, settings), _Group(name, run.attack, run.dataset, settings, []))
         if any(other.run.seed == run.seed for other in group.runs):
             repeated += 1
@@ -119,8 +121,14 @@ def _groups(labelled: Sequence[tuple[str, RecordedRun]]) -> tuple[list[_Group], 
     return list(groups.values()), repeated
 
 
-def _settings(record: RecordedRun) -> Pairs:
-    settings = record.config
+def _defaults(records: Iterable[RecordedRun]) -> Settings:
+    """What keys stand at that a record is too old to have."""
+    return {key: value for record in records for key, value in record.defaults.items()}
+
+
+def _settings(record: RecordedRun, defaults: Settings) -> Pairs:
+    before = {key: value for key, value in BEFORE.items() if key.split(".")[1] == record.run.rule}
+    settings = {**defaults, **before, **record.config}
     return frozenset((k, v) for k, v in settings.items() if has_effect(k, settings) and k != "run.seed")
 
 

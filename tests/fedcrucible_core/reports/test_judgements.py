@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from fedcrucible_core.records.reader import read
 from fedcrucible_core.records.schema import NOT_FINITE, RoundRecord, RunDescription
 from fedcrucible_core.records.writer import RunRecord
 from fedcrucible_core.reports import Labelled, render_records, render_report
+from fedcrucible_core.reports.statistics.from_records import spots_of_records
 from fedcrucible_core.reports.statistics.rows import Row
 from fedcrucible_core.reports.statistics.standing import standing
 
@@ -38,6 +39,7 @@ class Maker:
         model: str = "changed",
         dead: bool = False,
         expected: bool = True,
+        defaults: Mapping[str, Scalar] | None = None,
         **settings: Scalar,
     ) -> Path:
         output = OutputSection(dir=str(self.folder / "runs"))
@@ -49,7 +51,8 @@ class Maker:
             )
         )  # fmt: skip
         keys = {f"attack.{key}": value for key, value in settings.items()}
-        record.write_config({"strategy": system, "run.seed": seed, **keys}, {})
+        given = defaults or {}
+        record.write_config({**given, "strategy": system, "run.seed": seed, **keys}, given)
         accepted = [i for i in range(4) if i not in rejected]
         record.append_round(
             RoundRecord.model_validate(
@@ -286,3 +289,38 @@ def test_an_attack_without_asr_leaves_room_for_the_curves(
     page([make("fedavg"), untargeted], tmp_path)
     for axes in drawn["bands-0"].axes:
         assert axes.get_position().width > 0.35
+
+
+def test_a_record_without_a_later_key_is_a_seed_of_the_same_row(make: Maker, tmp_path: Path) -> None:
+    """What a key stands at where nobody knew it is its default, and tells nothing apart."""
+    later: dict[str, Scalar] = {
+        "attack.artefact": "",
+        "repair.pruning.share": 0.2,
+        "defense.signguard.bin_seeding": True,
+    }
+    text = page([make("krum", 1), make("krum", 2, defaults=later)], tmp_path)
+    assert table_row(text, "krum").count("<td>badnets") == 1
+    assert "unset" not in text
+    assert "over 2 seeds" in text
+
+
+def test_a_key_whose_default_is_no_longer_what_was_computed_tells_old_records_apart(
+    make: Maker, tmp_path: Path
+) -> None:
+    later: dict[str, Scalar] = {"defense.signguard.bin_seeding": True}
+    text = page([make("signguard", 1), make("signguard", 2, defaults=later)], tmp_path)
+    assert "signguard (defense.signguard.bin_seeding = false)" in text
+    assert "signguard (defense.signguard.bin_seeding = true)" in text
+
+
+def test_repairs_and_splitters_compete_like_rules(make: Maker, tmp_path: Path) -> None:
+    """A rule with a repair stands beside the same rule without it, and faced the same."""
+    plain: dict[str, Scalar] = {"repair.name": "none", "splitter.name": "none"}
+    folders = [
+        make("flame", defaults=plain),
+        make("flame", defaults={**plain, "repair.name": "pruning"}),
+        make("flame", defaults={**plain, "splitter.name": "guide-agreement"}),
+    ]
+    spots, _ = spots_of_records([("", read(folder)) for folder in folders])
+    assert len(spots) == 1
+    assert len(spots[0].rows) == 3
