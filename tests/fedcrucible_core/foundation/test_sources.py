@@ -99,7 +99,8 @@ def test_contract_of_a_source(name, shape, fashion_info, tmp_path):
 
 
 def test_shipped_flow_draws_what_the_guide_recognises(fashion_info, tmp_path):
-    from fedcrucible_core.foundation.guide import load_guide, zero_shot_accuracy
+    from fedcrucible_core.foundation.guide import load_guide
+    from tests.support.zero_shot import zero_shot_accuracy
 
     try:
         asset_path("flow-fashion")
