@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from attacks.poisoner import PoisonContext
 from attacks.task import AttackTask
-from attacks.view import AttackView, LocalModel
+from attacks.view import AttackView
 from fedcrucible_core.config.sections import PoisonSection, TrainingSection
 from fedcrucible_core.learning.data import Labeled
 from fedcrucible_core.learning.gradient import mean_gradient
 from fedcrucible_core.learning.rng import torch_generator
 from fedcrucible_core.learning.training import TrainingHook, train
-from fedcrucible_core.learning.vector import flatten_buffers, flatten_parameters, load_buffers, load_parameters
+from fedcrucible_core.learning.weights import Trained, Weights
 
 T = TypeVar("T")
 Judge = Callable[[str, Tensor], Tensor | None]
@@ -76,25 +76,25 @@ class LocalView(AttackView):
         self,
         data: Labeled,
         *,
-        start: LocalModel | None = None,
+        start: Weights | None = None,
         settings: TrainingSection | None = None,
         hook: TrainingHook | None = None,
         purpose: str = "train",
-    ) -> LocalModel:
+    ) -> Trained:
         """Local training by the one loop."""
         self.calls.append(purpose)
-        self._load(start or LocalModel(self.w_global, self.buffers))
+        (start or self.received).load_into(self.model)
         rng = self.generator(purpose)
-        result = train(self.model, data.inputs, data.labels, settings or self.training, rng, hook=hook)
-        return LocalModel(flatten_parameters(self.model), flatten_buffers(self.model), result.loss)
+        loss = train(self.model, data.inputs, data.labels, settings or self.training, rng, hook=hook)
+        return Trained(Weights.of(self.model), loss)
 
-    def clean_model(self) -> LocalModel:
+    def clean_model(self) -> Trained:
         """Honest work, once."""
         return self.once(("clean", self.partition), lambda: self.train(self.clean))
 
-    def predict(self, model: LocalModel, images: Tensor) -> Tensor:
+    def predict(self, model: Weights, images: Tensor) -> Tensor:
         """Predicted classes."""
-        self._load(model)
+        model.load_into(self.model)
         self.model.eval()
         with torch.no_grad():
             predicted: Tensor = self.model(images).argmax(1)
@@ -102,7 +102,7 @@ class LocalView(AttackView):
 
     def gradient(self, data: Labeled) -> Tensor:
         """Mean gradient of the received model."""
-        self._load(LocalModel(self.w_global, self.buffers))
+        self.received.load_into(self.model)
         return mean_gradient(self.model, data.inputs, data.labels, self.training.batch_size)
 
     def generator(self, purpose: str) -> torch.Generator:
@@ -124,7 +124,3 @@ class LocalView(AttackView):
         if key not in self.cache:
             self.cache[key] = compute()
         return self.cache[key]  # type: ignore[return-value]
-
-    def _load(self, model: LocalModel) -> None:
-        load_parameters(self.model, model.parameters)
-        load_buffers(self.model, model.buffers)

@@ -9,10 +9,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from attacks.view import AttackView, LocalModel, Upload
+from attacks.view import AttackView, Upload
 from fedcrucible_core.config import Component, Registry
 from fedcrucible_core.learning.training import TrainingHook
 from fedcrucible_core.learning.vector import Slot
+from fedcrucible_core.learning.weights import Trained, Weights
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Uploader(Component):
         """What the attacker does inside the loop that trains on its poisoned data."""
         return None
 
-    def malicious_model(self, view: AttackView) -> LocalModel:
+    def malicious_model(self, view: AttackView) -> Trained:
         """The local model trained on the attacker's poisoned data."""
         return view.train(view.poisoned, settings=view.poison_training, hook=self.hook(view))
 
@@ -93,7 +94,7 @@ class Uploader(Component):
         trained = self.malicious_model(view)
         crafted = self.craft(view.w_global, w_benign, trained.parameters, self.context(view))
         attacked = self.acts_unpoisoned(material=True) or not view.poisoned.equals(view.clean)
-        return Upload(crafted, trained.buffers, len(view.poisoned), trained.loss, attacked)
+        return Upload(Weights(crafted, trained.buffers), len(view.poisoned), trained.loss, attacked)
 
     def context(self, view: AttackView, chosen: Tensor | None = None) -> CraftContext:
         """The view's part that ``craft`` is given."""

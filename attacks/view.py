@@ -15,30 +15,27 @@ from fedcrucible_core.config.sections import AdversarySection, TrainingSection
 from fedcrucible_core.learning.data import Labeled
 from fedcrucible_core.learning.training import TrainingHook
 from fedcrucible_core.learning.vector import Slot
+from fedcrucible_core.learning.weights import LocalUpdate, Trained, Weights
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class LocalModel:
-    """A locally trained model: float32 parameters ``[d]`` and buffers ``[b]`` on the CPU."""
-
-    parameters: Tensor
-    buffers: Tensor
-    loss: float = 0.0
-    """Mean cross-entropy of its last epoch."""
-
-
-@dataclass(frozen=True)
-class Upload:
+class Upload(LocalUpdate):
     """What an attacker sends to the server."""
 
-    parameters: Tensor
-    buffers: Tensor
-    num_examples: int
-    loss: float
     attacked: bool = True
     """False: an honest upload, because the attack found nothing to do in this round."""
+
+    @property
+    def parameters(self) -> Tensor:
+        """Its parameters float32 ``[d]``."""
+        return self.weights.parameters
+
+    @property
+    def buffers(self) -> Tensor:
+        """Its buffers float32 ``[b]``."""
+        return self.weights.buffers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,12 +59,15 @@ class AttackView(ABC):
     """How attackers train, collude and take part."""
     training: TrainingSection
     """How honest clients train."""
-    w_global: Tensor
-    """Parameters received, float32 ``[d]``."""
-    buffers: Tensor
-    """Buffers received, float32 ``[b]``."""
+    received: Weights
+    """The model received."""
     memory: dict[str, Tensor] = field(default_factory=dict)
     """Named CPU tensors that this attacker keeps from round to round; it travels, so keep it small."""
+
+    @property
+    def w_global(self) -> Tensor:
+        """Parameters received, float32 ``[d]``."""
+        return self.received.parameters
 
     @property
     def poison_training(self) -> TrainingSection:
@@ -98,22 +98,22 @@ class AttackView(ABC):
         self,
         data: Labeled,
         *,
-        start: LocalModel | None = None,
+        start: Weights | None = None,
         settings: TrainingSection | None = None,
         hook: TrainingHook | None = None,
         purpose: str = "train",
-    ) -> LocalModel:
+    ) -> Trained:
         """Train from the received model (or ``start``) with the honest clients' settings unless others are given.
 
         Shuffles are drawn from (seed, purpose, round, partition).
         """
 
     @abstractmethod
-    def clean_model(self) -> LocalModel:
+    def clean_model(self) -> Trained:
         """This client's honest upload; trained once per round and process."""
 
     @abstractmethod
-    def predict(self, model: LocalModel, images: Tensor) -> Tensor:
+    def predict(self, model: Weights, images: Tensor) -> Tensor:
         """Predicted classes int64 ``[n]`` on the CPU for images ``[n, C, H, W]`` in [0, 1]."""
 
     @abstractmethod
@@ -153,6 +153,6 @@ class AttackView(ABC):
         """The colluders' clean updates, ``[k, d]`` in partition order: what they know of honest clients."""
         return torch.stack([member.clean_model().parameters - member.w_global for member in self.colluders])
 
-    def accuracy(self, model: LocalModel, data: Labeled) -> float:
+    def accuracy(self, model: Weights, data: Labeled) -> float:
         """Share (0..1) of ``data``, which must not be empty, that a model classifies as labelled."""
         return float((self.predict(model, data.inputs) == data.labels.cpu()).double().mean())

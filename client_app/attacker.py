@@ -14,7 +14,7 @@ from torch import Tensor
 from attacks.poisoner import Poisoner
 from attacks.preparation import measured_context
 from attacks.schedule import malicious_partitions
-from attacks.view import AttackView, LocalModel
+from attacks.view import AttackView
 from client_app import benign
 from client_app.collusion import colluding_partitions
 from client_app.local_data import (
@@ -38,7 +38,7 @@ from fedcrucible_core.learning.rng import torch_generator
 from fedcrucible_core.learning.tasks import task_of
 from fedcrucible_core.learning.training import TrainingHook, train
 from fedcrucible_core.learning.vector import parameter_slots
-from fedcrucible_core.learning.weights import Weights
+from fedcrucible_core.learning.weights import Trained, Weights
 
 T = TypeVar("T")
 
@@ -62,8 +62,7 @@ class Attacker(AttackView):
             poisoner=poisoner,
             adversary=session.config.adversary,
             training=session.config.training,
-            w_global=session.received.parameters,
-            buffers=session.received.buffers,
+            received=session.received,
             memory=read_memory(session.state),
             session=session,
         )
@@ -97,28 +96,26 @@ class Attacker(AttackView):
         self,
         data: Labeled,
         *,
-        start: LocalModel | None = None,
+        start: Weights | None = None,
         settings: TrainingSection | None = None,
         hook: TrainingHook | None = None,
         purpose: str = "train",
-    ) -> LocalModel:
+    ) -> Trained:
         """Local training by the one loop."""
-        begin = None if start is None else Weights(start.parameters, start.buffers)
-        trained, result = self.session.fit(data, purpose, partial(train, hook=hook), start=begin, settings=settings)
-        return LocalModel(trained.parameters, trained.buffers, result.loss)
+        return self.session.fit(data, purpose, partial(train, hook=hook), start=start, settings=settings)
 
-    def clean_model(self) -> LocalModel:
+    def clean_model(self) -> Trained:
         """The honest client's own work, with its seeds."""
 
-        def honest() -> LocalModel:
+        def honest() -> Trained:
             update = benign.update(self.session)
-            return LocalModel(update.weights.parameters, update.weights.buffers, update.loss)
+            return Trained(update.weights, update.loss)
 
         return self.once(("clean-model", self.partition), honest)
 
-    def predict(self, model: LocalModel, images: Tensor) -> Tensor:
+    def predict(self, model: Weights, images: Tensor) -> Tensor:
         """Predicted classes."""
-        self.session.load(Weights(model.parameters, model.buffers))
+        self.session.load(model)
         return predict(self.session.model, images, self.session.config.run.eval_batch_size, self.session.device)
 
     def gradient(self, data: Labeled) -> Tensor:

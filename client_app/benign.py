@@ -6,11 +6,12 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from client_app.local_data import clean_data
-from client_app.session import LocalUpdate, Session, train_reply
+from client_app.session import Session, train_reply
 from client_app.survey import answer_survey, honest_answer
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.learning.training import LocalTraining
 from fedcrucible_core.learning.training import train as train_plainly
+from fedcrucible_core.learning.weights import LocalUpdate
 from strategies.survey_messages import SURVEY
 
 app = ClientApp()
@@ -19,8 +20,8 @@ app = ClientApp()
 def update(session: Session) -> LocalUpdate:
     """Local training on clean data, in the way that the run's rule asks of clients."""
     data = clean_data(session.config, session.partition, session.device, session.own)
-    trained, result = session.fit(data, "train", _asked_for(session.config) or train_plainly)
-    return LocalUpdate(trained, len(data.labels), result.loss)
+    trained = session.fit(data, "train", _asked_for(session.config) or train_plainly)
+    return LocalUpdate(trained.weights, len(data.labels), trained.loss)
 
 
 def _asked_for(config: RunConfigBase) -> LocalTraining | None:

@@ -11,11 +11,11 @@ from attacks.schedule import is_attack_round
 from client_app import benign
 from client_app.attacker import Attacker
 from client_app.memory import write_memory
-from client_app.session import LocalUpdate, Session, train_reply
+from client_app.session import Session, train_reply
 from client_app.survey import answer_survey
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.learning.survey import Survey
-from fedcrucible_core.learning.weights import Weights
+from fedcrucible_core.learning.weights import LocalUpdate
 from strategies.survey_messages import SURVEY
 
 app = ClientApp()
@@ -30,7 +30,7 @@ def update(session: Session) -> LocalUpdate:
     view = Attacker.of(session, adversary.poisoner)
     upload = adversary.uploader.upload(view)
     write_memory(session.state, view.memory)
-    return LocalUpdate(Weights(upload.parameters, upload.buffers), upload.num_examples, upload.loss, upload.attacked)
+    return upload
 
 
 def survey_answer(config: RunConfigBase, round: int, survey: Survey, activations: Tensor) -> Tensor:

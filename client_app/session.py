@@ -22,8 +22,8 @@ from fedcrucible_core.learning.device import deterministic_threads, resolve_devi
 from fedcrucible_core.learning.models import SplitModel
 from fedcrucible_core.learning.models.base import MODELS
 from fedcrucible_core.learning.rng import torch_generator
-from fedcrucible_core.learning.training import LocalTraining, TrainResult, train
-from fedcrucible_core.learning.weights import Weights
+from fedcrucible_core.learning.training import LocalTraining, train
+from fedcrucible_core.learning.weights import LocalUpdate, Trained, Weights
 from strategies.messages import ATTACKED, CLIENT, METRICS, MODEL, read_train, to_arrays
 from strategies.task_facts import read_task
 
@@ -55,7 +55,7 @@ class Session:
         *,
         start: Weights | None = None,
         settings: TrainingSection | None = None,
-    ) -> tuple[Weights, TrainResult]:
+    ) -> Trained:
         """Train on ``data`` from the received model, or ``start``, by the run's settings, or ``settings``.
 
         Shuffles are drawn from (seed, purpose, round, partition).
@@ -63,23 +63,12 @@ class Session:
         self.load(start or self.received)
         rng = torch_generator(self.config.run.seed, purpose, self.round, self.partition)
         images, labels, precision = data.inputs.to(self.device), data.labels.to(self.device), self.config.run.precision
-        result = training(self.model, images, labels, settings or self.config.training, rng, precision=precision)
-        return Weights.of(self.model), result
+        loss = training(self.model, images, labels, settings or self.config.training, rng, precision=precision)
+        return Trained(Weights.of(self.model), loss)
 
     def load(self, model: Weights) -> None:
         """Write a model's vectors into the working model."""
         model.load_into(self.model)
-
-
-@dataclass(frozen=True)
-class LocalUpdate:
-    """What a client uploads."""
-
-    weights: Weights
-    num_examples: int
-    loss: float
-    attacked: bool | None = None
-    """In a round of the attack: whether the attack did anything; the server counts by it, and no rule sees it."""
 
 
 @lru_cache(maxsize=8)

@@ -44,8 +44,3 @@ def asset_path(name: str) -> Path:
             f"that holds the assets. Known assets: {', '.join(ASSETS)}."
         )
     return path
-
-
-def asset_names() -> tuple[str, ...]:
-    """Short names of every shipped asset."""
-    return tuple(ASSETS)

@@ -163,6 +163,7 @@ def _describe(plan: Plan, evaluator: Evaluator, facts: AttackFacts, start: Start
         rounds=config.run.rounds,
         dataset=config.task.dataset,
         data_sha256=data_digest(plan.data),
+        input_noun=task_of(plan.data.info).noun,
         class_names=plan.data.info.class_names,
         target_label=config.poison.target_label if poisoner.targeted else None,
         test_images=len(evaluator.labels),

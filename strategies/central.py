@@ -51,8 +51,8 @@ class Central(Trainer):
         weights.load_into(model)
         run = self.config.run
         rng = torch_generator(run.seed, owner_of("central", prototype), server_round)
-        result = train(model, self.data.inputs, self.data.labels, self.settings, rng, precision=run.precision)
-        outcome.facts[fact_name("central.loss", prototype)] = result.loss
+        loss = train(model, self.data.inputs, self.data.labels, self.settings, rng, precision=run.precision)
+        outcome.facts[fact_name("central.loss", prototype)] = loss
         trained = Weights.of(model)
         if bool(torch.isfinite(trained.parameters).all()) and bool(torch.isfinite(trained.buffers).all()):
             return trained

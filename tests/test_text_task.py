@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from fedcrucible.commands.data import examine
 from fedcrucible.engines.in_process import run_in_process
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.compose import run_config_type
@@ -114,7 +115,9 @@ def test_texts_are_learned_measured_and_recorded(tmp_path: Path, strategy: str, 
     assert len(record.rounds) == 5
     assert record.rounds[-1].ma_percent == summary.ma_percent
     assert record.examples == (), "texts aren't kept as pictures"
-    assert (Path(summary.folder) / "report.html").exists()
+    page = (Path(summary.folder) / "report.html").read_text(encoding="utf-8")
+    assert "% of clean texts correctly" in page
+    assert "90 clean test texts" in page or "30 clean test texts" in page
 
 
 def test_what_is_for_pictures_is_refused_by_its_key(tmp_path: Path) -> None:
@@ -123,11 +126,19 @@ def test_what_is_for_pictures_is_refused_by_its_key(tmp_path: Path) -> None:
         ({"model__name": "cnn"}, "model.name"),
         ({"strategy": "clip-fed"}, "synthetic.source"),
         ({"attack__name": "badnets"}, "attack.name"),
+        ({"attack__name": "semantic"}, "attack.name"),
+        ({"attack__name": "edge-case"}, "attack.name"),
         ({"task__image_size": 8}, "task.dataset"),
     ):
         with pytest.raises(ConfigError) as caught:
             Plan.make(load(settings(tmp_path, **more)))
         assert caught.value.key == key
+
+
+def test_the_data_command_shows_texts() -> None:
+    report = examine(["task.dataset=sentences", "model.name=words"])
+    assert (report.noun, report.shape, report.channels) == ("text", (LENGTH,), None)
+    assert report.images == {"train": 240, "validation": 30, "test": 90}
 
 
 def test_a_task_nobody_knows_is_named() -> None:

@@ -14,7 +14,8 @@ from attacks.poisoner import POISONERS, Poisoner
 from attacks.uploader import CraftContext, Uploader
 from fedcrucible_core.config.sections import AdversarySection, TrainingSection
 from fedcrucible_core.learning.models.base import MODELS
-from fedcrucible_core.learning.vector import buffer_slots, flatten_buffers, flatten_parameters, parameter_slots
+from fedcrucible_core.learning.vector import buffer_slots, parameter_slots
+from fedcrucible_core.learning.weights import Weights
 
 
 def check_uploader(uploader: Uploader, poisoner: Poisoner | None = None) -> None:
@@ -48,8 +49,7 @@ def _view(poisoner: Poisoner | None, **more: object) -> LocalView:
         adversary=AdversarySection.model_validate({}),
         poison=section_of(ratio=0.5),
         training=TrainingSection.model_validate({"batch_size": 8, "lr": 0.05}),
-        w_global=flatten_parameters(model),
-        buffers=flatten_buffers(model),
+        received=Weights.of(model),
         model=model,
         task=task,
     )
@@ -80,11 +80,11 @@ def crafted_uploads_are_finite_and_inputs_stay(uploader: Uploader, poisoner: Poi
 def a_round_is_finite_and_deterministic(uploader: Uploader, poisoner: Poisoner | None = None) -> None:
     """``upload`` gives a finite model, leaves what it is given alone, and draws from the view's generators only."""
     view = _view(poisoner)
-    given = (view.w_global, view.buffers, view.task.train.inputs, view.task.train.labels)
+    given = (view.w_global, view.received.buffers, view.task.train.inputs, view.task.train.labels)
     before, state = [tensor.clone() for tensor in given], torch.random.get_rng_state()
     upload = uploader.upload(view)
     require(upload.parameters.shape == view.w_global.shape, "the upload has another number of parameters")
-    require(upload.buffers.shape == view.buffers.shape, "the upload has another number of buffers")
+    require(upload.buffers.shape == view.received.buffers.shape, "the upload has another number of buffers")
     kinds = {upload.parameters.dtype, upload.buffers.dtype}
     require(kinds == {torch.float32}, "the upload is not float32")
     finite = bool(torch.isfinite(upload.parameters).all()) and bool(torch.isfinite(upload.buffers).all())

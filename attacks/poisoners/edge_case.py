@@ -54,9 +54,11 @@ class EdgeCase(Poisoner):
 
     def check_task(self, task: AttackTask) -> None:
         """Rare inputs can be made or found."""
-        if not self.folder and self.turn == "quarter" and task.info.shape[1] != task.info.shape[2]:
-            shape = f"{task.info.shape[1]}x{task.info.shape[2]}"
-            raise ConfigError("attack.edge-case.turn", self.turn, f"images of {shape} can only be turned by half")
+        task.require_pictures(self.name)
+        _, height, width = task.info.image_shape
+        if not self.folder and self.turn == "quarter" and height != width:
+            allowed = f"images of {height}x{width} can only be turned by half"
+            raise ConfigError("attack.edge-case.turn", self.turn, allowed)
         if not len(self._rare(task)):
             allowed = "no training image is of this class"
             raise ConfigError("attack.edge-case.source_class", self._source(task), allowed)
@@ -70,7 +72,7 @@ class EdgeCase(Poisoner):
         """The folder's ``test`` pictures."""
         if not self.folder:
             return None
-        images = _pictures(self.folder, "test", task.info.shape)
+        images = _pictures(self.folder, "test", task.info.image_shape)
         return Labeled(images, torch.full((len(images),), self._source(task)))
 
     def stamp(self, x: Tensor, y: Tensor, ctx: PoisonContext) -> Tensor:
@@ -90,7 +92,7 @@ class EdgeCase(Poisoner):
     def _rare(self, task: AttackTask) -> Tensor:
         """Images that attackers draw from, before they are turned."""
         if self.folder:
-            return _pictures(self.folder, "train", task.info.shape)
+            return _pictures(self.folder, "train", task.info.image_shape)
         return task.train.inputs[task.train.labels == self._source(task)]
 
     def _source(self, task: AttackTask) -> int:

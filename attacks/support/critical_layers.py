@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from attacks.view import LocalModel
 from fedcrucible_core.learning.vector import Slot
+from fedcrucible_core.learning.weights import Weights
 
-Success = Callable[[LocalModel], float]
+Success = Callable[[Weights], float]
 """Backdoor success (0..1) of a model on held-out triggered images."""
 
 
@@ -31,7 +31,7 @@ def coordinates(d: int, slots: Sequence[Slot]) -> Tensor:
 
 
 def ranked_layers(
-    benign: LocalModel, malicious: LocalModel, slots: Sequence[Slot], success: Success
+    benign: Weights, malicious: Weights, slots: Sequence[Slot], success: Success
 ) -> tuple[list[int], float]:
     """Numbers of the slots, the most critical first, and the malicious model's success (forward substitution).
 
@@ -42,14 +42,14 @@ def ranked_layers(
 
     def change(slot: Slot) -> float:
         mixed = with_layers(malicious.parameters, benign.parameters, [slot])
-        return success(LocalModel(mixed, malicious.buffers)) - whole
+        return success(Weights(mixed, malicious.buffers)) - whole
 
     changes = [change(slot) for slot in slots]
     return sorted(range(len(slots)), key=lambda i: changes[i]), whole
 
 
 def critical_layers(
-    benign: LocalModel, malicious: LocalModel, slots: Sequence[Slot], success: Success, tau: float
+    benign: Weights, malicious: Weights, slots: Sequence[Slot], success: Success, tau: float
 ) -> list[int]:
     """L*: numbers of the slots that make the clean model as good a backdoor as tau times the malicious one.
 
@@ -63,6 +63,6 @@ def critical_layers(
     mixed = benign.parameters
     for count, number in enumerate(order, start=1):
         mixed = with_layers(mixed, malicious.parameters, [slots[number]])
-        if success(LocalModel(mixed, benign.buffers)) >= tau * whole:
+        if success(Weights(mixed, benign.buffers)) >= tau * whole:
             return order[:count]
     return order

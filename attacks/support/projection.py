@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from attacks.support.scaling import Scaled
-from attacks.view import AttackView, LocalModel
+from attacks.view import AttackView
 from fedcrucible_core.learning.training import HookChain, TrainingHook
 from fedcrucible_core.learning.vector import shaped_like_parameters
+from fedcrucible_core.learning.weights import Trained, Weights
 
 
 def project(vector: Tensor, centre: Tensor, radius: float) -> Tensor:
@@ -75,10 +74,10 @@ class Projected(Scaled):
         base = self.epsilon or float((view.clean_model().parameters - view.w_global).double().norm())
         return base * self.decay ** (view.round - 1)
 
-    def malicious_model(self, view: AttackView) -> LocalModel:
+    def malicious_model(self, view: AttackView) -> Trained:
         """Trained within the ball, and projected once more so that the bound holds exactly."""
         radius, inner = self.radius(view), self.hook(view)
         projection = Projection(view.w_global, radius, self.project_every)
         hook = projection if inner is None else HookChain(inner, projection)
         trained = view.train(view.poisoned, settings=view.poison_training, hook=hook)
-        return replace(trained, parameters=project(trained.parameters, view.w_global, radius))
+        return Trained(Weights(project(trained.parameters, view.w_global, radius), trained.buffers), trained.loss)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from attacks.uploader import CraftContext, Uploader
 from attacks.view import AttackView, Upload
+from fedcrucible_core.learning.weights import Weights
 
 
 class Untargeted(Uploader):
@@ -33,4 +34,5 @@ class Untargeted(Uploader):
         own = view.clean_model()
         crafted = self.craft(view.w_global, own.parameters, own.parameters, self.context(view))
         honest = view.w_global + (own.parameters - view.w_global)  # as it is when ``update`` changes nothing
-        return Upload(crafted, own.buffers, len(view.clean), own.loss, not torch.equal(crafted, honest))
+        sent = Weights(crafted, own.buffers)
+        return Upload(sent, len(view.clean), own.loss, not torch.equal(crafted, honest))

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from attacks.support.critical_layers import coordinates, critical_layers
 from attacks.uploader import UPLOADERS, CraftContext, Uploader
-from attacks.view import AttackView, LocalModel, Upload
+from attacks.view import AttackView, Upload
 from fedcrucible_core.learning.data import Labeled
+from fedcrucible_core.learning.weights import Trained, Weights
 
 LAYERS, FOUND_IN = "lp.layers", "lp.found_in"
 """In the attacker's memory: numbers of the critical layers, the most critical first, and the round they were found."""
@@ -71,11 +72,11 @@ class LP(Uploader):
         """One round of one attacker."""
         layers, clean = self.layers(view), view.clean_model()
         if not layers:
-            return Upload(clean.parameters, clean.buffers, len(view.clean), clean.loss, attacked=False)
+            return Upload(clean.weights, len(view.clean), clean.loss, attacked=False)
         trained = self.malicious_model(view)
         chosen = coordinates(len(view.w_global), [view.slots[i] for i in layers])
         crafted = self.craft(view.w_global, clean.parameters, trained.parameters, self.context(view, chosen))
-        return Upload(crafted, clean.buffers, len(view.clean), trained.loss)
+        return Upload(Weights(crafted, clean.buffers), len(view.clean), trained.loss)
 
     def craft(self, w_global: Tensor, w_benign: Tensor | None, w_malicious: Tensor, ctx: CraftContext) -> Tensor:
         """The poisoned model on the chosen coordinates, the clean one elsewhere."""
@@ -114,12 +115,12 @@ class LP(Uploader):
             return []
         copies = view.with_poisoned_copies(order[:cut], "lp-poison")
         settings = view.training.model_copy(update={**OPTIMISER, "local_epochs": 1})
-        malicious = view.train(copies, start=benign, settings=settings, purpose="lp-poisoned")
+        malicious = view.train(copies, start=benign.weights, settings=settings, purpose="lp-poisoned")
 
-        def success(model: LocalModel) -> float:
+        def success(model: Weights) -> float:
             return float((view.predict(model, triggered) == view.target).double().mean())
 
-        return critical_layers(benign, malicious, view.slots, success, self.tau)
+        return critical_layers(benign.weights, malicious.weights, view.slots, success, self.tau)
 
     def _triggered(self, view: AttackView, rows: Tensor) -> Tensor:
         """Triggered images of other classes than the target's, from own images kept for validation."""
@@ -129,13 +130,13 @@ class LP(Uploader):
         added = view.with_poisoned_copies(rows, "lp-validation")  # natural attacks: what they add, or relabel
         return added.inputs[len(rows) :][added.labels[len(rows) :] == target]
 
-    def _clean_start(self, view: AttackView, data: Labeled) -> LocalModel | None:
+    def _clean_start(self, view: AttackView, data: Labeled) -> Trained | None:
         settings = view.training.model_copy(update={**OPTIMISER, "local_epochs": self.look_every})
-        model, epochs, accuracy = LocalModel(view.w_global, view.buffers), 0, 0.0
+        model, epochs, accuracy = Trained(view.received), 0, 0.0
         while epochs <= self.patience:
-            model = view.train(data, start=model, settings=settings, purpose=f"lp-clean-{epochs}")
+            model = view.train(data, start=model.weights, settings=settings, purpose=f"lp-clean-{epochs}")
             epochs += self.look_every
-            accuracy = view.accuracy(model, data)
+            accuracy = view.accuracy(model.weights, data)
             if accuracy >= self.floor:
                 return model
         return model if accuracy > self.least else None

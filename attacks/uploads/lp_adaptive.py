@@ -17,6 +17,7 @@ from attacks.uploads.lp import LP
 from attacks.view import AttackView, Upload
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.component import Names
+from fedcrucible_core.learning.weights import Weights
 
 
 def blended(w_global: Tensor, w_benign: Tensor, w_malicious: Tensor, strength: float) -> Tensor:
@@ -78,7 +79,7 @@ class LPAdaptive(LP):
         """One round of one attacker: the vector that all colluders upload."""
         layers, clean = self.layers(view), view.clean_model()
         vector, attacked = view.once(("lp-adaptive", tuple(layers)), lambda: self._accepted(view, layers))
-        return Upload(vector, clean.buffers, len(view.clean), clean.loss, attacked)
+        return Upload(Weights(vector, clean.buffers), len(view.clean), clean.loss, attacked)
 
     def craft(self, w_global: Tensor, w_benign: Tensor | None, w_malicious: Tensor, ctx: CraftContext) -> Tensor:
         """The blend with ``strength`` (1 where it is searched for) on the chosen coordinates, ben elsewhere."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -11,9 +10,10 @@ from torch import Tensor, nn
 
 from attacks.support.projection import Projection, project
 from attacks.uploader import UPLOADERS, Uploader
-from attacks.view import AttackView, LocalModel
+from attacks.view import AttackView
 from fedcrucible_core.learning.training import HookChain, TrainingHook
 from fedcrucible_core.learning.vector import Slot, shaped_like_parameters
+from fedcrucible_core.learning.weights import Trained, Weights
 
 LAST_GLOBAL = "neurotoxin.global"
 """In the attacker's memory: the global model it received last, ``[d]``."""
@@ -91,7 +91,7 @@ class Neurotoxin(Uploader):
             return smallest_per_layer(values, self.mask_ratio, view.slots)
         return smallest(values, self.mask_ratio)
 
-    def malicious_model(self, view: AttackView) -> LocalModel:
+    def malicious_model(self, view: AttackView) -> Trained:
         """Trained on poisoned data on the kept coordinates alone."""
         hook: TrainingHook = GradientMask(self.kept(view))
         if self.clip:
@@ -100,7 +100,7 @@ class Neurotoxin(Uploader):
         trained = view.train(view.poisoned, settings=settings, hook=hook)
         if not self.clip:
             return trained
-        return replace(trained, parameters=project(trained.parameters, view.w_global, self.clip))
+        return Trained(Weights(project(trained.parameters, view.w_global, self.clip), trained.buffers), trained.loss)
 
     def _reference(self, view: AttackView) -> Tensor:
         if self.reference == "last-update":

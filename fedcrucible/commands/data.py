@@ -23,15 +23,20 @@ SAMPLES = ("task.train_samples", "task.test_samples")
 
 @dataclass(frozen=True)
 class DataReport:
-    """A configured data set: images by class and split, and what a reader has to know."""
+    """A configured data set: inputs by class and split, and what a reader has to know."""
 
     dataset: str
     folder: str
-    channels: int
-    height: int
-    width: int
+    noun: str
+    """What one input is called."""
+    shape: tuple[int, ...]
+    """Of one input; (C, H, W) of an image."""
+    channels: int | None
+    """Of an image; None where inputs are no pictures, as ``height`` and ``width`` are."""
+    height: int | None
+    width: int | None
     images: dict[str, int]
-    """Split -> number of images."""
+    """Split -> number of inputs."""
     classes: list[dict[str, str | int]]
     """In label order: ``label``, ``name``, and the number of its images in each split."""
     names_like_ids: list[str]
@@ -65,13 +70,17 @@ def examine(settings: Sequence[str], preset: str = "") -> DataReport:
     from fedcrucible_core.config.preset import load_preset
     from fedcrucible_core.learning.datasets import load_task
     from fedcrucible_core.learning.datasets.class_names import ids_among
+    from fedcrucible_core.learning.tasks import task_of
 
     task = load(overlaid(dict.fromkeys(SAMPLES, 0), load_preset(preset), load_assignments(settings))).task
     data = load_task(task)
-    channels, height, width = data.info.shape
+    kind = task_of(data.info)
+    channels, height, width = data.info.image_shape if kind.pictured else (None, None, None)
     return DataReport(
         task.dataset,
         str(data_folder(task.data_dir)),
+        kind.noun,
+        data.info.shape,
         channels,
         height,
         width,
@@ -95,6 +104,13 @@ def _classes(data: DataSplits) -> list[dict[str, str | int]]:
     ]
 
 
+def _form(report: DataReport) -> str:
+    """What one input looks like."""
+    if report.channels is None:
+        return f"{report.noun}s of shape {' x '.join(map(str, report.shape))}"
+    return f"{report.width} x {report.height} pixels, {'grey' if report.channels == 1 else 'colour'}"
+
+
 def _print(report: DataReport) -> None:
     from rich.markup import escape
     from rich.table import Table
@@ -102,10 +118,9 @@ def _print(report: DataReport) -> None:
     from fedcrucible.catalogue_text import console
     from fedcrucible_core.config.plain_text import plain_text
 
-    colour = "grey" if report.channels == 1 else "colour"
     typer.echo(f"{report.dataset} in {report.folder}")
     classes = f"{len(report.classes)} classes" if len(report.classes) > 1 else "one class"
-    typer.echo(f"{classes}, {report.width} x {report.height} pixels, {colour}")
+    typer.echo(f"{classes}, {_form(report)}")
     table = Table(box=None, pad_edge=False)
     table.add_column("label", justify="right")
     table.add_column("class", overflow="fold", style="cyan")

@@ -92,6 +92,10 @@ class Samples:
     provenance: tuple[Provenance, ...]
 
 
+class SourceError(RuntimeError):
+    """A source failed while making images (service down, unreadable answer); the message says what to do."""
+
+
 class SyntheticSource(Component):
     """Makes labelled images for the server from class names; no client image is involved."""
 

@@ -26,7 +26,6 @@ from fedcrucible_core.foundation.cache import (
     warn_unusable,
     write_tensors,
 )
-from fedcrucible_core.learning.evaluation import classes_of
 
 if TYPE_CHECKING:
     from fedcrucible_core.foundation.encoder import Encoder
@@ -191,11 +190,3 @@ def load_guide(
         if part.count("{}") != 1:
             raise ConfigError("guide.templates", templates, f"each template needs one {{}}, unlike {part!r}")
     return TransformersGuide(model, family, parts, batch_size, cache_folder(cache_dir), torch.device(device))
-
-
-def zero_shot_accuracy(guide: Guide, images: Tensor, labels: Tensor, class_names: Sequence[str]) -> float:
-    """Percent of images ``[n, C, H, W]`` in [0, 1] whose most similar class text is their label's; NaN for none."""
-    if not len(images):
-        return float("nan")
-    predicted = classes_of(guide.targets(images, class_names).logits)
-    return 100.0 * float((predicted == labels.to(predicted.device)).float().mean())

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.places import cache_folder
-from fedcrucible_core.foundation.base import Provenance, Samples, ServerData, SyntheticSource
+from fedcrucible_core.foundation.base import Provenance, Samples, ServerData, SourceError, SyntheticSource
 from fedcrucible_core.foundation.cache import (
     arithmetic,
     digest,
@@ -26,7 +26,6 @@ from fedcrucible_core.foundation.cache import (
 from fedcrucible_core.foundation.frequency import FrequencyAugmentation
 from fedcrucible_core.foundation.patches import random_patches
 from fedcrucible_core.foundation.pixels import moment_match as match_moments
-from fedcrucible_core.foundation.sources.errors import SourceError
 from fedcrucible_core.learning.data import DataInfo, Labeled
 from fedcrucible_core.learning.rng import torch_generator
 

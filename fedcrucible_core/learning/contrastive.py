@@ -12,7 +12,7 @@ from fedcrucible_core.config.sections import TrainingSection
 from fedcrucible_core.learning.evaluation import embed
 from fedcrucible_core.learning.models.base import SplitModel
 from fedcrucible_core.learning.tasks.vision import crop_flip
-from fedcrucible_core.learning.training import TrainResult, train
+from fedcrucible_core.learning.training import train
 
 FORWARD_BATCH = 500
 """Images per forward pass without gradient."""
@@ -75,7 +75,7 @@ class ContrastiveTraining:
         rng: torch.Generator,
         *,
         precision: str = "fp32",
-    ) -> TrainResult:
+    ) -> float:
         """Train ``model`` in place; the reported loss is the classifier's."""
         plain = settings.model_copy(update={"augment": "none"})
         seed = int(torch.randint(2**62, (), generator=rng))
@@ -85,9 +85,9 @@ class ContrastiveTraining:
             views = torch.cat([crop_flip(x, rng), crop_flip(x, rng)])
             return supervised_contrastive(projected(views), torch.cat([y, y]), self.temperature)
 
-        first = train(projected, inputs, labels, plain, rng, precision=precision, objective=contrast)
+        train(projected, inputs, labels, plain, rng, precision=precision, objective=contrast)
         features = embed(model, inputs, FORWARD_BATCH, inputs.device)
         settings = plain.model_copy(update={"local_epochs": self.classifier_epochs})
-        second = train(model.head, features, labels, settings, rng, precision=precision)
+        loss = train(model.head, features, labels, settings, rng, precision=precision)
         model.eval()
-        return TrainResult(second.loss, first.samples + second.samples)
+        return loss

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
@@ -15,14 +14,6 @@ from fedcrucible_core.config.sections import TrainingSection
 from fedcrucible_core.learning.fit import FitHook, minimise, training_mode
 from fedcrucible_core.learning.models.base import SplitModel
 from fedcrucible_core.learning.tasks.vision import crop_flip
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """What a local training reports: mean loss of the last epoch, samples processed."""
-
-    loss: float
-    samples: int
 
 
 class TrainingHook:
@@ -91,8 +82,10 @@ def train(
     precision: str = "fp32",
     hook: TrainingHook | None = None,
     objective: Callable[[Tensor, Tensor], Tensor] | None = None,
-) -> TrainResult:
-    """Train ``model`` in place with an optimiser that remembers nothing yet; it ends in eval mode.
+) -> float:
+    """Train ``model`` in place with an optimiser that remembers nothing yet; returns the last epoch's mean loss.
+
+    The model ends in eval mode.
 
     ``objective`` maps a batch ``(x, y)`` to its mean loss; None = cross-entropy of ``model(x)``.
 
@@ -114,7 +107,7 @@ def train(
         model.parameters(), loss, n, settings, rng, epochs=settings.local_epochs, mode=partial(training_mode, model),
         precision=precision, hook=None if hook is None else _OnModel(hook, model),
     )  # fmt: skip
-    return TrainResult(losses[-1], n * settings.local_epochs)
+    return losses[-1]
 
 
 class LocalTraining(Protocol):
@@ -129,5 +122,5 @@ class LocalTraining(Protocol):
         rng: torch.Generator,
         *,
         precision: str = "fp32",
-    ) -> TrainResult:
-        """Train and report."""
+    ) -> float:
+        """Mean loss of the last epoch."""

@@ -48,6 +48,28 @@ class Trained:
     loss: float = 0.0
     """Mean loss of its last epoch."""
 
+    @property
+    def parameters(self) -> Tensor:
+        """Its parameters float32 ``[d]``."""
+        return self.weights.parameters
+
+    @property
+    def buffers(self) -> Tensor:
+        """Its buffers float32 ``[b]``."""
+        return self.weights.buffers
+
+
+@dataclass(frozen=True)
+class LocalUpdate:
+    """What a client uploads after its local training."""
+
+    weights: Weights
+    num_examples: int
+    """What it says it has trained on."""
+    loss: float
+    attacked: bool | None = None
+    """In a round of the attack: whether the attack did anything; the server counts by it, and no rule sees it."""
+
 
 Prototype = str
 """Name of an architecture of which one set of weights is trained."""

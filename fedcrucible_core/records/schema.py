@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import operator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from fedcrucible_core.config.plain_text import plain_text
 from fedcrucible_core.records.numbers import Number, numbers_of
@@ -79,6 +79,8 @@ class RunDescription(Record):
     dataset: Line = ""
     data_sha256: str = ""
     """Digest of its classes, labels and pictures; empty in older records."""
+    input_noun: Line = "image"
+    """What one input is called, by the task; not written where it is an image, as in older records."""
     class_names: tuple[Line, ...] = ()
     target_label: int | None = None
     test_images: int = 0
@@ -111,6 +113,18 @@ class RunDescription(Record):
     idle: tuple[int, ...] = ()
     """Malicious partitions that have no sample to poison and upload what an honest client would: they count as honest.
     Only those of which the server can know."""
+
+    @property
+    def inputs(self) -> str:
+        """What inputs are called."""
+        return f"{self.input_noun}s"
+
+    @model_serializer(mode="wrap")
+    def _written(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = written(self)
+        if self.input_noun == "image":
+            del fields["input_noun"]
+        return fields
 
 
 class RoundRecord(Record):

@@ -172,7 +172,7 @@ class Claims(Uploader):
 
     def upload(self, view: AttackView) -> Upload:
         made = super().upload(view)
-        return Upload(made.parameters, made.buffers, 10**6, made.loss)
+        return Upload(made.weights, 10**6, made.loss)
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def test_it_is_plain_training_on_the_whole_set(runs_folder: Path) -> None:
     losses = []
     for number in (1, 2):
         rng = torch_generator(1, "central", number)
-        losses.append(train(model, data.for_model(), data.labels, epoch, rng).loss)
+        losses.append(train(model, data.for_model(), data.labels, epoch, rng))
     expected = Weights.of(model)
     assert summary.parameters_sha256 == model_sha256(expected.parameters, expected.buffers)
     assert [r.facts["central.loss"] for r in rounds[1:]] == losses
@@ -84,13 +84,12 @@ def test_a_purifier_and_a_repair_may_follow(runs_folder: Path) -> None:
 
 
 def test_a_model_that_diverges_is_kept_and_said(runs_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fedcrucible_core.learning.training import TrainResult
     from strategies import central
 
-    def diverges(model: torch.nn.Module, *rest: object, **more: object) -> object:
+    def diverges(model: torch.nn.Module, *rest: object, **more: object) -> float:
         with torch.no_grad():
             next(model.parameters()).fill_(float("nan"))
-        return TrainResult(1.0, 1)
+        return 1.0
 
     monkeypatch.setattr(central, "train", diverges)
     _, rounds = play(strategy="central", run__rounds=1)

@@ -9,7 +9,8 @@ from attacks.local_view import Judge, LocalView
 from attacks.poisoner import POISONERS, Poisoner
 from fedcrucible_core.config.sections import AdversarySection, PoisonSection, TrainingSection
 from fedcrucible_core.learning.data import Labeled
-from fedcrucible_core.learning.vector import flatten_buffers, flatten_parameters, parameter_slots
+from fedcrucible_core.learning.vector import parameter_slots
+from fedcrucible_core.learning.weights import Weights
 from tests.support.tiny_task import make_task
 
 __all__ = ["Judge", "LocalView", "fake_view"]
@@ -44,8 +45,7 @@ def fake_view(
         adversary=adversary or AdversarySection(),
         poison=poison,
         training=training or TrainingSection(batch_size=8),
-        w_global=flatten_parameters(model),
-        buffers=flatten_buffers(model),
+        received=Weights.of(model),
         memory={} if memory is None else memory,
         model=model,
         task=make_task(data, poison.target_label),

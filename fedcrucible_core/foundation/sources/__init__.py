@@ -1,7 +1,7 @@
 """Sources of labelled synthetic images, one file each; importing this package registers them all."""
 
+from fedcrucible_core.foundation.base import SourceError
 from fedcrucible_core.foundation.sources.diffusers import DiffusersSource
-from fedcrucible_core.foundation.sources.errors import SourceError
 from fedcrucible_core.foundation.sources.flow import FlowSource
 from fedcrucible_core.foundation.sources.folder import FolderSource
 from fedcrucible_core.foundation.sources.mixed import MixedSource

@@ -9,10 +9,9 @@ import torch
 from pydantic import Field
 
 from fedcrucible_core.config import ConfigError
-from fedcrucible_core.foundation.base import SOURCES, Provenance, Samples, SyntheticSource
+from fedcrucible_core.foundation.base import SOURCES, Provenance, Samples, SourceError, SyntheticSource
 from fedcrucible_core.foundation.cache import digest
 from fedcrucible_core.foundation.pixels import fit
-from fedcrucible_core.foundation.sources.errors import SourceError
 from fedcrucible_core.foundation.sources.fashion import interleaved_labels
 from fedcrucible_core.foundation.sources.pictures import decode_picture
 from fedcrucible_core.learning.data import DataInfo, Labeled

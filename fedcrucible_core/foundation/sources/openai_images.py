@@ -6,7 +6,6 @@ import base64
 import binascii
 import contextlib
 import os
-import time
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,12 +19,11 @@ from torch import Tensor
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.atomic_file import write_atomic
 from fedcrucible_core.config.places import cache_folder
-from fedcrucible_core.config.plain_text import plain_text
-from fedcrucible_core.foundation.base import SOURCES, Provenance, Samples, SyntheticSource
+from fedcrucible_core.foundation.base import SOURCES, Provenance, Samples, SourceError, SyntheticSource
 from fedcrucible_core.foundation.cache import digest
+from fedcrucible_core.foundation.http_retry import RefusedError, Retry, excerpt
 from fedcrucible_core.foundation.pixels import fit
 from fedcrucible_core.foundation.prompts import expand_prompts
-from fedcrucible_core.foundation.sources.errors import SourceError
 from fedcrucible_core.foundation.sources.fashion import interleaved_labels
 from fedcrucible_core.foundation.sources.pictures import decode_picture
 from fedcrucible_core.learning.data import DataInfo, Labeled
@@ -35,8 +33,6 @@ if TYPE_CHECKING:
     import httpx
 
 LOOPBACK = ("all://127.0.0.1", "all://localhost", "all://[::1]")
-LONGEST_WAIT_S = 60.0
-"""No single wait between tries is longer, whatever the service asks for."""
 
 
 @SOURCES.register("openai-images")
@@ -129,7 +125,7 @@ class OpenAIImagesSource(SyntheticSource):
             entry: Any = answer.json()["data"][0]
             encoded, link = entry.get("b64_json"), entry.get("url")
         except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-            raise SourceError(f"{url}: the answer isn't an image list: {_excerpt(answer.text, key)}") from error
+            raise SourceError(f"{url}: the answer isn't an image list: {excerpt(answer.text, key)}") from error
         if isinstance(encoded, str) and encoded:
             try:
                 return base64.b64decode(encoded, validate=True)
@@ -137,37 +133,18 @@ class OpenAIImagesSource(SyntheticSource):
                 raise SourceError(f"{url}: b64_json isn't base64 ({error})") from error
         if isinstance(link, str) and link.startswith(("http://", "https://")):
             return self._try(lambda: client.get(link), link.split("?")[0], key).content  # the key stays at home
-        raise SourceError(f"{url}: the answer has neither b64_json nor url: {_excerpt(answer.text, key)}")
+        raise SourceError(f"{url}: the answer has neither b64_json nor url: {excerpt(answer.text, key)}")
 
-    def _try(self, send: Callable[[], httpx.Response], url: str, key: str) -> httpx.Response:
-        """Send until it is answered; tries again after 429, 5xx and transport errors, with growing waits."""
-        import httpx
-
-        for attempt in range(self.retries + 1):
-            asked = 0.0
-            try:
-                answer = send()
-            except httpx.TransportError as error:
-                trouble = f"{type(error).__name__}: {error}"
-            except httpx.HTTPError as error:
-                raise SourceError(f"{url}: {type(error).__name__}: {error}") from error
-            else:
-                if answer.is_success:
-                    return answer
-                trouble = f"HTTP {answer.status_code}: {_excerpt(answer.text, key)}"
-                if answer.status_code in (401, 403):
-                    wanted = f"the service refused the key in that environment variable ({trouble})"
-                    raise ConfigError("synthetic.openai-images.api_key_env", self.api_key_env, wanted)
-                if answer.status_code != 429 and answer.status_code < 500:
-                    wanted = f"the service refused the request ({trouble}); check base_url, model and size"
-                    raise ConfigError("synthetic.openai-images.model", self.model, wanted)
-                asked = _seconds(answer.headers.get("retry-after"))
-            if attempt < self.retries:
-                time.sleep(min(max(self.backoff_s * 2**attempt, asked), LONGEST_WAIT_S))
-        tries = "try" if self.retries == 0 else "tries"
-        raise SourceError(
-            f"{url}: no answer after {self.retries + 1} {tries} ({trouble}); pictures received so far are kept"
-        )
+    def _try(self, request: Callable[[], httpx.Response], url: str, key: str) -> httpx.Response:
+        """The answer; a refusal names the setting that is to blame."""
+        try:
+            return Retry(self.retries, self.backoff_s).send(request, url, key)
+        except RefusedError as refused:
+            if refused.status in (401, 403):
+                wanted = f"the service refused the key in that environment variable ({refused})"
+                raise ConfigError("synthetic.openai-images.api_key_env", self.api_key_env, wanted) from None
+            wanted = f"the service refused the request ({refused}); check base_url, model and size"
+            raise ConfigError("synthetic.openai-images.model", self.model, wanted) from None
 
     def _decode(self, content: bytes, info: DataInfo) -> Tensor:
         """The picture as ``[1, C, H, W]``; its size may differ from the one asked for, but not be too small."""
@@ -190,16 +167,3 @@ def _keep(path: Path, content: bytes) -> None:
         write_atomic(path, content)
     except OSError as error:
         warnings.warn(f"can't keep the received picture at {path} ({error})", RuntimeWarning, stacklevel=2)
-
-
-def _excerpt(text: str, key: str) -> str:
-    """The start of an answer, on one line, without the key should a service repeat it."""
-    short = plain_text(text)
-    return short.replace(key, "***") if key else short
-
-
-def _seconds(retry_after: str | None) -> float:
-    try:
-        return max(0.0, float(retry_after or 0))
-    except ValueError:  # a date
-        return 0.0

@@ -21,13 +21,13 @@ from fedcrucible_core.reports.charts.palette import BLUE, MUTED, ORANGE, TONES, 
 from fedcrucible_core.reports.charts.series import MARKERS
 
 
-def accuracy_chart(rounds: Sequence[RoundRecord]) -> Markup | None:
+def accuracy_chart(rounds: Sequence[RoundRecord], inputs: str = "images") -> Markup | None:
     """MA, ASR and base rate by round with the attack's rounds shaded; None without an evaluated round."""
     measured = [r for r in rounds if r.ma_percent is not None]
     if not measured:
         return None
     figure = new_figure(height=3.3)
-    axes = style(figure.add_subplot(), x="round", y="percent of test images")
+    axes = style(figure.add_subplot(), x="round", y=f"percent of test {inputs}")
     last = max(r.round for r in rounds)
     _shade_attack(axes, rounds)
     if any(r.asr_percent is not None for r in measured):

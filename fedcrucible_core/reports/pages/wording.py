@@ -82,8 +82,8 @@ def verdict(record: RecordedRun) -> str:
         return "The final model is the initial one: nothing was learned, so there is nothing to conclude."
     if summary.state == "alone":
         return "No client's update ever entered the model: the numbers are those of the server's own data."
-    text = f"After {summary.rounds} rounds the global model classifies {summary.ma_percent:.1f} % of clean images "
-    text += "correctly"
+    text = f"After {summary.rounds} rounds the global model classifies {summary.ma_percent:.1f} % of clean "
+    text += f"{record.run.inputs} correctly"
     if summary.asr_percent is None:
         return f"{text}; {unmeasured(record.run)}."
     text += f" and gives {summary.asr_percent:.1f} % of {record.run.attack_inputs} the attacker's class"
@@ -114,13 +114,13 @@ def unmeasured(run: RunDescription) -> str:
 
 def curves_note(run: RunDescription) -> str:
     """What the curves are."""
-    text = "MA: clean test images classified correctly."
+    text = f"MA: clean test {run.inputs} classified correctly."
     if not run.attack_inputs:
         return text
     text += f" ASR: {run.attack_inputs} of non-target classes predicted as the target."
     if run.natural:
-        return f"{text} The attack puts nothing on images, so there is no base rate."
-    return f"{text} Base rate: the same images without the trigger that are predicted as the target anyway."
+        return f"{text} The attack puts nothing on {run.inputs}, so there is no base rate."
+    return f"{text} Base rate: the same {run.inputs} without the trigger that are predicted as the target anyway."
 
 
 def warnings(record: RecordedRun) -> list[str]:
@@ -142,18 +142,18 @@ def cards(record: RecordedRun) -> list[Card]:
     attacked = summary.asr_percent is not None
     shown = [
         Card("Main-task accuracy (MA)", rate(summary.ma_percent), "%", (
-            _interval(summary.ma_interval_percent),
+            _interval(run, summary.ma_interval_percent),
             _last(summary.ma_last_mean_percent, summary.last_rounds),
-            f"{run.test_images:,} clean test images" if run.test_images else "",
+            f"{run.test_images:,} clean test {run.inputs}" if run.test_images else "",
         ), "blue"),
         Card("Attack success rate (ASR)", rate(summary.asr_percent), "%" if attacked else "", (
-            _interval(summary.asr_interval_percent),
+            _interval(run, summary.asr_interval_percent),
             _last(summary.asr_last_mean_percent, summary.last_rounds),
             f"{run.triggered_images:,} {run.attack_inputs}" if attacked and run.triggered_images else "",
             "" if attacked else unmeasured(run),
         ), "vermillion"),
         Card("Base rate", rate(summary.base_rate_percent), "%" if summary.base_rate_percent is not None else "", (
-            "" if not run.attack_inputs else "nothing is put on images" if run.natural else "same images, no trigger",
+            _base_rate_of(run),
             f"ASR minus base rate: {summary.net_asr_percent:+.1f} points"
             if summary.net_asr_percent is not None else "",
             f"highest ASR {rate(summary.asr_max_percent)} % in round {summary.asr_max_round}"
@@ -249,8 +249,14 @@ def environment_rows(environment: Environment | None, digest: str) -> list[tuple
     return [(key, value) for key, value in rows if value]
 
 
-def _interval(bounds: tuple[float, float] | None) -> str:
-    return "" if bounds is None else f"95 % interval {bounds[0]:.2f} to {bounds[1]:.2f} (Wilson, test images)"
+def _base_rate_of(run: RunDescription) -> str:
+    if not run.attack_inputs:
+        return ""
+    return f"nothing is put on {run.inputs}" if run.natural else f"same {run.inputs}, no trigger"
+
+
+def _interval(run: RunDescription, bounds: tuple[float, float] | None) -> str:
+    return "" if bounds is None else f"95 % interval {bounds[0]:.2f} to {bounds[1]:.2f} (Wilson, test {run.inputs})"
 
 
 def _last(mean: float | None, count: int) -> str:

@@ -14,12 +14,12 @@ from attacks.uploader import CraftContext, RunFacts, Uploader
 from attacks.uploads.lf import LF
 from attacks.uploads.lp import FOUND_IN, LAYERS, LP
 from attacks.uploads.lp_adaptive import LPAdaptive, blended, largest_accepted
-from attacks.view import LocalModel
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.sections import PoisonSection, TrainingSection
 from fedcrucible_core.learning.data import DataInfo, Labeled
 from fedcrucible_core.learning.models import SmallCNN
 from fedcrucible_core.learning.vector import Slot, flatten_parameters, load_parameters, parameter_slots
+from fedcrucible_core.learning.weights import Weights
 from tests.support.attack_view_fake import Judge, LocalView, fake_view
 
 TARGET = 2
@@ -43,11 +43,11 @@ class Toy(nn.Module):
         return scores
 
 
-def toy_success(model: Toy) -> tuple[Callable[[LocalModel], float], Labeled]:
+def toy_success(model: Toy) -> tuple[Callable[[Weights], float], Labeled]:
     """Success of a flat model: triggered images of classes 0 and 1 that are predicted as the target."""
     images = torch.tensor([[1.0, 0, 0, 1.0], [0, 1.0, 0, 1.0]]).view(2, 1, 2, 2)
 
-    def success(local: LocalModel) -> float:
+    def success(local: Weights) -> float:
         load_parameters(model, local.parameters)
         with torch.no_grad():
             return float((model(images).argmax(1) == TARGET).double().mean())
@@ -55,7 +55,7 @@ def toy_success(model: Toy) -> tuple[Callable[[LocalModel], float], Labeled]:
     return success, Labeled(images, torch.tensor([0, 1]))
 
 
-def toy_pair(*, backdoor_in: str) -> tuple[Toy, LocalModel, LocalModel]:
+def toy_pair(*, backdoor_in: str) -> tuple[Toy, Weights, Weights]:
     """A clean and a poisoned model that differ everywhere a little, and by the backdoor in one layer."""
     model = Toy()
     benign = flatten_parameters(model)
@@ -65,7 +65,7 @@ def toy_pair(*, backdoor_in: str) -> tuple[Toy, LocalModel, LocalModel]:
         malicious[slot.start + 2 * 4 + 3] += 50.0  # trigger pixel -> target logit
     elif backdoor_in == "first.weight":
         malicious[slot.start + 2 * 4 + 3] += 50.0  # trigger pixel -> the target's feature
-    return model, LocalModel(benign, torch.zeros(0)), LocalModel(malicious, torch.zeros(0))
+    return model, Weights(benign, torch.zeros(0)), Weights(malicious, torch.zeros(0))
 
 
 @pytest.mark.parametrize("name", ["last.weight", "first.weight"])
@@ -89,19 +89,19 @@ def test_outside_the_critical_layers_the_upload_is_the_clean_model_exactly() -> 
     assert torch.equal(upload[chosen], malicious.parameters[chosen])
 
 
-def layered(*scores: float, both: float = 0.0) -> tuple[tuple[Slot, ...], Callable[[LocalModel], float]]:
+def layered(*scores: float, both: float = 0.0) -> tuple[tuple[Slot, ...], Callable[[Weights], float]]:
     """Layers of one coordinate; success adds up the scores of those that are poisoned (value 1)."""
     slots = tuple(Slot(f"l{i}", i, torch.Size([1]), False) for i in range(len(scores)))
 
-    def success(local: LocalModel) -> float:
+    def success(local: Weights) -> float:
         total = sum(s for s, v in zip(scores, local.parameters.tolist(), strict=True) if v == 1.0)
         return round(total + (both if bool((local.parameters[:2] == 1).all()) else 0.0), 9)
 
     return slots, success
 
 
-def models(count: int) -> tuple[LocalModel, LocalModel]:
-    return LocalModel(torch.zeros(count), torch.zeros(0)), LocalModel(torch.ones(count), torch.zeros(0))
+def models(count: int) -> tuple[Weights, Weights]:
+    return Weights(torch.zeros(count), torch.zeros(0)), Weights(torch.ones(count), torch.zeros(0))
 
 
 def test_ranking_is_by_the_loss_of_success_and_ties_keep_the_models_order() -> None:
@@ -126,7 +126,7 @@ def test_all_layers_where_even_they_are_not_enough() -> None:
     slots, success = layered(0.5, 0.5)
     benign, malicious = models(2)
 
-    def by_buffers(local: LocalModel) -> float:  # the poisoned buffers carry the rest of the success
+    def by_buffers(local: Weights) -> float:  # the poisoned buffers carry the rest of the success
         return success(local) * (1.0 if bool(local.buffers.any()) else 0.5)
 
     poisoned = replace(malicious, buffers=torch.ones(1))

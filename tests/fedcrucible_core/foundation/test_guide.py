@@ -13,9 +13,10 @@ from torch.nn import functional as F
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.sections import GuideSection
 from fedcrucible_core.foundation.base import Guide
-from fedcrucible_core.foundation.guide import load_guide, zero_shot_accuracy
+from fedcrucible_core.foundation.guide import load_guide
 from fedcrucible_core.learning.data import DataInfo
 from tests.support.tiny_models import CLASSES
+from tests.support.zero_shot import zero_shot_accuracy
 
 
 @pytest.fixture(params=["clip", "siglip"])
@@ -318,24 +319,6 @@ def test_images_of_another_kind_are_refused(images, tmp_path: Path) -> None:
 def test_no_class_names_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="class name"):
         load_guide(cache_dir=tmp_path).text_embeddings(())
-
-
-class FixedGuide(Guide):
-    def image_embeddings(self, images):
-        return F.normalize(images.mean(dim=(2, 3)), dim=-1)
-
-    def text_embeddings(self, class_names):
-        return torch.eye(3)[: len(class_names)]
-
-    def logits(self, image_embeddings, text_embeddings):
-        return image_embeddings @ text_embeddings.T
-
-
-def test_zero_shot_accuracy_is_a_percentage() -> None:
-    images = torch.eye(3)[:, :, None, None].expand(3, 3, 4, 4)
-    assert zero_shot_accuracy(FixedGuide(), images, torch.tensor([0, 1, 0]), CLASSES) == pytest.approx(200 / 3)
-    assert zero_shot_accuracy(FixedGuide(), images, torch.tensor([0, 1, 2]), CLASSES) == 100.0
-    assert zero_shot_accuracy(FixedGuide(), images[:0], torch.tensor([]), CLASSES) != 0.0
 
 
 def test_shipped_guide_reads_test_images(fashion_info: DataInfo, tmp_path: Path) -> None:

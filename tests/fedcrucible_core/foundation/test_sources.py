@@ -101,7 +101,8 @@ def test_contract_of_a_source(name, shape, fashion_info: DataInfo, tmp_path: Pat
 
 
 def test_shipped_flow_draws_what_the_guide_recognises(fashion_info: DataInfo, tmp_path: Path) -> None:
-    from fedcrucible_core.foundation.guide import load_guide, zero_shot_accuracy
+    from fedcrucible_core.foundation.guide import load_guide
+    from tests.support.zero_shot import zero_shot_accuracy
 
     try:
         asset_path("flow-fashion")

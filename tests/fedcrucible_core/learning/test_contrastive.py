@@ -82,12 +82,11 @@ def test_the_extractor_learns_by_contrast_and_the_classifier_by_its_features() -
     local, (images, labels) = model(), data(60)
     training = ContrastiveTraining(0.07, 128, 8)
     for seed in range(4):
-        result = training(local, images, labels, SETTINGS, generator(seed))
+        loss = training(local, images, labels, SETTINGS, generator(seed))
     with torch.no_grad():
         accuracy = float((local(images).argmax(1) == labels).double().mean())
     assert accuracy > 0.9
-    assert result.loss < 0.6
-    assert result.samples == 60 * (1 + 8)
+    assert loss < 0.6
     assert not local.training
 
 
@@ -135,8 +134,8 @@ def test_the_head_is_not_part_of_the_model() -> None:
 
 def test_a_client_with_one_image_trains() -> None:
     local, (images, labels) = model(), data(1)
-    result = ContrastiveTraining(0.07, 16, 1)(local, images, labels, SETTINGS, generator())
-    assert math.isfinite(result.loss)
+    loss = ContrastiveTraining(0.07, 16, 1)(local, images, labels, SETTINGS, generator())
+    assert math.isfinite(loss)
     assert bool(torch.isfinite(flatten_parameters(local)).all())
 
 

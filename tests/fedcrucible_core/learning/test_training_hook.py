@@ -38,8 +38,8 @@ def trained(
     hook: TrainingHook | None = None, settings: TrainingSection = SETTINGS, **more: str
 ) -> tuple[Tensor, float]:
     model = resnet()
-    result = train(model, *data(), settings, rng(), hook=hook, **more)
-    return flatten_parameters(model), result.loss
+    loss = train(model, *data(), settings, rng(), hook=hook, **more)
+    return flatten_parameters(model), loss
 
 
 class Recorder(TrainingHook):

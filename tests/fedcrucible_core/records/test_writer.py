@@ -133,6 +133,16 @@ def test_model_keeps_names_shapes_and_counters(record: RunRecord) -> None:
     assert digest != model_sha256(parameters + 1e-3, buffers)
 
 
+def test_the_noun_of_inputs_is_written_only_where_they_are_no_images() -> None:
+    run = RunDescription(strategy="s", seed=1)
+    assert "input_noun" not in json.loads(run.model_dump_json())
+    assert run.inputs == "images"
+    texts = RunDescription.model_validate_json(
+        RunDescription(strategy="s", seed=1, input_noun="text").model_dump_json()
+    )
+    assert texts.inputs == "texts"
+
+
 def test_no_record_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no run record"):
         read(tmp_path)

@@ -1,0 +1,79 @@
+"""Requests to a service that is busy, breaks off or refuses."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fedcrucible_core.config.plain_text import plain_text
+from fedcrucible_core.foundation.base import SourceError
+
+if TYPE_CHECKING:
+    import httpx
+
+LONGEST_WAIT_S = 60.0
+"""No single wait between tries is longer, whatever the service asks for."""
+
+
+class RefusedError(Exception):
+    """An answer 4xx (but 429): another try would be refused too; the message has status and start of the answer."""
+
+    def __init__(self, status: int, trouble: str) -> None:
+        super().__init__(trouble)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Retry:
+    """Tries again after 429, 5xx and transport errors, with waits that double, or as long as the service asks."""
+
+    retries: int
+    """Further tries after the first."""
+    backoff_s: float
+    """Wait before the first further try."""
+
+    def send(self, request: Callable[[], httpx.Response], url: str, secret: str = "") -> httpx.Response:
+        """The first answer of success; ``secret`` is left out of every message.
+
+        Raises:
+            RefusedError: the request itself is refused.
+            SourceError: no answer after all tries, or one that is no HTTP.
+        """
+        import httpx
+
+        for attempt in range(self.retries + 1):
+            asked = 0.0
+            try:
+                answer = request()
+            except httpx.TransportError as error:
+                trouble = f"{type(error).__name__}: {error}"
+            except httpx.HTTPError as error:
+                raise SourceError(f"{url}: {type(error).__name__}: {error}") from error
+            else:
+                if answer.is_success:
+                    return answer
+                trouble = f"HTTP {answer.status_code}: {excerpt(answer.text, secret)}"
+                if answer.status_code != 429 and answer.status_code < 500:
+                    raise RefusedError(answer.status_code, trouble)
+                asked = _seconds(answer.headers.get("retry-after"))
+            if attempt < self.retries:
+                time.sleep(min(max(self.backoff_s * 2**attempt, asked), LONGEST_WAIT_S))
+        tries = "try" if self.retries == 0 else "tries"
+        raise SourceError(
+            f"{url}: no answer after {self.retries + 1} {tries} ({trouble}); pictures received so far are kept"
+        )
+
+
+def excerpt(text: str, secret: str = "") -> str:
+    """The start of an answer, on one line, without the secret should a service repeat it."""
+    short = plain_text(text)
+    return short.replace(secret, "***") if secret else short
+
+
+def _seconds(retry_after: str | None) -> float:
+    try:
+        return max(0.0, float(retry_after or 0))
+    except ValueError:  # a date
+        return 0.0
