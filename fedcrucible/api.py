@@ -52,7 +52,8 @@ def run(
     require("server")
     from fedcrucible.engines.in_process import run_in_process
     from fedcrucible.one_line import run_display
-    from fedcrucible_core.config.load import load, load_preset
+    from fedcrucible_core.config.load import load
+    from fedcrucible_core.config.preset import load_preset
     from server_app.plan import Plan
 
     flat = load_preset(_preset(preset)) | {"output.report": False}
@@ -202,7 +203,7 @@ def _settings(
     nested: Mapping[str, Any] | None, short: Mapping[str, str | None], keys: Mapping[str, Any]
 ) -> dict[str, Scalar]:
     """All settings by dotted key. Raises ConfigError for one that is given twice, or is no setting's value."""
-    from fedcrucible_core.config.load import flatten_table
+    from fedcrucible_core.config.preset import flatten_table
 
     if nested is not None and not isinstance(nested, Mapping):
         raise ConfigError("settings", nested, "a mapping, by dotted key or nested")

@@ -60,8 +60,9 @@ def command(
 
 def examine(settings: Sequence[str], preset: str = "") -> DataReport:
     """Read the data set that the settings name. Raises ConfigError."""
-    from fedcrucible_core.config.load import load, load_assignments, load_preset
+    from fedcrucible_core.config.load import load, load_assignments
     from fedcrucible_core.config.places import data_folder
+    from fedcrucible_core.config.preset import load_preset
     from fedcrucible_core.learning.datasets import load_task
     from fedcrucible_core.learning.datasets.class_names import ids_among
 

@@ -41,7 +41,8 @@ def run(settings: list[str], preset: str, quiet: bool, record: RecordFolder) -> 
 
     with progress_display(quiet) as display:
         from fedcrucible.engines.in_process import run_in_process
-        from fedcrucible_core.config.load import load, load_assignments, load_preset
+        from fedcrucible_core.config.load import load, load_assignments
+        from fedcrucible_core.config.preset import load_preset
         from server_app.plan import Plan
 
         plan = Plan.make(load(load_preset(preset) | load_assignments(settings)))

@@ -6,11 +6,13 @@ from attacks.schedule import is_attack_round, malicious_partitions
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.config.load import load
+from fedcrucible_core.config.values import Scalar
 
 
-def config(clients: int = 10, seed: int = 1, name: str = "badnets", **adversary: object) -> RunConfigBase:
-    keys = {f"adversary.{key}": value for key, value in adversary.items()}
-    return load({"attack.name": name, "federation.clients": clients, "run.seed": seed, **keys})
+def config(clients: int = 10, seed: int = 1, name: str = "badnets", **adversary: Scalar) -> RunConfigBase:
+    keys: dict[str, Scalar] = {f"adversary.{key}": value for key, value in adversary.items()}
+    keys |= {"attack.name": name, "federation.clients": clients, "run.seed": seed}
+    return load(keys)
 
 
 @pytest.mark.parametrize(

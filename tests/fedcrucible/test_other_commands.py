@@ -11,7 +11,8 @@ import pytest
 
 from fedcrucible.catalogue import KINDS, entries
 from fedcrucible.health import Finding, content, hardware, places, software
-from fedcrucible_core.config.load import default_keys, flatten_table
+from fedcrucible_core.config.load import default_keys
+from fedcrucible_core.config.preset import flatten_table
 
 COMMANDS = ("demo", "run", "compare", "paper", "list", "config", "doctor", "prepare", "report")
 
@@ -19,7 +20,8 @@ COMMANDS = ("demo", "run", "compare", "paper", "list", "config", "doctor", "prep
 @pytest.fixture(scope="module")
 def a_record(tmp_path_factory: pytest.TempPathFactory):
     from fedcrucible.engines.in_process import run_in_process
-    from fedcrucible_core.config.load import load, load_preset
+    from fedcrucible_core.config.load import load
+    from fedcrucible_core.config.preset import load_preset
     from server_app.plan import Plan
 
     settings = load_preset("smoke") | {"strategy": "fedavg", "run.rounds": 1, "output.report": False}

@@ -14,7 +14,8 @@ from fedcrucible.comparison.plan.matrix import Matrix
 from fedcrucible.comparison.plan.request import Options, matrix
 from fedcrucible.papers.tables import PaperTable, load_table, paper_names, table_names
 from fedcrucible_core.config import ConfigError
-from fedcrucible_core.config.load import PRESETS, flatten, load, load_preset, preset_layers
+from fedcrucible_core.config.load import flatten, load
+from fedcrucible_core.config.preset import PRESETS, load_preset, preset_layers
 from fedcrucible_core.config.values import value_text
 from fedcrucible_core.rooms import ROOT
 from strategies.systems import strategy_names

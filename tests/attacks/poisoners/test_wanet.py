@@ -34,7 +34,7 @@ def sampled(image: np.ndarray, grid: np.ndarray) -> np.ndarray:
 def field(attack: WaNet, side: int) -> np.ndarray:
     """P at every pixel, taken back from the grid (rescaled, so that nothing was clamped)."""
     grid = attack.grid(side, side).double().numpy()
-    return (grid / attack.grid_rescale - identity(side, side)) * side / attack.strength
+    return np.asarray((grid / attack.grid_rescale - identity(side, side)) * side / attack.strength)
 
 
 @pytest.mark.parametrize("shape", [COLOUR, GREY])

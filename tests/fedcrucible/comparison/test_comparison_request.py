@@ -9,8 +9,8 @@ import pytest
 from fedcrucible.comparison.plan.matrix import Matrix
 from fedcrucible.comparison.plan.request import Options, matrix
 from fedcrucible_core.config import ConfigError
-from fedcrucible_core.config.load import load_preset
 from fedcrucible_core.config.old_keys import OldKeyWarning
+from fedcrucible_core.config.preset import load_preset
 
 
 def made(**options: object) -> Matrix:

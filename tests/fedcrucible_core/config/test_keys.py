@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import pickle
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,22 +15,15 @@ from hypothesis import strategies as st
 
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.describe import key_info
-from fedcrucible_core.config.load import (
-    default_keys,
-    flatten,
-    load,
-    load_assignments,
-    load_preset,
-    parse_assignment,
-    preset_names,
-)
+from fedcrucible_core.config.load import default_keys, flatten, load, load_assignments, parse_assignment
+from fedcrucible_core.config.preset import load_preset, preset_names
 
 KEYS = default_keys()
 PYPROJECT = Path(__file__).resolve().parents[3] / "pyproject.toml"
 
 
-def _flat(table, prefix=""):
-    flat = {}
+def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
     for name, value in table.items():
         flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
     return flat

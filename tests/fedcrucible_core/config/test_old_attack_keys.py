@@ -10,8 +10,9 @@ import pytest
 
 from attacks.adversary import Adversary
 from fedcrucible_core.config import ConfigError
-from fedcrucible_core.config.load import default_keys, flatten, load, load_preset
+from fedcrucible_core.config.load import default_keys, flatten, load
 from fedcrucible_core.config.old_keys import PLANTING, RENAMED, OldKeyWarning, modern
+from fedcrucible_core.config.preset import load_preset
 from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.records.reader import read_settings
 from server_app.identity import digest

@@ -10,6 +10,7 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,13 +35,17 @@ def listed(content):
     return {"created": 1, "data": [{"b64_json": base64.b64encode(content).decode()}]}
 
 
+Answer = tuple[int | str, Any, dict[str, str], float]
+"""Status, body, headers, seconds until it comes."""
+
+
 class Service:
     """Answers with ``script[i]`` to request i (then with ``usual``): (status, body or dict, headers, delay)."""
 
     def __init__(self) -> None:
-        self.script = []
-        self.usual = (200, listed(png()), {}, 0.0)
-        self.requests = []
+        self.script: list[Answer] = []
+        self.usual: Answer = (200, listed(png()), {}, 0.0)
+        self.requests: list[Any] = []
         self.lock = threading.Lock()
         service = self
 
@@ -134,7 +139,7 @@ def test_base_url_with_or_without_v1(service, source, colour_info: DataInfo, suf
 
 
 def test_url_answers_are_fetched_without_the_key(service, source, colour_info: DataInfo) -> None:
-    link = (200, {"data": [{"url": f"{service.url}/picture.png?token=1"}]}, {}, 0.0)
+    link: Answer = (200, {"data": [{"url": f"{service.url}/picture.png?token=1"}]}, {}, 0.0)
     service.script = [link, (200, png(shade=10), {}, 0.0)] * 3
     samples = source().generate(colour_info, 1, 1, CPU)
     assert torch.allclose(samples.data.inputs, torch.tensor(10 / 255), atol=1e-5)
@@ -177,7 +182,7 @@ def test_retry_after_is_respected(service, source, colour_info: DataInfo) -> Non
 
 
 def test_timeout_then_fine_and_timeouts_only(service, source, colour_info: DataInfo) -> None:
-    slow = (200, listed(png()), {}, 0.6)
+    slow: Answer = (200, listed(png()), {}, 0.6)
     service.script = [slow]
     assert len(source(timeout_s=0.3).generate(colour_info, 1, 1, CPU).data.inputs) == 3
     service.usual = slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import types
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -214,7 +215,7 @@ def test_diffusers_not_installed_names_the_extra(colour_info: DataInfo, monkeypa
 class RecordingPipeline:
     """Answers like a diffusers pipeline with output_type="pt"."""
 
-    calls: list[dict]
+    calls: list[dict[str, Any]]
     last: RecordingPipeline
 
     @classmethod

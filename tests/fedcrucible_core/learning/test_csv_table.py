@@ -74,8 +74,9 @@ def test_the_file_in_a_folder(tmp_path: Path) -> None:
         csv_file(tmp_path)
     write_table(tmp_path / "labels.csv", [])
     assert csv_file(tmp_path) == tmp_path / "labels.csv"
+    (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match="holds no CSV file"):
-        csv_file(tmp_path.joinpath("empty")) if (tmp_path / "empty").mkdir() is None else None
+        csv_file(tmp_path / "empty")
 
 
 @pytest.mark.parametrize(

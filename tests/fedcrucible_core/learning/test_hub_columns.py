@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ def colours(count: int, mode: str = "RGB", size: tuple[int, int] = (6, 6)) -> li
     return [Image.new(mode, size, i if mode == "L" else (i, 90, 200)) for i in range(count)]
 
 
-def save(root: Path, features: dict, **splits: dict) -> None:
+def save(root: Path, features: dict[str, Any], **splits: dict[str, Any]) -> None:
     """Save a data set ``own/set`` of columns in the hub library's own format."""
     kinds = datasets.Features(features)
     made = {
@@ -52,7 +53,7 @@ def task(root: Path, **settings: object) -> TaskSection:
     return TaskSection(dataset="hf:own/set", data_dir=str(root), **chosen)
 
 
-def labelled(root: Path, kind: object, train: list, test: list, **more: list) -> None:
+def labelled(root: Path, kind: object, train: list[Any], test: list[Any], **more: list[Any]) -> None:
     """A set with pictures and one column of labels."""
     save(
         root,
@@ -217,7 +218,7 @@ def test_a_damaged_copy_is_named(tmp_path: Path) -> None:
 class TestColumns:
     """Which columns are taken."""
 
-    def columns(self, root: Path, features: dict, **values: list) -> None:
+    def columns(self, root: Path, features: dict[str, Any], **values: list[Any]) -> None:
         rows = {name: values.get(name, colours(6)) for name in features}
         save(root, features, train=rows, test=rows)
 
@@ -292,7 +293,7 @@ class TestColumns:
 class TestPictures:
     """What rows may hold."""
 
-    def save(self, root: Path, kind: object, train: list, test: list | None = None) -> None:
+    def save(self, root: Path, kind: object, train: list[Any], test: list[Any] | None = None) -> None:
         test = train[:2] if test is None else test
         save(
             root,

@@ -1,6 +1,7 @@
 """Splits of Hugging Face data sets by the names they have, and what is said of those that nobody uses."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -13,7 +14,7 @@ from fedcrucible_core.learning.datasets import load_task
 datasets = pytest.importorskip("datasets")
 
 
-def loaded(root: Path, **labels: list) -> DataSplits:
+def loaded(root: Path, **labels: list[Any]) -> DataSplits:
     """A saved set whose splits hold these labels, read; nothing is held out."""
     splits = {
         name: datasets.Dataset.from_dict(

@@ -7,17 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import DTypeLike
 
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.sections import TaskSection
 from fedcrucible_core.learning.datasets import load_task, read_pictures
 
 
-def images(count: int, *shape: int, dtype: object = np.uint8) -> np.ndarray:
+def images(count: int, *shape: int, dtype: DTypeLike = np.uint8) -> np.ndarray:
     """Constant pictures 0, 10, 20, .."""
     made = np.empty((count, *shape), dtype=np.uint8)
     made[:] = (10 * np.arange(count)).reshape(-1, *[1] * len(shape))
-    return made.astype(dtype)
+    return np.asarray(made.astype(dtype))
 
 
 def save(folder: Path, **arrays: object) -> Path:

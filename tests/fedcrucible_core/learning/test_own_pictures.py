@@ -6,6 +6,7 @@ import os
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -164,9 +165,14 @@ def test_pictures_that_would_not_fit_in_memory_are_refused_after_the_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_folder(tmp_path, 20)
-    opened = []
+    opened: list[Path] = []
     real = read_pictures.read_pixels  # type: ignore[attr-defined]
-    monkeypatch.setattr(read_pictures, "read_pixels", lambda file: opened.append(file) or real(file))
+
+    def counted(file: Path) -> Any:
+        opened.append(file)
+        return real(file)
+
+    monkeypatch.setattr(read_pictures, "read_pixels", counted)
     monkeypatch.setattr(read_pictures, "MOST_BYTES", 60 * 16 * 16 * 3 - 1)
     with pytest.raises(
         ConfigError, match=r"task\.data_dir = .* GiB; set task\.image_size to a smaller side, or use fewer"

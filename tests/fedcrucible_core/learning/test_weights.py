@@ -7,7 +7,7 @@ from torch import nn
 from fedcrucible_core.learning.weights import Trained, Weights
 
 
-def model(seed: int) -> nn.Module:
+def model(seed: int) -> nn.Sequential:
     torch.manual_seed(seed)
     return nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
 
@@ -28,7 +28,7 @@ def test_it_is_a_copy() -> None:
     one = model(1)
     kept = Weights.of(one)
     with torch.no_grad():
-        one[0].weight.zero_()
+        one.get_parameter("0.weight").zero_()
     assert not kept.equals(Weights.of(one))
 
 

@@ -40,7 +40,7 @@ class Maker:
         dead: bool = False,
         expected: bool = True,
         defaults: Mapping[str, Scalar] | None = None,
-        **settings: object,
+        **settings: Scalar,
     ) -> Path:
         output = OutputSection(dir=str(self.folder / "runs"))
         record = RunRecord.create(output, strategy=system, attack="badnets", seed=seed)
