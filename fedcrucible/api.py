@@ -52,12 +52,12 @@ def run(
     require("server")
     from fedcrucible.engines.in_process import run_in_process
     from fedcrucible.one_line import run_display
-    from fedcrucible_core.config.load import load, load_preset
+    from fedcrucible_core.config.load import load, overlaid
+    from fedcrucible_core.config.preset import load_preset
     from server_app.plan import Plan
 
-    chosen = load_preset(preset) | {"output.report": False}
-    chosen |= _settings(settings, {"strategy": strategy, "attack.name": attack}, keys)
-    plan = Plan.make(load(chosen))
+    given = _settings(settings, {"strategy": strategy, "attack.name": attack}, keys)
+    plan = Plan.make(load(overlaid(load_preset(preset), {"output.report": False}, given)))
     folders: builtins.list[Path] = []
     with run_display(progress) as display:
         display.started(plan.config.run.rounds)
@@ -189,7 +189,7 @@ def _settings(
     nested: Mapping[str, Any] | None, short: Mapping[str, str | None], keys: Mapping[str, Any]
 ) -> dict[str, Scalar]:
     """All settings by dotted key. Raises ConfigError for one that is given twice, or is no setting's value."""
-    from fedcrucible_core.config.load import flatten_table
+    from fedcrucible_core.config.preset import flatten_table
 
     chosen: dict[str, Scalar] = {}
     given: Callable[[Mapping[str, Any]], dict[str, Scalar]] = flatten_table

@@ -204,14 +204,14 @@ def _guides() -> list[Entry]:
 
 
 def _presets() -> list[Entry]:
-    from fedcrucible_core.config.load import PRESETS, preset_names
+    from fedcrucible_core.config.preset import PRESETS, preset_names
 
     return [_preset(PRESETS / f"{name}.toml", name) for name in preset_names()]
 
 
 def _preset(path: Path, name: str) -> Entry:
     """The comment at the head of the file is its documentation."""
-    from fedcrucible_core.config.load import preset_layers
+    from fedcrucible_core.config.preset import preset_layers
 
     lines = path.read_text(encoding="utf-8").splitlines()
     comments = [

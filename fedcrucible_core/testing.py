@@ -6,7 +6,7 @@
         check_rule(MyRule())
 
 Each check raises AssertionError that names the property which the method lacks. No test runner is imported, and the
-class need not be registered. The checks themselves stand in the rooms of what they check (``attacks/contracts.py``,
+class need not be registered. The checks themselves stand in the rooms of what they check (``attacks/contracts/``,
 ``defenses/contracts/``); this file names those rooms as text, for they lie above it.
 """
 
@@ -22,7 +22,7 @@ ATTACKS, DEFENSES = "attacks.contracts", "defenses.contracts"
 
 
 def check_poisoner(poisoner: Component) -> None:
-    """A poisoner: shapes, range, inputs left alone, the same answer in any company, labels, clean-label promise."""
+    """A poisoner: shapes, range, inputs left alone, each image by itself, labels, the clean-label promise."""
     _check(ATTACKS, "check_poisoner")(poisoner)
 
 

@@ -32,12 +32,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from defenses.base import RULES, AggregationRule, ClientUpdates, State
 from defenses.updates import ServerView
 from fedcrucible_core.learning.vector import Slot
+from studies.bounds import gram_bound, mean_bound, partition_bound
 from studies.rivals import rivals
 
 SHAPES = ["20x1000000", "100x1000000", "20x11200000", "1000x100000"]
@@ -151,40 +151,6 @@ class Task:
         if self.round == 1:
             self.state = result.state
         self.grams = len({"inner", "centred_inner", "model_inner"} & set(updates.__dict__))
-
-
-def mean_bound(updates: Tensor) -> object:
-    return updates.numpy().mean(axis=0)
-
-
-def gram_bound(updates: Tensor) -> NDArray[np.float64]:
-    """Plain numpy; its product knows that the result is symmetric."""
-    rows = updates.numpy()
-    n, d = rows.shape
-    total, width = np.zeros((n, n)), max(1, 2**19 // n)
-    memory = np.empty(n * width)
-    for start in range(0, d, width):
-        part = rows[:, start : start + width]
-        block = memory[: part.size].reshape(part.shape)
-        np.copyto(block, part)
-        block -= block.mean(axis=0)
-        total += block @ block.T
-    return total
-
-
-def partition_bound(updates: Tensor) -> NDArray[np.float32]:
-    """Returns the last coordinate's values."""
-    rows = updates.numpy()
-    n, d = rows.shape
-    width = max(1, 2**19 // n)
-    memory = np.empty(n * width, dtype=np.float32)
-    for start in range(0, d, width):
-        part = rows[:, start : start + width].T
-        block = memory[: part.size].reshape(part.shape)
-        np.copyto(block, part)
-        block.partition(n // 2, axis=1)
-    last: NDArray[np.float32] = block[-1]
-    return last
 
 
 def cpu_ms(call: Callable[[], object]) -> float:

@@ -13,7 +13,7 @@ from pathlib import Path
 from fedcrucible.comparison.plan.cell import Cell
 from fedcrucible.comparison.sweep import labelled, sweep
 from fedcrucible.comparison.tables.tables import table
-from fedcrucible_core.config.load import load_preset
+from fedcrucible_core.config.preset import load_preset
 from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.reports import render_records
 

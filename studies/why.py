@@ -19,7 +19,8 @@ from torch import Tensor
 from defenses.base import PURIFIERS, RULES, Aggregate, ClientUpdates
 from defenses.rules.fedavg import FedAvg
 from fedcrucible.engines.in_process import run_in_process
-from fedcrucible_core.config.load import load, load_preset, parse_assignment
+from fedcrucible_core.config.load import load, parse_assignment
+from fedcrucible_core.config.preset import load_preset
 from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.foundation.patches import random_patches
 from fedcrucible_core.learning.rng import torch_generator

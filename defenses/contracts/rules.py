@@ -85,6 +85,8 @@ def require_valid(result: Aggregate, n: int, d: int = D) -> None:
         require(all(math.isfinite(v) for v in values), f"diagnostic {name} isn't finite")
     for name, value in result.facts.items():
         require(math.isfinite(value), f"fact {name} is {value}")
+    for name, kept in result.state.items():
+        require(isinstance(kept, Tensor), f"state {name} is {type(kept).__name__}, not a tensor")
 
 
 # --- the promises -----------------------------------------------------------------------------------------------------

@@ -65,13 +65,14 @@ def command(
 
 def examine(settings: Sequence[str], preset: str = "") -> DataReport:
     """Read the data set that the settings name. Raises ConfigError."""
-    from fedcrucible_core.config.load import load, load_assignments, load_preset
+    from fedcrucible_core.config.load import load, load_assignments, overlaid
     from fedcrucible_core.config.places import data_folder
+    from fedcrucible_core.config.preset import load_preset
     from fedcrucible_core.learning.datasets import load_task
     from fedcrucible_core.learning.datasets.class_names import ids_among
     from fedcrucible_core.learning.tasks import task_of
 
-    task = load(dict.fromkeys(SAMPLES, 0) | load_preset(preset) | load_assignments(settings)).task
+    task = load(overlaid(dict.fromkeys(SAMPLES, 0), load_preset(preset), load_assignments(settings))).task
     data = load_task(task)
     kind = task_of(data.info)
     channels, height, width = data.info.image_shape if kind.pictured else (None, None, None)

@@ -57,10 +57,11 @@ def request(settings: list[str], preset: str, quiet: bool = False) -> Request:
     """The demo's table over a preset's settings, in a folder of its own. Raises ConfigError."""
     from fedcrucible.comparison.plan.request import Options
     from fedcrucible.comparison.session import Request
-    from fedcrucible_core.config.load import load, load_assignments, load_preset
+    from fedcrucible_core.config.load import load, load_assignments, overlaid
     from fedcrucible_core.config.places import runs_folder
+    from fedcrucible_core.config.preset import load_preset
 
-    chosen = load_preset(preset) | load_assignments(settings)
+    chosen = overlaid(load_preset(preset), load_assignments(settings))
     checked = load(chosen)
     folder = runs_folder(checked.output.dir) / datetime.now(UTC).strftime("demo-%Y%m%dT%H%M%SZ")
     common = {key: value for key, value in chosen.items() if not key.startswith("output.") and key != SEED}

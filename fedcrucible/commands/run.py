@@ -41,10 +41,11 @@ def run(settings: list[str], preset: str, quiet: bool, place: Place) -> RunSumma
 
     with progress_display(quiet) as display:
         from fedcrucible.engines.in_process import run_in_process
-        from fedcrucible_core.config.load import load, load_assignments, load_preset
+        from fedcrucible_core.config.load import load, load_assignments, overlaid
+        from fedcrucible_core.config.preset import load_preset
         from server_app.plan import Plan
 
-        plan = Plan.make(load(load_preset(preset) | load_assignments(settings)))
+        plan = Plan.make(load(overlaid(load_preset(preset), load_assignments(settings))))
         display.started(plan.config.run.rounds)
         return run_in_process(plan, [display], display.on_reply, place.found)
 

@@ -28,9 +28,10 @@ from fedcrucible.comparison.plan.request import Options, assigned, matrix
 from fedcrucible.engines.flower.environment import cpu_count
 from fedcrucible.failures import MISUSED, CommandError, Interrupted
 from fedcrucible_core.config import ConfigError
-from fedcrucible_core.config.load import load, load_preset
+from fedcrucible_core.config.load import load
 from fedcrucible_core.config.places import runs_folder
 from fedcrucible_core.config.plain_text import plain_text
+from fedcrucible_core.config.preset import load_preset
 from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.records.environment import collect_environment
 from fedcrucible_core.reports.statistics.spots import first_of

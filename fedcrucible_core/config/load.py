@@ -5,8 +5,7 @@ from __future__ import annotations
 import tomllib
 import unicodedata
 import warnings
-from collections.abc import Collection, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -15,19 +14,14 @@ from fedcrucible_core.config.compose import RunConfigBase, run_config_type
 from fedcrucible_core.config.describe import allowed, field_of, key_info, kind_of
 from fedcrucible_core.config.errors import ConfigError, did_you_mean
 from fedcrucible_core.config.old_keys import OldKeyWarning, deprecation, modern
-from fedcrucible_core.config.text_files import read_text
 from fedcrucible_core.config.values import Scalar
 
 UNCLEAN = "control characters and broken Unicode are not allowed"
 LARGEST_INT = 2**63 - 1
 """Flower's messages hold 64-bit integers."""
-PRESETS = Path(__file__).parent / "presets"
-NOT_SETTINGS = ("preset", "compare")
-"""Top-level entries of a preset file that are no settings: what it builds on, and the matrix of `compare`."""
-
 WITHOUT_EFFECT = ("output.", "run.resume", "run.checkpoint_every", "task.data_dir", "guide.cache_dir")
 """Keys (or sections) that say where things lie, not what is computed."""
-DEFENCE = ("strategy", "defense.", "purifier.", "guide.", "synthetic.")
+DEFENCE = ("strategy", "defense.", "purifier.", "repair.", "splitter.", "guide.", "synthetic.")
 """Keys (or sections) that belong to the defender: their values compete, those of others are what systems face."""
 DATA_IS_THE_PLACE = ("folder", "csv", "npz")
 """Data sets without a name of their own: for them ``task.data_dir`` says what is learned."""
@@ -203,66 +197,19 @@ def _is_text(key: str) -> bool:
         return False
 
 
-def load_assignments(texts: Iterable[str]) -> dict[str, Scalar]:
-    """Settings of a command line; of a key given twice the last counts. Raises ConfigError."""
-    return dict(parse_assignment(text) for text in texts)
+def overlaid(*layers: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """Settings of several layers, e.g. preset and command line; the last layer counts.
 
-
-def flatten_table(table: Mapping[str, Any], prefix: str = "") -> dict[str, Scalar]:
-    """Nested TOML tables as dotted keys. Raises ConfigError for lists and other values."""
-    flat: dict[str, Scalar] = {}
-    for name, value in table.items():
-        if isinstance(value, Mapping):
-            flat |= flatten_table(value, f"{prefix}{name}.")
-        elif isinstance(value, (str, int, float, bool)):
-            flat[prefix + name] = value
-        else:
-            raise ConfigError(prefix + name, value, "a text, number or true/false")
-    return flat
-
-
-def preset_names() -> list[str]:
-    """Names of the presets that ship."""
-    return sorted(path.relative_to(PRESETS).with_suffix("").as_posix() for path in PRESETS.rglob("*.toml"))
-
-
-def load_preset(name: str) -> dict[str, Scalar]:
-    """The settings of a preset by name, or of a TOML file by path; none for no name. Raises ConfigError."""
+    What counts also stands last, which ``|`` doesn't do: of an old and a new key the later one counts (``modern``).
+    """
     settings: dict[str, Scalar] = {}
-    for layer in preset_layers(name):
-        settings |= flatten_table({key: value for key, value in layer.items() if key not in NOT_SETTINGS})
+    for layer in layers:
+        for key, value in layer.items():
+            settings.pop(key, None)
+            settings[key] = value
     return settings
 
 
-def preset_layers(name: str) -> list[dict[str, Any]]:
-    """The TOML tables that make a preset: the one it builds on (``preset = "NAME"`` at its top) first, itself last.
-
-    A path that a file names is relative to that file.  Raises ConfigError.
-    """
-    layers: list[dict[str, Any]] = []
-    seen: set[Path] = set()
-    while name:
-        path = _preset_path(name, seen)
-        seen.add(path)
-        try:
-            table = tomllib.loads(read_text(path))
-        except (OSError, ValueError, RecursionError) as error:
-            raise ConfigError("preset", name, f"can't be read as TOML: {error}") from None
-        layers.insert(0, table)
-        base = table.get("preset", "")
-        if not isinstance(base, str):
-            raise ConfigError("preset", base, f"in {path}: the name of a preset, or a .toml file")
-        name = str(path.parent / base) if base.endswith(".toml") else base
-    return layers
-
-
-def _preset_path(name: str, seen: Collection[Path]) -> Path:
-    path = (Path(name) if name.endswith(".toml") else PRESETS / f"{name}.toml").resolve()
-    if not path.is_file():
-        choices = preset_names()
-        raise ConfigError(
-            "preset", name, f"{did_you_mean(name, choices)}allowed: {', '.join(choices)}, or a .toml file"
-        )
-    if path in seen:
-        raise ConfigError("preset", name, "builds on itself")
-    return path
+def load_assignments(texts: Iterable[str]) -> dict[str, Scalar]:
+    """Settings of a command line; of a key given twice the last counts. Raises ConfigError."""
+    return overlaid(*({key: value} for key, value in map(parse_assignment, texts)))

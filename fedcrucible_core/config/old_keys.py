@@ -68,14 +68,18 @@ def _pruning(settings: dict[str, Scalar]) -> Mapping[str, str]:
     return used
 
 
+_SPLITTER_OF_SWITCH = {"true": "guide-agreement", "1": "guide-agreement", "false": "none", "0": "none"}
+"""Other values stay as they are: they are no splitter, and are refused as such."""
+
+
 def _guide_agreement(settings: dict[str, Scalar]) -> Mapping[str, str]:
     """The guide's agreement with the server's images was a switch; it is one of the splitters."""
-    given = settings.pop("synthetic.guide_agreement", None)
-    if given is None:
+    old = "synthetic.guide_agreement"
+    if old not in settings:
         return {}
-    if given is True and settings.get("splitter.name", "none") == "none":
-        settings["splitter.name"] = "guide-agreement"
-    return {"synthetic.guide_agreement": "splitter.name=guide-agreement"}
+    settings[old] = _SPLITTER_OF_SWITCH.get(str(settings[old]).lower(), settings[old])
+    _replace(settings, old, "splitter.name")
+    return {old: "splitter.name=guide-agreement"}
 
 
 REWRITTEN: tuple[Callable[[dict[str, Scalar]], Mapping[str, str]], ...] = (
@@ -95,7 +99,17 @@ def former(settings: Mapping[str, Scalar]) -> dict[str, Scalar]:
     """Settings under the keys of the version before, as checkpoints of then were hashed."""
     before = {new: old for old, new in RENAMED.items()} | {"attack.alie.z_max": "attack.alie.z"}
     before["attack.trigger"] = f"attack.{settings.get('attack.name', DEFAULT_ATTACK)}.trigger"
-    return {before.get(key, key): value for key, value in settings.items()}
+    changed = dict(settings)
+    pruned = changed.get("repair.name") == "pruning" and changed.get("defense.name") == "fedavg"
+    if pruned:
+        del changed["repair.name"]
+        changed["defense.name"] = "pruning"
+    if pruned or changed.get("strategy") == "pruning":
+        before["defense.fedavg.max_weight"] = "defense.pruning.max_weight"
+    if changed.get("splitter.name") == "guide-agreement":
+        del changed["splitter.name"]
+        changed["synthetic.guide_agreement"] = True
+    return {before.get(key, key): value for key, value in changed.items()}
 
 
 def today(key: str) -> str:

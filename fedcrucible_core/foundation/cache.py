@@ -54,6 +54,12 @@ def files_digest(files: Iterable[Path]) -> str:
     return digest(*(f"{path.name} {_file_digest(path, *_stamp(path))}" for path in sorted(files)))
 
 
+def model_files(folder: Path) -> list[Path]:
+    """The files of a model's folder that decide what it computes: no hidden ones, no model card."""
+    files = [path for path in folder.iterdir() if path.is_file()]
+    return [path for path in files if not path.name.startswith(".") and path.suffix.lower() != ".md"]
+
+
 def _stamp(path: Path) -> tuple[int, int]:
     status = path.stat()
     return status.st_size, status.st_mtime_ns

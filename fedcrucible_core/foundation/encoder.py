@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.plain_text import first_line
 from fedcrucible_core.config.text_files import read_text
-from fedcrucible_core.foundation.cache import files_digest
+from fedcrucible_core.foundation.cache import files_digest, model_files
 from fedcrucible_core.foundation.preprocess import Preprocess
 
 MODEL_TYPES = {"clip": "clip", "siglip": "siglip"}
@@ -54,8 +54,8 @@ def cached_commit(name: str) -> str | None:
 
 
 def folder_identity(folder: Path) -> str:
-    """Content hash of a model folder: weights, configuration, tokenizer."""
-    return files_digest(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    """Content hash of a model folder: weights, configuration, tokenizer; not what is written about them."""
+    return files_digest(model_files(folder))
 
 
 class Encoder:

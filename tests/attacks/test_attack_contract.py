@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
 
 from attacks.adversary import ATTACKS
 from attacks.contracts import check_poisoner, check_uploader, poisoner_checks, uploader_checks
@@ -95,7 +96,7 @@ class Company(BadNets):
         made[:, :, -1, -1] = x.mean()
         return made
 
-    def mask(self, shape):
+    def mask(self, shape: tuple[int, ...]) -> Tensor | None:  # type: ignore[override]
         return None
 
 

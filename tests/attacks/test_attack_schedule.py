@@ -6,11 +6,13 @@ from attacks.schedule import is_attack_round, malicious_partitions
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.config.load import load
+from fedcrucible_core.config.values import Scalar
 
 
-def config(clients: int = 10, seed: int = 1, name: str = "badnets", **adversary: object) -> RunConfigBase:
-    keys = {f"adversary.{key}": value for key, value in adversary.items()}
-    return load({"attack.name": name, "federation.clients": clients, "run.seed": seed, **keys})
+def config(clients: int = 10, seed: int = 1, name: str = "badnets", **adversary: Scalar) -> RunConfigBase:
+    keys: dict[str, Scalar] = {f"adversary.{key}": value for key, value in adversary.items()}
+    keys |= {"attack.name": name, "federation.clients": clients, "run.seed": seed}
+    return load(keys)
 
 
 @pytest.mark.parametrize(
@@ -26,7 +28,7 @@ def config(clients: int = 10, seed: int = 1, name: str = "badnets", **adversary:
         ({"name": "none"}, []),
     ],
 )
-def test_attack_rounds(settings, rounds):
+def test_attack_rounds(settings, rounds) -> None:
     chosen = config(**settings)
     assert [r for r in range(1, 9) if is_attack_round(chosen, r)] == rounds
 
@@ -35,14 +37,14 @@ def test_attack_rounds(settings, rounds):
     ("fraction", "clients", "count"),
     [(0.3, 20, 6), (0.29, 100, 29), (0.2, 100, 20), (0.3, 3, 0), (0.0, 20, 0), (1.0, 20, 20), (0.99, 10, 9)],
 )
-def test_number_is_floored(fraction, clients, count):
+def test_number_is_floored(fraction, clients, count) -> None:
     ids = malicious_partitions(config(clients, malicious_fraction=fraction))
     assert len(ids) == len(set(ids)) == count
     assert list(ids) == sorted(ids)
     assert all(0 <= i < clients for i in ids)
 
 
-def test_the_seed_alone_decides_and_larger_fractions_include_smaller():
+def test_the_seed_alone_decides_and_larger_fractions_include_smaller() -> None:
     def drawn(fraction, seed, name="badnets"):
         return malicious_partitions(config(50, seed, name, malicious_fraction=fraction))
 
@@ -51,11 +53,11 @@ def test_the_seed_alone_decides_and_larger_fractions_include_smaller():
     assert set(drawn(0.2, 1)) < set(drawn(0.4, 1))
 
 
-def test_listed_partitions_come_before_the_fraction():
+def test_listed_partitions_come_before_the_fraction() -> None:
     assert malicious_partitions(config(malicious_ids=" 7, 0,3", malicious_fraction=0.9)) == (0, 3, 7)
 
 
-def test_without_attack_nobody_is_malicious():
+def test_without_attack_nobody_is_malicious() -> None:
     assert malicious_partitions(config(name="none", malicious_ids="1", malicious_fraction=0.5)) == ()
 
 
@@ -71,7 +73,7 @@ def test_without_attack_nobody_is_malicious():
         ("2,02", "2 is listed twice"),
     ],
 )
-def test_ids_that_name_nobody_are_refused(text, message):
+def test_ids_that_name_nobody_are_refused(text, message) -> None:
     with pytest.raises(ConfigError) as caught:
         malicious_partitions(config(malicious_ids=text))
     assert caught.value.key == "adversary.malicious_ids"

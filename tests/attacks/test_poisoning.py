@@ -35,7 +35,7 @@ class OnlyAdds(BadNets):
     """Leaves the set at hand alone."""
 
     @property
-    def poisons_own(self):
+    def poisons_own(self) -> bool:
         return False
 
 
@@ -78,7 +78,7 @@ def carry(x: torch.Tensor) -> torch.Tensor:
     ("ratio", "eligible", "count"),
     [(0.5, 5, 3), (0.5, 4, 2), (0.25, 2, 1), (0.25, 1, 0), (0.1, 4, 0), (0.1, 5, 1), (1.0, 7, 7), (0.0, 7, 0)],
 )
-def test_count_is_rounded_half_up(ratio, eligible, count):
+def test_count_is_rounded_half_up(ratio, eligible, count) -> None:
     px, py = poison([1] * eligible + [0] * 3, BadNets(), section(ratio=ratio))
     assert int(carry(px).sum()) == count
     assert int((py == 0).sum()) == 3 + count
@@ -91,7 +91,7 @@ def test_count_is_rounded_half_up(ratio, eligible, count):
     scope=st.sampled_from(["non-target", "all"]),
     seed=st.integers(0, 99),
 )
-def test_replace_touches_exactly_the_share(labels, ratio, scope, seed):
+def test_replace_touches_exactly_the_share(labels, ratio, scope, seed) -> None:
     px, py = poison(labels, BadNets(), section(ratio=ratio, scope=scope), seed)
     eligible = len(labels) if scope == "all" else sum(label != 0 for label in labels)
     assert int(carry(px).sum()) == int(ratio * eligible + 0.5)
@@ -99,13 +99,13 @@ def test_replace_touches_exactly_the_share(labels, ratio, scope, seed):
     assert torch.equal(py[~carry(px)], torch.tensor(labels)[~carry(px)])
 
 
-def test_scope_all_poisons_target_images_too():
+def test_scope_all_poisons_target_images_too() -> None:
     assert int(carry(poison([0, 0, 1], BadNets(), section(ratio=1.0))[0]).sum()) == 1
     everything = section(ratio=1.0, scope="all")
     assert int(carry(poison([0, 0, 1], BadNets(), everything)[0]).sum()) == 3
 
 
-def test_only_the_attackers_own_rows_are_touched_and_in_their_order():
+def test_only_the_attackers_own_rows_are_touched_and_in_their_order() -> None:
     task = task_of([1, 2, 3, 4, 5], distinct=True)
     px, py = poisoned_rows(BadNets(), section(ratio=0.0), context(task), torch.tensor([4, 1]))
     assert py.tolist() == [5, 2]
@@ -113,20 +113,20 @@ def test_only_the_attackers_own_rows_are_touched_and_in_their_order():
 
 
 @pytest.mark.parametrize("ratio", [0.1, 1.0])
-def test_append_all_keeps_the_clean_half_whatever_the_ratio(ratio):
+def test_append_all_keeps_the_clean_half_whatever_the_ratio(ratio) -> None:
     px, py = poison([0, 1, 2, 3], BadNets(), section(ratio=ratio, mode="append-all"))
     assert py.tolist() == [0, 1, 2, 3, 0, 0, 0]
     assert carry(px).tolist() == [False] * 4 + [True] * 3
 
 
 @pytest.mark.parametrize("scope", ["non-target", "all"])
-def test_clean_label_attacks_touch_the_target_class_only(scope):
+def test_clean_label_attacks_touch_the_target_class_only(scope) -> None:
     px, py = poison([0, 1, 0, 2], CleanLabel(), section(ratio=1.0, scope=scope))
     assert carry(px).tolist() == [True, False, True, False]
     assert py.tolist() == [0, 1, 0, 2]
 
 
-def test_eligible_images_are_listed_in_order():
+def test_eligible_images_are_listed_in_order() -> None:
     images = task_of([0, 1, 0, 2]).train
 
     def eligible(poisoner: Poisoner, **settings: str) -> list[int]:
@@ -144,7 +144,7 @@ def test_eligible_images_are_listed_in_order():
 @pytest.mark.parametrize(
     ("ratio", "hits", "decoys"), [(0.0, 0, 0), (0.1, 1, 2), (0.25, 3, 6), (0.5, 5, 5), (0.9, 9, 1), (1.0, 10, 0)]
 )
-def test_decoys_are_drawn_among_the_rest_and_keep_labels(ratio, hits, decoys):
+def test_decoys_are_drawn_among_the_rest_and_keep_labels(ratio, hits, decoys) -> None:
     labels = [0, 0, *range(1, 6), *range(1, 6)]
     task = task_of(labels, distinct=True)
     px, py = poisoned_rows(Decoys(), section(ratio=ratio), context(task), torch.arange(12))
@@ -156,7 +156,7 @@ def test_decoys_are_drawn_among_the_rest_and_keep_labels(ratio, hits, decoys):
     assert torch.equal(px[:2], task.train.for_model()[:2])
 
 
-def test_appended_decoys_come_after_the_poisoned_copies():
+def test_appended_decoys_come_after_the_poisoned_copies() -> None:
     task = task_of([0, 1, 2, 3], distinct=True)
     px, py = poisoned_rows(Decoys(), section(mode="append-all"), context(task), torch.arange(4))
     assert py[:7].tolist() == [0, 1, 2, 3, 0, 0, 0]
@@ -164,13 +164,13 @@ def test_appended_decoys_come_after_the_poisoned_copies():
     assert bool((px[7:] == 0).all())
 
 
-def test_a_lone_image_has_no_companion():
+def test_a_lone_image_has_no_companion() -> None:
     for mode in ("replace", "append-all"):
         _, py = poison([1], Decoys(), section(ratio=1.0, mode=mode))
         assert py.tolist() == ([0] if mode == "replace" else [1, 0])
 
 
-def test_choice_follows_the_generator_and_the_tasks_images_stay():
+def test_choice_follows_the_generator_and_the_tasks_images_stay() -> None:
     half, labels = section(ratio=0.5), [1] * 40
     first, again, other = (carry(poison(labels, BadNets(), half, seed)[0]) for seed in (1, 1, 2))
     assert torch.equal(first, again)

@@ -19,7 +19,7 @@ class Elsewhere(Poisoner):
         return Labeled(torch.full((4, 1, 4, 4), 51, dtype=torch.uint8), torch.tensor([0, 1, 2, 1]))
 
 
-def test_pixels_are_in_the_unit_range_before_the_trigger():
+def test_pixels_are_in_the_unit_range_before_the_trigger() -> None:
     images = labelled(12)
     found = measured_on(BadNets(), images, make_task(images, target=1))
     assert found.labels.tolist() == [0, 2, 3, 4, 5] * 2
@@ -29,20 +29,20 @@ def test_pixels_are_in_the_unit_range_before_the_trigger():
     assert torch.equal(found.inputs, stamped(BadNets(), images.inputs[found.rows].float() / 255))
 
 
-def test_many_images_are_poisoned_in_parts():
+def test_many_images_are_poisoned_in_parts() -> None:
     pixels = torch.randint(0, 256, (2_500, 1, 4, 4), dtype=torch.uint8)
     images = Labeled(pixels, torch.zeros(2_500, dtype=torch.int64))
     found = measured_on(BadNets(), images, make_task(images, target=1))
     assert torch.equal(found.inputs, stamped(BadNets(), images.for_model()))
 
 
-def test_a_test_set_of_the_target_class_alone_is_refused():
+def test_a_test_set_of_the_target_class_alone_is_refused() -> None:
     images = Labeled(torch.zeros(3, 1, 8, 8, dtype=torch.uint8), torch.full((3,), 2))
     with pytest.raises(ValueError, match=r"none of 3 images .* another class than the target 2"):
         measured_on(BadNets(), images, make_task(images, target=2))
 
 
-def test_inputs_from_elsewhere_take_the_place_of_test_images():
+def test_inputs_from_elsewhere_take_the_place_of_test_images() -> None:
     images = labelled(12)
     found = measured_on(Elsewhere(), images, make_task(images, target=1))
     assert found.rows is None

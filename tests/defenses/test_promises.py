@@ -89,6 +89,14 @@ class Forgetful(Mean):
         return Aggregate(result.delta, result.weights, state={"seen": torch.ones(3).expand(2, 3).T})
 
 
+class Counting(Mean):
+    """State that is no tensor."""
+
+    def aggregate(self, updates: ClientUpdates) -> Aggregate:
+        result = super().aggregate(updates)
+        return Aggregate(result.delta, result.weights, state={"rounds": 1})  # type: ignore[dict-item]
+
+
 def test_a_rule_outside_the_repository_passes() -> None:
     check_rule(Mean(), exempt=[UNBOUNDED])
     check_rule(Median())
@@ -112,6 +120,11 @@ def test_a_broken_promise_is_named(rule: AggregationRule, promise: str) -> None:
 def test_an_error_of_the_rules_own_is_a_broken_promise() -> None:
     with pytest.raises(AssertionError, match="Forgetful breaks 'state survives a restart'"):
         check_rule(Forgetful(), exempt=[UNBOUNDED])
+
+
+def test_state_that_is_no_tensor_is_named() -> None:
+    with pytest.raises(AssertionError, match="state rounds is int, not a tensor"):
+        check_rule(Counting())
 
 
 def test_an_exemption_without_need_is_an_error() -> None:

@@ -22,7 +22,7 @@ BY_ID = {
     "signguard-sim": "it takes one cluster: of equally large ones the first by client ids",
 }
 """Rules that settle a tie by client id, and why they must; for all others ids are irrelevant as well."""
-VARIANTS = {
+VARIANTS: dict[str, list[dict[str, object]]] = {
     "clip-fed-filter": [{"method": "hdbscan"}, {"normalise": True}, {"pca_components": 1}, {"explained_variance": 0.6}],
     "flame": [{"cosine_on": "updates"}, {"cosine_on": "updates", "method": "hdbscan"}],
     "freqfed": [{"cosine_on": "updates"}, {"cosine_on": "updates", "method": "hdbscan"}],

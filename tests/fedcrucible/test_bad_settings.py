@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 BAD = {
@@ -76,8 +78,8 @@ BAD = {
 @pytest.mark.usefixtures("no_client")
 @pytest.mark.parametrize(("settings", "said"), BAD.values(), ids=BAD.keys())
 def test_a_bad_setting_is_refused_in_one_line_before_any_client_starts(
-    fedcrucible, runs_folder, tmp_path, monkeypatch, settings, said
-):
+    fedcrucible, runs_folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings, said
+) -> None:
     monkeypatch.setenv("FEDCRUCIBLE_DATA", str(tmp_path / "no data"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
@@ -102,7 +104,7 @@ def test_a_bad_setting_is_refused_in_one_line_before_any_client_starts(
     ],
     ids=["unknown name", "no TOML", "unknown key", "list"],
 )
-def test_a_bad_preset_is_refused(fedcrucible, tmp_path, runs_folder, content, said):
+def test_a_bad_preset_is_refused(fedcrucible, tmp_path: Path, runs_folder, content, said) -> None:
     name = "smok"
     if content is not None:
         name = str(tmp_path / "mine.toml")
@@ -118,14 +120,14 @@ def test_a_bad_preset_is_refused(fedcrucible, tmp_path, runs_folder, content, sa
     assert not runs_folder.exists()
 
 
-def test_rich_markup_in_a_value_is_printed_as_it_is(fedcrucible):
+def test_rich_markup_in_a_value_is_printed_as_it_is(fedcrucible) -> None:
     result = fedcrucible("run", "strategy=[bold]x[/bold][/]")
 
     assert result.exit_code == 2
     assert "'[bold]x[/bold][/]'" in result.stderr
 
 
-def test_json_prints_nothing_to_stdout_when_refused(fedcrucible):
+def test_json_prints_nothing_to_stdout_when_refused(fedcrucible) -> None:
     result = fedcrucible("run", "--json", "run.rounds=-1")
 
     assert result.exit_code == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,7 @@ from tests.support.own_pictures import CLASSES, write_folder
 OWN = ("task.dataset=folder", "task.image_size=8")
 
 
-def test_images_by_class_and_split_and_what_was_left_out(fedcrucible, tmp_path):
+def test_images_by_class_and_split_and_what_was_left_out(fedcrucible, tmp_path: Path) -> None:
     write_folder(tmp_path / "own", 10)
     (tmp_path / "own" / "plum" / "page[1].jpg").write_text("<html>")
     (tmp_path / "own" / "plum" / "\x1b[2Jnotes.txt").touch()
@@ -34,7 +35,7 @@ def test_images_by_class_and_split_and_what_was_left_out(fedcrucible, tmp_path):
     assert "\x1b" not in result.stdout
 
 
-def test_json_for_machines(fedcrucible, tmp_path):
+def test_json_for_machines(fedcrucible, tmp_path: Path) -> None:
     write_folder(tmp_path / "train", 6, ("01", "02", "n01440764"))
     write_folder(tmp_path / "test", 2, ("01", "02", "n01440764"))
 
@@ -51,7 +52,7 @@ def test_json_for_machines(fedcrucible, tmp_path):
     )
 
 
-def test_what_ships_needs_no_settings(fedcrucible):
+def test_what_ships_needs_no_settings(fedcrucible) -> None:
     result = fedcrucible("data", "--json")
     assert json.loads(result.stdout)["images"] == {"train": 30_000, "validation": 2_000, "test": 10_000}
 
@@ -64,13 +65,13 @@ def test_what_ships_needs_no_settings(fedcrucible):
         (("task.dataset=mnist:x",), "error: task.dataset = 'mnist:x':"),
     ],
 )
-def test_a_mistake_is_one_line(settings, message, fedcrucible):
+def test_a_mistake_is_one_line(settings, message, fedcrucible) -> None:
     result = fedcrucible("data", *settings)
     assert result.exit_code == 2
     assert result.stderr.startswith(message)
 
 
-def test_the_record_says_what_was_left_out(fedcrucible, runs_folder, tmp_path):
+def test_the_record_says_what_was_left_out(fedcrucible, runs_folder, tmp_path: Path) -> None:
     write_folder(tmp_path, 12)
     (tmp_path / "plum" / "cut.jpg").write_text("<html>")
 
@@ -85,7 +86,9 @@ def test_the_record_says_what_was_left_out(fedcrucible, runs_folder, tmp_path):
     assert any("6 of its 36 training images are set aside" in n or "7 of its 36 training images" in n for n in notes)
 
 
-def test_a_server_phase_says_before_any_client_which_sources_serve_own_classes(fedcrucible, no_client, tmp_path):
+def test_a_server_phase_says_before_any_client_which_sources_serve_own_classes(
+    fedcrucible, no_client, tmp_path: Path
+) -> None:
     write_folder(tmp_path, 12)
     settings = (*OWN, f"task.data_dir={tmp_path}", "task.train_samples=0", "task.test_samples=0", "strategy=clip-fed")
     result = fedcrucible("run", "--preset", "smoke", *settings, "synthetic.source=flow")
@@ -97,13 +100,13 @@ def test_a_server_phase_says_before_any_client_which_sources_serve_own_classes(f
     assert "fewer than 13 pictures (synthetic.per_class) of apple (12)" in result.stderr
 
 
-def test_classes_are_named(fedcrucible, tmp_path):
+def test_classes_are_named(fedcrucible, tmp_path: Path) -> None:
     write_folder(tmp_path, 6, ("ankle_boot", *CLASSES[:2]))
     classes = json.loads(fedcrucible("data", *OWN, f"task.data_dir={tmp_path}", "--json").stdout)["classes"]
     assert [entry["name"] for entry in classes] == ["ankle boot", "apple", "banana"]
 
 
-def test_one_class_is_said_to_be_too_few(fedcrucible, tmp_path):
+def test_one_class_is_said_to_be_too_few(fedcrucible, tmp_path: Path) -> None:
     write_folder(tmp_path, 6, ("apple",))
     settings = (*OWN, f"task.data_dir={tmp_path}")
     printed = fedcrucible("data", *settings).stdout.splitlines()

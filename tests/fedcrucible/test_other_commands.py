@@ -11,15 +11,17 @@ import pytest
 
 from fedcrucible.catalogue import KINDS, entries
 from fedcrucible.health import Finding, content, hardware, places, software
-from fedcrucible_core.config.load import default_keys, flatten_table
+from fedcrucible_core.config.load import default_keys
+from fedcrucible_core.config.preset import flatten_table
 
 COMMANDS = ("demo", "run", "compare", "paper", "list", "config", "doctor", "prepare", "report")
 
 
 @pytest.fixture(scope="module")
-def a_record(tmp_path_factory):
+def a_record(tmp_path_factory: pytest.TempPathFactory):
     from fedcrucible.engines.in_process import run_in_process
-    from fedcrucible_core.config.load import load, load_preset
+    from fedcrucible_core.config.load import load
+    from fedcrucible_core.config.preset import load_preset
     from server_app.plan import Plan
 
     settings = load_preset("smoke") | {"strategy": "fedavg", "run.rounds": 1, "output.report": False}
@@ -27,7 +29,7 @@ def a_record(tmp_path_factory):
     return Path(run_in_process(Plan.make(load(settings | {"output.dir": str(folder)}))).folder)
 
 
-def test_help_names_every_command(fedcrucible):
+def test_help_names_every_command(fedcrucible) -> None:
     result = fedcrucible("--help")
 
     assert result.exit_code == 0
@@ -35,12 +37,12 @@ def test_help_names_every_command(fedcrucible):
         assert f" {command} " in result.stdout
 
 
-def test_version(fedcrucible):
+def test_version(fedcrucible) -> None:
     assert fedcrucible("--version").stdout.startswith("fedcrucible 0.")
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_list_shows_every_entry_of_a_kind(fedcrucible, kind):
+def test_list_shows_every_entry_of_a_kind(fedcrucible, kind) -> None:
     result = fedcrucible("list", kind, "--json")
 
     assert result.exit_code == 0, result.output
@@ -59,7 +61,7 @@ def test_list_shows_every_entry_of_a_kind(fedcrucible, kind):
                 assert parameter["default"] == keys[parameter["key"]]
 
 
-def test_list_shows_parameters_and_one_name_in_full(fedcrucible):
+def test_list_shows_parameters_and_one_name_in_full(fedcrucible) -> None:
     attacks = fedcrucible("list", "attacks").stdout
     assert "attack.badnets.size" in attacks
     assert re.search(r"^badnets +poisoner ", attacks, re.MULTILINE)
@@ -77,14 +79,14 @@ def test_list_shows_parameters_and_one_name_in_full(fedcrucible):
     assert "resnet8" in everything.stdout
 
 
-def test_list_names_what_comes_closest(fedcrucible):
+def test_list_names_what_comes_closest(fedcrucible) -> None:
     result = fedcrucible("list", "badnet")
 
     assert result.exit_code == 2
     assert "did you mean 'badnets'?" in result.stderr
 
 
-def test_list_as_markdown_has_one_row_per_entry(fedcrucible):
+def test_list_as_markdown_has_one_row_per_entry(fedcrucible) -> None:
     lines = fedcrucible("list", "defenses", "--markdown").stdout.splitlines()
 
     rows = [line for line in lines if line.startswith("| `")]
@@ -92,13 +94,13 @@ def test_list_as_markdown_has_one_row_per_entry(fedcrucible):
     assert {line.count("|") - line.count("\\|") for line in lines if line.startswith("|")} == {10}
 
 
-def test_config_as_toml_is_a_preset_of_all_defaults(fedcrucible):
+def test_config_as_toml_is_a_preset_of_all_defaults(fedcrucible) -> None:
     result = fedcrucible("config", "--toml")
 
     assert flatten_table(tomllib.loads(result.stdout)) == default_keys()
 
 
-def test_config_as_json_and_as_tables(fedcrucible):
+def test_config_as_json_and_as_tables(fedcrucible) -> None:
     keys = json.loads(fedcrucible("config", "--json").stdout)
     assert {info["key"]: info["default"] for info in keys} == default_keys()
     shown = fedcrucible("config", "attack").stdout
@@ -110,7 +112,7 @@ def test_config_as_json_and_as_tables(fedcrucible):
 
 
 @pytest.mark.parametrize("module", [software, hardware, places])
-def test_each_check_says_how_things_are(module, runs_folder):
+def test_each_check_says_how_things_are(module, runs_folder) -> None:
     for finding in module.check():
         assert finding.status in ("ok", "warn"), finding
         assert finding.status == "ok" or finding.todo
@@ -118,7 +120,7 @@ def test_each_check_says_how_things_are(module, runs_folder):
 
 
 @pytest.mark.parametrize(("failing", "code"), [(False, 0), (True, 1)])
-def test_the_doctor_fails_only_when_the_demo_would(fedcrucible, monkeypatch, failing, code):
+def test_the_doctor_fails_only_when_the_demo_would(fedcrucible, monkeypatch: pytest.MonkeyPatch, failing, code) -> None:
     findings = [Finding("data", "fashion-mnist-slice", "fail" if failing else "warn", "[b]gone[/b]", "reinstall")]
     monkeypatch.setattr(content, "check", lambda: findings)
 
@@ -131,7 +133,7 @@ def test_the_doctor_fails_only_when_the_demo_would(fedcrucible, monkeypatch, fai
     assert json.loads(as_json.stdout)["ok"] is not failing
 
 
-def test_the_doctor_names_missing_assets_and_absent_data(monkeypatch, tmp_path):
+def test_the_doctor_names_missing_assets_and_absent_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("FEDCRUCIBLE_ASSETS", str(tmp_path))
     monkeypatch.setenv("FEDCRUCIBLE_DATA", str(tmp_path / "data"))
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
@@ -145,7 +147,7 @@ def test_the_doctor_names_missing_assets_and_absent_data(monkeypatch, tmp_path):
     assert "OPENAI_API_KEY" in found["source openai-images"].detail
 
 
-def test_the_doctor_finds_wrong_versions(monkeypatch):
+def test_the_doctor_finds_wrong_versions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.metadata.version", lambda _: "1.40.0")
 
     found = {finding.name: finding for finding in software.check()}
@@ -154,7 +156,7 @@ def test_the_doctor_finds_wrong_versions(monkeypatch):
     assert "1.41" in found["flwr"].todo
 
 
-def test_the_doctor_names_a_folder_that_can_not_be_written(monkeypatch, tmp_path):
+def test_the_doctor_names_a_folder_that_can_not_be_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     monkeypatch.setenv("FEDCRUCIBLE_RUNS", "relative/folder")
 
@@ -164,7 +166,7 @@ def test_the_doctor_names_a_folder_that_can_not_be_written(monkeypatch, tmp_path
     assert "FEDCRUCIBLE_RUNS" in found["run records"].todo
 
 
-def test_the_doctor_names_the_folders_that_the_variables_say(monkeypatch, tmp_path):
+def test_the_doctor_names_the_folders_that_the_variables_say(monkeypatch, tmp_path) -> None:
     for name in ("CACHE", "DATA", "RUNS"):
         monkeypatch.setenv(f"FEDCRUCIBLE_{name}", str(tmp_path / name))
 
@@ -175,14 +177,14 @@ def test_the_doctor_names_the_folders_that_the_variables_say(monkeypatch, tmp_pa
         assert found[name].detail.startswith(str(tmp_path / folder))
 
 
-def test_prepare_of_what_ships_counts_its_images(fedcrucible):
+def test_prepare_of_what_ships_counts_its_images(fedcrucible) -> None:
     result = fedcrucible("prepare", "fashion-mnist-slice", "--json")
 
     assert json.loads(result.stdout)["train_images"] == 30_000
 
 
 @pytest.mark.usefixtures("offline")
-def test_prepare_without_a_network_says_where_files_go(fedcrucible, tmp_path):
+def test_prepare_without_a_network_says_where_files_go(fedcrucible, tmp_path: Path) -> None:
     result = fedcrucible("prepare", "cifar10", "--data-dir", tmp_path)
 
     assert result.exit_code == 1
@@ -191,14 +193,14 @@ def test_prepare_without_a_network_says_where_files_go(fedcrucible, tmp_path):
     assert f"cifar-10-python.tar.gz into {tmp_path}" in result.stderr
 
 
-def test_prepare_of_an_unknown_name(fedcrucible):
+def test_prepare_of_an_unknown_name(fedcrucible) -> None:
     result = fedcrucible("prepare", "cifar11")
 
     assert result.exit_code == 2
     assert "did you mean 'cifar10'?" in result.stderr
 
 
-def test_report_renders_one_record_anew_or_compares_several(fedcrucible, a_record, tmp_path):
+def test_report_renders_one_record_anew_or_compares_several(fedcrucible, a_record, tmp_path: Path) -> None:
     (a_record / "report.html").unlink(missing_ok=True)
 
     one = fedcrucible("report", a_record)
@@ -213,13 +215,13 @@ def test_report_renders_one_record_anew_or_compares_several(fedcrucible, a_recor
     assert "fedavg" in out.read_text(encoding="utf-8")
 
 
-def test_report_takes_a_folder_of_records(fedcrucible, a_record):
+def test_report_takes_a_folder_of_records(fedcrucible, a_record) -> None:
     result = fedcrucible("report", a_record.parent, "--json")
 
     assert json.loads(result.stdout)["records"] == [str(a_record)]
 
 
-def test_report_refuses_what_is_no_record(fedcrucible, tmp_path):
+def test_report_refuses_what_is_no_record(fedcrucible, tmp_path: Path) -> None:
     result = fedcrucible("report", tmp_path)
 
     assert result.exit_code == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,8 @@ from fedcrucible.comparison.plan.matrix import Matrix
 from fedcrucible.comparison.plan.request import Options, matrix
 from fedcrucible.papers.tables import PaperTable, load_table, paper_names, table_names
 from fedcrucible_core.config import ConfigError
-from fedcrucible_core.config.load import PRESETS, flatten, load, load_preset, preset_layers
+from fedcrucible_core.config.load import flatten, load
+from fedcrucible_core.config.preset import PRESETS, load_preset, preset_layers
 from fedcrucible_core.config.values import value_text
 from fedcrucible_core.rooms import ROOT
 from strategies.systems import strategy_names
@@ -292,7 +294,7 @@ def test_the_command_lists_papers_and_prints_their_numbers(fedcrucible) -> None:
     assert "did you mean 'table1'" in refused.stderr
 
 
-def test_a_table_runs_and_stands_beside_the_paper_with_its_assumptions(fedcrucible, tmp_path) -> None:
+def test_a_table_runs_and_stands_beside_the_paper_with_its_assumptions(fedcrucible, tmp_path: Path) -> None:
     smoke = tomllib.loads((PRESETS / "smoke.toml").read_text(encoding="utf-8"))
     settings = [f"{section}.{key}={value}" for section, table in smoke.items() for key, value in table.items()]
     arguments = ["paper", "clip-fed", "table4", "--small", *settings, "run.rounds=1", "run.eval_every=1", "-j", "1",

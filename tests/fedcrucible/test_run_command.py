@@ -11,7 +11,7 @@ import pytest
 from tests.fedcrucible.conftest import TINY
 
 
-def test_json_is_one_object_on_stdout_and_progress_goes_to_stderr(fedcrucible, runs_folder):
+def test_json_is_one_object_on_stdout_and_progress_goes_to_stderr(fedcrucible, runs_folder) -> None:
     result = fedcrucible("run", *TINY, "run.seed=3", "--json")
 
     assert result.exit_code == 0, result.output
@@ -32,14 +32,14 @@ def test_json_is_one_object_on_stdout_and_progress_goes_to_stderr(fedcrucible, r
     assert [line.split()[1] for line in result.stderr.splitlines() if line.startswith("round")] == ["0/1", "1/1"]
 
 
-def test_quiet_prints_no_progress_and_the_same_seed_gives_the_same_model(fedcrucible):
+def test_quiet_prints_no_progress_and_the_same_seed_gives_the_same_model(fedcrucible) -> None:
     results = [fedcrucible("run", *TINY, "--json", "--quiet") for _ in range(2)]
 
     assert [result.stderr for result in results] == ["", ""]
     assert len({json.loads(result.stdout)["sha256"] for result in results}) == 1
 
 
-def test_the_table_says_percent_and_where_record_and_report_lie(fedcrucible, runs_folder):
+def test_the_table_says_percent_and_where_record_and_report_lie(fedcrucible, runs_folder) -> None:
     result = fedcrucible("run", *TINY, "output.report=true", "output.name=mine")
 
     assert result.exit_code == 0, result.output
@@ -50,7 +50,9 @@ def test_the_table_says_percent_and_where_record_and_report_lie(fedcrucible, run
     assert f"report: {runs_folder / 'mine' / 'report.html'}\n" in result.stdout
 
 
-def test_the_command_line_goes_before_the_preset_and_the_preset_before_the_defaults(fedcrucible, tmp_path):
+def test_the_command_line_goes_before_the_preset_and_the_preset_before_the_defaults(
+    fedcrucible, tmp_path: Path
+) -> None:
     (tmp_path / "mine.toml").write_text(
         "strategy = 'flame'\n[run]\nrounds = 0\nseed = 5\n[task]\ntest_samples = 100\n[output]\nreport = false\n",
         encoding="utf-8",
@@ -63,7 +65,7 @@ def test_the_command_line_goes_before_the_preset_and_the_preset_before_the_defau
     assert content["attack"] == "badnets"
 
 
-def test_a_record_can_be_run_again_from_its_own_configuration(fedcrucible):
+def test_a_record_can_be_run_again_from_its_own_configuration(fedcrucible) -> None:
     first = json.loads(fedcrucible("run", *TINY, "run.seed=4", "--json").stdout)
     again = json.loads(fedcrucible("run", "--preset", f"{first['record']}/config.toml", "--json").stdout)
 
@@ -71,14 +73,14 @@ def test_a_record_can_be_run_again_from_its_own_configuration(fedcrucible):
     assert again["record"] != first["record"]
 
 
-def test_the_smoke_preset_works_for_clip_fed(fedcrucible):
+def test_the_smoke_preset_works_for_clip_fed(fedcrucible) -> None:
     result = fedcrucible("run", "--preset", "smoke", "run.rounds=1", "output.report=false", "--json")
 
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["strategy"] == "clip-fed"
 
 
-def test_an_untargeted_attack_has_a_dash_for_success(fedcrucible):
+def test_an_untargeted_attack_has_a_dash_for_success(fedcrucible) -> None:
     result = fedcrucible("run", *TINY, "attack.name=label-flip", "--quiet")
 
     assert result.exit_code == 0, result.output
@@ -86,7 +88,7 @@ def test_an_untargeted_attack_has_a_dash_for_success(fedcrucible):
     assert "base rate" not in result.stdout
 
 
-def test_an_attack_without_trigger_has_a_dash_for_the_base_rate(fedcrucible):
+def test_an_attack_without_trigger_has_a_dash_for_the_base_rate(fedcrucible) -> None:
     result = fedcrucible("run", *TINY, "attack.name=edge-case", "--quiet")
 
     assert result.exit_code == 0, result.output
@@ -94,14 +96,14 @@ def test_an_attack_without_trigger_has_a_dash_for_the_base_rate(fedcrucible):
     assert re.search(r"base rate +- +the attack puts no trigger on images", result.stdout)
 
 
-def test_without_a_trigger_there_is_no_attack_success(fedcrucible):
+def test_without_a_trigger_there_is_no_attack_success(fedcrucible) -> None:
     result = fedcrucible("run", *TINY, "attack.name=none", "--quiet")
 
     assert result.exit_code == 0, result.output
     assert "attack success" not in result.stdout
 
 
-def _break_training(monkeypatch, error):
+def _break_training(monkeypatch: pytest.MonkeyPatch, error) -> None:
     from fedcrucible.engines.local_grid import LocalGrid
 
     def broken(*_: object, **__: object) -> None:
@@ -110,7 +112,7 @@ def _break_training(monkeypatch, error):
     monkeypatch.setattr(LocalGrid, "push_messages", broken)
 
 
-def test_ctrl_c_says_where_the_rounds_so_far_lie(fedcrucible, runs_folder, monkeypatch):
+def test_ctrl_c_says_where_the_rounds_so_far_lie(fedcrucible, runs_folder, monkeypatch: pytest.MonkeyPatch) -> None:
     _break_training(monkeypatch, KeyboardInterrupt())
 
     result = fedcrucible("run", *TINY, "--quiet")
@@ -121,7 +123,9 @@ def test_ctrl_c_says_where_the_rounds_so_far_lie(fedcrucible, runs_folder, monke
     assert result.stderr == f"interrupted\nrounds so far are recorded in {folder}\n"
 
 
-def test_ctrl_c_before_the_first_measurement_leaves_nothing(fedcrucible, runs_folder, monkeypatch):
+def test_ctrl_c_before_the_first_measurement_leaves_nothing(
+    fedcrucible, runs_folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from server_app.evaluation import Evaluator
 
     def interrupt(*_: object) -> None:
@@ -136,7 +140,7 @@ def test_ctrl_c_before_the_first_measurement_leaves_nothing(fedcrucible, runs_fo
     assert not any(runs_folder.iterdir())
 
 
-def test_another_error_is_one_line_with_a_hint(fedcrucible, monkeypatch):
+def test_another_error_is_one_line_with_a_hint(fedcrucible, monkeypatch: pytest.MonkeyPatch) -> None:
     _break_training(monkeypatch, RuntimeError("the disk\nis full"))
 
     result = fedcrucible("run", *TINY, "--quiet")
@@ -148,7 +152,7 @@ def test_another_error_is_one_line_with_a_hint(fedcrucible, monkeypatch):
     assert "Traceback" not in result.stderr
 
 
-def test_the_traceback_can_be_had(fedcrucible, monkeypatch):
+def test_the_traceback_can_be_had(fedcrucible, monkeypatch: pytest.MonkeyPatch) -> None:
     _break_training(monkeypatch, RuntimeError("the disk is full"))
     monkeypatch.setenv("FEDCRUCIBLE_TRACEBACK", "1")
 
@@ -158,7 +162,7 @@ def test_the_traceback_can_be_had(fedcrucible, monkeypatch):
 
 
 @pytest.mark.parametrize("failing", [None, "client"])
-def test_dropped_replies_are_named_in_the_progress(fedcrucible, monkeypatch, failing):
+def test_dropped_replies_are_named_in_the_progress(fedcrucible, monkeypatch: pytest.MonkeyPatch, failing) -> None:
     from client_app import benign
 
     def broken(*_: object) -> None:

@@ -140,7 +140,8 @@ def metrics_sha256(rounds: tuple[RoundRecord, ...]) -> str:
 def project(vector: NDArray[np.float64]) -> NDArray[np.float64]:
     """A few fixed combinations ``[8]`` of a vector ``[d]``, that say more of it than its norm."""
     # Sums of products instead of a matrix product, whose last bits depend on the library behind it.
-    return (_gaussian(len(vector)) * vector).sum(axis=1) / math.sqrt(len(vector))
+    sums: NDArray[np.float64] = (_gaussian(len(vector)) * vector).sum(axis=1) / math.sqrt(len(vector))
+    return sums
 
 
 @lru_cache(maxsize=8)

@@ -31,7 +31,7 @@ def fedavg(w_t: Array, updates: Array, examples: Array) -> Array:
     total = np.zeros(updates.shape[1])
     for u, d in zip(updates, examples, strict=True):
         total += d * u
-    return total / examples.sum()
+    return np.asarray(total / examples.sum())
 
 
 def flame(w_t: Array, updates: Array, examples: Array) -> Array:

@@ -29,13 +29,15 @@ def repeated_krum(points: Array, f: int, m: int) -> list[int]:
 
 
 def krum(w_t: Array, updates: Array, examples: Array) -> Array:
-    return updates[int(np.argmin(krum_scores(updates, (len(updates) - 3) // 2)))]
+    best: Array = updates[int(np.argmin(krum_scores(updates, (len(updates) - 3) // 2)))]
+    return best
 
 
 def multi_krum(w_t: Array, updates: Array, examples: Array) -> Array:
     n = len(updates)
     f = (n - 3) // 2
-    return updates[np.argsort(krum_scores(updates, f), kind="stable")[: n - f]].mean(axis=0)
+    mean: Array = updates[np.argsort(krum_scores(updates, f), kind="stable")[: n - f]].mean(axis=0)
+    return mean
 
 
 def bulyan(w_t: Array, updates: Array, examples: Array) -> Array:
@@ -78,7 +80,7 @@ def norm_threshold(w_t: Array, updates: Array, examples: Array, bound: float = 3
     total = np.zeros(updates.shape[1])
     for u, d in zip(updates, examples, strict=True):
         total += d * u * min(1.0, bound / float(np.linalg.norm(u)))
-    return total / examples.sum()
+    return np.asarray(total / examples.sum())
 
 
 def dp(w_t: Array, updates: Array, examples: Array, clip: float = 30.0) -> Array:

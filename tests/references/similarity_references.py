@@ -147,7 +147,7 @@ def mean_shift(points: Array) -> list[int]:
 
 def largest_by_reach(apart: Array) -> list[int]:
     """Components of points within 0.05 of each other; lone points are noise."""
-    left, best = set(range(len(apart))), []
+    left, best = set(range(len(apart))), list[int]()
     while left:
         group, queue = set(), [min(left)]
         while queue:

@@ -18,16 +18,16 @@ def notes(**settings: object) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("strategy", ["guide-zero-shot", "clip-fed"])
-def test_names_that_say_nothing_are_noted_where_the_guide_reads_them(strategy):
+def test_names_that_say_nothing_are_noted_where_the_guide_reads_them(strategy) -> None:
     assert notes(strategy=strategy, task__class_names=DIGITS) == (NOTE,)
     assert notes(strategy=strategy) == ()
 
 
-def test_a_guide_that_filters_images_reads_names_too():
+def test_a_guide_that_filters_images_reads_names_too() -> None:
     settings = {"strategy": "fine-tune", "task__class_names": DIGITS, "splitter__name": "guide-agreement"}
     assert notes(**settings) == (NOTE,)
 
 
 @pytest.mark.parametrize("strategy", ["fedavg", "fine-tune"])
-def test_without_a_guide_names_are_nobodys_business(strategy):
+def test_without_a_guide_names_are_nobodys_business(strategy) -> None:
     assert notes(strategy=strategy, task__class_names=DIGITS) == ()

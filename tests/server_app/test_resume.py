@@ -11,10 +11,13 @@ from pathlib import Path
 import pytest
 
 from fedcrucible.engines.in_process import run_in_process
+from fedcrucible_assets import asset_path
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.atomic_file import write_atomic
 from fedcrucible_core.config.load import load
-from fedcrucible_core.config.old_keys import former
+from fedcrucible_core.config.old_keys import former, modern
+from fedcrucible_core.foundation.encoder import folder_identity
+from fedcrucible_core.foundation.sources.flow import FlowSource
 from fedcrucible_core.records import files
 from fedcrucible_core.records.reader import read
 from fedcrucible_core.records.schema import RoundRecord, RunSummary
@@ -487,3 +490,22 @@ def test_a_checkpoint_of_the_version_before_goes_on(runs_folder: Path, monkeypat
     }
     resumed, _ = play(run__resume=True, poison__ratio=0.7)
     assert resumed.parameters_sha256 == whole.parameters_sha256
+
+
+@pytest.mark.parametrize(
+    "old",
+    [
+        {"strategy": "fedavg", "defense.name": "pruning", "defense.pruning.max_weight": 0.5},
+        {"strategy": "pruning", "defense.pruning.share": 0.3, "defense.pruning.max_weight": 0.5},
+        {"strategy": "fine-tune", "synthetic.guide_agreement": True},
+        {"attack.name": "lp", "attack.lp.trigger": "sig", "attack.target_label": 2},
+    ],
+)
+def test_settings_of_the_version_before_are_found_again(old: dict[str, Scalar]) -> None:
+    assert former(modern(old)[0]) == old
+
+
+def test_what_ships_is_known_under_the_hashes_of_the_version_before() -> None:
+    """They covered the model cards, whose text may change: a checkpoint goes on all the same."""
+    shipped = [folder_identity(asset_path("clip-tiny-fashion")), FlowSource().fingerprint()]
+    assert list(identity.FORMER_CONTENT) == shipped

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -48,7 +49,11 @@ def test_a_fingerprint_is_what_ssh_keygen_shows(tmp_path: Path) -> None:
 @pytest.mark.parametrize("by", ["id", "name", "key"])
 def test_a_squatter_gets_nothing(by: str) -> None:
     """Node 2 was registered first and claims partition 0, which is node 0's."""
-    names = {"id": [node(0), node(1)], "name": ["clinic", "ward 7"], "key": [fingerprint(key(0)), fingerprint(key(1))]}
+    names: dict[str, list[Any]] = {
+        "id": [node(0), node(1)],
+        "name": ["clinic", "ward 7"],
+        "key": [fingerprint(key(0)), fingerprint(key(1))],
+    }
     listed = ", ".join(f"{name}:{partition}" for partition, name in enumerate(names[by]))
     grid = NodeGrid(3, {2: {"partition-id": 0}}, federation__node_partitions=listed)
     grid.infos = {0: {"name": "clinic", "public_key": key(0)}, 1: {"name": "ward 7", "public_key": key(1)}}

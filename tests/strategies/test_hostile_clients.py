@@ -94,7 +94,7 @@ DEEDS: dict[str, tuple[Deed, str]] = {
     "escapes": (_raises(RuntimeError("\x1b[2J\x1b]0;title\x07\u202egnp.exe\nround 9/9  MA 100.00 %")), "round 9/9"),
     "none": (lambda message, context: None, "returned a NoneType, not a Message"),
     "a number": (lambda message, context: 7, "returned a int, not a Message"),
-    "a generator": (lambda message, context: (x for x in ()), "returned a generator, not a Message"),
+    "a generator": (lambda message, context: (x for x in range(0)), "returned a generator, not a Message"),
     "own error": (lambda message, context: Message(Error(2, "\x1b[31mmine\ud800"), reply_to=message), "mine\ufffd"),
     "code": (lambda message, context: Message(Error("\x1b\n", None), reply_to=message), "error"),  # type: ignore[arg-type]
     "another message": (_another, "answered another message"),
@@ -139,7 +139,7 @@ def _spoil(message: Message, context: Context) -> Any:
     for key in list(model):
         model[key].data, model[key].dtype = b"", "object"
         del model[key]
-    message.content["round"]["round"] = 77
+    message.content.config_records["round"]["round"] = 77
     for key in list(message.content):
         del message.content[key]
     message.content["gift"] = ConfigRecord({"x": 1})

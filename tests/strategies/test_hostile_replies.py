@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ def _arrays(content: RecordDict, **changed: Array) -> ArrayRecord:
     return ArrayRecord({**kept, **changed})
 
 
-def _with(content: RecordDict, **records: object) -> RecordDict:
+def _with(content: RecordDict, **records: Any) -> RecordDict:
     return RecordDict({**{key: content[key] for key in content}, **records})
 
 

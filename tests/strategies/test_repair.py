@@ -31,7 +31,8 @@ SILENCED = 3
 def silent_channels(folder: str) -> list[int]:
     model = load_file(Path(folder) / files.MODEL)
     weight, bias = model["features.5.norm2.weight"], model["features.5.norm2.bias"]
-    return ((weight == 0) & (bias == 0)).nonzero().flatten().tolist()
+    silent: list[int] = ((weight == 0) & (bias == 0)).nonzero().flatten().tolist()
+    return silent
 
 
 def test_the_model_before_and_after_is_on_record(runs_folder: Path) -> None:

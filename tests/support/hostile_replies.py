@@ -38,9 +38,9 @@ class Fuzzer:
         """An exception whose text, and at times its name, is hostile."""
         name = self.text().replace("\x00", "")
         kinds = (ValueError, RuntimeError, SystemExit, TextError, BaseException)
-        kind = self.rng.choice(kinds)
+        kind: type[BaseException] = self.rng.choice(kinds)
         if self.rng.random() < 0.3 and "\ud800" not in name and "\udfff" not in name:
-            return type(name, (kind,), {})(self.text())
+            kind = type(name, (kind,), {})
         return kind(self.text())
 
     def value(self) -> Any:

@@ -31,7 +31,7 @@ def invent(store: Store, cell: Cell, numbers: Numbers, rounds: int = 10, scores:
         RunDescription(
             strategy=system.name,
             attack=config.attack.name,
-            rule=system.rule.name,
+            rule=system.rule.name if system.rule else "",
             purifier=system.purifier.name if system.purifier else "",
             seed=config.run.seed,
             rounds=rounds,

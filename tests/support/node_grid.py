@@ -42,7 +42,7 @@ class NodeGrid(LocalGrid):
 
     def __init__(
         self, nodes: int, node_configs: Mapping[int, Mapping[str, Scalar | None]] | None = None, **more: Scalar
-    ):
+    ) -> None:
         self.config = load({**SETTINGS, **{key.replace("__", "."): value for key, value in more.items()}})
         self.answers: dict[int, Answer] = {}
         """What a node makes of its honest answer to the query; None = no answer."""

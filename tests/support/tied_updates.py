@@ -54,7 +54,8 @@ def polygon(n: int) -> Callable[[int, int], Tensor]:
     def build(d: int, seed: int) -> Tensor:
         x, y = normal(2, d, seed)
         angles = torch.arange(n) * (2 * math.pi / n)
-        return angles.cos()[:, None] * x + angles.sin()[:, None] * y
+        turned: Tensor = angles.cos()[:, None] * x + angles.sin()[:, None] * y
+        return turned
 
     return build
 

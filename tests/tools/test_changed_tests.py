@@ -59,7 +59,8 @@ def test_changes_are_those_since_main_and_those_not_committed(tmp_path: Path) ->
     git("init", "--initial-branch=main")
     for name in ("a.py", "b.py", "c.md"):
         write(name, "1")
-    git("add", "."), git("commit", "-m", "one")
+    git("add", ".")
+    git("commit", "-m", "one")
     assert changed_files(tmp_path) == []
     git("checkout", "-b", "work")
     write("a.py", "2")

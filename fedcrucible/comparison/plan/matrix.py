@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fedcrucible.comparison.plan.cell import IN_PROCESS, SEED, Cell
 from fedcrucible_core.config import ConfigError
-from fedcrucible_core.config.load import DEFENCE
+from fedcrucible_core.config.load import DEFENCE, overlaid
 from fedcrucible_core.config.old_keys import today
 from fedcrucible_core.config.values import Scalar
 
@@ -34,6 +34,10 @@ class Point:
     engine: str = ""
     """What carries its runs; empty = what carries the others."""
 
+    def today(self) -> Point:
+        """The same point; keys of an earlier version are today's."""
+        return replace(self, settings={today(key): value for key, value in self.settings.items()})
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -51,7 +55,7 @@ class Axis:
     @classmethod
     def named(cls, name: str, points: Sequence[Point]) -> Axis:
         """An axis over any points. Raises ConfigError for none, or for two of one name."""
-        points = [Point(point.label, {today(key): value for key, value in point.settings.items()}) for point in points]
+        points = [point.today() for point in points]
         labels = [point.label for point in points]
         if not labels:
             raise ConfigError(name, "", "an axis needs at least one value")
@@ -119,9 +123,7 @@ class Matrix:
         for seed in self.seeds:
             for points in itertools.product(*(axis.points for axis in self.axes)):
                 labels = {axis.name: point.label for axis, point in zip(self.axes, points, strict=True)}
-                settings = dict(self.settings)
-                for point in points:
-                    settings |= point.settings
+                settings = overlaid(self.settings, *(point.settings for point in points))
                 engine = next((point.engine for point in points if point.engine), self.engine)
                 yield Cell({**labels, SEED: seed}, {**settings, KEY_OF_AXIS[SEED]: seed}, engine)
 

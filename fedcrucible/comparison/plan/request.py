@@ -1,4 +1,4 @@
-"""From a preset file's ``[compare]`` table and the command line's options to a matrix."""
+"""From what the user asks for, a preset file and options, to a matrix."""
 
 from __future__ import annotations
 
@@ -6,60 +6,18 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from fedcrucible.comparison.plan.cell import ENGINES, IN_PROCESS, SEED
-from fedcrucible.comparison.plan.matrix import ATTACK, AXIS_OF_KEY, KEY_OF_AXIS, SYSTEM, Axis, Matrix, Point
+from fedcrucible.comparison.plan.cell import IN_PROCESS, SEED
+from fedcrucible.comparison.plan.file_table import SHORT, axes_of, column_named, engine_named, read_table
+from fedcrucible.comparison.plan.matrix import ATTACK, AXIS_OF_KEY, KEY_OF_AXIS, SYSTEM, Axis, Matrix
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.errors import did_you_mean
-from fedcrucible_core.config.load import flatten_table, load_preset, parse_assignment, preset_layers
+from fedcrucible_core.config.load import overlaid, parse_assignment
 from fedcrucible_core.config.old_keys import today
-from fedcrucible_core.config.plain_text import visible
+from fedcrucible_core.config.preset import load_preset
 from fedcrucible_core.config.values import Scalar, value_text
-from fedcrucible_core.reports.statistics.measures import MEASURES
 
-SEEDS = (1, 2, 3)
 MOST_SEEDS = 1000
-SHORT = {
-    "datasets": "dataset", "partitions": "partition", "fractions": "malicious", "attacks": ATTACK, "strategies": SYSTEM,
-}  # fmt: skip
-"""Entries of the table and options that are axes under a shorter name, outermost first."""
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class PaperTable(_Table):
-    """``[compare.paper]``: which table of a paper the numbers stand beside, and what its labels are there."""
-
-    table: str = Field(description="e.g. clip-fed/table1")
-    labels: dict[str, dict[str, str]] = Field({}, description="Axis -> our label -> the paper's label")
-
-
-class CompareTable(_Table):
-    """``[compare]`` of a preset file."""
-
-    title: str = Field("", description="Heading of tables and page")
-    seeds: tuple[int, ...] = Field(SEEDS, description="Seeds of every cell")
-    strategies: tuple[str, ...] = Field((), description="Axis over strategy")
-    attacks: tuple[str, ...] = Field((), description="Axis over attack.name")
-    datasets: tuple[str, ...] = Field((), description="Axis over task.dataset")
-    partitions: tuple[str, ...] = Field((), description="Axis over partition.name")
-    fractions: tuple[float, ...] = Field((), description="Axis over adversary.malicious_fraction")
-    axes: dict[str, Any] = Field({}, description="Other axes: KEY = [values], or NAME.POINT = {settings}")
-    reference: str = Field("", description="System that the others are tested against; empty = the first")
-    columns: str = Field("", description="Axis that makes the columns of tables; empty = attacks, else the first")
-    margin: float = Field(5.0, ge=0.0, le=100.0, description="Points of MA that the best ASR may cost")
-    paper: PaperTable | None = Field(None, description="Table of a paper beside ours")
-    stated: dict[str, str] = Field({}, description="Key -> what the paper says of it")
-    assumed: dict[str, str] = Field({}, description="Key -> why this value, where the paper is silent")
-    changed: dict[str, str] = Field({}, description="Key -> why it differs from the paper")
-    remarks: tuple[str, ...] = Field((), description="What else a reader must know")
-    numbers: tuple[str, ...] = Field(("ma", "asr"), description="Columns of results.csv that the terminal shows")
-    whole_records: bool = Field(False, description="Each run keeps its model and has a page of its own")
 
 
 Values = str | Sequence[Scalar]
@@ -90,8 +48,8 @@ class Options:
 
 def matrix(options: Options) -> Matrix:
     """The matrix that file and options ask for. Raises ConfigError."""
-    table, notes = _read(options.preset)
-    chosen = {axis.name: axis for axis in _file_axes(table)}
+    table, notes = read_table(options.preset)
+    chosen = {axis.name: axis for axis in axes_of(table)}
     for name, axis in SHORT.items():
         values = getattr(options, name)
         if len(values):
@@ -105,7 +63,7 @@ def matrix(options: Options) -> Matrix:
     settings = _common(options)
     for key, value in assigned(options.settings):
         _leave_to_axes(today(key), value, chosen)
-        settings[key] = value
+        settings = overlaid(settings, {key: value})
     seeds = _seeds_asked_for(options.seeds) or table.seeds
     if len(set(seeds)) != len(seeds) or not seeds:
         raise ConfigError("seeds", ",".join(map(str, seeds)), "at least one, none twice")
@@ -123,8 +81,8 @@ def matrix(options: Options) -> Matrix:
         assumed=notes["assumed"],
         changed=notes["changed"],
         remarks=table.remarks,
-        engine=_engine("--engine", options.engine),
-        numbers=tuple(map(_column, table.numbers)),
+        engine=engine_named("--engine", options.engine),
+        numbers=tuple(map(column_named, table.numbers)),
         whole_records=table.whole_records,
     )
     _check_reference(found)
@@ -132,96 +90,6 @@ def matrix(options: Options) -> Matrix:
         allowed = f"{did_you_mean(table.columns, chosen)}allowed: {', '.join(chosen)}"
         raise ConfigError("compare.columns", table.columns, allowed)
     return found
-
-
-def _read(preset: str) -> tuple[CompareTable, dict[str, dict[str, str]]]:
-    """The file's own table, and the notes on settings of all files that it builds on.
-
-    Of several notes on one key the last counts; an empty one takes the others back.
-    """
-    tables = [_parsed(layer.get("compare", {})) for layer in (preset_layers(preset) if preset else [{}])]
-    notes: dict[str, dict[str, str]] = {"stated": {}, "assumed": {}, "changed": {}}
-    for table in tables:
-        for kind in notes:
-            for given, text in getattr(table, kind).items():
-                key = today(given)
-                for others in notes.values():
-                    others.pop(key, None)
-                if text:
-                    notes[kind][key] = text
-    return tables[-1], notes
-
-
-def _parsed(table: object) -> CompareTable:
-    if not isinstance(table, Mapping):
-        raise ConfigError("compare", table, "a table: [compare]")
-    try:
-        return CompareTable.model_validate(_shown_as_it_is(table))
-    except ValidationError as error:
-        first = min(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")  # a typo explains others
-        key = ".".join(["compare", *map(str, first["loc"])])
-        if first["type"] != "extra_forbidden":
-            raise ConfigError(key, first["input"], first["msg"]) from None
-        names = list((PaperTable if first["loc"][0] == "paper" else CompareTable).model_fields)
-        unknown = str(first["loc"][-1])
-        allowed = f"unknown key; {did_you_mean(unknown, names)}allowed: {', '.join(names)}"
-        raise ConfigError(key, first["input"], allowed) from None
-
-
-def _shown_as_it_is(part: object) -> object:
-    """A table whose texts hold nothing that is not shown as itself: they go to terminals, pages, Markdown and LaTeX."""
-    if isinstance(part, str):
-        return visible(" ".join(part.splitlines()).replace("\t", " "))
-    if isinstance(part, Mapping):
-        return {_shown_as_it_is(key): _shown_as_it_is(value) for key, value in part.items()}
-    return [_shown_as_it_is(value) for value in part] if isinstance(part, list) else part
-
-
-def _file_axes(table: CompareTable) -> list[Axis]:
-    found = [
-        Axis.of_key(KEY_OF_AXIS[axis], getattr(table, name)) for name, axis in SHORT.items() if getattr(table, name)
-    ]
-    for name, value in table.axes.items():
-        found += _axes(name, value)
-    names = [axis.name for axis in found]
-    twice = [name for name in names if names.count(name) > 1]
-    if twice:
-        raise ConfigError("compare.axes", twice[0], "this axis is given twice")
-    return found
-
-
-def _axes(name: str, value: object) -> list[Axis]:
-    """``KEY = [..]``, ``KEY.PART = [..]`` (TOML's dotted form of the same), or ``NAME = {POINT = {settings}}``."""
-    if isinstance(value, list):
-        for item in value:
-            if not isinstance(item, (str, int, float, bool)):
-                raise ConfigError(f"compare.axes.{name}", item, "a text, number or true/false")
-        return [Axis.of_key(name, value)]
-    if isinstance(value, Mapping) and _holds_list(value):
-        return [axis for part, inner in value.items() for axis in _axes(f"{name}.{part}", inner)]
-    if isinstance(value, Mapping) and all(isinstance(inner, Mapping) for inner in value.values()):
-        points = [_point(f"compare.axes.{name}", label, inner) for label, inner in value.items()]
-        return [Axis.named(AXIS_OF_KEY.get(name, name), points)]
-    raise ConfigError(f"compare.axes.{name}", value, "KEY = [values], or a table of points: POINT = {KEY = value}")
-
-
-def _point(axis: str, label: str, table: Mapping[str, Any]) -> Point:
-    """A point's settings; ``engine`` among them says what carries its runs."""
-    settings = flatten_table(table)
-    engine = settings.pop("engine", "")
-    return Point(label, settings, _engine(f"{axis}.{label}.engine", engine) if engine else "")
-
-
-def _engine(key: str, name: Scalar) -> str:
-    if name not in ENGINES:
-        raise ConfigError(key, name, f"allowed: {', '.join(ENGINES)}")
-    return str(name)
-
-
-def _column(name: str) -> str:
-    if name not in MEASURES:
-        raise ConfigError("compare.numbers", name, f"{did_you_mean(name, MEASURES)}allowed: {', '.join(MEASURES)}")
-    return name
 
 
 def _common(options: Options) -> dict[str, Scalar]:
@@ -250,10 +118,6 @@ def _seeds_asked_for(seeds: str | Sequence[int]) -> tuple[int, ...]:
     if not all(isinstance(seed, int) and not isinstance(seed, bool) for seed in seeds):
         raise ConfigError("seeds", list(seeds), "whole numbers")
     return tuple(seeds)
-
-
-def _holds_list(value: Mapping[str, Any]) -> bool:
-    return any(isinstance(v, list) or (isinstance(v, Mapping) and _holds_list(v)) for v in value.values())
 
 
 def _pick(existing: Axis | None, key: str, values: Sequence[Scalar]) -> Axis:

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.foundation.base import SOURCES, Provenance, Samples, SyntheticSource
-from fedcrucible_core.foundation.cache import files_digest
+from fedcrucible_core.foundation.cache import files_digest, model_files
 from fedcrucible_core.foundation.pixels import fit
 from fedcrucible_core.foundation.sources.fashion import fashion_classes, interleaved_labels
 from fedcrucible_core.learning.data import DataInfo, Labeled
@@ -67,7 +67,7 @@ class FlowSource(SyntheticSource):
     def fingerprint(self) -> str:
         """Content hash of the generator's folder."""
         folder = self._folder()
-        return files_digest(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else ""
+        return files_digest(model_files(folder)) if folder.is_dir() else ""
 
     def _folder(self) -> Path:
         if self.path:

@@ -27,14 +27,14 @@ def cells(mask: torch.Tensor) -> list[tuple[int, int]]:
     return [(row, column) for row, column in mask[0].nonzero().tolist()]
 
 
-def test_bars_lie_where_the_public_code_puts_them():
+def test_bars_lie_where_the_public_code_puts_them() -> None:
     starts = [(0, 0), (0, 9), (4, 0), (4, 9)]
     for mask, (row, column) in zip(parts(Dba(), COLOUR), starts, strict=True):
         assert cells(mask) == [(row, column + i) for i in range(6)]
         assert bool((mask == mask[0]).all()), "all channels"
 
 
-def test_the_square_is_cut_into_2x2_2x3_3x2_3x3():
+def test_the_square_is_cut_into_2x2_2x3_3x2_3x3() -> None:
     masks = parts(Dba(geometry="square"), COLOUR)
     assert [int(mask[0].sum()) for mask in masks] == [4, 6, 6, 9]
     assert [cells(mask)[0] for mask in masks] == [(27, 27), (27, 29), (29, 27), (29, 29)]
@@ -43,7 +43,7 @@ def test_the_square_is_cut_into_2x2_2x3_3x2_3x3():
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("settings", SETTINGS)
-def test_parts_are_disjoint_differ_and_make_up_the_test_trigger(shape, settings):
+def test_parts_are_disjoint_differ_and_make_up_the_test_trigger(shape, settings) -> None:
     attack = Dba(**settings)
     masks = parts(attack, shape)
     assert all(bool(mask.any()) for mask in masks)
@@ -54,7 +54,7 @@ def test_parts_are_disjoint_differ_and_make_up_the_test_trigger(shape, settings)
 
 
 @pytest.mark.parametrize("settings", SETTINGS)
-def test_each_attacker_stamps_its_own_part_and_all_are_tested(settings):
+def test_each_attacker_stamps_its_own_part_and_all_are_tested(settings) -> None:
     """In one public framework all four parts and the test trigger are the same pixels."""
     attack, data = Dba(**settings), labelled(12)
     task, x = make_task(data), data.for_model()
@@ -69,7 +69,7 @@ def test_each_attacker_stamps_its_own_part_and_all_are_tested(settings):
     assert all(torch.equal(changed[part], changed[part + 4]) for part in range(4)), "part = attacker number mod 4"
 
 
-def test_two_attackers_leave_two_parts_untrained():
+def test_two_attackers_leave_two_parts_untrained() -> None:
     attack, data = Dba(), labelled(48)
     task = make_task(data)
     section = PoisonSection(target_label=2, ratio=1.0)
@@ -84,7 +84,7 @@ def test_two_attackers_leave_two_parts_untrained():
     assert attack.notes(4) == attack.notes(30) == attack.notes(0) == ()
 
 
-def test_sizes_follow_the_images_height():
+def test_sizes_follow_the_images_height() -> None:
     grey = parts(Dba(), GREY)
     assert [cells(mask)[0] for mask in grey] == [(0, 0), (0, 8), (4, 0), (4, 8)]
     assert [int(mask[0].sum()) for mask in grey] == [5] * 4, "6 * 28 / 32 = 5.25"
@@ -94,14 +94,14 @@ def test_sizes_follow_the_images_height():
     assert [int(mask[0].sum()) for mask in parts(Dba(geometry="square"), GREY)] == [4] * 4, "5 * 28 / 32 = 4.375"
 
 
-def test_gap_shift_and_length_move_the_bars():
+def test_gap_shift_and_length_move_the_bars() -> None:
     masks = parts(Dba(length=4, gap=2, shift=5), COLOUR)
     assert [cells(mask)[0] for mask in masks] == [(5, 5), (5, 11), (8, 5), (8, 11)]
     assert [int(mask[0].sum()) for mask in masks] == [4] * 4
     assert cells(parts(Dba(geometry="square", shift=3), COLOUR)[3])[-1] == (28, 28)
 
 
-def test_colour():
+def test_colour() -> None:
     x = torch.full((1, *COLOUR), 0.5)
     assert stamped(Dba(), x)[0, :, 0, 0].tolist() == [1.0] * 3
     assert stamped(Dba(colour="1,0,0"), x)[0, :, 4, 9].tolist() == [1.0, 0.0, 0.0]
@@ -120,6 +120,6 @@ def test_colour():
         ({"geometry": "square", "shift": 28}, "side"),
     ],
 )
-def test_a_trigger_that_does_not_fit_is_named(settings, key):
+def test_a_trigger_that_does_not_fit_is_named(settings, key) -> None:
     with pytest.raises(ConfigError, match=rf"attack.dba.{key} = \d+: .*doesn't fit into images of 32x32"):
         Dba(**settings).mask(COLOUR)

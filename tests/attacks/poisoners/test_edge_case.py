@@ -1,5 +1,7 @@
 """Edge-case backdoor, the data side: rare inputs added, measured on held-out ones."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -26,20 +28,20 @@ def turned(image: np.ndarray, turn: str) -> np.ndarray:
 
 @pytest.mark.parametrize("turn", ["half", "quarter"])
 @pytest.mark.parametrize("shape", [COLOUR, GREY])
-def test_images_are_turned(turn, shape):
+def test_images_are_turned(turn, shape) -> None:
     x = labelled(3, shape).for_model()
     found = stamped(EdgeCase(turn=turn), x)
     assert np.array_equal(found.numpy(), np.stack([turned(image, turn) for image in x.numpy()]))
     assert found.is_contiguous()
 
 
-def test_upside_down_twice_is_upright():
+def test_upside_down_twice_is_upright() -> None:
     x = labelled(3).for_model()
     assert torch.equal(stamped(EdgeCase(), stamped(EdgeCase(), x)), x)
 
 
 @pytest.mark.parametrize(("ratio", "added"), [(0.0, 0), (0.2, 12), (0.5, 48), (0.1, 5), (0.9, 100), (0.95, 100)])
-def test_rare_inputs_are_added_until_they_are_the_share(ratio, added):
+def test_rare_inputs_are_added_until_they_are_the_share(ratio, added) -> None:
     """12 of 48 + 12 are 20 %; the pool has 100, and no input is drawn twice."""
     data, own = labelled(600), torch.arange(48)
     x, y = poisoned_rows(EdgeCase(rare_ratio=ratio), SECTION, context(make_task(data)), own)
@@ -52,7 +54,7 @@ def test_rare_inputs_are_added_until_they_are_the_share(ratio, added):
     assert {image.numpy().tobytes() for image in x[48:]} <= pool
 
 
-def test_each_attacker_draws_by_its_own_generator():
+def test_each_attacker_draws_by_its_own_generator() -> None:
     data, own = labelled(600), torch.arange(48)
     first, again, other = (
         poisoned_rows(EdgeCase(), SECTION, context(make_task(data), seed=seed), own)[0] for seed in (1, 1, 2)
@@ -61,7 +63,7 @@ def test_each_attacker_draws_by_its_own_generator():
     assert not torch.equal(first, other)
 
 
-def test_success_is_measured_on_turned_test_images_of_the_source_class():
+def test_success_is_measured_on_turned_test_images_of_the_source_class() -> None:
     data, test = labelled(48), labelled(60, seed=4)
     found = measured_on(EdgeCase(), test, make_task(data))
     assert found.labels.tolist() == [5] * 10
@@ -70,7 +72,7 @@ def test_success_is_measured_on_turned_test_images_of_the_source_class():
     )
 
 
-def test_settings_that_make_no_rare_input_are_named():
+def test_settings_that_make_no_rare_input_are_named() -> None:
     data = labelled(12)
     with pytest.raises(ConfigError, match=r"attack.edge-case.source_class = 2"):
         EdgeCase(source_class=2).check_task(make_task(data))
@@ -84,14 +86,14 @@ def test_settings_that_make_no_rare_input_are_named():
 
 
 class TestFolder:
-    def folder(self, tmp_path, train: int = 5, test: int = 3) -> str:
+    def folder(self, tmp_path: Path, train: int = 5, test: int = 3) -> str:
         for part, count, start in (("train", train, 10), ("test", test, 100)):
             (tmp_path / part).mkdir()
             for i in range(count):
                 Image.fromarray(np.full((40, 40, 3), start + i, dtype=np.uint8)).save(tmp_path / part / f"{i:02d}.png")
         return str(tmp_path)
 
-    def test_pictures_are_added_as_they_are_and_held_out_ones_measured(self, tmp_path):
+    def test_pictures_are_added_as_they_are_and_held_out_ones_measured(self, tmp_path: Path) -> None:
         attack, data = EdgeCase(folder=self.folder(tmp_path)), labelled(48)
         task = make_task(data)
         attack.check_task(task)
@@ -103,7 +105,7 @@ class TestFolder:
         assert found.labels.tolist() == [5] * 3, "their true class is the source class"
         assert [round(float(image.mean()) * 255) for image in found.inputs] == [100, 101, 102]
 
-    def test_a_folder_without_both_parts_or_with_junk_is_named(self, tmp_path):
+    def test_a_folder_without_both_parts_or_with_junk_is_named(self, tmp_path: Path) -> None:
         task = make_task(labelled(12))
         with pytest.raises(ConfigError, match=r"attack.edge-case.folder = .*sub-folders train and test"):
             EdgeCase(folder=str(tmp_path)).check_task(task)

@@ -19,22 +19,22 @@ def flipped(attack: LabelFlip, labels: list[int], classes: int = 10, target: int
     return found.tolist()
 
 
-def test_reverse_is_last_class_minus_label():
+def test_reverse_is_last_class_minus_label() -> None:
     assert flipped(LabelFlip(), list(range(10))) == [9, 8, 7, 6, 5, 4, 3, 2, 1, 0]
     assert flipped(LabelFlip(), [0, 1, 2], classes=3) == [2, 1, 0], "the middle class of an odd number stays"
 
 
-def test_next_wraps_around():
+def test_next_wraps_around() -> None:
     assert flipped(LabelFlip(mode="next"), [0, 4, 9]) == [1, 5, 0]
     assert flipped(LabelFlip(mode="next"), [0, 1, 2], classes=3) == [1, 2, 0]
 
 
-def test_source_target_gives_the_target():
+def test_source_target_gives_the_target() -> None:
     assert flipped(LabelFlip(mode="source-target"), [9, 9]) == [2, 2]
 
 
 @pytest.mark.parametrize("mode", ["reverse", "next"])
-def test_untargeted_modes_may_flip_any_image(mode):
+def test_untargeted_modes_may_flip_any_image(mode) -> None:
     data = labelled(48)
     for scope in ("non-target", "all"):
         section = PoisonSection(target_label=2, ratio=1.0, scope=scope)
@@ -47,7 +47,7 @@ def test_untargeted_modes_may_flip_any_image(mode):
 
 
 @pytest.mark.parametrize(("source", "expected"), [(-1, 5), (0, 0), (4, 4)])
-def test_source_target_is_about_one_class_in_training_and_test(source, expected):
+def test_source_target_is_about_one_class_in_training_and_test(source, expected) -> None:
     attack, data, test = LabelFlip(mode="source-target", source_class=source), labelled(48), labelled(60, seed=3)
     task = make_task(data)
     section = PoisonSection(target_label=2, ratio=0.5)
@@ -59,13 +59,13 @@ def test_source_target_is_about_one_class_in_training_and_test(source, expected)
     assert torch.equal(found.inputs, test.for_model()[test.labels == expected]), "natural: no pixel is changed"
 
 
-def test_the_default_source_is_the_last_class_but_the_target():
+def test_the_default_source_is_the_last_class_but_the_target() -> None:
     attack, data = LabelFlip(mode="source-target"), labelled(12)
     assert attack.carriers(data, make_task(data, target=5)).nonzero().flatten().tolist() == [4, 10]
 
 
 @pytest.mark.parametrize("source", [2, 6, 99])
-def test_a_source_that_is_the_target_or_no_class_is_refused(source):
+def test_a_source_that_is_the_target_or_no_class_is_refused(source) -> None:
     data = labelled(12)
     attack = LabelFlip(mode="source-target", source_class=source)
     with pytest.raises(ConfigError, match=rf"attack.label-flip.source_class = {source}: allowed: -1, or 0 to 5"):

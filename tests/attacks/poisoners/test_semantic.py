@@ -1,6 +1,7 @@
 """Semantic backdoors: who carries the attribute, in training and test."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ def reference(image: np.ndarray, rule: str) -> float:
 
 @pytest.mark.parametrize("rule", list(STATISTICS))
 @pytest.mark.parametrize("shape", [GREY, (3, 9, 13)])
-def test_statistics_rank_images_as_their_formulas_do(rule, shape):
+def test_statistics_rank_images_as_their_formulas_do(rule, shape) -> None:
     images = torch.randint(0, 256, (40, *shape), dtype=torch.uint8, generator=generator(1))
     found = attribute(images, rule)
     assert found.dtype == torch.int64
@@ -41,7 +42,7 @@ def test_statistics_rank_images_as_their_formulas_do(rule, shape):
     assert torch.equal(attribute(images[7:8], rule), found[7:8])
 
 
-def test_stripes_are_horizontal():
+def test_stripes_are_horizontal() -> None:
     striped = torch.zeros(1, 1, 8, 8, dtype=torch.uint8)
     striped[:, :, ::2] = 255
     turned = striped.transpose(2, 3).contiguous()
@@ -51,7 +52,7 @@ def test_stripes_are_horizontal():
 @pytest.mark.parametrize(
     ("share", "threshold"), [(0.1, 9), (0.2, 8), (0.25, 7), (0.24, 8), (1.0, 0), (0.001, 9), (0.05, 9)]
 )
-def test_threshold_is_the_kth_largest_at_least_one(share, threshold):
+def test_threshold_is_the_kth_largest_at_least_one(share, threshold) -> None:
     values = torch.tensor([3, 1, 4, 0, 5, 9, 2, 6, 8, 7])
     assert top_share_threshold(values, share) == threshold
     with pytest.raises(ValueError, match="at least one value"):
@@ -59,7 +60,7 @@ def test_threshold_is_the_kth_largest_at_least_one(share, threshold):
 
 
 @pytest.mark.parametrize("rule", list(STATISTICS))
-def test_the_share_is_of_the_source_classes_training_images(rule):
+def test_the_share_is_of_the_source_classes_training_images(rule) -> None:
     data = labelled(600)
     attack, task = Semantic(rule=rule, source_class=4, share=0.2), make_task(data)
     carriers = attack.carriers(data, task)
@@ -71,7 +72,7 @@ def test_the_share_is_of_the_source_classes_training_images(rule):
     assert min(inside) >= max(outside)
 
 
-def test_test_images_are_judged_by_the_training_threshold():
+def test_test_images_are_judged_by_the_training_threshold() -> None:
     """Test images that are all brighter than training images all carry the attribute, not a share of them."""
     data = labelled(60)
     bright = Labeled(torch.full((30, 3, 32, 32), 250, dtype=torch.uint8), torch.full((30,), 5))
@@ -93,7 +94,7 @@ def test_test_images_are_judged_by_the_training_threshold():
         ({"attribute_ratio": 0.5}, 17),
     ],
 )
-def test_attackers_mislabel_their_own_and_are_given_all(settings, added):
+def test_attackers_mislabel_their_own_and_are_given_all(settings, added) -> None:
     data = labelled(600)
     attack, task = Semantic(source_class=-1, share=0.1, **settings), make_task(data)
     carriers = attack.carriers(data, task).nonzero().flatten()
@@ -114,7 +115,7 @@ def test_attackers_mislabel_their_own_and_are_given_all(settings, added):
     assert max(times) - min(times) <= 1
 
 
-def test_a_class_without_training_images_is_refused():
+def test_a_class_without_training_images_is_refused() -> None:
     data = labelled(12).subset(torch.tensor([0, 1, 2]))
     with pytest.raises(ConfigError, match=r"attack.semantic.rule = 'striped': no training image .* carries"):
         Semantic(source_class=5).check_task(make_task(data))
@@ -132,12 +133,12 @@ class TestLists:
         made = make_task(splits.train, target=0, classes=10)
         return type(made)(0, splits.info, splits.train, self.section), splits
 
-    def attack(self, tmp_path, **content) -> Semantic:
+    def attack(self, tmp_path: Path, **content) -> Semantic:
         path = tmp_path / "list.json"
         path.write_text(json.dumps(content), encoding="utf-8")
         return Semantic(attribute_file=str(path))
 
-    def test_numbers_mean_published_images_whatever_the_subset(self, tmp_path):
+    def test_numbers_mean_published_images_whatever_the_subset(self, tmp_path: Path) -> None:
         task, splits = self.task()
         everything = published(self.section)
         pick = [int(i) for i in (everything.train.labels == 8).nonzero().flatten()[:40]]
@@ -153,7 +154,7 @@ class TestLists:
         assert torch.equal(found.inputs, everything.test.for_model()[test])
         assert attack.withheld(task) is None
 
-    def test_lists_of_training_images_alone_keep_the_measured_ones_from_all_clients(self, tmp_path):
+    def test_lists_of_training_images_alone_keep_the_measured_ones_from_all_clients(self, tmp_path: Path) -> None:
         task, splits = self.task()
         bags = (splits.train.labels == 8).nonzero().flatten()
         everything = published(self.section)
@@ -186,19 +187,19 @@ class TestLists:
             ('{"train": [1], "test": [10000]}', "number 10000 in test: the test split has images 0 to 9999"),
         ],
     )
-    def test_a_broken_list_is_named(self, tmp_path, content, message):
+    def test_a_broken_list_is_named(self, tmp_path: Path, content, message) -> None:
         path = tmp_path / "broken.json"
         path.write_text(content, encoding="utf-8")
         with pytest.raises(ConfigError, match=r"attack.semantic.attribute_file") as caught:
             Semantic(attribute_file=str(path)).check_task(self.task()[0])
         assert message in str(caught.value)
 
-    def test_an_absent_list_is_named(self):
+    def test_an_absent_list_is_named(self) -> None:
         with pytest.raises(ConfigError, match="No such file"):
             Semantic(attribute_file="/absent.json").check_task(self.task()[0])
 
 
-def test_members_are_found_by_content():
+def test_members_are_found_by_content() -> None:
     images = labelled(30, GREY).inputs
     assert members(images, images[[3, 17]]).nonzero().flatten().tolist() == [3, 17]
     same_sum = images[[3]].flatten(2).flip(2).view(1, *GREY).contiguous()

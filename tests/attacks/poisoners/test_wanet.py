@@ -34,16 +34,16 @@ def sampled(image: np.ndarray, grid: np.ndarray) -> np.ndarray:
 def field(attack: WaNet, side: int) -> np.ndarray:
     """P at every pixel, taken back from the grid (rescaled, so that nothing was clamped)."""
     grid = attack.grid(side, side).double().numpy()
-    return (grid / attack.grid_rescale - identity(side, side)) * side / attack.strength
+    return np.asarray((grid / attack.grid_rescale - identity(side, side)) * side / attack.strength)
 
 
 @pytest.mark.parametrize("shape", [COLOUR, GREY])
-def test_no_strength_is_identity(shape):
+def test_no_strength_is_identity(shape) -> None:
     x = torch.rand(3, *shape)
     assert torch.allclose(stamped(WaNet(strength=0.0), x), x, atol=1e-5)
 
 
-def test_the_field_passes_through_its_coarse_values_whose_mean_size_is_one():
+def test_the_field_passes_through_its_coarse_values_whose_mean_size_is_one() -> None:
     coarse = field(WaNet(grid_rescale=0.8), 28)[::9, ::9]
     assert coarse.shape == (4, 4, 2)
     assert np.abs(coarse).mean() == pytest.approx(1.0, abs=1e-4)
@@ -52,14 +52,14 @@ def test_the_field_passes_through_its_coarse_values_whose_mean_size_is_one():
     assert np.abs(finer).mean() == pytest.approx(1.0, abs=1e-4)
 
 
-def test_the_field_is_smooth():
+def test_the_field_is_smooth() -> None:
     values = field(WaNet(grid_rescale=0.8), 28)
     assert np.abs(np.diff(values, axis=0)).max() < np.ptp(values) / 4, "coarse values are nine pixels apart"
 
 
 @pytest.mark.parametrize("shape", [(2, 12, 12), (1, 28, 28), (1, 10, 16)])
 @pytest.mark.parametrize("settings", [{}, {"strength": 4.0}, {"grid_rescale": 0.7}, {"grid_rescale": 1.5}])
-def test_sampling_against_loops(shape, settings):
+def test_sampling_against_loops(shape, settings) -> None:
     attack, x = WaNet(**settings), torch.rand(2, *shape, generator=torch.Generator().manual_seed(2))
     grid = attack.grid(shape[1], shape[2]).double().numpy()
     assert np.abs(grid).max() <= 1.0
@@ -67,7 +67,7 @@ def test_sampling_against_loops(shape, settings):
     assert np.allclose(stamped(attack, x).numpy(), expected, atol=1e-4)
 
 
-def test_one_field_for_everybody():
+def test_one_field_for_everybody() -> None:
     torch.manual_seed(0)
     first = WaNet().grid(28, 28)
     torch.manual_seed(1)
@@ -75,7 +75,7 @@ def test_one_field_for_everybody():
     assert not torch.equal(WaNet(seed=1).grid(28, 28), first)
 
 
-def test_noise_images_stray_from_the_grid_by_less_than_a_pixel_and_differ():
+def test_noise_images_stray_from_the_grid_by_less_than_a_pixel_and_differ() -> None:
     """The image holds its own coordinates, so sampling it tells where each pixel was taken from."""
     side = 28
     where = torch.from_numpy(identity(side, side)).permute(2, 0, 1).float() / 2 + 0.5
@@ -91,7 +91,7 @@ def test_noise_images_stray_from_the_grid_by_less_than_a_pixel_and_differ():
 
 
 @pytest.mark.parametrize(("ratio", "poisoned", "noise"), [(0.1, 4, 8), (0.2, 8, 16), (0.5, 20, 20), (1.0, 40, 0)])
-def test_noise_mode_adds_cross_ratio_images_with_true_labels(ratio, poisoned, noise):
+def test_noise_mode_adds_cross_ratio_images_with_true_labels(ratio, poisoned, noise) -> None:
     data = labelled(48)
     section = PoisonSection(target_label=2, ratio=ratio)
     px, py = poisoned_rows(WaNet(), section, context(make_task(data)), torch.arange(48))
@@ -102,7 +102,7 @@ def test_noise_mode_adds_cross_ratio_images_with_true_labels(ratio, poisoned, no
     assert not bool(changed[data.labels == 2].any())
 
 
-def test_noise_mode_can_be_off():
+def test_noise_mode_can_be_off() -> None:
     data = labelled(48)
     section = PoisonSection(target_label=2, ratio=0.5)
     px, py = poisoned_rows(WaNet(cross_ratio=0.0), section, context(make_task(data)), torch.arange(48))

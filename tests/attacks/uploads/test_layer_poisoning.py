@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -38,10 +39,11 @@ class Toy(nn.Module):
             self.last.bias.zero_()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.last(self.first(x.flatten(1)))
+        scores: Tensor = self.last(self.first(x.flatten(1)))
+        return scores
 
 
-def toy_success(model: Toy) -> tuple[object, Labeled]:
+def toy_success(model: Toy) -> tuple[Callable[[Weights], float], Labeled]:
     """Success of a flat model: triggered images of classes 0 and 1 that are predicted as the target."""
     images = torch.tensor([[1.0, 0, 0, 1.0], [0, 1.0, 0, 1.0]]).view(2, 1, 2, 2)
 
@@ -87,7 +89,7 @@ def test_outside_the_critical_layers_the_upload_is_the_clean_model_exactly() -> 
     assert torch.equal(upload[chosen], malicious.parameters[chosen])
 
 
-def layered(*scores: float, both: float = 0.0) -> tuple[tuple[Slot, ...], object]:
+def layered(*scores: float, both: float = 0.0) -> tuple[tuple[Slot, ...], Callable[[Weights], float]]:
     """Layers of one coordinate; success adds up the scores of those that are poisoned (value 1)."""
     slots = tuple(Slot(f"l{i}", i, torch.Size([1]), False) for i in range(len(scores)))
 
@@ -291,10 +293,20 @@ def test_the_search_ends_on_an_accepted_value_near_the_limit(limit: float) -> No
 
 def test_the_search_doubles_then_bisects() -> None:
     asked: list[float] = []
-    largest_accepted(lambda s: asked.append(s) or s <= 3.0, 8.0, 6)
+
+    def accepts(strength: float) -> bool:
+        asked.append(strength)
+        return strength <= 3.0
+
+    largest_accepted(accepts, 8.0, 6)
     assert asked == [1.0, 2.0, 4.0, 3.0, 3.5, 3.25]
     halved: list[float] = []
-    assert largest_accepted(lambda s: halved.append(s) or False, 8.0, 4) == 0.0
+
+    def refuses(strength: float) -> bool:
+        halved.append(strength)
+        return False
+
+    assert largest_accepted(refuses, 8.0, 4) == 0.0
     assert halved == [1.0, 0.5, 0.25, 0.125]
 
 

@@ -106,13 +106,13 @@ def test_directions() -> None:
 
 def within_max(b: np.ndarray, m: np.ndarray) -> float:
     """How far inside the Min-Max bound m lies, relative to it; negative = outside. By loops."""
-    bound = max(np.linalg.norm(x - y) for x in b for y in b)
-    return 1.0 - max(np.linalg.norm(m - x) for x in b) / bound
+    bound = max(float(np.linalg.norm(x - y)) for x in b for y in b)
+    return 1.0 - max(float(np.linalg.norm(m - x)) for x in b) / bound
 
 
 def within_sum(b: np.ndarray, m: np.ndarray) -> float:
-    bound = max(sum(np.linalg.norm(x - y) ** 2 for y in b) for x in b)
-    return 1.0 - sum(np.linalg.norm(m - x) ** 2 for x in b) / bound
+    bound = max(sum(float(np.linalg.norm(x - y)) ** 2 for y in b) for x in b)
+    return 1.0 - sum(float(np.linalg.norm(m - x)) ** 2 for x in b) / bound
 
 
 @settings(max_examples=40, deadline=None)

@@ -25,7 +25,7 @@ def blobs(rng: np.random.Generator, n: int) -> np.ndarray:
     points = rng.normal(size=(n, 2)) + centres[rng.integers(0, len(centres), n)]
     distances = np.sqrt(((points[:, None] - points[None]) ** 2).sum(-1))
     np.fill_diagonal(distances, 0.0)
-    return distances
+    return np.asarray(distances)
 
 
 def library(distances: np.ndarray, size: int, samples: int) -> Groups:

@@ -32,7 +32,7 @@ def test_agrees_with_a_loop() -> None:
     z, positives, prototypes, labels = random_case()
     for i, value in enumerate(prototype_loss(z, positives, prototypes, labels, 0.3).tolist()):
         cos = lambda a, b: float(a @ b) / (float(a.norm()) * float(b.norm()))  # noqa: E731
-        others = sum(math.exp(cos(z[i], prototypes[k]) / 0.3) for k in range(4) if k != int(labels[i]))
+        others = math.fsum(math.exp(cos(z[i], prototypes[k]) / 0.3) for k in range(4) if k != int(labels[i]))
         assert value == pytest.approx(-cos(z[i], positives[i]) / 0.3 + math.log(others))
 
 

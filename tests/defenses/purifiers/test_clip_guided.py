@@ -187,7 +187,9 @@ def test_unequal_dimensions_are_refused_before_any_round() -> None:
 
 
 def test_identity_needs_equal_dimensions_and_no_state() -> None:
-    with pytest.raises(ConfigError, match="equal dimensions"):
+    with pytest.raises(ConfigError, match="equal dimensions"):  # before any client trains
+        ClipGuided(projection="identity").check(make_model(), make_guide(make_data()))
+    with pytest.raises(ValueError, match="equal dimensions"):
         run(ClipGuided(projection="identity"), make_model())
     data, model = make_data(), make_model()
     wide = F.normalize(torch.randn(52, model.feature_dim, generator=torch.Generator().manual_seed(0)), dim=1)

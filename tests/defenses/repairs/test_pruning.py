@@ -107,8 +107,8 @@ class _Accuracy:
 
 def test_the_servers_images_bound_what_is_silenced() -> None:
     pruned = model()
-    rule = Pruning(share=0.5, max_drop=9.0)
-    facts = rule.repair(pruned, context(ranks(16, 3), _Accuracy(pruned)))
+    repair = Pruning(share=0.5, max_drop=9.0)
+    facts = repair.repair(pruned, context(ranks(16, 3), _Accuracy(pruned)))
     assert facts["silenced"] == 2.0
     assert silent(pruned) == sorted(silencing_order(ranks(16, 3), "ranks")[:2])
     assert facts["server_accuracy_before_percent"] == 90.0
@@ -122,8 +122,8 @@ def test_the_share_is_the_most_under_a_loose_bound() -> None:
 
 def test_extreme_weights_shrink_while_the_accuracy_holds() -> None:
     pruned = model()
-    rule = Pruning(share=0.0, extreme_weights=3.0, max_drop=2.0)
-    facts = rule.repair(pruned, context(ranks(16, 3), _Accuracy(pruned)))
+    repair = Pruning(share=0.0, extreme_weights=3.0, max_drop=2.0)
+    facts = repair.repair(pruned, context(ranks(16, 3), _Accuracy(pruned)))
     assert 0 < facts["extreme"] <= 40
     assert facts["server_accuracy_after_percent"] >= 88.0
     weight = pruned.get_submodule("features.5.conv2").weight

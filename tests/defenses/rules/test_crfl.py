@@ -232,7 +232,8 @@ class TestCertificate:
                     torch.nn.functional.cross_entropy(model(batch), truth).backward()
                     with torch.no_grad():
                         for p in model.parameters():
-                            p -= past.lr * p.grad
+                            assert p.grad is not None
+                            p.sub_(past.lr * p.grad)
                 ends.append(flatten_parameters(model))
             shift = past.share * float((ends[1] - ends[0]).norm())
             drift = past.lr * math.sqrt(2) * past.input_bound

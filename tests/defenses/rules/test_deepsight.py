@@ -136,7 +136,7 @@ def test_division_differences_are_ratios_of_probabilities() -> None:
         with torch.no_grad():
             logits = torch.cat([model(image[None]) for image in images]).double().numpy()
         powers = np.exp(logits)
-        return powers / powers.sum(1, keepdims=True)
+        return np.asarray(powers / powers.sum(1, keepdims=True))
 
     common = probabilities(w_t)
     for row, update in zip(got, updates, strict=True):

@@ -19,7 +19,7 @@ from defenses.rules.fedavg import FedAvg
 from defenses.rules.flame import Flame
 from defenses.rules.rfout import RfOut
 from defenses.rules.weak_dp import WeakDp
-from defenses.updates import ServerView
+from defenses.updates import ServerView, State
 from fedcrucible_core.config import ConfigError
 from tests.references import distance_references as slow
 
@@ -108,7 +108,9 @@ def test_one_client_moves_the_sum_by_no_more_than_s() -> None:
 
 
 def test_epsilon_grows_with_every_round_and_survives_a_restart() -> None:
-    view, state, restored = ServerView(clients=100, sampled=10), {}, {}
+    view = ServerView(clients=100, sampled=10)
+    state: State = {}
+    restored: State = {}
     spent = []
     for seed in range(4):
         result = run(Dp(), normal(10, 20, seed), view, state, seed)

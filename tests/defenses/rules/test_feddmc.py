@@ -58,7 +58,7 @@ def test_small_branches_are_outliers_and_the_rest_is_looked_at_again() -> None:
 
 def test_no_branch_with_a_majority_means_all_that_remain_are_benign() -> None:
     benign, peeled = benign_branch(line(0, 0.1, 0.2, 0.3, 9, 9.1, 9.2, 9.3), 3, 8)
-    assert (benign.all(), peeled) == (True, 0)
+    assert (bool(benign.all()), peeled) == (True, 0)
     benign, peeled = benign_branch(line(0, 0.1, 0.2, 0.3, 9, 9.1, 9.2, 9.3, 400), 3, 9)
     assert benign.tolist() == [True] * 8 + [False]
     assert peeled == 1

@@ -37,7 +37,7 @@ def product(steps: Array, changes: Array, vector: Array) -> Array:
     direction = torch.zeros(1, len(rows), dtype=torch.float64)
     direction[0, -1] = 1.0
     found = hessian_coefficients(torch.arange(p), p + torch.arange(p), direction, inner)
-    return (found.numpy() @ rows)[0]
+    return np.asarray((found.numpy() @ rows)[0])
 
 
 class TestLBFGS:
@@ -127,7 +127,7 @@ def slow_errors(models: list[Array], updates: list[Array], means: list[Array], w
     steps = [models[k] - models[k - 1] for k in range(1, t)][-window:]
     changes = [means[k] - means[k - 1] for k in range(1, t)][-window:]
     shift = bfgs(steps, changes, models[t] - models[t - 1])
-    return np.linalg.norm(updates[t - 1] + shift - updates[t], axis=1)
+    return np.asarray(np.linalg.norm(updates[t - 1] + shift - updates[t], axis=1))
 
 
 @pytest.mark.parametrize("window", [2, 10])

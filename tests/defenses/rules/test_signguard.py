@@ -141,9 +141,9 @@ def test_points_far_from_every_centre_belong_to_none() -> None:
 
 def test_no_global_generator_is_used() -> None:
     """Bandwidth estimation on a random sample, as in public code, would draw from numpy's."""
-    before = np.random.get_state()[1].copy()
+    before = np.random.get_state(legacy=False)["state"]["key"].copy()
     guard(honest(60, 4))
-    assert np.array_equal(before, np.random.get_state()[1])
+    assert np.array_equal(before, np.random.get_state(legacy=False)["state"]["key"])
 
 
 def test_the_similarity_feature() -> None:

@@ -30,7 +30,8 @@ def by_the_library(points: np.ndarray, *, bin_seeding: bool) -> list[bool]:
         warnings.simplefilter("ignore")
         labels = MeanShift(bandwidth=bandwidth * (1 + 1e-9), bin_seeding=bin_seeding, cluster_all=False).fit(points)
     found = labels.labels_
-    return (found == np.bincount(found[found >= 0]).argmax()).tolist()
+    largest: list[bool] = (found == np.bincount(found[found >= 0]).argmax()).tolist()
+    return largest
 
 
 @BOTH

@@ -8,7 +8,7 @@ from fedcrucible.comparison.execution.display import Bars, Counting, Lines, in_w
 from fedcrucible.comparison.plan.cell import Cell
 from fedcrucible.comparison.plan.estimate import Estimate, Running, Timing
 from fedcrucible.engines.batch import Finished, RoundNews
-from fedcrucible_core.config.load import load_preset
+from fedcrucible_core.config.preset import load_preset
 from fedcrucible_core.records.schema import RunSummary
 
 SMOKE = load_preset("smoke")

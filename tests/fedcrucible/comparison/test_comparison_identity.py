@@ -12,7 +12,8 @@ from attacks.poisoners.badnets import BadNets
 from fedcrucible.comparison.execution.run import distinct
 from fedcrucible.comparison.execution.store import Failures, Store
 from fedcrucible.comparison.plan.cell import Cell
-from fedcrucible_core.config.load import default_keys, load, load_preset
+from fedcrucible_core.config.load import default_keys, load
+from fedcrucible_core.config.preset import load_preset
 from fedcrucible_core.config.values import Scalar
 from server_app.identity import digest, identity
 from tests.support.invented_cells import invent

@@ -9,8 +9,8 @@ import pytest
 from fedcrucible.comparison.plan.matrix import Matrix
 from fedcrucible.comparison.plan.request import Options, matrix
 from fedcrucible_core.config import ConfigError
-from fedcrucible_core.config.load import load_preset
 from fedcrucible_core.config.old_keys import OldKeyWarning
+from fedcrucible_core.config.preset import load_preset
 
 
 def made(**options: object) -> Matrix:
@@ -187,7 +187,7 @@ def test_a_mistake_in_an_option_is_one_message(options: dict[str, object], said:
         (["-s", "fedavg", "output.name=mine"], "names of their own"),
     ],
 )
-def test_nothing_runs_before_every_cell_is_known_to_be_possible(fedcrucible, tmp_path, arguments, said) -> None:
+def test_nothing_runs_before_every_cell_is_known_to_be_possible(fedcrucible, tmp_path: Path, arguments, said) -> None:
     result = fedcrucible("compare", "-p", "smoke", *arguments, "--out", tmp_path / "out", "--skip-impossible")
 
     assert result.exit_code == 2, result.output
@@ -248,3 +248,18 @@ def test_keys_of_an_earlier_version_make_the_same_axes(tmp_path: Path) -> None:
         configs = [cell.config for cell in first.cells()]
     assert configs == [cell.config for cell in second.cells()]
     assert {config.adversary.malicious_fraction for config in configs} == {0.0, 0.5}
+
+
+def test_an_axis_goes_before_an_old_key_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "base.toml").write_text("adversary.malicious_fraction = 0.4\n", encoding="utf-8")
+    (tmp_path / "mine.toml").write_text('preset = "base.toml"\nattack.malicious_fraction = 0.2\n', encoding="utf-8")
+    cells = made(preset=str(tmp_path / "mine.toml"), seeds="1", fractions="0.1,0.3").cells()
+    with pytest.warns(OldKeyWarning):
+        assert [cell.config.adversary.malicious_fraction for cell in cells] == [0.1, 0.3]
+
+
+def test_repairs_and_splitters_are_the_defenders() -> None:
+    assert made(axes=["repair.name=none,pruning"], strategies="fedavg", seeds="1").system_axis == "repair.name"
+    assert made(axes=["splitter.name=none,guide-agreement"], seeds="1", strategies="fine-tune").system_axis == (
+        "splitter.name"
+    )

@@ -83,7 +83,7 @@ def test_parameters_stand_beside_the_numbers(grid: Path) -> None:
 
 def test_a_worker_ends_in_the_same_model_as_this_process(grid: Path) -> None:
     from fedcrucible.engines.batch import run_settings
-    from fedcrucible_core.config.load import load_preset
+    from fedcrucible_core.config.preset import load_preset
 
     settings: dict[str, Scalar] = load_preset("smoke") | {
         "run.rounds": 1, "strategy": "flame", "run.seed": 2, "output.report": False, "output.dir": str(grid / "here"),
@@ -203,7 +203,7 @@ def test_a_failed_cell_is_named_with_its_cause_and_stops_no_other(with_a_failure
 
 def test_a_failure_is_forgotten_when_the_cell_succeeds(tmp_path: Path) -> None:
     from fedcrucible.comparison.execution.store import Failures
-    from fedcrucible_core.config.load import load_preset
+    from fedcrucible_core.config.preset import load_preset
 
     cell = Cell({"seed": 1}, {**load_preset("smoke"), "strategy": "fedavg"})
     Failures(tmp_path / "failures.json").add(cell, "out of memory\nTraceback", 3.0)
@@ -333,7 +333,7 @@ class Killing(Watch):
 
 
 def test_a_worker_that_dies_is_a_failure_of_its_run_alone(tmp_path: Path) -> None:
-    from fedcrucible_core.config.load import load_preset
+    from fedcrucible_core.config.preset import load_preset
 
     settings = load_preset("smoke") | {"strategy": "fedavg", "output.report": False, "output.dir": str(tmp_path)}
     watch = Killing(0)

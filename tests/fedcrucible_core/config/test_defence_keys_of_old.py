@@ -30,7 +30,10 @@ from fedcrucible_core.config.values import Scalar
         ),
         ({"strategy": "flame", "defense.pruning.max_weight": 0.5}, {"strategy": "flame"}),
         ({"synthetic.guide_agreement": True}, {"splitter.name": "guide-agreement"}),
-        ({"synthetic.guide_agreement": False}, {}),
+        ({"synthetic.guide_agreement": "True"}, {"splitter.name": "guide-agreement"}),
+        ({"synthetic.guide_agreement": False}, {"splitter.name": "none"}),
+        ({"splitter.name": "guide-agreement", "synthetic.guide_agreement": False}, {"splitter.name": "none"}),
+        ({"synthetic.guide_agreement": True, "splitter.name": "none"}, {"splitter.name": "none"}),
         ({"attack.lp-adaptive.simulate": "pruning"}, {"attack.lp-adaptive.simulate": "fedavg"}),
     ],
 )

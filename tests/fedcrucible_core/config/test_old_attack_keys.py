@@ -10,8 +10,9 @@ import pytest
 
 from attacks.adversary import Adversary
 from fedcrucible_core.config import ConfigError
-from fedcrucible_core.config.load import default_keys, flatten, load, load_preset
+from fedcrucible_core.config.load import default_keys, flatten, load, load_assignments, overlaid
 from fedcrucible_core.config.old_keys import PLANTING, RENAMED, OldKeyWarning, modern
+from fedcrucible_core.config.preset import load_preset
 from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.records.reader import read_settings
 from server_app.identity import digest
@@ -103,6 +104,17 @@ def test_a_preset_of_an_earlier_version_is_the_same_run(tmp_path: Path) -> None:
     with pytest.warns(OldKeyWarning):
         command_line = load(load_preset(str(tmp_path / "new.toml")) | {"attack.malicious_fraction": 0.4})
     assert command_line.adversary.malicious_fraction == 0.4
+
+
+def test_the_command_line_goes_before_an_old_key_of_the_preset(tmp_path: Path) -> None:
+    """The file it builds on has the new key, the preset the old one, the command line the new one again."""
+    (tmp_path / "base.toml").write_text("poison.target_label = 1\n", encoding="utf-8")
+    (tmp_path / "mine.toml").write_text('preset = "base.toml"\nattack.target_label = 2\n', encoding="utf-8")
+    preset = load_preset(str(tmp_path / "mine.toml"))
+    assert modern(preset)[0] == {"poison.target_label": 2}
+    assert modern(overlaid(preset, load_assignments(["poison.target_label=3"])))[0] == {"poison.target_label": 3}
+    repeated = ["poison.target_label=1", "attack.target_label=2", "poison.target_label=3"]
+    assert modern(load_assignments(repeated))[0] == {"poison.target_label": 3}
 
 
 def as_it_was(values: dict[str, Scalar]) -> dict[str, Scalar]:

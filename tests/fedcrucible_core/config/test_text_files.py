@@ -9,7 +9,8 @@ import pytest
 
 from attacks.support.image_lists import listed_images
 from fedcrucible_core.config import ConfigError
-from fedcrucible_core.config.load import load, load_preset
+from fedcrucible_core.config.load import load
+from fedcrucible_core.config.preset import load_preset
 from fedcrucible_core.config.text_files import read_text
 from fedcrucible_core.learning.datasets import load_task
 

@@ -10,7 +10,7 @@ from tests.support.tiny_models import CLASSES, TEXT, VISION, tokenizer
 
 
 @pytest.fixture(scope="session")
-def clip_folder(tmp_path_factory):
+def clip_folder(tmp_path_factory: pytest.TempPathFactory):
     from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor
 
     folder = tmp_path_factory.mktemp("clip")
@@ -23,7 +23,7 @@ def clip_folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def siglip_folder(tmp_path_factory):
+def siglip_folder(tmp_path_factory: pytest.TempPathFactory):
     from transformers import SiglipConfig, SiglipImageProcessor, SiglipModel, SiglipProcessor
 
     folder = tmp_path_factory.mktemp("siglip")

@@ -20,11 +20,11 @@ from fedcrucible_core.foundation.frequency import (
 )
 
 
-def images(n=64, channels=3, size=32, seed=0):
+def images(n=64, channels=3, size=32, seed: int = 0):
     return torch.rand(n, channels, size, size, generator=torch.Generator().manual_seed(seed))
 
 
-def rng(seed=0):
+def rng(seed: int = 0):
     return torch.Generator().manual_seed(seed)
 
 
@@ -40,13 +40,13 @@ def rng(seed=0):
         (32, 1, [1024]),
     ],
 )
-def test_band_sizes(n, k, sizes):
+def test_band_sizes(n, k, sizes) -> None:
     assert band_masks(n, k).sum(dim=(1, 2)).tolist() == sizes
 
 
 @pytest.mark.parametrize("n", [4, 7, 8, 28, 32, 33])
 @pytest.mark.parametrize("k", [1, 2, 3, 4])
-def test_bands_are_disjoint_cover_and_follow_the_definition(n, k):
+def test_bands_are_disjoint_cover_and_follow_the_definition(n, k) -> None:
     masks = band_masks(n, k)
     assert (masks.sum(dim=0) == 1).all()
     for u in range(n):
@@ -56,7 +56,7 @@ def test_bands_are_disjoint_cover_and_follow_the_definition(n, k):
             assert masks[slow - 1, u, v]
 
 
-def test_too_many_bands_for_the_image_are_refused():
+def test_too_many_bands_for_the_image_are_refused() -> None:
     assert len(band_masks(28, 6)) == 6
     with pytest.raises(ConfigError, match=r"synthetic\.bands = 12: leaves an empty band for 28 x 28"):
         band_masks(28, 12)
@@ -64,14 +64,14 @@ def test_too_many_bands_for_the_image_are_refused():
 
 @pytest.mark.parametrize(("dtype", "atol"), [(torch.float64, 1e-12), (torch.float32, 2e-6)])
 @pytest.mark.parametrize("size", [4, 28, 32])
-def test_transform_matches_scipy_and_inverts(dtype, atol, size):
+def test_transform_matches_scipy_and_inverts(dtype, atol, size) -> None:
     x = images(5, size=size).to(dtype)
     assert torch.allclose(idct2(dct2(x)), x, atol=min(atol, 1e-6), rtol=0)
     reference = torch.from_numpy(dctn(x.double().numpy(), axes=(-2, -1), norm="ortho")).to(dtype)
     assert torch.allclose(dct2(x), reference, atol=10 * atol, rtol=0)
 
 
-def test_band_spectra_sum_to_the_spectrum_and_energies_to_the_pixel_energy():
+def test_band_spectra_sum_to_the_spectrum_and_energies_to_the_pixel_energy() -> None:
     spectrum = dct2(images(4))
     parts = spectrum[:, None] * band_masks(32, 4)[None, :, None]
     assert torch.equal(parts.sum(dim=1), spectrum)
@@ -80,7 +80,7 @@ def test_band_spectra_sum_to_the_spectrum_and_energies_to_the_pixel_energy():
     assert torch.allclose(energy.sum(dim=1), difference.square().sum(dim=(1, 2, 3)) / 3)
 
 
-def test_impulse_in_a_4x4_image():
+def test_impulse_in_a_4x4_image() -> None:
     impulse = torch.zeros(1, 1, 4, 4, dtype=torch.float64)
     impulse[..., 0, 0] = 1
     energy = band_energies(impulse, 3)
@@ -89,13 +89,13 @@ def test_impulse_in_a_4x4_image():
     assert math.isclose(float(energy.sum()), 1.0, abs_tol=1e-12)
 
 
-def test_constant_difference_is_in_the_lowest_band_only():
+def test_constant_difference_is_in_the_lowest_band_only() -> None:
     energy = band_energies(torch.full((1, 3, 4, 4), 0.3, dtype=torch.float64), 3)
     assert energy[0, 0] > 1
     assert energy[0, 1:].abs().max() < 1e-20
 
 
-def test_checkerboard_difference_is_strongest_in_the_highest_band():
+def test_checkerboard_difference_is_strongest_in_the_highest_band() -> None:
     i = torch.arange(4)
     board = ((-1.0) ** (i[:, None] + i[None, :])).double()[None, None]
     per_cell = sensitivities(band_energies(board, 3), 4, "band")
@@ -119,7 +119,7 @@ def grey_with_patch(p):
 
 
 @pytest.mark.parametrize(("p", "sums", "by_image", "means", "by_band"), TABLE)
-def test_patch_table(p, sums, by_image, means, by_band):
+def test_patch_table(p, sums, by_image, means, by_band) -> None:
     energy = band_energies(grey_with_patch(p) - 0.5, 4)[0]
     for k in range(4):
         assert abs(float(energy[k]) - sums[k]) <= (6e-4 if p == 4 else 6e-5)
@@ -128,12 +128,12 @@ def test_patch_table(p, sums, by_image, means, by_band):
     assert int(strongest_band(sensitivities(energy, 32, "band"))) + 1 == by_band
 
 
-def test_argmax_moves_with_the_number_of_bands():
+def test_argmax_moves_with_the_number_of_bands() -> None:
     assert int(strongest_band(band_energies(grey_with_patch(4) - 0.5, 5)[0])) + 1 == 3
 
 
 @pytest.mark.parametrize(("p", "by_image", "by_band"), [(row[0], row[2], row[4]) for row in TABLE])
-def test_a_given_trigger_chooses_the_band_of_the_table_and_both_readings_are_logged(p, by_image, by_band):
+def test_a_given_trigger_chooses_the_band_of_the_table_and_both_readings_are_logged(p, by_image, by_band) -> None:
     x = torch.full((8, 1, 32, 32), 0.5)
     trigger = lambda x: grey_with_patch(p).float().expand_as(x)  # noqa: E731
     _, facts = FrequencyAugmentation()(x, rng(), trigger)
@@ -143,14 +143,14 @@ def test_a_given_trigger_chooses_the_band_of_the_table_and_both_readings_are_log
     assert facts["band"] == by_band
 
 
-def test_ties_go_to_the_higher_band():
+def test_ties_go_to_the_higher_band() -> None:
     assert strongest_band(torch.tensor([[1.0, 1.0, 0.0], [0.0, 0.0, 0.0], [2.0, 1.0, 2.0]])).tolist() == [1, 2, 2]
 
 
 @pytest.mark.parametrize("size", [28, 32])
 @pytest.mark.parametrize("band", [1, 2, 3])  # bands with over 100 cells or nearly so
 @pytest.mark.parametrize("rms", [0.02, 0.05, 0.1])
-def test_noise_has_the_asked_rms_and_stays_in_its_band(size, band, rms):
+def test_noise_has_the_asked_rms_and_stays_in_its_band(size, band, rms) -> None:
     x = images(32, size=size).double()
     noisy = noise_in_band(x, torch.full((32,), band), 4, rms, rng())
     assert abs(float((noisy - x).square().mean().sqrt()) / rms - 1) < 0.1
@@ -158,7 +158,7 @@ def test_noise_has_the_asked_rms_and_stays_in_its_band(size, band, rms):
     assert outside.abs().max() < 1e-6
 
 
-def test_noise_is_centred_and_differs_between_images_and_channels():
+def test_noise_is_centred_and_differs_between_images_and_channels() -> None:
     x = torch.zeros(200, 3, 16, 16)
     noise = noise_in_band(x, torch.zeros(200, dtype=torch.int64), 2, 0.05, rng())
     assert noise.mean().abs() < 2e-3
@@ -167,7 +167,7 @@ def test_noise_is_centred_and_differs_between_images_and_channels():
 
 
 @pytest.mark.parametrize(("channels", "size"), [(1, 28), (3, 32)])
-def test_augmentation_keeps_shape_range_and_input_and_repeats_with_its_seed(channels, size):
+def test_augmentation_keeps_shape_range_and_input_and_repeats_with_its_seed(channels, size) -> None:
     x = images(40, channels, size)
     before = x.clone()
     out, facts = FrequencyAugmentation()(x, rng(3))
@@ -183,7 +183,7 @@ def test_augmentation_keeps_shape_range_and_input_and_repeats_with_its_seed(chan
     assert {"band_image_average", "band_band_average", "noise_sigma", "sensitivity_4"} <= set(facts)
 
 
-def test_each_image_may_choose_its_own_band():
+def test_each_image_may_choose_its_own_band() -> None:
     x = torch.full((4, 1, 32, 32), 0.5)
     trigger = lambda x: torch.cat([grey_with_patch(p).float() for p in (1, 2, 3, 4)])  # noqa: E731
     out, facts = FrequencyAugmentation(per_image=True)(x, rng(), trigger)
@@ -192,7 +192,7 @@ def test_each_image_may_choose_its_own_band():
     assert strongest_band(power).tolist() == [3, 2, 1, 0]
 
 
-def test_no_noise_and_no_images_are_fine_but_oblong_images_are_not():
+def test_no_noise_and_no_images_are_fine_but_oblong_images_are_not() -> None:
     x = images(4)
     out, _ = FrequencyAugmentation(rms=0.0)(x, rng())
     assert torch.allclose(out, x, atol=1e-6)
@@ -201,7 +201,7 @@ def test_no_noise_and_no_images_are_fine_but_oblong_images_are_not():
         FrequencyAugmentation()(torch.zeros(2, 1, 28, 32), rng())
 
 
-def test_parameters_come_from_the_synthetic_section():
+def test_parameters_come_from_the_synthetic_section() -> None:
     section = SyntheticSection(bands=3, noise_rms=0.1, band_average="band", band_choice="image", patch_max_side=2)
     augmentation = FrequencyAugmentation.from_section(section)
     expected = FrequencyAugmentation(bands=3, rms=0.1, averaging="band", per_image=True, patch_max_side=2)

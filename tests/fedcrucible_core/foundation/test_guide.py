@@ -3,6 +3,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import shutil
+from pathlib import Path
+from typing import Never
 
 import pytest
 import torch
@@ -12,12 +14,13 @@ from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.sections import GuideSection
 from fedcrucible_core.foundation.base import Guide
 from fedcrucible_core.foundation.guide import load_guide
+from fedcrucible_core.learning.data import DataInfo
 from tests.support.tiny_models import CLASSES
 from tests.support.zero_shot import zero_shot_accuracy
 
 
 @pytest.fixture(params=["clip", "siglip"])
-def setup(request, tmp_path):
+def setup(request, tmp_path: Path):
     folder = request.getfixturevalue(f"{request.param}_folder")
     return {"model": str(folder), "family": request.param, "cache_dir": tmp_path / "cache"}
 
@@ -32,14 +35,14 @@ def raw_model(setup):
     return classes[0].from_pretrained(setup["model"]).float().eval(), classes[1].from_pretrained(setup["model"])
 
 
-def forbid_loading(monkeypatch):
-    def refuse(*args, **kwargs):
+def forbid_loading(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args, **kwargs) -> Never:
         raise AssertionError("the model was loaded")
 
     monkeypatch.setattr("fedcrucible_core.foundation.encoder.Encoder.__init__", refuse)
 
 
-def test_embeddings_are_normalised_float32_and_of_equal_length(setup, pictures):
+def test_embeddings_are_normalised_float32_and_of_equal_length(setup, pictures) -> None:
     guide = load_guide(**setup)
     image, text = guide.image_embeddings(pictures), guide.text_embeddings(CLASSES)
     assert isinstance(guide, Guide)
@@ -52,7 +55,7 @@ def test_embeddings_are_normalised_float32_and_of_equal_length(setup, pictures):
     assert guide.image_embeddings(pictures[:0]).shape == (0, image.shape[1])
 
 
-def test_logits_equal_the_model_s_own_through_its_own_processor(setup, pictures):
+def test_logits_equal_the_model_s_own_through_its_own_processor(setup, pictures) -> None:
     """The whole path (fast pixels, tokens, towers, scale, bias) against transformers' forward pass."""
     guide = load_guide(**setup)
     model, processor = raw_model(setup)
@@ -77,7 +80,9 @@ def test_logits_equal_the_model_s_own_through_its_own_processor(setup, pictures)
     assert torch.allclose(targets.logits, cosines * scale + bias, atol=1e-5)
 
 
-def test_the_shipped_logit_scale_makes_logits_a_hundred_times_the_cosine_for_released_weights(clip_folder, tmp_path):
+def test_the_shipped_logit_scale_makes_logits_a_hundred_times_the_cosine_for_released_weights(
+    clip_folder, tmp_path: Path
+) -> None:
     from transformers import CLIPModel
 
     folder = tmp_path / "clip100"
@@ -90,7 +95,7 @@ def test_the_shipped_logit_scale_makes_logits_a_hundred_times_the_cosine_for_rel
 
 
 @pytest.mark.parametrize(("size", "channels"), [((32, 32), 3), ((28, 28), 3), ((28, 28), 1), ((48, 64), 3)])
-def test_preprocessing_equals_the_processor(setup, size, channels):
+def test_preprocessing_equals_the_processor(setup, size, channels) -> None:
     from fedcrucible_core.foundation.preprocess import Preprocess
 
     _, processor = raw_model(setup)
@@ -104,19 +109,19 @@ def test_preprocessing_equals_the_processor(setup, size, channels):
         assert (mine - expected).abs().max() < 1e-2
 
 
-def test_grey_images_are_repeated_to_three_channels(setup, pictures):
+def test_grey_images_are_repeated_to_three_channels(setup, pictures) -> None:
     guide = load_guide(**setup)
     grey = pictures[:, :1]
     assert torch.equal(guide.image_embeddings(grey), guide.image_embeddings(grey.expand(-1, 3, -1, -1).contiguous()))
 
 
-def test_batch_size_does_not_change_embeddings(setup, pictures, tmp_path):
+def test_batch_size_does_not_change_embeddings(setup, pictures, tmp_path: Path) -> None:
     whole = load_guide(**setup).image_embeddings(pictures)
     setup["cache_dir"] = tmp_path / "other"
     assert torch.allclose(load_guide(**setup, batch_size=3).image_embeddings(pictures), whole, atol=1e-5)
 
 
-def test_ensemble_is_the_normalised_mean_of_normalised_embeddings(setup):
+def test_ensemble_is_the_normalised_mean_of_normalised_embeddings(setup) -> None:
     templates = ["a photo of a {}", "the {}", "a small {}"]
     single = torch.stack([load_guide(**setup, templates=t).text_embeddings(CLASSES) for t in templates])
     together = load_guide(**setup, templates=" | ".join(templates)).text_embeddings(CLASSES)
@@ -124,7 +129,7 @@ def test_ensemble_is_the_normalised_mean_of_normalised_embeddings(setup):
     assert not torch.allclose(together, single[0], atol=1e-4)
 
 
-def test_what_is_in_the_cache_never_loads_the_model(setup, pictures, monkeypatch):
+def test_what_is_in_the_cache_never_loads_the_model(setup, pictures, monkeypatch: pytest.MonkeyPatch) -> None:
     first = load_guide(**setup)
     expected = first.targets(pictures, CLASSES)
     assert first.loaded
@@ -140,7 +145,7 @@ def test_what_is_in_the_cache_never_loads_the_model(setup, pictures, monkeypatch
             other()
 
 
-def test_other_weights_other_key(clip_folder, pictures, tmp_path):
+def test_other_weights_other_key(clip_folder, pictures, tmp_path: Path) -> None:
     folder = tmp_path / "changed"
     shutil.copytree(clip_folder, folder)
     before = load_guide(str(folder), cache_dir=tmp_path).image_embeddings(pictures)
@@ -153,7 +158,7 @@ def test_other_weights_other_key(clip_folder, pictures, tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["empty", "noise", "truncated", "nan", "other shape"])
-def test_a_corrupted_cache_file_is_computed_again_with_a_warning(clip_folder, pictures, tmp_path, damage):
+def test_a_corrupted_cache_file_is_computed_again_with_a_warning(clip_folder, pictures, tmp_path: Path, damage) -> None:
     from safetensors.torch import save_file
 
     def targets():
@@ -179,7 +184,7 @@ def test_a_corrupted_cache_file_is_computed_again_with_a_warning(clip_folder, pi
     assert all(file.stat().st_size > 50 for file in files)
 
 
-def test_a_cache_that_cannot_be_written_is_a_warning(clip_folder, pictures, tmp_path):
+def test_a_cache_that_cannot_be_written_is_a_warning(clip_folder, pictures, tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
     with pytest.warns(RuntimeWarning, match="can't write cache file"):
@@ -187,14 +192,14 @@ def test_a_cache_that_cannot_be_written_is_a_warning(clip_folder, pictures, tmp_
     assert len(embeddings) == 10
 
 
-def write_often(path, value):
+def write_often(path, value) -> None:
     from fedcrucible_core.foundation.cache import write_tensors
 
     for _ in range(60):
         write_tensors(path, {"embeddings": torch.full((50, 64), value)})
 
 
-def test_readers_see_whole_files_while_two_processes_write(tmp_path):
+def test_readers_see_whole_files_while_two_processes_write(tmp_path: Path) -> None:
     from fedcrucible_core.foundation.cache import read_tensors
 
     path = tmp_path / "x.safetensors"
@@ -215,18 +220,18 @@ def test_readers_see_whole_files_while_two_processes_write(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["x.safetensors"], "no temporary file may stay"
 
 
-def test_default_cache_is_the_user_s(monkeypatch, tmp_path):
+def test_default_cache_is_the_user_s(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("FEDCRUCIBLE_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert load_guide().cache == tmp_path / "fedcrucible" / "guide"
 
 
-def test_the_variable_moves_the_cache(monkeypatch, tmp_path):
+def test_the_variable_moves_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("FEDCRUCIBLE_CACHE", str(tmp_path))
     assert load_guide().cache == tmp_path / "guide"
 
 
-def test_section_fields_are_the_parameters(tmp_path):
+def test_section_fields_are_the_parameters(tmp_path) -> None:
     section = GuideSection(templates="a {}|the {}", cache_dir=str(tmp_path))
     guide = load_guide(**section.model_dump())
     assert guide.templates == ("a {}", "the {}")
@@ -243,19 +248,21 @@ def test_section_fields_are_the_parameters(tmp_path):
         ({"family": "blip"}, "guide.family"),
     ],
 )
-def test_bad_parameters_are_refused_at_once(parameters, key):
+def test_bad_parameters_are_refused_at_once(parameters, key) -> None:
     with pytest.raises(ConfigError) as caught:
         load_guide(**parameters)
     assert caught.value.key == key
 
 
 @pytest.mark.parametrize("model", ["/no/such/folder", "./nowhere", "~/nowhere-at-all", "a/b/c", ""])
-def test_a_folder_that_is_not_there(model, pictures, tmp_path):
+def test_a_folder_that_is_not_there(model, pictures, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"guide\.model = .*no such folder"):
         load_guide(model, cache_dir=tmp_path).image_embeddings(pictures)
 
 
-def test_a_folder_without_a_model_and_one_of_another_family(clip_folder, siglip_folder, pictures, tmp_path):
+def test_a_folder_without_a_model_and_one_of_another_family(
+    clip_folder, siglip_folder, pictures, tmp_path: Path
+) -> None:
     with pytest.raises(ConfigError, match=r"guide\.model = .*config\.json"):
         load_guide(str(tmp_path), cache_dir=tmp_path).image_embeddings(pictures)
     with pytest.raises(ConfigError, match=r"guide\.family = 'clip': .*siglip"):
@@ -267,7 +274,7 @@ def test_a_folder_without_a_model_and_one_of_another_family(clip_folder, siglip_
         load_guide(str(broken), cache_dir=tmp_path).image_embeddings(pictures)
 
 
-def test_unreachable_hub_is_one_clear_error(tmp_path, pictures, monkeypatch):
+def test_unreachable_hub_is_one_clear_error(tmp_path: Path, pictures, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ConfigError) as caught:
         load_guide("nobody/no-such-clip", cache_dir=tmp_path).image_embeddings(pictures)
@@ -278,7 +285,9 @@ def test_unreachable_hub_is_one_clear_error(tmp_path, pictures, monkeypatch):
         load_guide("no such name!", cache_dir=tmp_path).image_embeddings(pictures)
 
 
-def test_a_hub_model_in_the_local_cache_is_found_and_pinned_to_its_commit(clip_folder, pictures, tmp_path, monkeypatch):
+def test_a_hub_model_in_the_local_cache_is_found_and_pinned_to_its_commit(
+    clip_folder, pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     commit = "a" * 40
     hub = tmp_path / "hub"
     snapshot = hub / "models--team--tiny-clip" / "snapshots" / commit
@@ -302,17 +311,17 @@ def test_a_hub_model_in_the_local_cache_is_found_and_pinned_to_its_commit(clip_f
 @pytest.mark.parametrize(
     "images", [torch.zeros(2, 4, 8, 8), torch.zeros(3, 8, 8), torch.zeros(2, 3, 8, 8, dtype=torch.uint8)]
 )
-def test_images_of_another_kind_are_refused(images, tmp_path):
+def test_images_of_another_kind_are_refused(images, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="float"):
         load_guide(cache_dir=tmp_path).image_embeddings(images)
 
 
-def test_no_class_names_are_refused(tmp_path):
+def test_no_class_names_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="class name"):
         load_guide(cache_dir=tmp_path).text_embeddings(())
 
 
-def test_shipped_guide_reads_test_images(fashion_info, tmp_path):
+def test_shipped_guide_reads_test_images(fashion_info: DataInfo, tmp_path: Path) -> None:
     import numpy as np
 
     from fedcrucible_assets import AssetMissingError, asset_path

@@ -9,6 +9,8 @@ import json
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from PIL import Image
 
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.foundation.sources import OpenAIImagesSource, SourceError
+from fedcrucible_core.learning.data import DataInfo
 
 CPU = torch.device("cpu")
 KEY = "sk-secret-key"
@@ -32,18 +35,22 @@ def listed(content):
     return {"created": 1, "data": [{"b64_json": base64.b64encode(content).decode()}]}
 
 
+Answer = tuple[int | str, Any, dict[str, str], float]
+"""Status, body, headers, seconds until it comes."""
+
+
 class Service:
     """Answers with ``script[i]`` to request i (then with ``usual``): (status, body or dict, headers, delay)."""
 
-    def __init__(self):
-        self.script = []
-        self.usual = (200, listed(png()), {}, 0.0)
-        self.requests = []
+    def __init__(self) -> None:
+        self.script: list[Answer] = []
+        self.usual: Answer = (200, listed(png()), {}, 0.0)
+        self.requests: list[Any] = []
         self.lock = threading.Lock()
         service = self
 
         class Handler(BaseHTTPRequestHandler):
-            def answer(self, body):
+            def answer(self, body) -> None:
                 with service.lock:
                     service.requests.append((self.command, self.path, dict(self.headers), body))
                     status, content, headers, delay = service.script.pop(0) if service.script else service.usual
@@ -59,16 +66,16 @@ class Service:
                 self.end_headers()
                 self.wfile.write(content)
 
-            def do_POST(self):
+            def do_POST(self) -> None:
                 self.answer(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
 
-            def do_GET(self):
+            def do_GET(self) -> None:
                 self.answer(None)
 
-            def log_message(self, *args):
+            def log_message(self, *args) -> None:
                 pass
 
-            def handle(self):
+            def handle(self) -> None:
                 with contextlib.suppress(ConnectionError, ValueError):
                     super().handle()
 
@@ -87,7 +94,7 @@ def service():
 
 
 @pytest.fixture
-def source(service, tmp_path, monkeypatch):
+def source(service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MY_KEY", KEY)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
@@ -108,7 +115,7 @@ def source(service, tmp_path, monkeypatch):
     return build
 
 
-def test_request_and_samples(service, source, colour_info):
+def test_request_and_samples(service, source, colour_info: DataInfo) -> None:
     samples = source().generate(colour_info, 2, 1, CPU)
     assert samples.data.inputs.shape == (6, 3, 32, 32)
     assert torch.allclose(samples.data.inputs, torch.tensor(200 / 255), atol=1e-5)
@@ -121,18 +128,18 @@ def test_request_and_samples(service, source, colour_info):
         assert origin.source == "openai-images"
 
 
-def test_grey_data_sets_get_grey_images(source, fashion_info):
+def test_grey_data_sets_get_grey_images(source, fashion_info: DataInfo) -> None:
     assert source(parallel=8).generate(fashion_info, 1, 1, CPU).data.inputs.shape == (10, 1, 28, 28)
 
 
 @pytest.mark.parametrize("suffix", ["", "/", "/v1", "/v1/"])
-def test_base_url_with_or_without_v1(service, source, colour_info, suffix):
+def test_base_url_with_or_without_v1(service, source, colour_info: DataInfo, suffix) -> None:
     source(base_url=service.url + suffix).generate(colour_info, 1, 1, CPU)
     assert {path for _, path, _, _ in service.requests} == {"/v1/images/generations"}
 
 
-def test_url_answers_are_fetched_without_the_key(service, source, colour_info):
-    link = (200, {"data": [{"url": f"{service.url}/picture.png?token=1"}]}, {}, 0.0)
+def test_url_answers_are_fetched_without_the_key(service, source, colour_info: DataInfo) -> None:
+    link: Answer = (200, {"data": [{"url": f"{service.url}/picture.png?token=1"}]}, {}, 0.0)
     service.script = [link, (200, png(shade=10), {}, 0.0)] * 3
     samples = source().generate(colour_info, 1, 1, CPU)
     assert torch.allclose(samples.data.inputs, torch.tensor(10 / 255), atol=1e-5)
@@ -141,7 +148,7 @@ def test_url_answers_are_fetched_without_the_key(service, source, colour_info):
     assert not any("Authorization" in headers for headers in gets)
 
 
-def test_pictures_received_are_kept_and_a_later_run_goes_on(service, source, colour_info):
+def test_pictures_received_are_kept_and_a_later_run_goes_on(service, source, colour_info: DataInfo) -> None:
     service.script = [(200, listed(png()), {}, 0.0)] * 2 + [(500, b"down", {}, 0.0)] * 3
     with pytest.raises(SourceError, match=r"no answer after 3 tries .*HTTP 500: down"):
         source().generate(colour_info, 1, 1, CPU)
@@ -152,7 +159,7 @@ def test_pictures_received_are_kept_and_a_later_run_goes_on(service, source, col
     assert torch.equal(source().generate(colour_info, 1, 1, CPU).data.inputs, first.data.inputs)
 
 
-def test_a_kept_picture_that_broke_is_asked_for_again(service, source, colour_info, tmp_path):
+def test_a_kept_picture_that_broke_is_asked_for_again(service, source, colour_info: DataInfo, tmp_path: Path) -> None:
     source().generate(colour_info, 1, 1, CPU)
     for file in (tmp_path / "kept" / "pictures").iterdir():
         file.write_bytes(b"junk")
@@ -161,21 +168,21 @@ def test_a_kept_picture_that_broke_is_asked_for_again(service, source, colour_in
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, "drop"])
-def test_busy_then_fine(service, source, colour_info, status):
+def test_busy_then_fine(service, source, colour_info: DataInfo, status) -> None:
     service.script = [(status, b"busy", {}, 0.0)] * 2
     assert len(source().generate(colour_info, 1, 1, CPU).data.inputs) == 3
     assert len(service.requests) == 5
 
 
-def test_retry_after_is_respected(service, source, colour_info):
+def test_retry_after_is_respected(service, source, colour_info: DataInfo) -> None:
     service.script = [(429, b"", {"Retry-After": "0.3"}, 0.0), (429, b"", {"Retry-After": "Mon, 1 Jan"}, 0.0)]
     start = time.monotonic()
     source().generate(colour_info, 1, 1, CPU)
     assert time.monotonic() - start >= 0.3
 
 
-def test_timeout_then_fine_and_timeouts_only(service, source, colour_info):
-    slow = (200, listed(png()), {}, 0.6)
+def test_timeout_then_fine_and_timeouts_only(service, source, colour_info: DataInfo) -> None:
+    slow: Answer = (200, listed(png()), {}, 0.6)
     service.script = [slow]
     assert len(source(timeout_s=0.3).generate(colour_info, 1, 1, CPU).data.inputs) == 3
     service.usual = slow
@@ -183,13 +190,13 @@ def test_timeout_then_fine_and_timeouts_only(service, source, colour_info):
         source(timeout_s=0.2, retries=0).generate(colour_info, 1, 2, CPU)
 
 
-def test_nobody_listens(source, colour_info):
+def test_nobody_listens(source, colour_info: DataInfo) -> None:
     with pytest.raises(SourceError, match=r"http://127\.0\.0\.1:9/v1/images/generations: no answer .*ConnectError"):
         source(base_url="http://127.0.0.1:9").generate(colour_info, 1, 1, CPU)
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_refused_key_is_named_by_its_variable_and_never_shown(service, source, colour_info, status):
+def test_a_refused_key_is_named_by_its_variable_and_never_shown(service, source, colour_info: DataInfo, status) -> None:
     service.usual = (status, f"wrong key {KEY}".encode(), {}, 0.0)
     with pytest.raises(ConfigError) as caught:
         source().generate(colour_info, 1, 1, CPU)
@@ -200,7 +207,9 @@ def test_a_refused_key_is_named_by_its_variable_and_never_shown(service, source,
     assert len(service.requests) == 1, "no second try"
 
 
-def test_a_missing_key_is_an_error_before_any_request_unless_none_is_wanted(service, source, colour_info, monkeypatch):
+def test_a_missing_key_is_an_error_before_any_request_unless_none_is_wanted(
+    service, source, colour_info: DataInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("MY_KEY")
     with pytest.raises(ConfigError, match=r"api_key_env = 'MY_KEY': that environment variable is not set"):
         source().generate(colour_info, 1, 1, CPU)
@@ -209,7 +218,7 @@ def test_a_missing_key_is_an_error_before_any_request_unless_none_is_wanted(serv
     assert not any("Authorization" in headers for _, _, headers, _ in service.requests)
 
 
-def test_a_refused_request(service, source, colour_info):
+def test_a_refused_request(service, source, colour_info: DataInfo) -> None:
     service.usual = (400, {"error": {"message": "unknown model"}}, {}, 0.0)
     with pytest.raises(ConfigError, match=r"openai-images\.model = 'painter': .*unknown model.*check base_url"):
         source().generate(colour_info, 1, 1, CPU)
@@ -230,13 +239,13 @@ def test_a_refused_request(service, source, colour_info):
         {"data": [7]},
     ],
 )
-def test_malformed_answers(service, source, colour_info, answer):
+def test_malformed_answers(service, source, colour_info: DataInfo, answer) -> None:
     service.usual = (200, answer, {}, 0.0)
     with pytest.raises(SourceError, match="/v1/images/generations: "):
         source().generate(colour_info, 1, 1, CPU)
 
 
-def test_other_size_is_resized_with_a_warning_and_too_small_is_an_error(service, source, colour_info):
+def test_other_size_is_resized_with_a_warning_and_too_small_is_an_error(service, source, colour_info: DataInfo) -> None:
     service.usual = (200, listed(png((96, 48))), {}, 0.0)
     with pytest.warns(RuntimeWarning, match="sends pictures of 96x48, not 64x64"):
         assert source().generate(colour_info, 1, 1, CPU).data.inputs.shape == (3, 3, 32, 32)
@@ -245,14 +254,14 @@ def test_other_size_is_resized_with_a_warning_and_too_small_is_an_error(service,
         source().generate(colour_info, 1, 2, CPU)
 
 
-def test_an_error_stops_what_is_not_yet_under_way(service, source, colour_info):
+def test_an_error_stops_what_is_not_yet_under_way(service, source, colour_info: DataInfo) -> None:
     service.usual = (400, b"no", {}, 0.0)
     with pytest.raises(ConfigError):
         source(parallel=2).generate(colour_info, 30, 1, CPU)
     assert len(service.requests) <= 2
 
 
-def test_order_does_not_depend_on_who_answers_first(service, source, colour_info):
+def test_order_does_not_depend_on_who_answers_first(service, source, colour_info: DataInfo) -> None:
     service.script = [(200, listed(png(shade=s)), {}, 0.2 if s == 10 else 0.0) for s in (10, 20, 30)]
     samples = source(parallel=3).generate(colour_info, 1, 1, CPU)
     by_prompt = {origin.prompt: image for origin, image in zip(samples.provenance, samples.data.inputs, strict=True)}
@@ -261,11 +270,11 @@ def test_order_does_not_depend_on_who_answers_first(service, source, colour_info
 
 
 @pytest.mark.parametrize("parameters", [{"size": "big"}, {"size": "0x64"}, {"timeout_s": 0}, {"api_key": KEY}])
-def test_bad_parameters(parameters):
+def test_bad_parameters(parameters) -> None:
     with pytest.raises(ValueError, match=next(iter(parameters))):
         OpenAIImagesSource(**parameters)
 
 
-def test_bad_address(source, colour_info):
+def test_bad_address(source, colour_info: DataInfo) -> None:
     with pytest.raises(ConfigError, match=r"base_url = 'ftp://x'"):
         source(base_url="ftp://x").generate(colour_info, 1, 1, CPU)

@@ -17,7 +17,7 @@ from fedcrucible_core.foundation.patches import random_patches
     max_side=st.integers(1, 6),
     seed=st.integers(0, 1000),
 )
-def test_every_image_gets_one_visible_square_in_range(n, channels, height, background, max_side, seed):
+def test_every_image_gets_one_visible_square_in_range(n, channels, height, background, max_side, seed: int) -> None:
     x = torch.full((n, channels, height, height), background)
     before = x.clone()
     out = random_patches(x, torch.Generator().manual_seed(seed), max_side)
@@ -34,13 +34,13 @@ def test_every_image_gets_one_visible_square_in_range(n, channels, height, backg
         assert columns[-1] - columns[0] < limit
 
 
-def test_black_images_get_bright_patches_and_white_ones_dark_patches():
+def test_black_images_get_bright_patches_and_white_ones_dark_patches() -> None:
     rng = torch.Generator().manual_seed(0)
     assert (random_patches(torch.zeros(500, 1, 28, 28), rng).amax(dim=(1, 2, 3)) >= 0.1).all()
     assert (random_patches(torch.ones(500, 1, 28, 28), rng).amin(dim=(1, 2, 3)) <= 0.9).all()
 
 
-def test_same_generator_state_same_patches_and_no_global_randomness():
+def test_same_generator_state_same_patches_and_no_global_randomness() -> None:
     x = torch.rand(50, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     torch.manual_seed(5)
     state = torch.get_rng_state()
@@ -50,7 +50,7 @@ def test_same_generator_state_same_patches_and_no_global_randomness():
     assert not torch.equal(first, random_patches(x, torch.Generator().manual_seed(8)))
 
 
-def test_sides_are_uniform_and_locations_biased_to_all_four_corners():
+def test_sides_are_uniform_and_locations_biased_to_all_four_corners() -> None:
     n = 8000
     x = torch.full((n, 1, 32, 32), 0.47)
     changed = (random_patches(x, torch.Generator().manual_seed(3)) != x)[:, 0]
@@ -67,7 +67,7 @@ def test_sides_are_uniform_and_locations_biased_to_all_four_corners():
     assert ((rows > 8) & (rows < 20)).float().mean() > 0.05
 
 
-def test_colours_white_black_random_and_checker_all_occur():
+def test_colours_white_black_random_and_checker_all_occur() -> None:
     x = torch.full((4000, 3, 32, 32), 0.47)
     out = random_patches(x, torch.Generator().manual_seed(3))
     inside = (out != x).any(dim=1, keepdim=True).expand_as(out)
@@ -81,6 +81,6 @@ def test_colours_white_black_random_and_checker_all_occur():
 
 
 @pytest.mark.parametrize(("x", "side"), [(torch.zeros(3, 8, 8), 4), (torch.zeros(1, 1, 8, 8), 0)])
-def test_bad_input_is_refused(x, side):
+def test_bad_input_is_refused(x, side) -> None:
     with pytest.raises(ValueError, match=r"shape|max_side"):
         random_patches(x, torch.Generator(), side)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -13,7 +15,7 @@ def pictures(*shape):
 
 @pytest.mark.parametrize("have", [(1, 28, 28), (3, 64, 64), (3, 20, 50), (3, 50, 20), (1, 8, 8)])
 @pytest.mark.parametrize("want", [(1, 28, 28), (3, 32, 32), (3, 24, 48)])
-def test_fit_gives_the_shape_in_range(have, want):
+def test_fit_gives_the_shape_in_range(have, want) -> None:
     x = pictures(5, *have)
     out = fit(x, want)
     assert out.shape == (5, *want)
@@ -22,18 +24,18 @@ def test_fit_gives_the_shape_in_range(have, want):
     assert 0 <= out.min() <= out.max() <= 1
 
 
-def test_fit_keeps_proportions_by_taking_the_middle():
+def test_fit_keeps_proportions_by_taking_the_middle() -> None:
     x = torch.zeros(1, 1, 10, 30)
     x[..., 10:20] = 1
     assert torch.equal(fit(x, (1, 10, 10)), torch.ones(1, 1, 10, 10))
 
 
-def test_resize_is_antialiased():
+def test_resize_is_antialiased() -> None:
     stripes = (torch.arange(64) % 2).float().expand(1, 1, 64, 64)
     assert (fit(stripes, (1, 16, 16)) - 0.5).abs().max() < 0.1
 
 
-def test_grey_is_luma_and_colour_is_repetition():
+def test_grey_is_luma_and_colour_is_repetition() -> None:
     red = torch.tensor([1.0, 0.0, 0.0])[None, :, None, None].expand(1, 3, 2, 2)
     assert torch.allclose(to_channels(red, 1), torch.full((1, 1, 2, 2), 0.299))
     assert torch.equal(to_channels(torch.ones(1, 1, 2, 2), 3), torch.ones(1, 3, 2, 2))
@@ -41,13 +43,13 @@ def test_grey_is_luma_and_colour_is_repetition():
         to_channels(torch.ones(1, 4, 2, 2), 3)
 
 
-def test_crop_pads_where_the_image_is_smaller():
+def test_crop_pads_where_the_image_is_smaller() -> None:
     assert torch.equal(
         center_crop(torch.ones(1, 1, 2, 2), 4, 2)[0, 0], torch.tensor([[0, 0], [1, 1], [1, 1], [0, 0.0]])
     )
 
 
-def test_moments_match_the_published_ones_before_clipping():
+def test_moments_match_the_published_ones_before_clipping() -> None:
     x = pictures(100, 3, 16, 16) * torch.tensor([1.0, 0.5, 0.2])[None, :, None, None]
     mean, std = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
     matched = moment_match(x, mean, std, clip=False)
@@ -58,11 +60,11 @@ def test_moments_match_the_published_ones_before_clipping():
     assert torch.allclose(clipped.mean(dim=(0, 2, 3)), torch.tensor(mean), atol=1e-2)
 
 
-def test_a_constant_channel_becomes_the_published_mean():
+def test_a_constant_channel_becomes_the_published_mean() -> None:
     assert torch.allclose(moment_match(torch.full((2, 1, 4, 4), 0.7), (0.3,), (0.2,)), torch.tensor(0.3))
 
 
-def test_digest_tells_parts_shapes_types_and_values_apart(tmp_path):
+def test_digest_tells_parts_shapes_types_and_values_apart(tmp_path: Path) -> None:
     x = torch.arange(6.0)
     keys = [
         digest("ab", "c"),

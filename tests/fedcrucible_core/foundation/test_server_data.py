@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -11,7 +12,7 @@ from fedcrucible_core.foundation.base import Guide, Provenance, Samples, Synthet
 from fedcrucible_core.foundation.frequency import FrequencyAugmentation, band_masks, dct2
 from fedcrucible_core.foundation.server_data import Kept, build_server_data
 from fedcrucible_core.foundation.sources import MixedSource, SourceError
-from fedcrucible_core.learning.data import Labeled
+from fedcrucible_core.learning.data import DataInfo, Labeled
 
 CPU = torch.device("cpu")
 
@@ -23,7 +24,7 @@ class CountingSource(SyntheticSource):
     print_: ClassVar[str] = "a"
     brightness: float = Field(0.5)
 
-    def generate(self, info, per_class, seed, device):
+    def generate(self, info, per_class, seed: int, device):
         type(self).calls += 1
         labels = torch.arange(info.num_classes).repeat(per_class)
         rng = torch.Generator().manual_seed(seed)
@@ -40,7 +41,7 @@ class CountingSource(SyntheticSource):
 class ChannelGuide(Guide):
     """Top-1 is the brightest channel; even images of class ``doubt`` look like the next class."""
 
-    def __init__(self, doubt=None):
+    def __init__(self, doubt=None) -> None:
         self.doubt = doubt
 
     def image_embeddings(self, images):
@@ -58,11 +59,11 @@ class ChannelGuide(Guide):
 
 
 @pytest.fixture(autouse=True)
-def _fresh_count(monkeypatch):
+def _fresh_count(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CountingSource, "calls", 0)
 
 
-def build(info, tmp_path, source=None, **options):
+def build(info, tmp_path: Path, source=None, **options):
     per_class, seed = options.pop("per_class", 6), options.pop("seed", 1)
     return build_server_data(source or CountingSource(), info, per_class, seed, CPU, cache_dir=tmp_path, **options)
 
@@ -77,7 +78,7 @@ def agreeing(info, guide):
     return keep
 
 
-def assert_same(a, b):
+def assert_same(a, b) -> None:
     assert torch.equal(a.originals.inputs, b.originals.inputs)
     assert torch.equal(a.originals.labels, b.originals.labels)
     assert (a.augmented is None) == (b.augmented is None)
@@ -88,7 +89,7 @@ def assert_same(a, b):
 
 @pytest.mark.parametrize("augment", ["frequency", "patch", "none"])
 @pytest.mark.parametrize("moment_match", [False, True])
-def test_shape_range_balance_and_facts(colour_info, tmp_path, augment, moment_match):
+def test_shape_range_balance_and_facts(colour_info: DataInfo, tmp_path: Path, augment, moment_match) -> None:
     data = build(colour_info, tmp_path, augment=augment, moment_match=moment_match)
     assert data.originals.inputs.shape == (18, 3, 32, 32)
     assert data.originals.inputs.dtype == torch.float32
@@ -113,7 +114,7 @@ def test_shape_range_balance_and_facts(colour_info, tmp_path, augment, moment_ma
         assert torch.allclose(data.originals.inputs.mean(dim=(0, 2, 3)), torch.tensor(colour_info.mean), atol=1e-2)
 
 
-def test_frequency_noise_lies_in_the_band_of_the_facts(colour_info, tmp_path):
+def test_frequency_noise_lies_in_the_band_of_the_facts(colour_info: DataInfo, tmp_path: Path) -> None:
     data = build(
         colour_info, tmp_path, frequency=FrequencyAugmentation(rms=0.02), source=CountingSource(brightness=0.4)
     )
@@ -124,14 +125,14 @@ def test_frequency_noise_lies_in_the_band_of_the_facts(colour_info, tmp_path):
     assert abs(float((data.augmented - data.originals.inputs).square().mean().sqrt()) / 0.02 - 1) < 0.1
 
 
-def test_patches_change_few_pixels(colour_info, tmp_path):
+def test_patches_change_few_pixels(colour_info: DataInfo, tmp_path: Path) -> None:
     data = build(colour_info, tmp_path, augment="patch", frequency=FrequencyAugmentation(patch_max_side=2))
     changed = (data.augmented != data.originals.inputs).any(dim=1).sum(dim=(1, 2))
     assert (changed >= 1).all()
     assert (changed <= 4).all()
 
 
-def test_samples_are_generated_once(colour_info, tmp_path):
+def test_samples_are_generated_once(colour_info: DataInfo, tmp_path: Path) -> None:
     first = build(colour_info, tmp_path)
     assert_same(first, build(colour_info, tmp_path))
     assert CountingSource.calls == 1
@@ -140,7 +141,9 @@ def test_samples_are_generated_once(colour_info, tmp_path):
     assert CountingSource.calls == 1, "what is computed afterwards needs no new samples"
 
 
-def test_whatever_decides_the_images_is_in_the_key(colour_info, fashion_info, tmp_path, monkeypatch):
+def test_whatever_decides_the_images_is_in_the_key(
+    colour_info: DataInfo, fashion_info: DataInfo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     build(colour_info, tmp_path)
     build(colour_info, tmp_path, seed=2)
     build(colour_info, tmp_path, per_class=5)
@@ -150,13 +153,13 @@ def test_whatever_decides_the_images_is_in_the_key(colour_info, fashion_info, tm
     assert CountingSource.calls == 5
 
 
-def test_without_the_cache_it_comes_out_the_same(colour_info, tmp_path):
+def test_without_the_cache_it_comes_out_the_same(colour_info: DataInfo, tmp_path: Path) -> None:
     assert_same(build(colour_info, tmp_path / "a"), build(colour_info, tmp_path / "b"))
     assert CountingSource.calls == 2
 
 
 @pytest.mark.parametrize("damage", ["truncated", "other shape", "no provenance"])
-def test_a_corrupted_cache_file_is_made_again_with_a_warning(colour_info, tmp_path, damage):
+def test_a_corrupted_cache_file_is_made_again_with_a_warning(colour_info: DataInfo, tmp_path: Path, damage) -> None:
     from safetensors.torch import save_file
 
     first = build(colour_info, tmp_path)
@@ -172,7 +175,7 @@ def test_a_corrupted_cache_file_is_made_again_with_a_warning(colour_info, tmp_pa
     assert CountingSource.calls == 2
 
 
-def test_the_guide_drops_what_it_does_not_see_as_its_class(colour_info, tmp_path):
+def test_the_guide_drops_what_it_does_not_see_as_its_class(colour_info: DataInfo, tmp_path: Path) -> None:
     agreed = build(colour_info, tmp_path, keep=agreeing(colour_info, ChannelGuide()))
     assert agreed.facts["dropped_by_guide"] == 0
     data = build(colour_info, tmp_path, keep=agreeing(colour_info, ChannelGuide(doubt=1)))
@@ -185,12 +188,12 @@ def test_the_guide_drops_what_it_does_not_see_as_its_class(colour_info, tmp_path
     )
 
 
-def test_a_class_without_any_agreed_image_is_an_error(colour_info, tmp_path):
+def test_a_class_without_any_agreed_image_is_an_error(colour_info: DataInfo, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"splitter\.name = 'guide-agreement': it leaves no image of dog"):
         build(colour_info, tmp_path, keep=agreeing(colour_info, ChannelGuide(doubt=1)), per_class=1)
 
 
-def test_bad_arguments(colour_info, tmp_path):
+def test_bad_arguments(colour_info: DataInfo, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"synthetic\.per_class = 0"):
         build(colour_info, tmp_path, per_class=0)
     with pytest.raises(ConfigError, match=r"synthetic\.augment = 'blur'"):
@@ -209,7 +212,9 @@ def test_bad_arguments(colour_info, tmp_path):
         (lambda s: Samples(Labeled(s.data.inputs[:0], s.data.labels[:0]), ()), "at least one"),
     ],
 )
-def test_a_source_that_breaks_its_contract_is_caught_before_the_cache(colour_info, tmp_path, broken, message):
+def test_a_source_that_breaks_its_contract_is_caught_before_the_cache(
+    colour_info: DataInfo, tmp_path: Path, broken, message
+) -> None:
     class Broken(CountingSource):
         def generate(self, *arguments):
             return broken(super().generate(*arguments))
@@ -219,14 +224,14 @@ def test_a_source_that_breaks_its_contract_is_caught_before_the_cache(colour_inf
     assert not list(tmp_path.iterdir())
 
 
-def test_shipped_mixtures_all_the_way(fashion_info, tmp_path):
+def test_shipped_mixtures_all_the_way(fashion_info: DataInfo, tmp_path: Path) -> None:
     data = build(fashion_info, tmp_path, source=MixedSource(), per_class=30)
     assert_same(data, build(fashion_info, tmp_path, source=MixedSource(), per_class=30))
     assert data.augmented.shape == (300, 1, 28, 28)
     assert 1 <= data.facts["band"] <= 4
 
 
-def test_every_knob_is_a_key_of_the_synthetic_section():
+def test_every_knob_is_a_key_of_the_synthetic_section() -> None:
     from fedcrucible_core.config.compose import _section_with_components
 
     section = _section_with_components("synthetic")

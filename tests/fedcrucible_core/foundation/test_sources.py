@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import types
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +24,7 @@ CPU = torch.device("cpu")
 NAMES = list(SOURCES)
 
 
-def write_pictures(folder, names, count, size=(20, 24)):
+def write_pictures(folder, names, count, size=(20, 24)) -> None:
     rng = np.random.default_rng(0)
     for name in names:
         (folder / name.replace("/", "_")).mkdir(parents=True)
@@ -31,7 +33,7 @@ def write_pictures(folder, names, count, size=(20, 24)):
             Image.fromarray(pixels).save(folder / name.replace("/", "_") / f"{i:03}.png")
 
 
-def small_flow(folder):
+def small_flow(folder) -> None:
     from fedcrucible_core.foundation.generators.flow import FlowConfig, FlowGenerator, FlowUNet
 
     torch.manual_seed(0)
@@ -56,12 +58,12 @@ def make(name, info, folder):
     return cls()
 
 
-def test_the_five_sources_are_registered():
+def test_the_five_sources_are_registered() -> None:
     assert {"flow", "mixed", "folder", "diffusers", "openai-images"} <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_source_builds_from_nothing_says_what_it_needs_and_documents_its_parameters(name):
+def test_every_source_builds_from_nothing_says_what_it_needs_and_documents_its_parameters(name) -> None:
     source = SOURCES.create(name)
     assert isinstance(source, Component)
     assert source.knowledge
@@ -71,7 +73,7 @@ def test_every_source_builds_from_nothing_says_what_it_needs_and_documents_its_p
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32)])
 @pytest.mark.parametrize("name", NAMES)
-def test_contract_of_a_source(name, shape, fashion_info, tmp_path):
+def test_contract_of_a_source(name, shape, fashion_info: DataInfo, tmp_path: Path) -> None:
     info = DataInfo("fashion", fashion_info.class_names, shape, (0.3,) * shape[0], (0.3,) * shape[0])
     source = make(name, info, tmp_path)
     torch.manual_seed(0)
@@ -98,7 +100,7 @@ def test_contract_of_a_source(name, shape, fashion_info, tmp_path):
 # flow
 
 
-def test_shipped_flow_draws_what_the_guide_recognises(fashion_info, tmp_path):
+def test_shipped_flow_draws_what_the_guide_recognises(fashion_info: DataInfo, tmp_path: Path) -> None:
     from fedcrucible_core.foundation.guide import load_guide
     from tests.support.zero_shot import zero_shot_accuracy
 
@@ -112,12 +114,12 @@ def test_shipped_flow_draws_what_the_guide_recognises(fashion_info, tmp_path):
     assert zero_shot_accuracy(guide, samples.data.inputs, samples.data.labels, fashion_info.class_names) > 70
 
 
-def test_flow_refuses_classes_it_does_not_know(colour_info):
+def test_flow_refuses_classes_it_does_not_know(colour_info: DataInfo) -> None:
     with pytest.raises(ConfigError, match=r"synthetic\.source = 'flow': .*cat, dog, ship"):
         FlowSource().generate(colour_info, 1, 1, CPU)
 
 
-def test_flow_with_a_folder_of_its_own(colour_info, tmp_path):
+def test_flow_with_a_folder_of_its_own(colour_info: DataInfo, tmp_path: Path) -> None:
     small_flow(tmp_path / "flow")
     source = FlowSource(path=str(tmp_path / "flow"), steps=1)
     assert source.generate(colour_info, 2, 1, CPU).data.inputs.shape == (6, 3, 32, 32)
@@ -128,7 +130,7 @@ def test_flow_with_a_folder_of_its_own(colour_info, tmp_path):
         FlowSource(path=str(tmp_path)).generate(colour_info, 1, 1, CPU)
 
 
-def test_classes_are_found_by_name_in_any_order_and_spelling():
+def test_classes_are_found_by_name_in_any_order_and_spelling() -> None:
     info = DataInfo("x", ("Ankle boot", "T-shirt/top", "Trouser"), (1, 28, 28), (0.5,), (0.5,))
     assert fashion_classes(info, "flow").tolist() == [9, 0, 1]
 
@@ -136,7 +138,7 @@ def test_classes_are_found_by_name_in_any_order_and_spelling():
 # mixed
 
 
-def test_mixed_says_it_is_no_generator_and_draws_without_repetition(fashion_info):
+def test_mixed_says_it_is_no_generator_and_draws_without_repetition(fashion_info: DataInfo) -> None:
     assert "NOT a generative model" in (MixedSource.__doc__ or "")
     everything = MixedSource().generate(fashion_info, 200, 3, CPU)
     assert sorted(origin.index for origin in everything.provenance) == list(range(2000))
@@ -148,7 +150,7 @@ def test_mixed_says_it_is_no_generator_and_draws_without_repetition(fashion_info
         )
 
 
-def test_mixed_refuses_more_than_ship(fashion_info):
+def test_mixed_refuses_more_than_ship(fashion_info: DataInfo) -> None:
     with pytest.raises(ConfigError, match=r"synthetic\.per_class = 201: at most 200"):
         MixedSource().generate(fashion_info, 201, 1, CPU)
 
@@ -156,7 +158,7 @@ def test_mixed_refuses_more_than_ship(fashion_info):
 # folder
 
 
-def test_folder_names_every_missing_and_every_thin_class(colour_info, tmp_path):
+def test_folder_names_every_missing_and_every_thin_class(colour_info: DataInfo, tmp_path: Path) -> None:
     write_pictures(tmp_path, ["cat"], 1)
     (tmp_path / "Dog").mkdir()
     with pytest.raises(ConfigError) as caught:
@@ -167,12 +169,12 @@ def test_folder_names_every_missing_and_every_thin_class(colour_info, tmp_path):
 
 
 @pytest.mark.parametrize("path", ["", "/no/such/folder"])
-def test_folder_that_is_not_there(path, colour_info):
+def test_folder_that_is_not_there(path, colour_info: DataInfo) -> None:
     with pytest.raises(ConfigError, match="must be a folder"):
         FolderSource(path=path).generate(colour_info, 1, 1, CPU)
 
 
-def test_folder_reads_common_formats_and_names_a_broken_picture(colour_info, tmp_path):
+def test_folder_reads_common_formats_and_names_a_broken_picture(colour_info: DataInfo, tmp_path: Path) -> None:
     for name in CLASSES:
         (tmp_path / name.upper()).mkdir()
         for i, suffix in enumerate(("png", "jpg", "webp", "bmp")):
@@ -189,7 +191,7 @@ def test_folder_reads_common_formats_and_names_a_broken_picture(colour_info, tmp
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "L", "1", "I;16", "CMYK"])
-def test_pictures_of_every_mode_become_colour_or_grey(mode, tmp_path):
+def test_pictures_of_every_mode_become_colour_or_grey(mode, tmp_path: Path) -> None:
     from fedcrucible_core.foundation.sources.pictures import decode_picture
 
     suffix = "tif" if mode in ("CMYK", "I;16") else "png"
@@ -205,7 +207,7 @@ def test_pictures_of_every_mode_become_colour_or_grey(mode, tmp_path):
 # diffusers
 
 
-def test_diffusers_not_installed_names_the_extra(colour_info, monkeypatch):
+def test_diffusers_not_installed_names_the_extra(colour_info: DataInfo, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "diffusers", None)
     with pytest.raises(ConfigError, match=r"synthetic\.source = 'diffusers': .*pip install 'fedcrucible\[diffusers\]'"):
         DiffusersSource().generate(colour_info, 1, 1, CPU)
@@ -214,7 +216,7 @@ def test_diffusers_not_installed_names_the_extra(colour_info, monkeypatch):
 class RecordingPipeline:
     """Answers like a diffusers pipeline with output_type="pt"."""
 
-    calls: list[dict]
+    calls: list[dict[str, Any]]
     last: RecordingPipeline
 
     @classmethod
@@ -226,7 +228,7 @@ class RecordingPipeline:
         cls.last = made
         return made
 
-    def set_progress_bar_config(self, disable):
+    def set_progress_bar_config(self, disable) -> None:
         assert disable
 
     def to(self, device, dtype):
@@ -240,7 +242,9 @@ class RecordingPipeline:
         return types.SimpleNamespace(images=images, nsfw_content_detected=[False] * len(images))
 
 
-def test_diffusers_gets_a_prompt_and_a_seed_for_each_image(colour_info, monkeypatch):
+def test_diffusers_gets_a_prompt_and_a_seed_for_each_image(
+    colour_info: DataInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fake = types.SimpleNamespace(AutoPipelineForText2Image=RecordingPipeline)
     monkeypatch.setitem(sys.modules, "diffusers", fake)
     source = DiffusersSource(steps=3, guidance=2.5, height=64, width=48, batch_size=4)
@@ -259,7 +263,7 @@ def test_diffusers_gets_a_prompt_and_a_seed_for_each_image(colour_info, monkeypa
         DiffusersSource(model="missing").generate(colour_info, 1, 1, CPU)
 
 
-def test_diffusers_itself_with_a_tiny_random_model(colour_info, tmp_path):
+def test_diffusers_itself_with_a_tiny_random_model(colour_info: DataInfo, tmp_path: Path) -> None:
     diffusers = pytest.importorskip("diffusers")
     from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -304,7 +308,7 @@ def test_diffusers_itself_with_a_tiny_random_model(colour_info, tmp_path):
     assert torch.allclose(samples.data.inputs, source.generate(colour_info, 1, 1, CPU).data.inputs)
 
 
-def two_tones(folder, names):
+def two_tones(folder, names) -> None:
     """One class folder for each name; all its pictures have the brightness 40, 80, 120, .. by its place."""
     for place, name in enumerate(names, start=1):
         (folder / name).mkdir(parents=True)
@@ -313,7 +317,7 @@ def two_tones(folder, names):
 
 
 @pytest.mark.parametrize("names", [("猫", "狗"), ("кошка", "собака"), ("C", "C++", "C#"), ("a_b", "a-b"), ("-1", "1")])
-def test_folder_gives_each_class_its_own_pictures(names, tmp_path):
+def test_folder_gives_each_class_its_own_pictures(names, tmp_path: Path) -> None:
     two_tones(tmp_path, names)
     info = DataInfo("own", tuple(reversed(names)), (1, 8, 8), (0.5,), (0.5,))
     samples = FolderSource(path=str(tmp_path)).generate(info, 2, 1, CPU)
@@ -322,14 +326,14 @@ def test_folder_gives_each_class_its_own_pictures(names, tmp_path):
         assert set(tones.flatten().tolist()) == {40 * (1 + names.index(name))}
 
 
-def test_folder_refuses_two_folders_for_one_class(tmp_path):
+def test_folder_refuses_two_folders_for_one_class(tmp_path: Path) -> None:
     two_tones(tmp_path, ("Cat", "CAT", "dog"))
     info = DataInfo("own", ("cat", "dog"), (1, 8, 8), (0.5,), (0.5,))
     with pytest.raises(ConfigError, match=r"synthetic\.folder\.path = .*'CAT' and 'Cat' can each be meant by 'cat'"):
         FolderSource(path=str(tmp_path)).generate(info, 1, 1, CPU)
 
 
-def test_folder_passes_over_what_systems_leave_behind(tmp_path):
+def test_folder_passes_over_what_systems_leave_behind(tmp_path: Path) -> None:
     two_tones(tmp_path, ("cat", "dog"))
     (tmp_path / "cat" / "._0.png").write_bytes(b"resource fork")
     (tmp_path / ".cat").mkdir()
@@ -343,7 +347,7 @@ def test_folder_passes_over_what_systems_leave_behind(tmp_path):
     assert source.fingerprint()
 
 
-def test_shipped_classes_are_not_found_in_names_that_only_contain_them():
+def test_shipped_classes_are_not_found_in_names_that_only_contain_them() -> None:
     info = DataInfo("x", ("bag", "猫 shirt"), (1, 28, 28), (0.5,), (0.5,))
     with pytest.raises(ConfigError, match="also has 猫 shirt"):
         fashion_classes(info, "flow")
@@ -351,7 +355,7 @@ def test_shipped_classes_are_not_found_in_names_that_only_contain_them():
 
 @pytest.mark.parametrize("value", [0, 0x4000, 0x8080, 0xFFFF])
 @pytest.mark.parametrize("suffix", ["png", "tif"])
-def test_folder_scales_sixteen_bits(value, suffix, tmp_path):
+def test_folder_scales_sixteen_bits(value, suffix, tmp_path: Path) -> None:
     """They were cut off at 255: every picture but a black one was white."""
     for name in ("scan", "film"):
         (tmp_path / name).mkdir()
@@ -361,7 +365,7 @@ def test_folder_scales_sixteen_bits(value, suffix, tmp_path):
     assert torch.allclose(images, torch.full_like(images, value / 0xFFFF), atol=0.5 / 255)
 
 
-def test_folder_reads_floating_point_or_says_why_not(tmp_path):
+def test_folder_reads_floating_point_or_says_why_not(tmp_path: Path) -> None:
     for name, level in (("scan", 0.25), ("film", 300.0)):
         (tmp_path / name).mkdir()
         Image.fromarray(np.full((8, 8), level, dtype=np.float32)).save(tmp_path / name / "a.tif")

@@ -27,7 +27,7 @@ def build(name: str) -> SplitModel:
     g = torch.Generator().manual_seed(0)
     with torch.no_grad():  # as after training: nothing is exactly zero or one
         for parameter in model.parameters():
-            parameter += 0.05 * torch.randn(parameter.shape, generator=g)
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=g))
         for key, buffer in model.named_buffers():
             if key.endswith("running_mean"):
                 buffer += torch.randn(buffer.shape, generator=g)
@@ -99,7 +99,7 @@ def test_silenced_channels_output_exactly_zero_and_the_others_as_before(name: st
 def test_silencing_the_weights_alone_would_leak_through_the_norm() -> None:
     model = build("resnet8")
     with torch.no_grad():
-        model.get_submodule("features.5.conv2").weight[0] = 0.0  # type: ignore[index]
+        model.get_parameter("features.5.conv2.weight")[0] = 0.0
     assert bool(output_of(model, "features.5.norm2", images())[:, 0].any())
 
 

@@ -28,7 +28,7 @@ def match(wanted: list[str], found: list[str]) -> list[str | None]:
         (["+", "++", "-"], ["-", "++", "+"]),
     ],
 )
-def test_an_exact_name_is_its_own_class(wanted, found):
+def test_an_exact_name_is_its_own_class(wanted, found) -> None:
     assert match(wanted, found) == wanted
 
 
@@ -46,11 +46,11 @@ def test_an_exact_name_is_its_own_class(wanted, found):
         ("C++", "c++"),
     ],
 )
-def test_case_separators_and_encoding_do_not_matter(name, folder):
+def test_case_separators_and_encoding_do_not_matter(name, folder) -> None:
     assert match([name], [folder]) == [folder]
 
 
-def test_the_exact_folder_goes_before_one_that_is_merely_alike():
+def test_the_exact_folder_goes_before_one_that_is_merely_alike() -> None:
     assert match(["dog"], ["DOG", "Dog", "dog"]) == ["dog"]
     assert match(["C", "c++"], ["C", "C++", "c"]) == ["C", "C++"]
 
@@ -58,7 +58,7 @@ def test_the_exact_folder_goes_before_one_that_is_merely_alike():
 @pytest.mark.parametrize(
     ("name", "folder"), [("C", "C++"), ("C#", "C"), ("猫", "狗"), ("café", "cafe"), ("1", "-1"), ("猫 cat", "cat")]
 )
-def test_what_is_not_the_same_name_is_not_matched(name, folder):
+def test_what_is_not_the_same_name_is_not_matched(name, folder) -> None:
     assert match([name], [folder]) == [None]
 
 
@@ -71,19 +71,19 @@ def test_what_is_not_the_same_name_is_not_matched(name, folder):
         (["ЖУК"], ["жук", "Жук"], ["'жук'", "'Жук'"]),
     ],
 )
-def test_a_collision_is_refused_by_name(wanted, found, named):
+def test_a_collision_is_refused_by_name(wanted, found, named) -> None:
     with pytest.raises(ConfigError, match=r"^some\.key = 'place': .*use the exact names") as caught:
         match(wanted, found)
     assert all(name in str(caught.value) for name in named)
 
 
-def test_folding_is_stable_and_keeps_numbers():
+def test_folding_is_stable_and_keeps_numbers() -> None:
     for name in ("T-shirt/top", "ǅ ﬁ ß İ", "猫_狗", "___", "2.50", "+7"):
         assert folded(folded(name)) == folded(name)
     assert [folded(name) for name in ("-1", "1.5", "1,5")] == ["-1", "1.5", "1,5"]
 
 
-def test_labels_that_look_alike_are_refused():
+def test_labels_that_look_alike_are_refused() -> None:
     refuse_look_alikes(["C", "C++", "猫", "狗", "1", "-1", "1"], "the labels", "task.data_dir", "x.csv")
     with pytest.raises(ConfigError, match=r"task\.data_dir = 'x\.csv': the labels 'Normal' and 'normal ' differ only"):
         refuse_look_alikes(["Normal", "covid", "normal "], "the labels", "task.data_dir", "x.csv")

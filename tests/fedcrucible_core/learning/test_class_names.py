@@ -1,6 +1,7 @@
 """``task.class_names``: lists, files, and names that say nothing."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,7 @@ OWN = ("n01440764", "n02102040", "n03888257")
 NAMES = ("tench", "English springer", "parachute")
 
 
-def test_nothing_set_leaves_the_names_alone(tmp_path):
+def test_nothing_set_leaves_the_names_alone(tmp_path: Path) -> None:
     assert class_names("", OWN, tmp_path) == OWN
     assert class_names("  ", OWN, tmp_path) == OWN
 
@@ -22,11 +23,11 @@ def test_nothing_set_leaves_the_names_alone(tmp_path):
     "setting",
     ["tench, English springer,parachute", "tench | English springer|parachute", " tench|English  springer |parachute "],
 )
-def test_a_list_is_taken_in_order(setting, tmp_path):
+def test_a_list_is_taken_in_order(setting, tmp_path: Path) -> None:
     assert class_names(setting, OWN, tmp_path) == NAMES
 
 
-def test_names_with_commas_are_separated_by_bars(tmp_path):
+def test_names_with_commas_are_separated_by_bars(tmp_path: Path) -> None:
     assert class_names("a, b|c|d", OWN, tmp_path) == ("a, b", "c", "d")
 
 
@@ -48,19 +49,19 @@ FILES = {
 
 @pytest.mark.parametrize("file", FILES)
 @pytest.mark.parametrize("absolute", [True, False])
-def test_files_of_every_form_name_classes_by_id_or_number(file, absolute, tmp_path):
+def test_files_of_every_form_name_classes_by_id_or_number(file, absolute, tmp_path: Path) -> None:
     (tmp_path / file).write_text(FILES[file], encoding="utf-8")
     assert class_names(str(tmp_path / file) if absolute else file, OWN, tmp_path) == NAMES
 
 
-def test_ids_go_before_numbers(tmp_path):
+def test_ids_go_before_numbers(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps({"1": "one", "0": "zero"}))
     assert class_names("a.json", ("1", "0"), tmp_path) == ("one", "zero")
     (tmp_path / "b.json").write_text(json.dumps({"2": "two", "1": "one"}))
     assert class_names("b.json", ("1", "2"), tmp_path) == ("one", "two")
 
 
-def test_underscores_and_blanks_of_ids_are_one(tmp_path):
+def test_underscores_and_blanks_of_ids_are_one(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps({"big_cat": "lion", "dog": "poodle"}))
     assert class_names("a.json", ("big cat", "dog"), tmp_path) == ("lion", "poodle")
 
@@ -74,7 +75,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_lists_that_do_not_fit_are_one_error(case, tmp_path):
+def test_lists_that_do_not_fit_are_one_error(case, tmp_path: Path) -> None:
     setting, message = BAD[case]
     with pytest.raises(ConfigError, match=rf"task.class_names = '{setting}': {message}"):
         class_names(setting, OWN, tmp_path)
@@ -96,14 +97,14 @@ BAD_FILES = {
 
 
 @pytest.mark.parametrize("file", BAD_FILES)
-def test_files_that_do_not_fit_are_one_error(file, tmp_path):
+def test_files_that_do_not_fit_are_one_error(file, tmp_path: Path) -> None:
     content, message = BAD_FILES[file]
     (tmp_path / file).write_text(content)
     with pytest.raises(ConfigError, match=rf"task.class_names = '{file}': {message}"):
         class_names(file, OWN, tmp_path)
 
 
-def test_a_run_sees_the_names_that_were_set():
+def test_a_run_sees_the_names_that_were_set() -> None:
     names = [f"thing number {i}" for i in range(10)]
     named = load_task(TaskSection(class_names="|".join(names)))
     assert named.info.class_names == tuple(names)
@@ -116,18 +117,18 @@ def test_a_run_sees_the_names_that_were_set():
      ("d41d8cd98f00b204e9800998ecf8427e", "0cc175b9c0f1b6a831c399e269772661"),
      ("123e4567-e89b-12d3-a456-426614174000",), ("n01440764", "n02102040", "cat")],
 )  # fmt: skip
-def test_names_that_look_like_ids_are_noticed(names):
+def test_names_that_look_like_ids_are_noticed(names) -> None:
     assert ids_among(names)
 
 
 @pytest.mark.parametrize(
     "names", [NAMES, ("cat", "dog"), ("handwritten digit zero", "mp3 player"), ("猫", "狗"), ("Boeing 737", "A320 jet")]
 )
-def test_words_are_no_ids(names):
+def test_words_are_no_ids(names) -> None:
     assert not ids_among(names)
 
 
-def test_every_shipped_data_set_has_names_that_say_something():
+def test_every_shipped_data_set_has_names_that_say_something() -> None:
     from fedcrucible_core.learning.datasets import DATASETS, dataset_source
     from fedcrucible_core.learning.datasets.names import FASHION
 

@@ -37,7 +37,7 @@ def counts(splits) -> tuple[int, int, int]:
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_separators_and_byte_order_marks(delimiter, encoding, tmp_path):
+def test_separators_and_byte_order_marks(delimiter, encoding, tmp_path: Path) -> None:
     rows = [[name, "chat, noir" if label == "cat" else "chien; été"] for name, label in rows_of(tmp_path)]
     file = write_table(tmp_path / "any.csv", rows, delimiter=delimiter, encoding=encoding, lineterminator="\r\n")
     splits = load(file)
@@ -46,7 +46,7 @@ def test_separators_and_byte_order_marks(delimiter, encoding, tmp_path):
     assert counts(splits) == (4, 0, 2)
 
 
-def test_quotes_newlines_and_blank_lines(tmp_path):
+def test_quotes_newlines_and_blank_lines(tmp_path: Path) -> None:
     pictures(tmp_path)
     (tmp_path / "a,b.png").write_bytes((tmp_path / "0.png").read_bytes())
     text = '\n"path",label\n"a,b.png","the ""big"" cat"\n\n 1.png , dog \n2.png,"the ""big"" cat"\n3.png,dog\n'
@@ -55,7 +55,7 @@ def test_quotes_newlines_and_blank_lines(tmp_path):
 
 
 @pytest.mark.parametrize("first", ["sep=;", "\ufeffSEP=;", '"sep=;"', "sep=;;;;"])
-def test_a_spreadsheets_own_marks(first, tmp_path):
+def test_a_spreadsheets_own_marks(first, tmp_path: Path) -> None:
     """Excel's first line, and the nameless columns that it leaves at the right."""
     pictures(tmp_path)
     rows = [f"{i}.png;{label};;" for i, label in enumerate(["a, b", "c"] * 3)]
@@ -66,7 +66,7 @@ def test_a_spreadsheets_own_marks(first, tmp_path):
         load(tmp_path / "y.csv")
 
 
-def test_the_file_in_a_folder(tmp_path):
+def test_the_file_in_a_folder(tmp_path: Path) -> None:
     assert csv_file(write_table(tmp_path / "one.tsv", rows_of(tmp_path))) == tmp_path / "one.tsv"
     assert csv_file(tmp_path) == tmp_path / "one.tsv"
     write_table(tmp_path / "two.csv", [])
@@ -74,8 +74,9 @@ def test_the_file_in_a_folder(tmp_path):
         csv_file(tmp_path)
     write_table(tmp_path / "labels.csv", [])
     assert csv_file(tmp_path) == tmp_path / "labels.csv"
+    (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match="holds no CSV file"):
-        csv_file(tmp_path.joinpath("empty")) if (tmp_path / "empty").mkdir() is None else None
+        csv_file(tmp_path / "empty")
 
 
 @pytest.mark.parametrize(
@@ -97,13 +98,13 @@ def test_the_file_in_a_folder(tmp_path):
         (("path", "label", "label"), {}, r"names the column 'label' twice"),
     ],
 )
-def test_columns_that_are_not_clear(header, settings, message, tmp_path):
+def test_columns_that_are_not_clear(header, settings, message, tmp_path: Path) -> None:
     write_table(tmp_path / "labels.csv", [[*row, "x"] for row in rows_of(tmp_path)], header)
     with pytest.raises(ConfigError, match=message):
         load(tmp_path, **settings)
 
 
-def test_columns_by_name_and_by_key(tmp_path):
+def test_columns_by_name_and_by_key(tmp_path: Path) -> None:
     rows = [[name, "no", label, "mask.png"] for name, label in rows_of(tmp_path)]
     write_table(tmp_path / "labels.csv", rows, ("File Name", "kind", "Class", "mask"))
     assert load(tmp_path).info.class_names == ("cat", "dog")
@@ -112,7 +113,7 @@ def test_columns_by_name_and_by_key(tmp_path):
     assert splits.info.class_names == ("cat", "dog")
 
 
-def test_a_column_of_splits(tmp_path):
+def test_a_column_of_splits(tmp_path: Path) -> None:
     places = ["train", "Train", "VAL", "validation", "test", "testing"]
     rows = [[*row, place] for row, place in zip(rows_of(tmp_path), places, strict=True)]
     write_table(tmp_path / "labels.csv", rows, ("path", "label", "Split"))
@@ -125,13 +126,13 @@ def test_a_column_of_splits(tmp_path):
         load(tmp_path, test_fraction=0.4)
 
 
-def test_whole_numbers_are_ordered_by_size(tmp_path):
+def test_whole_numbers_are_ordered_by_size(tmp_path: Path) -> None:
     rows = [[name, str([10, 9, 2][i % 3])] for i, (name, _) in enumerate(rows_of(tmp_path))]
     write_table(tmp_path / "labels.csv", rows)
     assert load(tmp_path).info.class_names == ("2", "9", "10")
 
 
-def test_paths_are_relative_to_the_table_absolute_or_of_windows(tmp_path):
+def test_paths_are_relative_to_the_table_absolute_or_of_windows(tmp_path: Path) -> None:
     rows = rows_of(tmp_path / "pictures" / "deep")
     text = [["pictures/deep/0.png", "cat"], ["pictures\\deep\\1.png", "dog"], ["./pictures/deep/2.png", "cat"],
             [str(tmp_path / "pictures" / "deep" / "3.png"), "dog"], ["pictures/../pictures/deep/4.png", "cat"],
@@ -142,7 +143,7 @@ def test_paths_are_relative_to_the_table_absolute_or_of_windows(tmp_path):
     assert load(tmp_path).notes == (load(tmp_path).notes[0],)
 
 
-def test_what_is_missing_is_counted(tmp_path):
+def test_what_is_missing_is_counted(tmp_path: Path) -> None:
     rows = [
         *rows_of(tmp_path),
         ["gone.png", "cat"],
@@ -172,7 +173,7 @@ def test_what_is_missing_is_counted(tmp_path):
         (lambda rows: rows.clear(), r"has a header but no rows"),
     ],
 )  # fmt: skip
-def test_tables_that_are_refused(change, message, tmp_path):
+def test_tables_that_are_refused(change, message, tmp_path: Path) -> None:
     rows = rows_of(tmp_path)
     change(rows)
     write_table(tmp_path / "labels.csv", rows)
@@ -180,14 +181,14 @@ def test_tables_that_are_refused(change, message, tmp_path):
         load(tmp_path)
 
 
-def test_one_picture_in_two_splits_is_refused(tmp_path):
+def test_one_picture_in_two_splits_is_refused(tmp_path: Path) -> None:
     rows = [[*row, "train"] for row in rows_of(tmp_path)]
     write_table(tmp_path / "labels.csv", [*rows, ["1.png", "dog", "test"]], ("path", "label", "split"))
     with pytest.raises(ConfigError, match=r"lists '1\.png' twice, in train and in test"):
         load(tmp_path)
 
 
-def test_a_test_split_without_labels_is_not_measured_on(tmp_path):
+def test_a_test_split_without_labels_is_not_measured_on(tmp_path: Path) -> None:
     rows = [[*row, "train"] for row in rows_of(tmp_path, 8)]
     for row in rows[6:]:
         row[1:] = ["", "test"]
@@ -207,13 +208,13 @@ def test_a_test_split_without_labels_is_not_measured_on(tmp_path):
         (b"path,label\na\0.png,x\n", "is no text"),
     ],
 )
-def test_what_is_no_table(content, message, tmp_path):
+def test_what_is_no_table(content, message, tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_bytes(content)
     with pytest.raises(ConfigError, match=message):
         read_rows(tmp_path / "x.csv")
 
 
-def test_another_column_parts_the_data(tmp_path):
+def test_another_column_parts_the_data(tmp_path: Path) -> None:
     rows = [[*row, site] for row, site in zip(rows_of(tmp_path), ["b", "a", "a", "b", "a", "a"], strict=True)]
     rows.insert(0, ["gone.png", "cat", "c"])
     write_table(tmp_path / "labels.csv", rows, ("path", "label", "site"))

@@ -19,7 +19,7 @@ TRAIN, TEST = 200, 40
 
 
 @pytest.fixture(autouse=True)
-def _no_data_env(monkeypatch):
+def _no_data_env(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FEDCRUCIBLE_DATA", raising=False)
 
 
@@ -101,7 +101,7 @@ WRITERS = {
 
 
 @pytest.fixture
-def accept_fakes(monkeypatch):
+def accept_fakes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fakes can't have the published checksums; everything else of torchvision's readers runs."""
     import torchvision.datasets as vision
 
@@ -118,7 +118,7 @@ def hashes(images: torch.Tensor) -> list[bytes]:
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_published_formats_are_read(name, tmp_path, accept_fakes):
+def test_published_formats_are_read(name, tmp_path: Path, accept_fakes) -> None:
     WRITERS[name](tmp_path)
     data = dataset_source(name).read(tmp_path)
     flat_shape = (28, 28) if data.info.shape[0] == 1 else (3, 32, 32)
@@ -132,7 +132,7 @@ def test_published_formats_are_read(name, tmp_path, accept_fakes):
     assert data.validation is None
 
 
-def test_gtsrb_is_resized_once(tmp_path):
+def test_gtsrb_is_resized_once(tmp_path: Path) -> None:
     write_gtsrb(tmp_path)
     data = dataset_source("gtsrb").read(tmp_path)
     assert data.info.num_classes == 43
@@ -147,20 +147,22 @@ def test_gtsrb_is_resized_once(tmp_path):
 
 
 @pytest.mark.parametrize("name", [n for n in DATASETS if not DATASETS[n].ships and not DATASETS[n].after_colon])
-def test_absent_data_says_how_to_get_it(name, tmp_path):
+def test_absent_data_says_how_to_get_it(name, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=rf"task.dataset = '{name}': .*`fedcrucible prepare {name}`") as caught:
         load_task(task(tmp_path, name))
     assert caught.value.key == "task.dataset"
 
 
-def test_damaged_data_is_refused(tmp_path):
+def test_damaged_data_is_refused(tmp_path: Path) -> None:
     write_cifar10(tmp_path)  # without accept_fakes the checksums don't fit
     with pytest.raises(ConfigError, match="absent or damaged"):
         load_task(task(tmp_path, "cifar10"))
 
 
 @pytest.mark.parametrize("name", ["mnist", "cifar10"])
-def test_labels_that_are_no_class_are_refused_whatever_the_source(name, tmp_path, accept_fakes, monkeypatch):
+def test_labels_that_are_no_class_are_refused_whatever_the_source(
+    name, tmp_path: Path, accept_fakes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     WRITERS[name](tmp_path)
     source = DATASETS[name]
     whole = source.open_split  # type: ignore[attr-defined]
@@ -178,13 +180,13 @@ def test_labels_that_are_no_class_are_refused_whatever_the_source(name, tmp_path
         load_task(task(tmp_path, name))
 
 
-def test_unknown_names_are_answered_with_a_suggestion(tmp_path):
+def test_unknown_names_are_answered_with_a_suggestion(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"task.dataset = 'cifar-10': did you mean 'cifar10'\?"):
         load_task(task(tmp_path, "cifar-10"))
 
 
 @pytest.mark.parametrize("name", [n for n in DATASETS if not DATASETS[n].after_colon])
-def test_every_registered_source_has_a_source_and_documentation(name):
+def test_every_registered_source_has_a_source_and_documentation(name) -> None:
     source = dataset_source(name)
     assert source.name == name
     assert source.paper
@@ -196,7 +198,7 @@ def test_every_registered_source_has_a_source_and_documentation(name):
         assert all(0 < v < 1 for v in (*info.mean, *info.std))
 
 
-def test_published_class_counts():
+def test_published_class_counts() -> None:
     sources = {name: dataset_source(name) for name in (*WRITERS, "gtsrb")}
     counts = {name: source.info().num_classes for name, source in sources.items()}  # type: ignore[attr-defined]
     assert counts == {
@@ -204,13 +206,13 @@ def test_published_class_counts():
     }  # fmt: skip
 
 
-def test_environment_names_the_data_folder(monkeypatch, tmp_path):
+def test_environment_names_the_data_folder(monkeypatch, tmp_path) -> None:
     WRITERS["mnist"](tmp_path)
     monkeypatch.setenv("FEDCRUCIBLE_DATA", str(tmp_path))
     assert len(load_task(TaskSection(dataset="mnist", train_samples=50)).train) == 50
 
 
-def test_validation_is_held_out_and_stratified(tmp_path):
+def test_validation_is_held_out_and_stratified(tmp_path: Path) -> None:
     WRITERS["mnist"](tmp_path)
     splits = load_task(task(tmp_path, "mnist", validation_fraction=0.25))
     train, validation = hashes(splits.train.inputs), hashes(splits.validation.inputs)
@@ -221,7 +223,7 @@ def test_validation_is_held_out_and_stratified(tmp_path):
     assert load_task(task(tmp_path, "mnist", validation_fraction=0.25)) is splits
 
 
-def test_nothing_is_held_out_when_the_fraction_is_zero(tmp_path):
+def test_nothing_is_held_out_when_the_fraction_is_zero(tmp_path: Path) -> None:
     WRITERS["mnist"](tmp_path)
     splits = load_task(task(tmp_path, "mnist", validation_fraction=0.0))
     assert (len(splits.train), len(splits.validation)) == (TRAIN, 0)
@@ -229,13 +231,13 @@ def test_nothing_is_held_out_when_the_fraction_is_zero(tmp_path):
         load_task(task(tmp_path, "mnist", validation_fraction=0.0, eval_split="validation"))
 
 
-def test_holding_out_everything_is_refused(tmp_path):
+def test_holding_out_everything_is_refused(tmp_path: Path) -> None:
     WRITERS["mnist"](tmp_path)
     with pytest.raises(ConfigError, match=r"task.validation_fraction = 0.999"):
         load_task(task(tmp_path, "mnist", validation_fraction=0.999))
 
 
-def test_subsets_are_stratified_and_nested(tmp_path):
+def test_subsets_are_stratified_and_nested(tmp_path: Path) -> None:
     WRITERS["mnist"](tmp_path)
     small = load_task(task(tmp_path, "mnist", train_samples=30, test_samples=20))
     large = load_task(task(tmp_path, "mnist", train_samples=60))
@@ -245,7 +247,7 @@ def test_subsets_are_stratified_and_nested(tmp_path):
     assert len(small.validation) == 20
 
 
-def test_test_samples_count_in_the_measured_split(tmp_path):
+def test_test_samples_count_in_the_measured_split(tmp_path: Path) -> None:
     WRITERS["mnist"](tmp_path)
     splits = load_task(task(tmp_path, "mnist", eval_split="validation", test_samples=10))
     assert (len(splits.validation), len(splits.test)) == (10, TEST)
@@ -260,13 +262,13 @@ def test_test_samples_count_in_the_measured_split(tmp_path):
         ({"imbalance_factor": 19.0}, r"task.imbalance_factor = 19.0: allowed: 1 to 18"),
     ],
 )
-def test_numbers_that_are_not_there_are_named(settings, message, tmp_path):
+def test_numbers_that_are_not_there_are_named(settings, message, tmp_path: Path) -> None:
     WRITERS["mnist"](tmp_path)
     with pytest.raises(ConfigError, match=message):
         load_task(task(tmp_path, "mnist", **settings))
 
 
-def test_long_tail_leaves_the_test_set_balanced(tmp_path, accept_fakes):
+def test_long_tail_leaves_the_test_set_balanced(tmp_path: Path, accept_fakes) -> None:
     write_cifar10(tmp_path)
     splits = load_task(task(tmp_path, "cifar10-lt", validation_fraction=0.0))
     assert splits.train.labels.bincount().tolist() == [20, 15, 11, 9, 7, 5, 4, 3, 2, 2]
@@ -277,7 +279,7 @@ def test_long_tail_leaves_the_test_set_balanced(tmp_path, accept_fakes):
     assert half.train.labels.bincount()[-1] == 10
 
 
-def test_the_shipped_slice_is_balanced_at_every_size():
+def test_the_shipped_slice_is_balanced_at_every_size() -> None:
     everything = load_task(TaskSection(train_samples=0))
     assert (len(everything.train), len(everything.validation), len(everything.test)) == (30_000, 2_000, 10_000)
     assert everything.info.class_names[9] == "ankle boot"
@@ -291,18 +293,18 @@ def test_the_shipped_slice_is_balanced_at_every_size():
     assert float(pixels.std()) == pytest.approx(everything.info.std[0], abs=0.005)
 
 
-def test_a_missing_slice_is_a_config_error(monkeypatch, tmp_path):
+def test_a_missing_slice_is_a_config_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("FEDCRUCIBLE_ASSETS", str(tmp_path))
     with pytest.raises(ConfigError, match=r"task.dataset = 'fashion-mnist-slice': asset .* is missing"):
         load_task(task(tmp_path, "fashion-mnist-slice"))
 
 
-def test_preparing_what_ships_touches_nothing(tmp_path):
+def test_preparing_what_ships_touches_nothing(tmp_path: Path) -> None:
     assert prepare("fashion-mnist-slice", str(tmp_path / "new")) == tmp_path / "new"
     assert not (tmp_path / "new").exists()
 
 
-def test_prepare_fetches_what_is_absent_and_nothing_else(monkeypatch, tmp_path):
+def test_prepare_fetches_what_is_absent_and_nothing_else(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The network is replaced by a folder; torchvision decides what it needs."""
     import torchvision.datasets as vision
 
@@ -310,7 +312,7 @@ def test_prepare_fetches_what_is_absent_and_nothing_else(monkeypatch, tmp_path):
     write_mnist_like(served, "MNIST")
     fetched = []
 
-    def fetch(url, download_root, filename, **_):
+    def fetch(url, download_root, filename, **_) -> None:
         fetched.append(filename)
         name = filename.removesuffix(".gz")
         shutil.copy(served / "MNIST" / "raw" / name, Path(download_root) / name)
@@ -326,7 +328,7 @@ class TestHub:
     """``hf:org/name``, against small data sets in the hub library's own format."""
 
     @pytest.fixture(autouse=True)
-    def _library(self, monkeypatch):
+    def _library(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("FLWR_TELEMETRY_ENABLED", "0")
         monkeypatch.setenv("HF_HUB_OFFLINE", "1")
         pytest.importorskip("flwr_datasets")
@@ -351,7 +353,7 @@ class TestHub:
             {split: datasets.Dataset.from_dict(rows(count), features=features) for split, count in parts}
         )
 
-    def test_a_saved_copy_is_read(self, tmp_path):
+    def test_a_saved_copy_is_read(self, tmp_path: Path) -> None:
         self.splits().save_to_disk(str(tmp_path / "hf" / "some--set"))
         splits = load_task(task(tmp_path, "hf:some/set", validation_fraction=0.2))
         assert splits.info.name == "hf:some/set"
@@ -363,7 +365,7 @@ class TestHub:
         assert splits.test.inputs[:, 2].unique().tolist() == [9]
         assert splits.test.labels.tolist() == [i % 2 for i in range(10)]
 
-    def test_grey_images_other_columns_and_a_shipped_validation_split(self, tmp_path):
+    def test_grey_images_other_columns_and_a_shipped_validation_split(self, tmp_path: Path) -> None:
         saved = self.splits("L", ("img", "fine_label"), parts=(("train", 6), ("validation", 4), ("test", 2)))
         saved.save_to_disk(str(tmp_path / "hf" / "ylecun--mnist"))
         splits = load_task(task(tmp_path, "hf:ylecun/mnist"))
@@ -372,7 +374,7 @@ class TestHub:
         assert (len(splits.train), len(splits.validation), len(splits.test)) == (6, 4, 2)
         assert splits.train.inputs[:, 0, 0, 0].tolist() == [7 * i for i in range(6)]
 
-    def test_prepare_saves_what_flower_datasets_loads(self, monkeypatch, tmp_path):
+    def test_prepare_saves_what_flower_datasets_loads(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         import datasets
 
         asked = []
@@ -387,7 +389,7 @@ class TestHub:
         assert asked == ["some/set"]
         assert len(load_task(task(tmp_path, "hf:some/set")).test) == 10
 
-    def test_absent_and_unusable_sets_are_named(self, tmp_path):
+    def test_absent_and_unusable_sets_are_named(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=r"task.dataset = 'hf:no/where': .*`fedcrucible prepare hf:no/where`"):
             load_task(task(tmp_path, "hf:no/where"))
         self.splits(sizes=((8, 8), (9, 8))).save_to_disk(str(tmp_path / "hf" / "uneven"))
@@ -398,6 +400,6 @@ class TestHub:
             load_task(task(tmp_path, "hf:half"))
 
     @pytest.mark.parametrize("name", ["hf", "hf:", "hf:..", "hf:../up", "hf:a/b/c"])
-    def test_names_that_name_nothing_are_refused(self, name, tmp_path):
+    def test_names_that_name_nothing_are_refused(self, name, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=r"name the data set, e.g. hf:uoft-cs/cifar10"):
             load_task(task(tmp_path, name))

@@ -25,7 +25,7 @@ def grey(value: float, kind: str = "<u2") -> bytes:
 
 
 @pytest.mark.parametrize(("value", "seen"), [(0, 0), (2048, 128), (4095, 255)])
-def test_12_bits_are_scaled_from_4095(value, seen):
+def test_12_bits_are_scaled_from_4095(value, seen) -> None:
     pair = struct.pack(">I", value << 12 | value)[1:]  # two values in three bytes
     assert read_pixels(tiff(pair * 8, 12)).tolist() == [[seen] * 4] * 4
 
@@ -33,22 +33,22 @@ def test_12_bits_are_scaled_from_4095(value, seen):
 @pytest.mark.parametrize(
     ("pixels", "bits", "sample_format"), [(grey(64, "u1"), 8, 1), (grey(16448), 16, 1), (grey(64 / 255, "<f4"), 32, 3)]
 )
-def test_white_is_zero_at_every_depth(pixels, bits, sample_format):
+def test_white_is_zero_at_every_depth(pixels, bits, sample_format) -> None:
     assert np.unique(read_pixels(tiff(pixels, bits, 1, sample_format))).tolist() == [64]
     assert np.unique(read_pixels(tiff(pixels, bits, 0, sample_format))).tolist() == [191]
 
 
-def test_signed_bytes_are_refused():
+def test_signed_bytes_are_refused() -> None:
     with pytest.raises(PictureError, match=r"scan.tif: mode L of signed 8-bit values"):
         read_pixels(tiff(grey(-100, "i1"), 8, 1, 2), "scan.tif")
 
 
 @pytest.mark.parametrize(("value", "seen"), [(3, 0), (514, 2), (HALF, 128)])
-def test_a_dark_pgm_of_16_bits_is_dark(value, seen):
+def test_a_dark_pgm_of_16_bits_is_dark(value, seen) -> None:
     assert np.unique(read_pixels(b"P5\n4 4\n65535\n" + grey(value, ">u2"))).tolist() == [seen]
 
 
-def test_a_transparent_grey_of_16_bits_lies_on_white():
+def test_a_transparent_grey_of_16_bits_lies_on_white() -> None:
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 

@@ -29,7 +29,7 @@ def layout(root: Path) -> dict[str, list[tuple[str, str]]]:
     }
 
 
-def test_class_folders_alone_are_training_pictures(tmp_path):
+def test_class_folders_alone_are_training_pictures(tmp_path: Path) -> None:
     touch(tmp_path, "dog/b.PNG", "dog/a.jpg", "cat/deep/er/c.webp", "cat/a.jpeg")
     assert layout(tmp_path) == {
         "train": [("cat", "cat/a.jpeg"), ("cat", "cat/deep/er/c.webp"), ("dog", "dog/a.jpg"), ("dog", "dog/b.PNG")]
@@ -39,14 +39,14 @@ def test_class_folders_alone_are_training_pictures(tmp_path):
 @pytest.mark.parametrize(
     "names", [("train", "val", "test"), ("Training", "validation", "TEST"), ("TRAIN", "valid", "testing")]
 )
-def test_folders_of_splits_by_any_usual_name(names, tmp_path):
+def test_folders_of_splits_by_any_usual_name(names, tmp_path: Path) -> None:
     for name in names:
         touch(tmp_path, f"{name}/cat/1.png", f"{name}/dog/2.png")
     assert list(layout(tmp_path)) == ["train", "validation", "test"]
     assert layout(tmp_path)["test"] == [("cat", f"{names[2]}/cat/1.png"), ("dog", f"{names[2]}/dog/2.png")]
 
 
-def test_a_class_may_be_called_train(tmp_path):
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
     touch(tmp_path, "train/1.png", "plane/1.png", "test/1.png")
     assert list_folder(tmp_path).classes == ("plane", "test", "train")
 
@@ -60,26 +60,26 @@ def test_a_class_may_be_called_train(tmp_path):
         (("-1", "1"), ("-1", "1")),
     ],
 )
-def test_classes_are_ordered_by_code_points_and_numbers_by_size(names, order, tmp_path):
+def test_classes_are_ordered_by_code_points_and_numbers_by_size(names, order, tmp_path: Path) -> None:
     touch(tmp_path, *(f"{name}/1.png" for name in names))
     assert list_folder(tmp_path).classes == order
 
 
-def test_the_encoding_of_a_name_is_not_its_order_nor_another_class(tmp_path):
+def test_the_encoding_of_a_name_is_not_its_order_nor_another_class(tmp_path: Path) -> None:
     touch(tmp_path, f"train/{unicodedata.normalize('NFD', 'é')}/1.png", "train/z/1.png", "test/é/1.png", "test/Z/1.png")
     found = list_folder(tmp_path)
     assert [unicodedata.normalize("NFC", name) for name in found.classes] == ["z", "é"]
     assert [item.label for item in found.splits["test"]] == [0, 1]
 
 
-def test_what_systems_leave_behind_is_no_data(tmp_path):
+def test_what_systems_leave_behind_is_no_data(tmp_path: Path) -> None:
     touch(tmp_path, "cat/1.png", "dog/1.png", ".DS_Store", "Thumbs.db", "__MACOSX/cat/1.png", ".git/x.png")
     touch(tmp_path, "cat/.DS_Store", "cat/._1.png", "cat/Thumbs.db", "cat/.thumbnails/1.png", "cat/desktop.ini")
     found = list_folder(tmp_path)
     assert (found.classes, len(found.splits["train"]), len(found.skipped)) == (("cat", "dog"), 2, 0)
 
 
-def test_what_is_passed_over_is_counted_with_examples(tmp_path):
+def test_what_is_passed_over_is_counted_with_examples(tmp_path: Path) -> None:
     touch(
         tmp_path,
         "cat/1.png",
@@ -107,7 +107,7 @@ def test_what_is_passed_over_is_counted_with_examples(tmp_path):
     )
 
 
-def test_symbolic_links_are_followed_but_not_in_circles(tmp_path):
+def test_symbolic_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
     touch(tmp_path, "set/cat/1.png", "set/dog/1.png", "elsewhere/2.png")
     (tmp_path / "set" / "cat" / "more").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "set" / "dog" / "up").symlink_to(tmp_path / "set")
@@ -120,7 +120,7 @@ def test_symbolic_links_are_followed_but_not_in_circles(tmp_path):
     assert found.skipped.counts["a symbolic link to a folder above it"] >= 1
 
 
-def test_names_of_files_are_safe_to_print(tmp_path):
+def test_names_of_files_are_safe_to_print(tmp_path: Path) -> None:
     touch(tmp_path, "cat/1.png", "dog/1.png", "cat/\x1b[31mred\n\u202e.txt")
     note = list_folder(tmp_path).skipped.notes()[0]
     assert not set(note) & {"\x1b", "\n", "\u202e"}
@@ -140,26 +140,26 @@ def test_names_of_files_are_safe_to_print(tmp_path):
         (("train/cat_a/1.png", "test/cat_a/1.png", "test/Cat-A/1.png"), "'cat_a' .*differ only|differ only"),
     ],
 )
-def test_layouts_that_can_not_be_meant_are_refused(files, message, tmp_path):
+def test_layouts_that_can_not_be_meant_are_refused(files, message, tmp_path: Path) -> None:
     touch(tmp_path, *files)
     with pytest.raises(ConfigError, match=message) as caught:
         list_folder(tmp_path)
     assert caught.value.key == "task.data_dir"
 
 
-def test_a_test_folder_without_classes_has_no_labels(tmp_path):
+def test_a_test_folder_without_classes_has_no_labels(tmp_path: Path) -> None:
     touch(tmp_path, "train/cat/1.png", "train/dog/1.png", "test/1.png", "test/2.png")
     found = list_folder(tmp_path)
     assert (list(found.splits), found.classes) == (["train"], ("cat", "dog"))
     assert dict(found.skipped.counts) == {"in a split without class folders, so without a label": 2}
 
 
-def test_a_folder_that_is_not_there(tmp_path):
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"task\.data_dir = .*no such folder"):
         list_folder(tmp_path / "nowhere")
 
 
-def test_a_whole_disk_is_refused_before_it_is_listed(tmp_path, monkeypatch):
+def test_a_whole_disk_is_refused_before_it_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from fedcrucible_core.learning.datasets import folder_layout
 
     monkeypatch.setattr(folder_layout, "MOST_PICTURES", 3)

@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ CLASSES = datasets.ClassLabel(names=["tabby_cat", "dog"])
 
 
 @pytest.fixture(autouse=True)
-def _offline(monkeypatch):
+def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("FLWR_TELEMETRY_ENABLED", "0")
     monkeypatch.delenv("FEDCRUCIBLE_DATA", raising=False)
@@ -35,7 +36,7 @@ def colours(count: int, mode: str = "RGB", size: tuple[int, int] = (6, 6)) -> li
     return [Image.new(mode, size, i if mode == "L" else (i, 90, 200)) for i in range(count)]
 
 
-def save(root: Path, features: dict, **splits: dict) -> None:
+def save(root: Path, features: dict[str, Any], **splits: dict[str, Any]) -> None:
     """Save a data set ``own/set`` of columns in the hub library's own format."""
     kinds = datasets.Features(features)
     made = {
@@ -52,7 +53,7 @@ def task(root: Path, **settings: object) -> TaskSection:
     return TaskSection(dataset="hf:own/set", data_dir=str(root), **chosen)
 
 
-def labelled(root: Path, kind: object, train: list, test: list, **more: list) -> None:
+def labelled(root: Path, kind: object, train: list[Any], test: list[Any], **more: list[Any]) -> None:
     """A set with pictures and one column of labels."""
     save(
         root,
@@ -75,7 +76,7 @@ LABELS = {
 
 
 @pytest.mark.parametrize("case", LABELS)
-def test_labels_of_every_kind_are_numbered_in_one_order(case, tmp_path):
+def test_labels_of_every_kind_are_numbered_in_one_order(case, tmp_path: Path) -> None:
     kind, train, test, names, train_labels, test_labels = LABELS[case]
     labelled(tmp_path, kind, train, test)
     data = load_task(task(tmp_path))
@@ -85,7 +86,7 @@ def test_labels_of_every_kind_are_numbered_in_one_order(case, tmp_path):
     assert data.train.inputs[:, 0, 0, 0].tolist() == list(range(len(train)))
 
 
-def test_names_that_blanks_would_make_equal_stay_as_they_are(tmp_path):
+def test_names_that_blanks_would_make_equal_stay_as_they_are(tmp_path: Path) -> None:
     labelled(tmp_path, TEXT, ["a_b", "a b"], ["a b"])
     assert load_task(task(tmp_path)).info.class_names == ("a b", "a_b")
 
@@ -107,14 +108,14 @@ BAD_LABELS = {
 
 
 @pytest.mark.parametrize("case", BAD_LABELS)
-def test_labels_that_are_none_are_one_error_with_split_and_count(case, tmp_path):
+def test_labels_that_are_none_are_one_error_with_split_and_count(case, tmp_path: Path) -> None:
     kind, train, test, message = BAD_LABELS[case]
     labelled(tmp_path, kind, train, test)
     with pytest.raises(ConfigError, match=message):
         load_task(task(tmp_path))
 
 
-def test_a_label_of_another_class_in_test_is_named_with_split_and_count(tmp_path):
+def test_a_label_of_another_class_in_test_is_named_with_split_and_count(tmp_path: Path) -> None:
     def rows(names: list[str], labels: list[int]) -> datasets.Dataset:  # type: ignore[name-defined]
         features = datasets.Features({"image": PICTURE, "label": datasets.ClassLabel(names=names)})
         return datasets.Dataset.from_dict({"image": colours(len(labels)), "label": labels}, features=features)
@@ -128,7 +129,7 @@ def test_a_label_of_another_class_in_test_is_named_with_split_and_count(tmp_path
     assert class_numbers(["dog", "emu"], TEXT, ("cat", "dog")).tolist() == [1, 2]
 
 
-def test_a_column_of_ids_is_not_taken_for_labels(tmp_path):
+def test_a_column_of_ids_is_not_taken_for_labels(tmp_path: Path) -> None:
     names = [f"{i}.png" for i in range(60)]
     save(tmp_path, {"image": PICTURE, "file": TEXT}, train={"image": colours(60), "file": names})
     with pytest.raises(ConfigError, match="has 60 different labels for 60 training images: ids, not classes"):
@@ -137,7 +138,7 @@ def test_a_column_of_ids_is_not_taken_for_labels(tmp_path):
 
 @pytest.mark.parametrize("hidden", [[-1, -1], [None, None]])
 @pytest.mark.parametrize("published", [True, False])
-def test_a_test_split_without_labels_falls_back_to_validation(hidden, published, tmp_path):
+def test_a_test_split_without_labels_falls_back_to_validation(hidden, published, tmp_path: Path) -> None:
     labelled(tmp_path, CLASSES, [0, 1] * 5, hidden, **({"validation": [1, 0, 1]} if published else {}))
     data = load_task(task(tmp_path, validation_fraction=0.2))
     assert torch.equal(data.test.inputs, data.validation.inputs)
@@ -148,13 +149,13 @@ def test_a_test_split_without_labels_falls_back_to_validation(hidden, published,
     )
 
 
-def test_a_test_split_without_labels_and_no_validation_is_refused(tmp_path):
+def test_a_test_split_without_labels_and_no_validation_is_refused(tmp_path: Path) -> None:
     labelled(tmp_path, CLASSES, [0, 1, 1], [-1])
     with pytest.raises(ConfigError, match=r"no labels and nothing is held out: set task.validation_fraction above 0"):
         load_task(task(tmp_path))
 
 
-def test_a_test_split_without_the_column_of_labels_has_none(tmp_path):
+def test_a_test_split_without_the_column_of_labels_has_none(tmp_path: Path) -> None:
     save(
         tmp_path,
         {"image": PICTURE, "label": CLASSES},
@@ -165,7 +166,7 @@ def test_a_test_split_without_the_column_of_labels_has_none(tmp_path):
     assert data.notes[0] == "none of the 2 test images has a label"
 
 
-def test_a_set_without_a_test_split_gives_a_stratified_part_of_train(tmp_path):
+def test_a_set_without_a_test_split_gives_a_stratified_part_of_train(tmp_path: Path) -> None:
     labels = [0] * 40 + [1] * 10
     save(tmp_path, {"image": PICTURE, "label": CLASSES}, train={"image": colours(50), "label": labels})
     data = load_task(task(tmp_path, test_fraction=0.2, validation_fraction=0.1))
@@ -178,26 +179,26 @@ def test_a_set_without_a_test_split_gives_a_stratified_part_of_train(tmp_path):
 
 
 @pytest.mark.parametrize("fraction", [0.01, 0.99])
-def test_setting_nothing_or_everything_aside_is_refused(fraction, tmp_path):
+def test_setting_nothing_or_everything_aside_is_refused(fraction, tmp_path: Path) -> None:
     save(tmp_path, {"image": PICTURE, "label": CLASSES}, train={"image": colours(4), "label": [0, 1, 0, 1]})
     with pytest.raises(ConfigError, match=rf"task.test_fraction = {fraction}: sets [04] of the [04] training images"):
         load_task(task(tmp_path, test_fraction=fraction))
 
 
 @pytest.mark.parametrize("name", ["train", "full"])
-def test_an_only_split_is_the_training_split(name, tmp_path):
+def test_an_only_split_is_the_training_split(name, tmp_path: Path) -> None:
     save(tmp_path, {"image": PICTURE, "label": TEXT}, **{name: {"image": colours(5), "label": list("ababa")}})
     assert len(load_task(task(tmp_path)).train) == 4
 
 
-def test_a_set_saved_without_splits_is_the_training_split(tmp_path):
+def test_a_set_saved_without_splits_is_the_training_split(tmp_path: Path) -> None:
     rows = datasets.Dataset.from_dict({"image": colours(5), "label": list("ababa")}).cast_column("image", PICTURE)
     rows.save_to_disk(str(tmp_path / "hf" / "own--set"))
     assert len(load_task(task(tmp_path)).test) == 1
 
 
 @pytest.mark.parametrize("name", ["validation", "valid", "val", "dev"])
-def test_other_usual_names_are_measured_where_there_is_no_test(name, tmp_path):
+def test_other_usual_names_are_measured_where_there_is_no_test(name, tmp_path: Path) -> None:
     save(
         tmp_path,
         {"image": PICTURE, "label": CLASSES},
@@ -207,7 +208,7 @@ def test_other_usual_names_are_measured_where_there_is_no_test(name, tmp_path):
     assert load_task(task(tmp_path)).test.labels.tolist() == [1, 0]
 
 
-def test_a_damaged_copy_is_named(tmp_path):
+def test_a_damaged_copy_is_named(tmp_path: Path) -> None:
     (tmp_path / "hf" / "own--set").mkdir(parents=True)
     (tmp_path / "hf" / "own--set" / "dataset_dict.json").write_text("{")
     with pytest.raises(ConfigError, match="absent or damaged"):
@@ -217,49 +218,49 @@ def test_a_damaged_copy_is_named(tmp_path):
 class TestColumns:
     """Which columns are taken."""
 
-    def columns(self, root: Path, features: dict, **values: list) -> None:
+    def columns(self, root: Path, features: dict[str, Any], **values: list[Any]) -> None:
         rows = {name: values.get(name, colours(6)) for name in features}
         save(root, features, train=rows, test=rows)
 
-    def test_a_mask_is_never_trained_on(self, tmp_path):
+    def test_a_mask_is_never_trained_on(self, tmp_path: Path) -> None:
         features = {"mask": PICTURE, "picture": PICTURE, "label": CLASSES}
         self.columns(tmp_path, features, mask=colours(6, "L"), label=[0, 1] * 3)
         assert load_task(task(tmp_path)).info.shape[0] == 3
         assert load_task(task(tmp_path, image_column="mask")).info.shape[0] == 1
 
-    def test_a_lone_mask_is_taken_only_when_asked_for(self, tmp_path):
+    def test_a_lone_mask_is_taken_only_when_asked_for(self, tmp_path: Path) -> None:
         self.columns(tmp_path, {"Mask": PICTURE, "label": CLASSES}, label=[0, 1] * 3)
         with pytest.raises(ConfigError, match=r"set task.image_column: only Mask holds pictures"):
             load_task(task(tmp_path))
 
-    def test_one_that_is_not_a_mask_is_taken_whatever_its_name(self, tmp_path):
+    def test_one_that_is_not_a_mask_is_taken_whatever_its_name(self, tmp_path: Path) -> None:
         features = {"mask": PICTURE, "scan": PICTURE, "label": CLASSES}
         self.columns(tmp_path, features, mask=colours(6, "L"), label=[0, 1] * 3)
         assert load_task(task(tmp_path)).info.shape[0] == 3
 
-    def test_several_pictures_are_refused_by_name(self, tmp_path):
+    def test_several_pictures_are_refused_by_name(self, tmp_path: Path) -> None:
         self.columns(tmp_path, {"left": PICTURE, "right": PICTURE, "label": CLASSES}, label=[0, 1] * 3)
         with pytest.raises(ConfigError, match=r"the images \(left, right\): set task.image_column"):
             load_task(task(tmp_path))
         assert len(load_task(task(tmp_path, image_column="right")).train) == 6
 
-    def test_several_labels_are_refused_by_name_and_usual_names_win(self, tmp_path):
+    def test_several_labels_are_refused_by_name_and_usual_names_win(self, tmp_path: Path) -> None:
         features = {"image": PICTURE, "site": CLASSES, "species": CLASSES}
         self.columns(tmp_path, features, site=[0] * 3 + [1] * 3, species=[0, 1] * 3)
         with pytest.raises(ConfigError, match=r"the labels \(site, species\): set task.label_column"):
             load_task(task(tmp_path))
         assert load_task(task(tmp_path, label_column="species")).train.labels.tolist() == [0, 1] * 3
 
-    def test_a_usual_name_goes_before_a_type(self, tmp_path):
+    def test_a_usual_name_goes_before_a_type(self, tmp_path: Path) -> None:
         features = {"image": PICTURE, "site": CLASSES, "Label": TEXT}
         self.columns(tmp_path, features, site=[0] * 6, Label=list("abcabc"))
         assert load_task(task(tmp_path)).info.class_names == ("a", "b", "c")
 
-    def test_the_only_column_that_may_hold_labels_is_taken(self, tmp_path):
+    def test_the_only_column_that_may_hold_labels_is_taken(self, tmp_path: Path) -> None:
         self.columns(tmp_path, {"image": PICTURE, "diagnosis": TEXT}, diagnosis=list("ababab"))
         assert load_task(task(tmp_path)).info.class_names == ("a", "b")
 
-    def test_text_columns_are_ambiguous_too(self, tmp_path):
+    def test_text_columns_are_ambiguous_too(self, tmp_path: Path) -> None:
         features = {"image": PICTURE, "patient": TEXT, "diagnosis": TEXT}
         self.columns(tmp_path, features, patient=list("pqrpqr"), diagnosis=list("ababab"))
         with pytest.raises(ConfigError, match=r"the labels \(patient, diagnosis\): set task.label_column"):
@@ -273,17 +274,17 @@ class TestColumns:
             ("label_column", "image", r"task.label_column = 'image': does not hold one label .*; allowed: label, site"),
         ],
     )
-    def test_a_wrong_choice_is_answered_with_those_that_exist(self, key, value, message, tmp_path):
+    def test_a_wrong_choice_is_answered_with_those_that_exist(self, key, value, message, tmp_path: Path) -> None:
         features = {"image": PICTURE, "label": CLASSES, "site": TEXT}
         self.columns(tmp_path, features, label=[0, 1] * 3, site=list("aabbcc"))
         with pytest.raises(ConfigError, match=message):
             load_task(task(tmp_path, **{key: value}))
 
-    def test_sets_without_columns_refuse_the_keys(self):
+    def test_sets_without_columns_refuse_the_keys(self) -> None:
         with pytest.raises(ConfigError, match=r"task.label_column = 'x': fashion-mnist-slice has no columns"):
             load_task(TaskSection(label_column="x"))
 
-    def test_no_picture_or_no_label_at_all(self, tmp_path):
+    def test_no_picture_or_no_label_at_all(self, tmp_path: Path) -> None:
         self.columns(tmp_path, {"text": TEXT, "label": CLASSES}, text=list("abcdef"), label=[0, 1] * 3)
         with pytest.raises(ConfigError, match=r"needs a column of images, has text \(string\), label"):
             load_task(task(tmp_path))
@@ -292,7 +293,7 @@ class TestColumns:
 class TestPictures:
     """What rows may hold."""
 
-    def save(self, root: Path, kind: object, train: list, test: list | None = None) -> None:
+    def save(self, root: Path, kind: object, train: list[Any], test: list[Any] | None = None) -> None:
         test = train[:2] if test is None else test
         save(
             root,
@@ -301,32 +302,32 @@ class TestPictures:
             test={"image": test, "label": [i % 2 for i in range(len(test))]},
         )
 
-    def test_16_bits_are_scaled(self, tmp_path):
+    def test_16_bits_are_scaled(self, tmp_path: Path) -> None:
         deep = [Image.fromarray(np.full((6, 6), 32768, np.uint16))] * 4
         self.save(tmp_path, PICTURE, deep)
         data = load_task(task(tmp_path))
         assert data.info.shape == (1, 6, 6)
         assert float(data.train.for_model().mean()) == pytest.approx(0.5, abs=0.003)
 
-    def test_what_has_no_scale_is_refused_by_row_and_mode(self, tmp_path):
+    def test_what_has_no_scale_is_refused_by_row_and_mode(self, tmp_path: Path) -> None:
         content = io.BytesIO()
         Image.fromarray(np.full((6, 6), 300.0, np.float32)).save(content, "TIFF")
         self.save(tmp_path, PICTURE, [*colours(2), {"bytes": content.getvalue(), "path": None}])
         with pytest.raises(ConfigError, match=r"task.dataset = 'hf:own/set': train row 2: mode F with values"):
             load_task(task(tmp_path))
 
-    def test_a_damaged_row_is_named(self, tmp_path):
+    def test_a_damaged_row_is_named(self, tmp_path: Path) -> None:
         self.save(tmp_path, PICTURE, [*colours(1), {"bytes": b"<html></html>", "path": None}])
         with pytest.raises(ConfigError, match="train row 1: an HTML page, not a picture"):
             load_task(task(tmp_path))
 
-    def test_a_row_without_a_picture_is_named(self, tmp_path):
+    def test_a_row_without_a_picture_is_named(self, tmp_path: Path) -> None:
         self.save(tmp_path, PICTURE, [*colours(2), None])
         with pytest.raises(ConfigError, match="train row 2: holds no picture"):
             load_task(task(tmp_path))
 
     @pytest.mark.parametrize("where", ["train", "test"])
-    def test_grey_among_colours_becomes_rgb(self, where, tmp_path):
+    def test_grey_among_colours_becomes_rgb(self, where, tmp_path: Path) -> None:
         mixed, plain = [*colours(2), *colours(2, "L")], colours(3, "L")
         self.save(tmp_path, PICTURE, *((mixed, plain) if where == "train" else (plain, mixed)))
         data = load_task(task(tmp_path))
@@ -334,7 +335,7 @@ class TestPictures:
         grey = (data.train if where == "train" else data.test).inputs[3]
         assert grey.unique().tolist() == [1]
 
-    def test_several_sizes_need_image_size(self, tmp_path):
+    def test_several_sizes_need_image_size(self, tmp_path: Path) -> None:
         self.save(tmp_path, PICTURE, [*colours(2, size=(6, 8)), *colours(2, size=(12, 6))])
         with pytest.raises(ConfigError, match=r"found 2 sizes, e.g. 12 x 6, 6 x 8 pixels; set task.image_size"):
             load_task(task(tmp_path))
@@ -347,7 +348,7 @@ class TestPictures:
         [datasets.Array2D((4, 5), "uint8"), datasets.Sequence(datasets.Sequence(datasets.Value("int64"))),
          datasets.Sequence(datasets.Sequence(datasets.Value("uint8")))],
     )  # fmt: skip
-    def test_arrays_of_whole_numbers_are_grey_pictures(self, kind, tmp_path):
+    def test_arrays_of_whole_numbers_are_grey_pictures(self, kind, tmp_path: Path) -> None:
         arrays = np.random.default_rng(0).integers(0, 256, (4, 4, 5))
         self.save(tmp_path, kind, arrays.tolist())
         data = load_task(task(tmp_path))
@@ -355,14 +356,14 @@ class TestPictures:
         assert np.array_equal(data.train.inputs[:, 0].numpy(), arrays)
 
     @pytest.mark.parametrize("channels_first", [True, False])
-    def test_arrays_with_channels_are_rgb_either_way_round(self, channels_first, tmp_path):
+    def test_arrays_with_channels_are_rgb_either_way_round(self, channels_first, tmp_path: Path) -> None:
         arrays = np.random.default_rng(0).integers(0, 256, (4, 5, 6, 3))
         given = arrays.transpose(0, 3, 1, 2) if channels_first else arrays
         self.save(tmp_path, datasets.Array3D(given.shape[1:], "uint8"), given.tolist())
         data = load_task(task(tmp_path))
         assert np.array_equal(data.train.inputs.numpy(), arrays.transpose(0, 3, 1, 2))
 
-    def test_floats_within_one_are_scaled_and_others_refused(self, tmp_path):
+    def test_floats_within_one_are_scaled_and_others_refused(self, tmp_path: Path) -> None:
         kind = datasets.Array2D((2, 2), "float32")
         self.save(tmp_path, kind, [[[0.0, 1.0], [0.5, 0.2]]] * 3)
         assert load_task(task(tmp_path)).train.inputs[0].flatten().tolist() == [0, 255, 128, 51]
@@ -370,11 +371,11 @@ class TestPictures:
         with pytest.raises(ConfigError, match=r"images of type float32 hold values -1..1; allowed: 0..1 as floats"):
             load_task(task(tmp_path / "signed"))
 
-    def test_16_bit_arrays_are_scaled_by_their_type(self, tmp_path):
+    def test_16_bit_arrays_are_scaled_by_their_type(self, tmp_path: Path) -> None:
         self.save(tmp_path, datasets.Array2D((2, 2), "uint16"), [[[32768] * 2] * 2] * 3)
         assert load_task(task(tmp_path)).train.inputs.unique().tolist() == [128]
 
-    def test_files_bytes_without_the_image_type_are_read(self, tmp_path):
+    def test_files_bytes_without_the_image_type_are_read(self, tmp_path: Path) -> None:
         content = io.BytesIO()
         Image.new("RGB", (4, 4), (9, 8, 7)).save(content, "PNG")
         struct = {"bytes": datasets.Value("binary"), "path": TEXT}
@@ -384,7 +385,7 @@ class TestPictures:
         assert load_task(task(tmp_path / "plain")).train.inputs[0, :, 0, 0].tolist() == [9, 8, 7]
 
 
-def test_image_size_serves_sets_of_one_size_too(tmp_path):
+def test_image_size_serves_sets_of_one_size_too(tmp_path: Path) -> None:
     small = load_task(TaskSection(image_size=14, train_samples=20, test_samples=10))
     whole = load_task(TaskSection(train_samples=20, test_samples=10))
     assert small.info.shape == (1, 14, 14)
@@ -395,7 +396,7 @@ def test_image_size_serves_sets_of_one_size_too(tmp_path):
     )
 
 
-def test_ids_follow_images_through_every_choice(tmp_path):
+def test_ids_follow_images_through_every_choice(tmp_path: Path) -> None:
     count = 120
     ids = [f"w{i % 7}" for i in range(count)]
     save(
@@ -410,7 +411,7 @@ def test_ids_follow_images_through_every_choice(tmp_path):
     assert [names[place] for place in load_ids(chosen, "writer_id")] == [ids[i] for i in numbered]
 
 
-def test_natural_clients_are_one_id_each_or_whole_ids(tmp_path):
+def test_natural_clients_are_one_id_each_or_whole_ids(tmp_path: Path) -> None:
     ids = [f"w{i % 7}" for i in range(120)]
     save(
         tmp_path,
@@ -431,7 +432,7 @@ def test_natural_clients_are_one_id_each_or_whole_ids(tmp_path):
         writers(8)
 
 
-def test_prepare_says_what_a_run_has_to_choose(tmp_path):
+def test_prepare_says_what_a_run_has_to_choose(tmp_path: Path) -> None:
     rows = {"image": [*colours(2), *colours(2, size=(9, 9))], "label": [0, 1, 0, 1]}
     save(tmp_path, {"image": PICTURE, "label": CLASSES}, train=rows)
     found = prepare_command("hf:own/set", str(tmp_path))
@@ -442,7 +443,7 @@ def test_prepare_says_what_a_run_has_to_choose(tmp_path):
     assert line.startswith("hf:own/set: 4 training and no test images (task.test_fraction sets some aside)")
 
 
-def test_ids_that_are_not_there_are_named(tmp_path):
+def test_ids_that_are_not_there_are_named(tmp_path: Path) -> None:
     save(
         tmp_path,
         {"image": PICTURE, "label": CLASSES, "site": TEXT},
@@ -462,7 +463,7 @@ def test_ids_that_are_not_there_are_named(tmp_path):
         load_ids(TaskSection(), "writer")
 
 
-def test_prepare_saves_every_split_whatever_its_name(monkeypatch, tmp_path):
+def test_prepare_saves_every_split_whatever_its_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pytest.importorskip("flwr_datasets")
     save(
         tmp_path,

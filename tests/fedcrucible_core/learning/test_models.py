@@ -15,7 +15,7 @@ COLOUR = DataInfo("colour", tuple("abcdefg"), (3, 32, 32), (0.49, 0.48, 0.45), (
 
 @EVERY
 @pytest.mark.parametrize("info", [GREY, COLOUR], ids=["grey", "colour"])
-def test_shapes(name, info):
+def test_shapes(name, info) -> None:
     model = MODELS.create(name).build(info, seed=1).eval()
     x = torch.rand(3, *info.shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -28,7 +28,7 @@ def test_shapes(name, info):
 
 
 @EVERY
-def test_initial_weights_depend_on_the_seed_alone(name):
+def test_initial_weights_depend_on_the_seed_alone(name) -> None:
     spec = MODELS.create(name)
     torch.manual_seed(5)
     before = torch.random.get_rng_state()
@@ -40,7 +40,7 @@ def test_initial_weights_depend_on_the_seed_alone(name):
 
 
 @EVERY
-def test_features_and_classifier_hold_every_parameter(name):
+def test_features_and_classifier_hold_every_parameter(name) -> None:
     model = MODELS.create(name).build(GREY, seed=1)
     split = {name for name, _ in model.named_parameters() if name.startswith(("features.", "classifier."))}
     assert split == {name for name, _ in model.named_parameters()}
@@ -48,14 +48,14 @@ def test_features_and_classifier_hold_every_parameter(name):
 
 
 @EVERY
-def test_every_parameter_gets_a_gradient(name):
+def test_every_parameter_gets_a_gradient(name) -> None:
     model = MODELS.create(name).build(GREY, seed=1).train()
     model(torch.rand(4, *GREY.shape)).square().sum().backward()
     assert all(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in model.parameters())
 
 
 @EVERY
-def test_normalisation_constants_are_not_part_of_the_upload(name):
+def test_normalisation_constants_are_not_part_of_the_upload(name) -> None:
     model = MODELS.create(name).build(COLOUR, seed=1)
     constants = {"first.mean", "first.std"}
     assert constants <= {n for n, _ in model.named_buffers()}
@@ -65,14 +65,14 @@ def test_normalisation_constants_are_not_part_of_the_upload(name):
 
 
 @EVERY
-def test_the_output_layer_is_named(name):
+def test_the_output_layer_is_named(name) -> None:
     model = MODELS.create(name).build(COLOUR, seed=1)
     assert model.get_submodule(model.output) is model.head
     assert model.head.out_features == COLOUR.num_classes
 
 
 @EVERY
-def test_pixels_are_normalised_first(name):
+def test_pixels_are_normalised_first(name) -> None:
     model = MODELS.create(name).build(COLOUR, seed=1).eval()
     x = torch.rand(2, *COLOUR.shape)
     normalised = (x - torch.tensor(COLOUR.mean).view(3, 1, 1)) / torch.tensor(COLOUR.std).view(3, 1, 1)
@@ -80,7 +80,7 @@ def test_pixels_are_normalised_first(name):
         assert torch.allclose(model.embed(x), model.features(normalised), atol=1e-6)
 
 
-def test_resnet18_has_the_cifar_stem_and_512_features():
+def test_resnet18_has_the_cifar_stem_and_512_features() -> None:
     model = MODELS.create("resnet18").build(COLOUR, seed=1)
     assert model.feature_dim == 512
     assert model.features.conv1.stride == (1, 1)
@@ -88,7 +88,7 @@ def test_resnet18_has_the_cifar_stem_and_512_features():
 
 
 @pytest.mark.parametrize("name", list(MODELS))
-def test_images_that_are_too_small_are_refused_by_name(name):
+def test_images_that_are_too_small_are_refused_by_name(name) -> None:
     spec = MODELS.create(name)
     smallest = DataInfo("tiny", ("a", "b"), (1, spec.smallest, spec.smallest), (0.5,), (0.5,))
     spec.build(smallest, 1).eval()(torch.zeros(1, *smallest.shape))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from defenses.kernels.votes import vote_bounds, winners
 from defenses.smoothing import noisy_votes
+from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.learning.data import DataInfo
 from fedcrucible_core.learning.evaluation import (
     NO_CLASS,
@@ -111,7 +112,12 @@ def test_a_dead_model_and_a_blind_guide_are_told_by_the_evaluator(target: int) -
     from server_app.evaluation import Evaluator
     from server_app.plan import Plan
 
-    settings = {"task.train_samples": 60, "task.test_samples": 40, "federation.clients": 2, "model.name": "cnn"}
+    settings: dict[str, Scalar] = {
+        "task.train_samples": 60,
+        "task.test_samples": 40,
+        "federation.clients": 2,
+        "model.name": "cnn",
+    }
     plan = Plan.make(load({**settings, "poison.target_label": target, "strategy": "fedavg", "partition.name": "iid"}))
     evaluator = Evaluator.build(plan.config, plan.data, plan.adversary.poisoner, CPU)
     dead = plan.model()

@@ -7,17 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import DTypeLike
 
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.sections import TaskSection
 from fedcrucible_core.learning.datasets import load_task, read_pictures
 
 
-def images(count: int, *shape: int, dtype: object = np.uint8) -> np.ndarray:
+def images(count: int, *shape: int, dtype: DTypeLike = np.uint8) -> np.ndarray:
     """Constant pictures 0, 10, 20, .."""
     made = np.empty((count, *shape), dtype=np.uint8)
     made[:] = (10 * np.arange(count)).reshape(-1, *[1] * len(shape))
-    return made.astype(dtype)
+    return np.asarray(made.astype(dtype))
 
 
 def save(folder: Path, **arrays: object) -> Path:
@@ -44,7 +45,7 @@ LABELS = np.arange(12) % 3
         (("x", "y"), (6, 0, 6)),
     ],
 )
-def test_usual_names_of_arrays(names, sizes, tmp_path):
+def test_usual_names_of_arrays(names, sizes, tmp_path: Path) -> None:
     arrays = {name: images(12, 8, 8) if i % 2 == 0 else LABELS for i, name in enumerate(names)}
     splits = load(save(tmp_path, **arrays, comment=np.array("made up")))
     assert (len(splits.train), len(splits.validation), len(splits.test)) == sizes
@@ -62,7 +63,7 @@ def test_usual_names_of_arrays(names, sizes, tmp_path):
         ((3, 8, 6), (3, 8, 6)),
     ],
 )
-def test_layouts(shape, expected, tmp_path):
+def test_layouts(shape, expected, tmp_path: Path) -> None:
     splits = load(save(tmp_path, images=images(12, *shape), labels=LABELS[:, None]))
     assert splits.info.shape == expected
     pictures = torch.cat([splits.train.inputs, splits.test.inputs]).flatten(1)
@@ -79,13 +80,13 @@ def test_layouts(shape, expected, tmp_path):
     ],
     ids=["uint16", "float32", "float64", "int64"],
 )
-def test_scales_that_are_known(given, tmp_path):
+def test_scales_that_are_known(given, tmp_path: Path) -> None:
     splits = load(save(tmp_path, images=given, labels=LABELS))
     pictures = torch.cat([splits.train.inputs, splits.test.inputs]).flatten(1)
     assert sorted(pictures.float().mean(1).tolist()) == [10.0 * i for i in range(12)]
 
 
-def test_images_are_resized(tmp_path):
+def test_images_are_resized(tmp_path: Path) -> None:
     assert load(save(tmp_path, images=images(12, 9, 7, 3), labels=LABELS), image_size=16).info.shape == (3, 16, 16)
 
 
@@ -102,11 +103,11 @@ def test_images_are_resized(tmp_path):
         (np.array(["猫", "狗"])[LABELS % 2], {}, ("狗", "猫")),
     ],
 )
-def test_labels_of_any_kind(labels, more, names, tmp_path):
+def test_labels_of_any_kind(labels, more, names, tmp_path: Path) -> None:
     assert load(save(tmp_path, images=images(12, 8, 8), labels=labels, **more)).info.class_names == names
 
 
-def test_a_name_for_each_label(tmp_path):
+def test_a_name_for_each_label(tmp_path: Path) -> None:
     file = save(tmp_path, images=images(12, 8, 8), labels=np.array(["b", "a"])[LABELS % 2], class_names=["B", "A"])
     train = load(file).train
     expected = {10 * i: int(LABELS[i] % 2) for i in range(12)}
@@ -161,7 +162,7 @@ WHOLE = {"images": TWELVE, "labels": LABELS}
         ({"images": images(0, 8, 8), "labels": LABELS[:0]}, r"no usable picture in train"),
     ],
 )  # fmt: skip
-def test_arrays_that_are_refused(arrays, message, tmp_path):
+def test_arrays_that_are_refused(arrays, message, tmp_path: Path) -> None:
     if "x_val" in arrays:
         arrays = arrays | {"x_train": images(12, 8, 8), "y_train": LABELS}
     with pytest.raises(ConfigError, match=message):
@@ -169,13 +170,15 @@ def test_arrays_that_are_refused(arrays, message, tmp_path):
     assert not Evil.ran
 
 
-def test_a_class_of_the_test_split_alone_is_refused(tmp_path):
+def test_a_class_of_the_test_split_alone_is_refused(tmp_path: Path) -> None:
     file = save(tmp_path, x_train=images(12, 8, 8), y_train=LABELS, x_test=images(12, 8, 8), y_test=LABELS + 1)
     with pytest.raises(ConfigError, match=r"no usable training picture of '3' \(but in test\)"):
         load(file)
 
 
-def test_a_set_that_would_not_fit_in_memory_is_refused_by_its_headers(tmp_path, monkeypatch):
+def test_a_set_that_would_not_fit_in_memory_is_refused_by_its_headers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = save(tmp_path, images=images(12, 8, 8), labels=LABELS.astype(np.int8))
     monkeypatch.setattr(read_pictures, "MOST_BYTES", 12 * 64)
     with pytest.raises(ConfigError, match=r"GiB"):
@@ -183,13 +186,13 @@ def test_a_set_that_would_not_fit_in_memory_is_refused_by_its_headers(tmp_path, 
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no zip", b"\x93NUMPY"])
-def test_what_is_no_npz_file(content, tmp_path):
+def test_what_is_no_npz_file(content, tmp_path: Path) -> None:
     (tmp_path / "a.npz").write_bytes(content)
     with pytest.raises(ConfigError, match=r"is no readable NPZ file"):
         load(tmp_path)
 
 
-def test_a_damaged_array_is_refused(tmp_path):
+def test_a_damaged_array_is_refused(tmp_path: Path) -> None:
     file = save(tmp_path, images=images(12, 8, 8), labels=LABELS)
     content = bytearray(file.read_bytes())
     content[400] ^= 0xFF  # within the pixels: the archive's checksum finds it
@@ -198,7 +201,7 @@ def test_a_damaged_array_is_refused(tmp_path):
         load(file)
 
 
-def test_the_file_in_a_folder(tmp_path):
+def test_the_file_in_a_folder(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="holds no NPZ file"):
         load(tmp_path)
     save(tmp_path, images=images(12, 8, 8), labels=LABELS)

@@ -16,7 +16,7 @@ def _train(light: bool, momentum: float, weight_decay: float) -> list[Tensor]:
     model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4 * 36, 5))
     model[3].bias.requires_grad_(False)
     if light:
-        optimiser = SGD(model.parameters(), 0.1, momentum, weight_decay)
+        optimiser: SGD | torch.optim.SGD = SGD(model.parameters(), 0.1, momentum, weight_decay)
     else:
         optimiser = torch.optim.SGD(model.parameters(), 0.1, momentum, weight_decay=weight_decay)
     for _ in range(5):
@@ -40,7 +40,7 @@ def _adam(ours: bool, decoupled: bool, weight_decay: float) -> list[Tensor]:
     betas = (0.8, 0.95)
     if ours:
         kind = AdamW if decoupled else Adam
-        optimiser = kind(model.parameters(), 0.01, betas, 1e-7, weight_decay)
+        optimiser: Adam | torch.optim.Adam = kind(model.parameters(), 0.01, betas, 1e-7, weight_decay)
     else:
         theirs = torch.optim.AdamW if decoupled else torch.optim.Adam
         optimiser = theirs(model.parameters(), 0.01, betas, 1e-7, weight_decay, foreach=False)

@@ -6,6 +6,7 @@ import os
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ def bomb(file: Path, side: int = 50_000) -> None:
     )
 
 
-def test_class_folders_of_colour_pictures_of_two_sizes(tmp_path):
+def test_class_folders_of_colour_pictures_of_two_sizes(tmp_path: Path) -> None:
     splits = load(write_folder(tmp_path, 10))
     assert splits.info.class_names == CLASSES
     assert splits.info.shape == (3, 16, 16)
@@ -50,18 +51,18 @@ def test_class_folders_of_colour_pictures_of_two_sizes(tmp_path):
     assert splits.notes == ("folder has no test split: 6 of its 30 training images are set aside for tests",)
 
 
-def test_pictures_of_one_size_stay_as_they_are(tmp_path):
+def test_pictures_of_one_size_stay_as_they_are(tmp_path: Path) -> None:
     splits = load(write_folder(tmp_path, 5, size=(48, 40)), image_size=0)
     assert splits.info.shape == (3, 40, 48)
     assert splits.train.inputs.dtype == torch.uint8
 
 
-def test_several_sizes_need_to_be_told_one(tmp_path):
+def test_several_sizes_need_to_be_told_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"found 2 sizes, e\.g\. 36 x 36, 48 x 40 pixels; set task\.image_size"):
         load(write_folder(tmp_path, 5), image_size=0)
 
 
-def test_folders_of_splits(tmp_path):
+def test_folders_of_splits(tmp_path: Path) -> None:
     for name, count in (("train", 6), ("val", 2), ("test", 3)):
         write_folder(tmp_path / name, count)
     splits = load(tmp_path)
@@ -69,7 +70,7 @@ def test_folders_of_splits(tmp_path):
     assert splits.notes == ()
 
 
-def test_grey_only_where_every_picture_is(tmp_path):
+def test_grey_only_where_every_picture_is(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         for i in range(4):
@@ -79,7 +80,7 @@ def test_grey_only_where_every_picture_is(tmp_path):
     assert load(tmp_path, image_size=0, test_fraction=0.3).info.shape == (3, 8, 8)
 
 
-def test_what_is_no_usable_picture_is_left_out_and_said(tmp_path):
+def test_what_is_no_usable_picture_is_left_out_and_said(tmp_path: Path) -> None:
     write_folder(tmp_path, 6)
     whole = (tmp_path / "plum" / "000.png").read_bytes()
     (tmp_path / "plum" / "cut.png").write_bytes(whole[: len(whole) // 2])
@@ -106,13 +107,13 @@ def test_what_is_no_usable_picture_is_left_out_and_said(tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_picture_that_may_not_be_read_is_left_out(tmp_path):
+def test_a_picture_that_may_not_be_read_is_left_out(tmp_path: Path) -> None:
     write_folder(tmp_path, 4)
     (tmp_path / "plum" / "000.png").chmod(0)
     assert any("may not be read" in note for note in load(tmp_path, test_fraction=0.3).notes)
 
 
-def test_a_class_without_any_usable_picture_is_refused(tmp_path):
+def test_a_class_without_any_usable_picture_is_refused(tmp_path: Path) -> None:
     write_folder(tmp_path, 4)
     for file in (tmp_path / "plum").iterdir():
         file.write_text("<html>")
@@ -120,27 +121,27 @@ def test_a_class_without_any_usable_picture_is_refused(tmp_path):
         load(tmp_path)
 
 
-def test_an_empty_class_folder_is_refused(tmp_path):
+def test_an_empty_class_folder_is_refused(tmp_path: Path) -> None:
     (write_folder(tmp_path, 4) / "unripe").mkdir()
     with pytest.raises(ConfigError, match=r"no usable training picture of 'unripe'"):
         load(tmp_path)
 
 
-def test_a_class_of_the_validation_split_alone_is_refused(tmp_path):
+def test_a_class_of_the_validation_split_alone_is_refused(tmp_path: Path) -> None:
     write_folder(tmp_path / "train", 3)
     write_folder(tmp_path / "val", 3, (*CLASSES, "quince"))
     with pytest.raises(ConfigError, match=r"no usable training picture of 'quince' \(but in validation\)"):
         load(tmp_path)
 
 
-def test_a_class_that_the_test_split_lacks_is_a_note(tmp_path):
+def test_a_class_that_the_test_split_lacks_is_a_note(tmp_path: Path) -> None:
     write_folder(tmp_path / "train", 3)
     write_folder(tmp_path / "test", 3, CLASSES[:2])
     (tmp_path / "test" / "plum").mkdir()
     assert load(tmp_path).notes == ("test has no picture of 'plum'",)
 
 
-def test_a_test_split_of_which_nothing_can_be_used_is_refused(tmp_path):
+def test_a_test_split_of_which_nothing_can_be_used_is_refused(tmp_path: Path) -> None:
     write_folder(tmp_path / "train", 3)
     (tmp_path / "test" / "apple").mkdir(parents=True)
     (tmp_path / "test" / "apple" / "1.png").write_text("<html>")
@@ -148,7 +149,7 @@ def test_a_test_split_of_which_nothing_can_be_used_is_refused(tmp_path):
         load(tmp_path)
 
 
-def test_a_place_within_the_data_folder(tmp_path, monkeypatch):
+def test_a_place_within_the_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_folder(tmp_path / "fruit", 5)
     assert load(tmp_path, "folder:fruit").info.name == "folder:fruit"
     assert len(load(tmp_path / "elsewhere", f"folder:{tmp_path / 'fruit'}").train) == 12
@@ -160,11 +161,18 @@ def test_a_place_within_the_data_folder(tmp_path, monkeypatch):
         load(tmp_path, "folder:nuts")
 
 
-def test_pictures_that_would_not_fit_in_memory_are_refused_after_the_first(tmp_path, monkeypatch):
+def test_pictures_that_would_not_fit_in_memory_are_refused_after_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_folder(tmp_path, 20)
-    opened = []
+    opened: list[Path] = []
     real = read_pictures.read_pixels  # type: ignore[attr-defined]
-    monkeypatch.setattr(read_pictures, "read_pixels", lambda file: opened.append(file) or real(file))
+
+    def counted(file: Path) -> Any:
+        opened.append(file)
+        return real(file)
+
+    monkeypatch.setattr(read_pictures, "read_pixels", counted)
     monkeypatch.setattr(read_pictures, "MOST_BYTES", 60 * 16 * 16 * 3 - 1)
     with pytest.raises(
         ConfigError, match=r"task\.data_dir = .* GiB; set task\.image_size to a smaller side, or use fewer"
@@ -175,7 +183,7 @@ def test_pictures_that_would_not_fit_in_memory_are_refused_after_the_first(tmp_p
     assert len(load(tmp_path, test_fraction=0.25).train) == 45
 
 
-def test_reading_is_the_same_wherever_the_folder_lies(tmp_path):
+def test_reading_is_the_same_wherever_the_folder_lies(tmp_path: Path) -> None:
     """Nodes and the server read their copies; the order of directory entries is the file system's own."""
     first, second = write_folder(tmp_path / "abc", 6), tmp_path / "xyz"
     for file in sorted(first.rglob("*.png"), reverse=True):
@@ -186,7 +194,7 @@ def test_reading_is_the_same_wherever_the_folder_lies(tmp_path):
     assert torch.equal(here.test.labels, there.test.labels)
 
 
-def test_own_data_are_known_by_their_place():
+def test_own_data_are_known_by_their_place() -> None:
     kinds = {name for name, cls in DATASETS.classes().items() if issubclass(cls, OwnData)}
     assert kinds == set(DATA_IS_THE_PLACE)
     for name in kinds:
@@ -196,7 +204,7 @@ def test_own_data_are_known_by_their_place():
         assert source.holds
 
 
-def test_two_folders_are_two_data_sets_and_one_moved_set_is_one(tmp_path):
+def test_two_folders_are_two_data_sets_and_one_moved_set_is_one(tmp_path: Path) -> None:
     from fedcrucible_core.config.load import load as load_config
     from server_app.identity import identity
 
@@ -208,7 +216,7 @@ def test_two_folders_are_two_data_sets_and_one_moved_set_is_one(tmp_path):
     assert of(task__dataset="mnist", task__data_dir="/a") == of(task__dataset="mnist", task__data_dir="/b")
 
 
-def test_names_in_another_order_would_exchange_the_classes(tmp_path):
+def test_names_in_another_order_would_exchange_the_classes(tmp_path: Path) -> None:
     write_folder(tmp_path, 5)
     with pytest.raises(
         ConfigError, match=r"task\.class_names = 'Plum, Apple, banana': the classes' own names in another"
@@ -218,7 +226,7 @@ def test_names_in_another_order_would_exchange_the_classes(tmp_path):
 
 
 @pytest.mark.parametrize("name", DATA_IS_THE_PLACE)
-def test_own_data_need_a_place(name, monkeypatch, tmp_path):
+def test_own_data_need_a_place(name, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Not the cache of downloaded data, whatever lies there."""
     monkeypatch.delenv("FEDCRUCIBLE_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

@@ -46,31 +46,31 @@ def saved(array: np.ndarray, path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", ["grey.png", "grey.tif"])
-def test_a_mid_grey_of_16_bits_is_mid_grey(name, tmp_path):
+def test_a_mid_grey_of_16_bits_is_mid_grey(name, tmp_path: Path) -> None:
     pixels = read_pixels(saved(np.full((6, 5), 32768, np.uint16), tmp_path / name))
     assert pixels.shape == (6, 5)
     assert mean(pixels) == HALF
 
 
 @pytest.mark.parametrize("mode", ["I;16", "I;16L", "I;16B", "I;16N"])
-def test_every_16_bit_mode_is_scaled_whatever_its_byte_order(mode):
+def test_every_16_bit_mode_is_scaled_whatever_its_byte_order(mode) -> None:
     picture = Image.new(mode, (3, 3), 32768)
     assert mean(to_pixels(picture, "x")) == HALF
 
 
-def test_16_bit_extremes_are_black_and_white(tmp_path):
+def test_16_bit_extremes_are_black_and_white(tmp_path: Path) -> None:
     array = np.array([[0, 65535], [257, 65278]], np.uint16)
     assert read_pixels(saved(array, tmp_path / "x.png")).tolist() == [[0, 255], [1, 254]]
 
 
-def test_16_bit_colours_and_transparency_keep_their_high_bytes():
+def test_16_bit_colours_and_transparency_keep_their_high_bytes() -> None:
     row = struct.pack(">HHH", 32768, 16384, 65535) * 4
     assert read_pixels(png(16, 2, row))[0, 0].tolist() == [128, 64, 255]
     row = struct.pack(">HHHH", 0, 0, 0, 65535) * 4
     assert read_pixels(png(16, 6, row))[0, 0].tolist() == [0, 0, 0]
 
 
-def test_32_bit_values_of_16_bits_are_scaled_and_others_refused():
+def test_32_bit_values_of_16_bits_are_scaled_and_others_refused() -> None:
     assert mean(to_pixels(Image.fromarray(np.full((4, 4), 32768, np.int32)), "x")) == HALF
     assert to_pixels(Image.fromarray(np.zeros((4, 4), np.int32)), "x").max() == 0
     for values in (70_000, -5, 200):
@@ -78,7 +78,7 @@ def test_32_bit_values_of_16_bits_are_scaled_and_others_refused():
             to_pixels(Image.fromarray(np.full((4, 4), values, np.int32)), "scan.tif")
 
 
-def test_float_pictures_are_scaled_from_one_or_refused(tmp_path):
+def test_float_pictures_are_scaled_from_one_or_refused(tmp_path: Path) -> None:
     assert mean(read_pixels(saved(np.full((4, 4), 0.5, np.float32), tmp_path / "x.tif"))) == HALF
     for value in (127.0, -0.5, np.nan, np.inf):
         path = saved(np.full((4, 4), value, np.float32), tmp_path / "odd.tif")
@@ -87,29 +87,29 @@ def test_float_pictures_are_scaled_from_one_or_refused(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "La"])
-def test_grey_modes_stay_grey(mode):
+def test_grey_modes_stay_grey(mode) -> None:
     assert to_pixels(Image.new(mode, (5, 4)), "x").shape == (4, 5)
 
 
 @pytest.mark.parametrize("mode", ["P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"])
-def test_all_other_modes_are_colours(mode):
+def test_all_other_modes_are_colours(mode) -> None:
     assert to_pixels(Image.new(mode, (5, 4)), "x").shape == (4, 5, 3)
 
 
 @pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "HSV", "RGBA"])
-def test_colours_survive_their_mode(mode):
+def test_colours_survive_their_mode(mode) -> None:
     red = to_pixels(Image.new("RGB", (8, 8), (250, 10, 10)).convert(mode), "x")
     assert np.abs(red.astype(int) - [250, 10, 10]).max() <= 6
 
 
-def test_lab_is_converted_by_its_colours():
+def test_lab_is_converted_by_its_colours() -> None:
     white = to_pixels(Image.new("LAB", (4, 4), (255, 128, 128)), "x")
     assert white.min() >= 253
     grey = to_pixels(Image.new("LAB", (4, 4), (137, 128, 128)), "x")  # L* = 53.7
     assert np.abs(grey.astype(int) - 128).max() <= 3
 
 
-def test_transparent_parts_lie_on_white(tmp_path):
+def test_transparent_parts_lie_on_white(tmp_path: Path) -> None:
     assert to_pixels(Image.new("RGBA", (2, 2), (0, 0, 0, 0)), "x").min() == 255
     assert to_pixels(Image.new("LA", (2, 2), (0, 0)), "x").tolist() == [[255, 255], [255, 255]]
     assert to_pixels(Image.new("RGBA", (2, 2), (0, 0, 0, 128)), "x")[0, 0].tolist() == [127, 127, 127]
@@ -124,7 +124,7 @@ def test_transparent_parts_lie_on_white(tmp_path):
     assert read_pixels(tmp_path / "l.png").tolist() == [[255, 255], [255, 255]]
 
 
-def test_pictures_are_turned_upright(tmp_path):
+def test_pictures_are_turned_upright(tmp_path: Path) -> None:
     array = np.zeros((2, 4), np.uint8)
     array[:, 0] = 255
     exif = Image.Exif()
@@ -133,7 +133,7 @@ def test_pictures_are_turned_upright(tmp_path):
     assert read_pixels(tmp_path / "x.png").tolist() == [[255, 255], [0, 0], [0, 0], [0, 0]]
 
 
-def test_what_is_no_picture_is_named_with_its_cause(tmp_path, monkeypatch):
+def test_what_is_no_picture_is_named_with_its_cause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = io.BytesIO()
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     Image.fromarray(noise).save(whole, "PNG")
@@ -155,7 +155,7 @@ def test_what_is_no_picture_is_named_with_its_cause(tmp_path, monkeypatch):
         open_picture(tmp_path)
 
 
-def test_a_decompression_bomb_is_refused_before_it_is_decoded(monkeypatch):
+def test_a_decompression_bomb_is_refused_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     bomb = png(1, 0, b"\0", size=4)
     for side in (9_000, 60_000):
         header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
@@ -167,7 +167,7 @@ def test_a_decompression_bomb_is_refused_before_it_is_decoded(monkeypatch):
         open_picture(bomb, "small.png")
 
 
-def test_a_name_can_not_forge_output_and_errors_cross_processes():
+def test_a_name_can_not_forge_output_and_errors_cross_processes() -> None:
     with pytest.raises(PictureError) as caught:
         open_picture(b"x", "a\x1b[31m\nb")
     assert "\x1b" not in str(caught.value)
@@ -175,7 +175,7 @@ def test_a_name_can_not_forge_output_and_errors_cross_processes():
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
-def test_grey_only_if_every_picture_of_every_split_is():
+def test_grey_only_if_every_picture_of_every_split_is() -> None:
     grey, colour = np.full((2, 3), 9, np.uint8), np.arange(18, dtype=np.uint8).reshape(2, 3, 3)
     assert stack_splits({"train": [grey], "test": [grey]}, "d")["train"].shape == (1, 1, 2, 3)
     mixed = stack_splits({"train": [grey, grey], "test": [colour]}, "d")
@@ -185,7 +185,7 @@ def test_grey_only_if_every_picture_of_every_split_is():
     assert mixed["test"].dtype == torch.uint8
 
 
-def test_several_sizes_are_one_error_that_says_what_to_set():
+def test_several_sizes_are_one_error_that_says_what_to_set() -> None:
     splits = {"train": [np.zeros((4, 6), np.uint8)], "test": [np.zeros((5, 6), np.uint8)]}
     with pytest.raises(ConfigError, match=r"task.dataset = 'd': .*2 sizes, e.g. 6 x 4, 6 x 5 .*set task.image_size"):
         stack_splits(splits, "d")
@@ -193,7 +193,7 @@ def test_several_sizes_are_one_error_that_says_what_to_set():
         stack_splits({"train": []}, "d")
 
 
-def test_resizing_is_antialiased_and_leaves_what_fits_alone():
+def test_resizing_is_antialiased_and_leaves_what_fits_alone() -> None:
     stripes = np.zeros((64, 64), np.uint8)
     stripes[:, ::2] = 255
     small = resized(stripes, 8)

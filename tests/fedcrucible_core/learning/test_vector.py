@@ -14,11 +14,11 @@ from fedcrucible_core.learning.vector import (
 )
 
 
-def network() -> nn.Module:
+def network() -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(3, 2))
 
 
-def test_parameters_survive_a_round_trip():
+def test_parameters_survive_a_round_trip() -> None:
     source, other = network(), network()
     vector = flatten_parameters(source)
     load_parameters(other, vector)
@@ -27,7 +27,7 @@ def test_parameters_survive_a_round_trip():
         assert torch.equal(a, b)
 
 
-def test_buffers_survive_a_round_trip_with_their_counter():
+def test_buffers_survive_a_round_trip_with_their_counter() -> None:
     source, other = network(), network()
     source.train()
     for _ in range(5):
@@ -38,7 +38,7 @@ def test_buffers_survive_a_round_trip_with_their_counter():
     assert torch.equal(other[1].running_var, source[1].running_var)
 
 
-def test_a_fractional_counter_is_rounded():
+def test_a_fractional_counter_is_rounded() -> None:
     model = network()
     vector = flatten_buffers(model)
     vector[-1] = 6.6
@@ -46,7 +46,7 @@ def test_a_fractional_counter_is_rounded():
     assert int(model[1].num_batches_tracked) == 7
 
 
-def test_slots_describe_the_vector():
+def test_slots_describe_the_vector() -> None:
     model = network()
     vector = flatten_parameters(model)
     slots = parameter_slots(model)
@@ -58,14 +58,14 @@ def test_slots_describe_the_vector():
     assert [s.name for s in buffer_slots(model) if s.is_counter] == ["1.num_batches_tracked"]
 
 
-def test_the_vector_is_a_copy():
+def test_the_vector_is_a_copy() -> None:
     model = network()
     vector = flatten_parameters(model)
     vector.zero_()
     assert float(flatten_parameters(model).abs().sum()) > 0
 
 
-def test_frozen_parameters_and_unsaved_buffers_stay_out():
+def test_frozen_parameters_and_unsaved_buffers_stay_out() -> None:
     model = network()
     full = len(flatten_parameters(model))
     model[0].weight.requires_grad_(False)
@@ -74,14 +74,14 @@ def test_frozen_parameters_and_unsaved_buffers_stay_out():
     assert len(flatten_buffers(model)) == 7
 
 
-def test_a_model_without_buffers_has_an_empty_vector():
+def test_a_model_without_buffers_has_an_empty_vector() -> None:
     model = nn.Linear(2, 2)
     assert flatten_buffers(model).shape == (0,)
     load_buffers(model, torch.zeros(0))
 
 
 @pytest.mark.parametrize("change", [-1, 1])
-def test_a_wrong_length_is_refused_before_anything_changes(change):
+def test_a_wrong_length_is_refused_before_anything_changes(change) -> None:
     model = network()
     before = flatten_parameters(model)
     with pytest.raises(ValueError, match=rf"parameters: expected a vector of {len(before)} numbers"):
@@ -91,7 +91,7 @@ def test_a_wrong_length_is_refused_before_anything_changes(change):
     assert torch.equal(flatten_parameters(model), before)
 
 
-def test_a_matrix_is_refused():
+def test_a_matrix_is_refused() -> None:
     model = nn.Linear(2, 2)
     with pytest.raises(ValueError, match=r"got shape \(2, 3\)"):
         load_parameters(model, torch.zeros(2, 3))

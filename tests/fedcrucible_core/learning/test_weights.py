@@ -7,12 +7,12 @@ from torch import nn
 from fedcrucible_core.learning.weights import Trained, Weights
 
 
-def model(seed: int) -> nn.Module:
+def model(seed: int) -> nn.Sequential:
     torch.manual_seed(seed)
     return nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
 
 
-def test_what_a_model_holds_can_be_given_to_another():
+def test_what_a_model_holds_can_be_given_to_another() -> None:
     one, other = model(1), model(2)
     one(torch.randn(4, 2))  # moves the running statistics
     kept = Weights.of(one)
@@ -24,20 +24,20 @@ def test_what_a_model_holds_can_be_given_to_another():
     assert kept.equals(Weights.of(other))
 
 
-def test_it_is_a_copy():
+def test_it_is_a_copy() -> None:
     one = model(1)
     kept = Weights.of(one)
     with torch.no_grad():
-        one[0].weight.zero_()
+        one.get_parameter("0.weight").zero_()
     assert not kept.equals(Weights.of(one))
 
 
-def test_a_wrong_length_is_refused():
+def test_a_wrong_length_is_refused() -> None:
     with pytest.raises(ValueError, match="expected a vector of 15 numbers"):
         Weights(torch.zeros(14), torch.zeros(7)).load_into(model(1))
 
 
-def test_a_model_without_buffers_has_an_empty_vector():
+def test_a_model_without_buffers_has_an_empty_vector() -> None:
     kept = Weights.of(nn.Linear(1, 1))
     assert kept.buffers.numel() == 0
     assert Trained(kept).loss == 0.0

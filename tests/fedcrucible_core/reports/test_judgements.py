@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from fedcrucible_core.config.sections import OutputSection
+from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.records.reader import read
 from fedcrucible_core.records.schema import NOT_FINITE, RoundRecord, RunDescription
 from fedcrucible_core.records.writer import RunRecord
@@ -37,7 +38,7 @@ class Maker:
         model: str = "changed",
         dead: bool = False,
         expected: bool = True,
-        **settings: object,
+        **settings: Scalar,
     ) -> Path:
         output = OutputSection(dir=str(self.folder / "runs"))
         record = RunRecord.create(output, strategy=system, attack="badnets", seed=seed)
