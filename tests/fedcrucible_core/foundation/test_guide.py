@@ -220,13 +220,13 @@ def test_readers_see_whole_files_while_two_processes_write(tmp_path: Path) -> No
     assert [file.name for file in tmp_path.iterdir()] == ["x.safetensors"], "no temporary file may stay"
 
 
-def test_default_cache_is_the_user_s(monkeypatch, tmp_path) -> None:
+def test_default_cache_is_the_user_s(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("FEDCRUCIBLE_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert load_guide().cache == tmp_path / "fedcrucible" / "guide"
 
 
-def test_the_variable_moves_the_cache(monkeypatch, tmp_path) -> None:
+def test_the_variable_moves_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("FEDCRUCIBLE_CACHE", str(tmp_path))
     assert load_guide().cache == tmp_path / "guide"
 
