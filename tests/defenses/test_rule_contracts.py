@@ -62,7 +62,7 @@ def _cases() -> Iterator[ParameterSet]:
         yield pytest.param(name, promise, marks=marks, id=f"{name}-{promise.replace(' ', '-')}")
 
 
-@pytest.mark.parametrize(("name", "promise"), _cases())
+@pytest.mark.parametrize(("name", "promise"), list(_cases()))
 def test_keeps_its_promise(name: str, promise: str) -> None:
     """Those that a rule can't keep must fail: an exemption ends with its reason."""
     options = EXACT_OPTIONS if promise in EXACT else active.LIGHT_OPTIONS
