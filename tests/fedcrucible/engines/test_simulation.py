@@ -53,7 +53,7 @@ def test_simulation_and_in_process_end_in_the_same_model(
 
 
 def test_bad_settings_are_refused_before_flower_is_asked(settings: Settings) -> None:
-    with pytest.raises(ConfigError, match=r"attack\.target_label = 77"):
+    with pytest.raises(ConfigError, match=r"poison\.target_label = 77"):
         run_simulation({**settings, "poison.target_label": 77}, superlink=LocalSuperLink())
 
 
