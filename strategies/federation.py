@@ -111,10 +111,11 @@ class Federation(Trainer):
         return replies
 
     def _aggregate(self, population: Population, replies: list[Reply], outcome: RoundOutcome) -> Population:
-        results = {p: self._judge(p, weights, replies, outcome) for p, weights in population.items()}
+        groups = {p: [r for r in replies if self.prototype(r.partition) == p] for p in population}
+        results = {p: self._judge(p, weights, groups[p], outcome) for p, weights in population.items()}
         judged = {p: result for p, result in results.items() if result is not None}
         if judged:
-            self._tell_weights(judged, replies, outcome)
+            self._tell_weights(judged, groups, outcome)
         if any(result.restart for result, _ in judged.values()):
             outcome.restarted = True
             self.standing.states |= {owner_of("purifier", p): {} for p in population}
@@ -129,7 +130,7 @@ class Federation(Trainer):
         self, prototype: Prototype, sent: Weights, replies: list[Reply], outcome: RoundOutcome
     ) -> tuple[Aggregate, Weights] | None:
         """What the rule makes of one prototype's clients; None, with a note, where it can't work with them."""
-        group = self._group(prototype, sent, [r for r in replies if self.prototype(r.partition) == prototype], outcome)
+        group = self._group(prototype, sent, replies, outcome)
         if not group.replies and prototype != SOLE:
             outcome.notes.append(f"no client of {prototype} replied: its model was kept")
             return None
@@ -172,22 +173,24 @@ class Federation(Trainer):
         return RULES[MEAN]()
 
     def _tell_weights(
-        self, judged: dict[Prototype, tuple[Aggregate, Weights]], replies: list[Reply], outcome: RoundOutcome
+        self,
+        judged: dict[Prototype, tuple[Aggregate, Weights]],
+        groups: dict[Prototype, list[Reply]],
+        outcome: RoundOutcome,
     ) -> None:
         """Weights and diagnostics of all judged clients, in partition order; NaN where a group's rule gave none."""
-        groups = {p: [r.partition for r in replies if self.prototype(r.partition) == p] for p in judged}
         weight_of = {
-            partition: weight
+            reply.partition: weight
             for p, (result, _) in judged.items()
-            for partition, weight in zip(groups[p], result.weights.tolist(), strict=True)
+            for reply, weight in zip(groups[p], result.weights.tolist(), strict=True)
         }
         outcome.weights = {partition: weight_of[partition] for partition in outcome.valid if partition in weight_of}
         if not any(weight > 0 for weight in outcome.weights.values()):
             outcome.notes.append("the rule accepted nobody")
         for name in dict.fromkeys(name for result, _ in judged.values() for name in result.per_client):
             value_of = {
-                partition: value
+                reply.partition: value
                 for p, (result, _) in judged.items()
-                for partition, value in zip(groups[p], result.per_client.get(name, []), strict=False)
+                for reply, value in zip(groups[p], result.per_client.get(name, []), strict=False)
             }
             outcome.per_client[name] = [value_of.get(partition, math.nan) for partition in outcome.weights]

@@ -57,7 +57,8 @@ def matrix(options: Options) -> Matrix:
         if len(values):
             axes[axis] = _pick(axes.get(axis), KEY_OF_AXIS[axis], _values(f"--{name}", KEY_OF_AXIS[axis], values))
     for given, listed in _axes_asked_for(options.axes):
-        name = AXIS_OF_KEY.get(today(given), today(given))
+        key = today(given)
+        name = AXIS_OF_KEY.get(key, key)
         if name == SEED:
             raise ConfigError("--axis", given, "seeds have an option of their own: --seeds")
         key = KEY_OF_AXIS.get(name, name)

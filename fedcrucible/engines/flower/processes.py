@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -92,7 +93,7 @@ class ProcessSet:
         return visible_lines("\n".join(uncoloured(line) for line in found[-lines:]))
 
 
-class ProcessOwner:
+class ProcessOwner(ABC):
     """Context manager around something that consists of processes: they start with it, and none outlives it."""
 
     def __init__(self) -> None:
@@ -114,6 +115,6 @@ class ProcessOwner:
         """End all processes."""
         self.processes.stop()
 
+    @abstractmethod
     def _start(self) -> None:
         """Start the processes, in ``self.processes``."""
-        raise NotImplementedError
