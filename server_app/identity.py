@@ -33,8 +33,8 @@ ATTACK = ("attack.", "poison.", "adversary.")
 WINDOW = ("adversary.start_round", "adversary.stop_round")
 """The rounds over which ASR is summed up, attackers or none."""
 
-LATER = ("fm_fl.", "federation.evaluate_", "synthetic.sanitize")
-"""Keys that count only where they have another value than the default: they came after results that stay valid."""
+LATER = (("fm_fl.", "federation.evaluate_", "synthetic.sanitize"), (".blocks", ".block_width"))
+"""Beginnings and ends of keys that count only where they have another value than the default: they came after results that stay valid."""
 
 MAY_CHANGE = (
     "run.rounds", "federation.timeout_s", "federation.wait_for_clients_s", "federation.poll_s", "federation.discovery",
@@ -80,7 +80,7 @@ def reached_settings(config: RunConfigBase) -> dict[str, Scalar]:
     values = {
         key: value
         for key, value in settings.items()
-        if has_effect(key, settings) and not (key.startswith(LATER) and value == defaults[key])
+        if has_effect(key, settings) and not (_later(key) and value == defaults[key])
     }
     adversary = Adversary.of(config)
     if not (adversary.uploader.name and adversary.uploader.plants):
@@ -91,6 +91,11 @@ def reached_settings(config: RunConfigBase) -> dict[str, Scalar]:
         if section in REGISTRIES and len(rest) == 2 and (section, rest[0]) not in reached:
             del values[key]
     return values
+
+
+def _later(key: str) -> bool:
+    starts, ends = LATER
+    return key.startswith(starts) or key.endswith(ends)
 
 
 def run_identity(plan: Plan, *, former_keys: bool = False) -> str:

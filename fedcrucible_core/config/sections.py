@@ -289,8 +289,8 @@ class SyntheticSection(Section):
     per_class: int = Field(100, ge=1, description="Images per class, M_c")
     sanitizer: Literal["none", "drop", "relabel", "relabel-confident", "unlearn"] = Field(
         "drop",
-        description="What becomes of samples that splitter.name doesn't call clean: none = they stay; they are dropped; "
-        "relabelled as the guide says; those of them that it is surest of relabelled, the others dropped; unlearned",
+        description="What becomes of samples that splitter.name doesn't call clean: none = they stay; dropped; "
+        "relabelled as the guide says; those of which it is surest relabelled, the others dropped; unlearned",
     )
     sanitize_before: Literal["initialisation", "distillation", "both"] = Field(
         "both", description="fm-fl: before what the synthetic data are sanitized"
