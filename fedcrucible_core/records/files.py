@@ -15,10 +15,11 @@ METRICS = "metrics.jsonl"
 SUMMARY = "summary.json"
 MODEL = "model.safetensors"
 EXAMPLES = "examples.safetensors"
+TEXTS = "examples.json"
 EMBEDDINGS = "embeddings"
 CHECKPOINTS = "checkpoints"
 REPORT = "report.html"
-FILES = (RUN, CONFIG, CONFIG_TOML, ENVIRONMENT, METRICS, SUMMARY, MODEL, EXAMPLES, REPORT)
+FILES = (RUN, CONFIG, CONFIG_TOML, ENVIRONMENT, METRICS, SUMMARY, MODEL, EXAMPLES, TEXTS, REPORT)
 FOLDERS = (EMBEDDINGS, CHECKPOINTS)
 
 

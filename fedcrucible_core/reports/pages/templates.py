@@ -57,7 +57,7 @@ REPORT = """{% extends "base" %}
 {% for text in warnings %}<p class="warning">{{ text }}</p>{% endfor %}
 <nav class="contents" aria-label="Sections">
 <a href="#curves">Curves</a><a href="#detection">Detection</a><a href="#confusion">Confusion</a>
-<a href="#examples">Images</a><a href="#features">Features</a><a href="#time">Time and cost</a>
+<a href="#examples">{{ run.inputs|capitalize }}</a><a href="#features">Features</a><a href="#time">Time and cost</a>
 <a href="#diagnostics">Diagnostics</a><a href="#rounds">Rounds</a><a href="#dropped">Dropped replies</a>
 <a href="#configuration">Configuration</a><a href="#environment">Environment</a>
 </nav>
@@ -86,13 +86,21 @@ REPORT = """{% extends "base" %}
   "was not evaluated.") }}
 </section>
 
-<section id="examples"><h2>Example images</h2>
+<section id="examples"><h2>Example {{ run.inputs }}</h2>
 {% for row in pictures %}
 <div class="pictures"><h3>{{ row.legend }}</h3><div class="strip">
 {% for picture in row.pictures %}<figure><img src="{{ picture.source }}" alt="{{ picture.alt }}">
 {% if picture.caption %}<figcaption>{{ picture.caption }}</figcaption>{% endif %}</figure>{% endfor %}
 </div></div>
-{% else %}<p class="empty">No example images were saved with this run.</p>{% endfor %}
+{% endfor %}
+{% for row in texts %}
+<div class="pictures"><h3>{{ row.legend }}</h3><div class="scroll"><table><tbody>
+{% for text in row.texts %}<tr>{% if text.caption %}<th scope="row">{{ text.caption }}</th>{% endif %}<td class="text">
+{% for piece in text.pieces %}{% if piece.added %}<mark>{{ piece.words }}</mark>{% else %}{{ piece.words }}{% endif %}
+{{ " " }}{% endfor %}</td></tr>
+{% endfor %}</tbody></table></div></div>
+{% endfor %}
+{% if not pictures and not texts %}<p class="empty">No example {{ run.inputs }} were saved with this run.</p>{% endif %}
 </section>
 
 <section id="features"><h2>Test features in the plane</h2>
