@@ -87,7 +87,7 @@ class Evaluator:
         text = guide.text_embeddings(class_names)
 
         def classify(images: Tensor) -> Tensor:
-            return classes_of(guide.logits(guide.image_embeddings(model_inputs(images)), text))
+            return classes_of(guide.logits(guide.embeddings(model_inputs(images)), text))
 
         return self.judge(classify(self.images), None if self.attacked is None else classify(self.attacked.inputs))
 

@@ -74,7 +74,7 @@ def _deterministic(splitter: Splitter) -> None:
 def _order(splitter: Splitter) -> None:
     data, guide = labelled()
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(5))
-    moved = GuideTargets(guide.image_embeddings[order], guide.text_embeddings, guide.logits[order])
+    moved = GuideTargets(guide.embeddings[order], guide.text_embeddings, guide.logits[order])
     plain, shuffled = _padded(_split(splitter, data, guide)), _padded(_split(splitter, data.subset(order), moved))
     for name, a, b in zip(("clean", "triggered", "mixed"), plain, shuffled, strict=True):
         require(torch.equal(a[order], b), f"the {name} part holds other samples in another order")
@@ -88,7 +88,7 @@ def _padded(found: Split) -> list[Tensor]:
 
 def _inputs(splitter: Splitter) -> None:
     data, guide = labelled()
-    watched = [data.inputs, data.labels, guide.image_embeddings, guide.text_embeddings, guide.logits]
+    watched = [data.inputs, data.labels, guide.embeddings, guide.text_embeddings, guide.logits]
     copies = [tensor.clone() for tensor in watched]
     model = make_model() if splitter.needs.model else None
     before = {} if model is None else snapshot(model)

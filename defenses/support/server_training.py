@@ -129,7 +129,7 @@ class ServerTraining(Purifier):
         layout = torch.channels_last if is_channels_last(model) else torch.contiguous_format
         if guide is not None:
             guide = GuideTargets(
-                guide.image_embeddings[:m].to(device), guide.text_embeddings.to(device), guide.logits[:m].to(device)
+                guide.embeddings[:m].to(device), guide.text_embeddings.to(device), guide.logits[:m].to(device)
             )
         inputs, labels = training.inputs[:m].to(device, memory_format=layout), training.labels[:m].to(device)
         return ServerSet(Labeled(inputs, labels), guide)

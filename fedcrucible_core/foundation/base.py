@@ -49,11 +49,11 @@ class ServerData:
 class GuideTargets:
     """The frozen guide's embeddings and logits of the server's images, computed once.
 
-    ``image_embeddings`` ``[m, e]`` and ``text_embeddings`` ``[C, e]`` are L2-normalised; ``logits`` ``[m, C]`` are
+    ``embeddings`` ``[m, e]`` and ``text_embeddings`` ``[C, e]`` are L2-normalised; ``logits`` ``[m, C]`` are
     logit_scale times their cosines (plus the bias of SigLIP).  ``m`` counts the rows of ``ServerData.training_set()``.
     """
 
-    image_embeddings: Tensor
+    embeddings: Tensor
     text_embeddings: Tensor
     logits: Tensor
 
@@ -67,7 +67,7 @@ class Guide(ABC):
         return type(self).__qualname__
 
     @abstractmethod
-    def image_embeddings(self, images: Tensor) -> Tensor:
+    def embeddings(self, images: Tensor) -> Tensor:
         """L2-normalised float32 ``[n, e]`` of images ``[n, C, H, W]`` in [0, 1] (C = 1 or 3); cached by content."""
 
     @abstractmethod
@@ -75,12 +75,12 @@ class Guide(ABC):
         """L2-normalised float32 ``[C, e]``, averaged over the prompt templates."""
 
     @abstractmethod
-    def logits(self, image_embeddings: Tensor, text_embeddings: Tensor) -> Tensor:
+    def logits(self, embeddings: Tensor, text_embeddings: Tensor) -> Tensor:
         """Scaled similarities ``[n, C]``: exp(logit_scale) x cosine (+ bias for SigLIP)."""
 
     def targets(self, images: Tensor, class_names: Sequence[str]) -> GuideTargets:
         """Embeddings and logits of a set of images, for purifiers."""
-        image, text = self.image_embeddings(images), self.text_embeddings(class_names)
+        image, text = self.embeddings(images), self.text_embeddings(class_names)
         return GuideTargets(image, text, self.logits(image, text))
 
 
