@@ -138,8 +138,9 @@ def test_a_splitter_that_leaves_a_class_empty_is_refused(new_files: NewFiles, ru
         play(strategy="fine-tune", splitter__name="no-last", synthetic__per_class=1)
 
 
-def test_a_splitter_that_needs_a_model_has_none_before_training(new_files: NewFiles) -> None:
-    text = SPLITTER.replace("    def split", "    needs = property(lambda self: Needs(model=True))\n\n    def split")
-    new_files.add(SPLITTERS, "no_last", text.replace("import SPLITTERS,", "import SPLITTERS, Needs,"))
-    with pytest.raises(ConfigError, match=r"splitter\.name = 'no-last': needs a trained model"):
-        Plan.make(load(settings(strategy="fine-tune", splitter__name="no-last")))
+def test_a_splitter_is_given_models_trained_for_it(new_files: NewFiles, runs_folder: Path) -> None:
+    wanted = "    needs = property(lambda self: Needs(fresh=FreshModels(count=2, epochs=1)))\n\n    def split"
+    text = SPLITTER.replace("    def split", wanted).replace("import SPLITTERS,", "import SPLITTERS, FreshModels, Needs,")
+    new_files.add(SPLITTERS, "no_last", text.replace("found =", "assert model(data.inputs).shape[1] == 10\n        found ="))
+    start = play(strategy="fine-tune", splitter__name="no-last").rounds[0]
+    assert start.facts["server_data.dropped_by_splitter"] == 10.0
