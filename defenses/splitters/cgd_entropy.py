@@ -48,9 +48,7 @@ class CgdEntropy(FreshTraining):
     @model_validator(mode="after")
     def _sets_are_disjoint(self) -> CgdEntropy:
         if self.s_p >= self.s_c:
-            raise ValueError(
-                f"s_p = {self.s_p} must be below s_c = {self.s_c}: no row is clean and triggered at once"
-            )
+            raise ValueError(f"s_p = {self.s_p} must be below s_c = {self.s_c}: no row is clean and triggered at once")
         return self
 
     @property

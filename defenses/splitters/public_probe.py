@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 import torch
@@ -56,5 +57,6 @@ class PublicProbe(Splitter):
         """Split by agreement. Scores: ``agrees`` 1 or 0 of every row. Raises ValueError without a classifier."""
         if model is None:
             raise ValueError("public-probe needs a classifier trained on the public slice")
-        agrees = classes_of(model_logits(model, data)).cpu() == data.labels.cpu()
-        return Split.by(agrees, ~agrees, {"agrees": agrees.to(torch.float64)})
+        answers = model_logits(model, data)
+        agrees = classes_of(answers).cpu() == data.labels.cpu()
+        return replace(Split.by(agrees, ~agrees, {"agrees": agrees.to(torch.float64)}), logits=answers)
