@@ -15,6 +15,8 @@ ASSETS: dict[str, str] = {
     "fashion-public": "data/fashion_mnist_public.npz",
     "fashion-splits": "data/fashion_mnist_splits.npz",
     "mixed-public": "data/mixed_public.npz",
+    "wordnet-texts": "wordnet/texts.jsonl.gz",
+    "wordnet-tokenizer": "wordnet/tokenizer.json",
     "clip-tiny-fashion": "clip-tiny-fashion",
     "flow-fashion": "flow-fashion",
 }
