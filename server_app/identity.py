@@ -36,12 +36,15 @@ WINDOW = ("adversary.start_round", "adversary.stop_round")
 LATER = (
     (
         "fm_fl.", "federation.evaluate_", "synthetic.sanitize", "task.text_column", "task.max_length",
-        "task.reserved_tokens", "task.tokenizer",
+        "task.reserved_tokens", "task.tokenizer", "guide.scale", "guide.prompts", "guide.centre", "guide.noise",
+        "guide.target_accuracy", "guide.backdoor",
     ),
     (".blocks", ".block_width"),
 )  # fmt: skip
-"""Beginnings and ends of keys that count only where they have another value than the default: they came after results
-that stay valid."""
+"""Beginnings and ends of keys that count only where they have another value than the default.
+
+They came after results that stay valid.
+"""
 
 MAY_CHANGE = (
     "run.rounds", "federation.timeout_s", "federation.wait_for_clients_s", "federation.poll_s", "federation.discovery",
