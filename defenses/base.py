@@ -146,7 +146,7 @@ class Repair(Component):
         Called before any client starts, with an untrained model. Here: that the survey's question fits the model.
         """
         if self.needs.survey is not None:
-            self.needs.survey(model, info.image_shape)
+            self.needs.survey(model, info)
 
     @abstractmethod
     def repair(self, model: SplitModel, context: RepairContext) -> dict[str, float]:

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from defenses.smoothing import Smoothing
+from fedcrucible_core.learning.data import DataInfo
 from fedcrucible_core.learning.models.base import SplitModel
 from fedcrucible_core.learning.optimisers import OptimiserName
 from fedcrucible_core.learning.survey import Survey
 from fedcrucible_core.learning.training import LocalTraining
 
-Question = Callable[[SplitModel, tuple[int, int, int]], Survey]
-"""What clients are asked about a model with input shape (C, H, W); raises ValueError where it doesn't fit the model."""
+Question = Callable[[SplitModel, DataInfo], Survey]
+"""What clients are asked about a model for a data set; raises ValueError where it doesn't fit the model."""
 
 
 @dataclass(frozen=True)

@@ -72,9 +72,6 @@ def _check_repair(config: RunConfigBase, system: Assembled) -> None:
             f"nothing is trained by strategy {config.strategy!r}, there is no model to repair; allowed: auto, none"
         )
         raise ConfigError("repair.name", repair.name, allowed)
-    if repair.needs.survey is not None and len(system.kind.prototypes(config)) > 1:
-        allowed = f"asks clients about one model, strategy {config.strategy!r} trains several; allowed: auto, none"
-        raise ConfigError("repair.name", repair.name, allowed)
     if repair.needs.survey is not None and system.rule is None:
         allowed = f"asks clients about the final model, strategy {config.strategy!r} has none; allowed: auto, none"
         raise ConfigError("repair.name", repair.name, allowed)
@@ -94,7 +91,12 @@ def _check_splitter(config: RunConfigBase, system: Assembled, data: DataSplits) 
 
 
 def _check_model(config: RunConfigBase, system: Assembled, data: DataSplits) -> None:
-    """The model has what the purifier or the rule works on."""
+    """Each prototype's model has what the purifier, the rule or the repair works on."""
+    for own in system.kind.prototypes(config).values():
+        _check_prototype(own, system, data)
+
+
+def _check_prototype(config: RunConfigBase, system: Assembled, data: DataSplits) -> None:
     name = config.model.name
     spec = MODELS.built(config, name)
     extractor_trained = system.purifier is not None or system.rule_needs.training is not None

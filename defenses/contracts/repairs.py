@@ -47,7 +47,7 @@ def answers_of(repair: Repair, model: SplitModel, clients: int = CLIENTS) -> Ten
     """Valid answers int64 ``[clients, channels]`` to the repair's survey; None where it asks nothing."""
     if repair.needs.survey is None:
         return None
-    survey, rng = repair.needs.survey(model, INFO.image_shape), torch.Generator().manual_seed(1)
+    survey, rng = repair.needs.survey(model, INFO), torch.Generator().manual_seed(1)
     return torch.stack([survey.answer(torch.rand(survey.channels, generator=rng)) for _ in range(clients)])
 
 
@@ -117,7 +117,7 @@ def _question(repair: Repair) -> None:
         return
     model = make_model()
     before = snapshot(model)
-    asked = [repair.needs.survey(model, INFO.image_shape) for _ in range(2)]
+    asked = [repair.needs.survey(model, INFO) for _ in range(2)]
     require(asked[0] == asked[1], f"it asks something else of the same model: {asked}")
     require(same(before, snapshot(model)), "its question changes the model")
 
