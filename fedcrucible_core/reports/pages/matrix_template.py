@@ -14,7 +14,7 @@ MATRIX = """{% extends "base" %}
 {% if cell.best %}<strong title="best of its column">{{ cell.text }}</strong>{% else %}<b>{{ cell.text }}</b>{% endif %}
 {% if cell.half %}<div class="under">{{ cell.half }}</div>{% endif %}
 {% if cell.flaw %}<div class="under"><span class="badge warn">{{ cell.flaw }}</span></div>{% endif %}
-{% if cell.paper %}<div class="under">paper {{ cell.paper }}</div>{% endif %}</td>
+{% if cell.paper %}<div class="under">{{ cell.paper }}</div>{% endif %}</td>
 {% endfor %}</tr>
 {% endfor %}</tbody></table></div></div>
 {% endmacro %}
