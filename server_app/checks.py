@@ -92,7 +92,7 @@ def _check_model(config: RunConfigBase, system: Assembled, data: DataSplits) -> 
     name = config.model.name
     spec = MODELS.built(config, name)
     extractor_trained = system.purifier is not None or system.rule_needs.training is not None
-    if extractor_trained and not spec.has_extractor:
+    if extractor_trained and not (spec.has_extractor or spec.blocks):
         raise ConfigError("model.name", name, f"has no feature extractor, which strategy {system.name!r} trains")
     if system.repair is not None:
         try:

@@ -33,6 +33,9 @@ ATTACK = ("attack.", "poison.", "adversary.")
 WINDOW = ("adversary.start_round", "adversary.stop_round")
 """The rounds over which ASR is summed up, attackers or none."""
 
+LATER = (("fm_fl.", "federation.evaluate_", "synthetic.sanitize"), (".blocks", ".block_width"))
+"""Beginnings and ends of keys that count only where they have another value than the default: they came after results that stay valid."""
+
 MAY_CHANGE = (
     "run.rounds", "federation.timeout_s", "federation.wait_for_clients_s", "federation.poll_s", "federation.discovery",
     "federation.node_partitions",
@@ -73,7 +76,12 @@ def identity(config: RunConfigBase) -> Mapping[str, Scalar]:
 def reached_settings(config: RunConfigBase) -> dict[str, Scalar]:
     """The settings that a run comes across: those without effect and those of components it can't reach left out."""
     settings = flatten(config)
-    values = {key: value for key, value in settings.items() if has_effect(key, settings)}
+    defaults = default_keys()
+    values = {
+        key: value
+        for key, value in settings.items()
+        if has_effect(key, settings) and not (_later(key) and value == defaults[key])
+    }
     adversary = Adversary.of(config)
     if not (adversary.uploader.name and adversary.uploader.plants):
         del values["attack.trigger"]
@@ -83,6 +91,11 @@ def reached_settings(config: RunConfigBase) -> dict[str, Scalar]:
         if section in REGISTRIES and len(rest) == 2 and (section, rest[0]) not in reached:
             del values[key]
     return values
+
+
+def _later(key: str) -> bool:
+    starts, ends = LATER
+    return key.startswith(starts) or key.endswith(ends)
 
 
 def run_identity(plan: Plan, *, former_keys: bool = False) -> str:

@@ -77,7 +77,7 @@ class _Smoothed:
 
         return TrainedRun(
             model=config.model.name,
-            linear=isinstance(MODELS.of(config), Logistic),
+            linear=isinstance(spec := MODELS.of(config), Logistic) and not spec.blocks,
             followed_by="purifier" if system.purifier else "repair" if system.repair else "",
             own_data=config.federation.own_data,
             training=config.training,

@@ -19,6 +19,7 @@ from fedcrucible_core.config.sections import (
     AttackSection,
     DefenseSection,
     FederationSection,
+    FmFlSection,
     GuideSection,
     ModelSection,
     OutputSection,
@@ -52,12 +53,13 @@ PLAIN: dict[str, type[Section]] = {
     "poison": PoisonSection,
     "adversary": AdversarySection,
     "federation": FederationSection,
+    "fm_fl": FmFlSection,
     "guide": GuideSection,
     "output": OutputSection,
 }
 ORDER = (
     "run", "task", "partition", "model", "training", "federation", "attack", "poison", "adversary", "defense",
-    "purifier", "repair", "splitter", "guide", "synthetic", "output",
+    "purifier", "repair", "splitter", "guide", "synthetic", "fm_fl", "output",
 )  # fmt: skip
 
 
@@ -103,6 +105,7 @@ class RunConfigBase(BaseModel):
     splitter: SplitterSection
     guide: GuideSection
     synthetic: SyntheticSection
+    fm_fl: FmFlSection
     output: OutputSection
 
     def named(self, key: str) -> str:

@@ -101,6 +101,14 @@ class FederationSection(Section):
         le=1.0,
         description="Share (fraction) of clients that measure the model on test data of their own; 0 = none",
     )
+    evaluate_model: Literal["received", "fine-tuned"] = Field(
+        "received",
+        description="What such a client measures: the model it received, or that after its local training on it",
+    )
+    evaluate_triggered: Literal["own", "common"] = Field(
+        "own",
+        description="What it measures attack success on: its own test data, or the run's evaluation split, as all do",
+    )
     min_replies: int = Field(2, ge=1, description="Fewer valid replies than this keep the model as it was")
     max_examples: int = Field(
         0, ge=0, description="A reply that claims more examples is dropped; 0 = ten times the largest fair share"
@@ -214,7 +222,49 @@ class SplitterSection(Section):
     """What parts labelled data into clean and suspicious rows before it is used."""
 
     name: str = Field(
-        "none", description="Splitter by registered name, of whose parts the server keeps the clean one; none = off"
+        "none",
+        description="Splitter by registered name, for the server's synthetic data (synthetic.sanitizer); none = off",
+    )
+
+
+class FmFlSection(Section):
+    """The system fm-fl: its prototypes, and what they learn from the server's synthetic data."""
+
+    prototypes: Literal["one", "blocks", "backbones"] = Field(
+        "one",
+        description="Architectures: one for all clients; blocks: every pair of fm_fl.blocks and fm_fl.widths before "
+        "the output layer; backbones: the models that fm_fl.backbones names",
+    )
+    blocks: str = Field("1, 2, 3", description="Numbers of further blocks (linear, ReLU), by commas")
+    widths: str = Field("128, 192, 256", description="Widths of further blocks, by commas")
+    backbones: str = Field("resnet8, cnn", description="Models by registered name, by commas")
+    fusion: Literal["prototype", "logits-only"] = Field(
+        "prototype",
+        description="prototype: updates of each architecture are aggregated, then distilled; logits-only: every client "
+        "keeps a model of its own, and only logits are fused",
+    )
+    initialise: bool = Field(True, description="Pre-train every prototype on the synthetic data before round 1")
+    pretrain_epochs: int = Field(150, ge=1, description="Epochs of pre-training")
+    pretrain_lr: float = Field(2e-3, gt=0.0, description="Learning rate of pre-training")
+    teachers: Literal["all", "own-group", "accepted"] = Field(
+        "all",
+        description="Whose models teach: all that replied; those of the student's own architecture; those that the "
+        "rule gave weight",
+    )
+    alpha: float = Field(0.2, ge=0.0, le=1.0, description="Weight of the labels against the teachers in distillation")
+    temperature: float = Field(1.0, gt=0.0, description="Temperature of distillation, tau")
+    kd_epochs: int = Field(5, ge=0, description="Epochs of distillation each round; 0 = none")
+    kd_lr: float = Field(5e-4, gt=0.0, description="Learning rate of distillation")
+    batch_size: int = Field(32, ge=1, description="Samples per batch of pre-training and distillation")
+    optimiser: Literal["sgd", "adam", "adamw"] = Field("adam", description="Optimiser of both")
+    momentum: float = Field(0.9, ge=0.0, lt=1.0, description="SGD momentum")
+    beta1: float = Field(0.9, ge=0.0, lt=1.0, description="Adam, AdamW: decay of the mean gradient")
+    beta2: float = Field(0.999, ge=0.0, lt=1.0, description="Adam, AdamW: decay of the mean squared gradient")
+    epsilon: float = Field(1e-8, gt=0.0, description="Adam, AdamW: added to the root of the mean squared gradient")
+    weight_decay: float = Field(1e-4, ge=0.0, description="L2 weight decay; decoupled from the gradient in AdamW")
+    grad_clip: float = Field(0.0, ge=0.0, description="Largest gradient norm of both; 0 = no clipping")
+    unlearn_weight: float = Field(
+        0.5, ge=0.0, description="Weight of -log(1 - p_y) on flagged samples, with synthetic.sanitizer = unlearn"
     )
 
 
@@ -237,6 +287,14 @@ class SyntheticSection(Section):
 
     source: str = Field("flow", description="Source by registered name")
     per_class: int = Field(100, ge=1, description="Images per class, M_c")
+    sanitizer: Literal["none", "drop", "relabel", "relabel-confident", "unlearn"] = Field(
+        "drop",
+        description="What becomes of samples that splitter.name doesn't call clean: none = they stay; dropped; "
+        "relabelled as the guide says; those of which it is surest relabelled, the others dropped; unlearned",
+    )
+    sanitize_before: Literal["initialisation", "distillation", "both"] = Field(
+        "both", description="fm-fl: before what the synthetic data are sanitized"
+    )
     moment_match: bool = Field(False, description="Match channel mean and std to the data set's published ones")
     augment: Literal["frequency", "patch", "none"] = Field(
         "frequency",

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from fedcrucible_core.config import Component, Registry
+from fedcrucible_core.foundation.alteration import Alteration
 from fedcrucible_core.learning.data import DataInfo, Labeled
 
 
@@ -36,6 +37,8 @@ class ServerData:
     augmented: Tensor | None
     provenance: tuple[Provenance, ...]
     facts: dict[str, float]
+    poisoned: Tensor | None = None
+    """The truth, bool ``[M]``: which originals an attacker has been at; for the record only. None = none."""
 
     def training_set(self) -> Labeled:
         """Originals and augmented copies together: M or 2M images."""
@@ -90,6 +93,8 @@ class Samples:
 
     data: Labeled
     provenance: tuple[Provenance, ...]
+    poisoned: Tensor | None = None
+    """The truth, bool ``[n]``: which of them an attacker has been at; no defence is told. None = none."""
 
 
 class SourceError(RuntimeError):
@@ -101,10 +106,27 @@ class SyntheticSource(Component):
 
     offline: ClassVar[bool] = True
     """False: it needs a network service or a download."""
+    obeys: ClassVar[bool] = False
+    """True: it reads instructions, as a language model does, so that an altered query changes what it makes."""
 
     @abstractmethod
     def generate(self, info: DataInfo, per_class: int, seed: int, device: torch.device) -> Samples:
         """``per_class`` images of every class, resized to ``info.shape``, deterministic for a seed where possible."""
+
+    def generate_altered(  # those that obey override it
+        self,
+        info: DataInfo,  # noqa: ARG002
+        per_class: int,  # noqa: ARG002
+        seed: int,  # noqa: ARG002
+        device: torch.device,  # noqa: ARG002
+        alteration: Alteration,  # noqa: ARG002
+    ) -> Samples:
+        """What it makes when an attacker has altered the query; ``poisoned`` says which samples hold the trigger.
+
+        Raises:
+            TypeError: it reads no instructions (``obeys``).
+        """
+        raise TypeError(f"synthetic source {self.name!r} reads no instructions")
 
     def check(self, info: DataInfo, per_class: int) -> None:  # noqa: ARG002
         """Whether it can make ``per_class`` images of every class; cheap, and asked before any client starts.

@@ -81,6 +81,8 @@ class DataInfo:
 
     task: str = "vision"
     """Of which kind its inputs are (:mod:`fedcrucible_core.learning.tasks`)."""
+    tokenizer: str = ""
+    """By what texts became token ids: ``wordnet`` (ships), a hub name or a folder; empty for pictures."""
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from fedcrucible_core.config import Component, ConfigError, Registry
@@ -77,6 +79,9 @@ class ModelSpec(Component):
     task: ClassVar[str] = "vision"
     """The kind of inputs it takes."""
 
+    blocks: int = Field(0, ge=0, le=16, description="Further blocks (linear, ReLU) before the output layer")
+    block_width: int = Field(128, ge=1, le=65_536, description="Outputs of each further block")
+
     def check(self, info: DataInfo) -> None:
         """Raise ConfigError when the architecture can't take a data set's inputs."""
         if info.task != self.task:
@@ -99,8 +104,20 @@ class ModelSpec(Component):
         self.check(info)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(seed, "model-init"))
-            model = self.make(info)
+            model = deepened(self.make(info), self.blocks, self.block_width, info)
         return model.to(memory_format=torch.channels_last) if channels_last else model
+
+
+def deepened(model: SplitModel, blocks: int, width: int, info: DataInfo) -> SplitModel:
+    """The model with ``blocks`` blocks (linear layer, ReLU) of ``width`` outputs between its features and its output.
+
+    They belong to the extractor: features are then those of the last block.  Weights come from torch's generator.
+    """
+    if not blocks:
+        return model
+    sizes = [model.feature_dim] + [width] * blocks
+    layers = [layer for a, b in itertools.pairwise(sizes) for layer in (nn.Linear(a, b), nn.ReLU(inplace=True))]
+    return SplitModel(nn.Sequential(model.features, *layers), width, info)
 
 
 MODELS: Registry[ModelSpec] = Registry("model", "fedcrucible_core.learning.models")
