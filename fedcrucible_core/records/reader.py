@@ -19,6 +19,7 @@ from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.records import files
 from fedcrucible_core.records.schema import Environment, RoundRecord, RunDescription, RunSummary
 from fedcrucible_core.records.summary import summarize
+from fedcrucible_core.records.synthetic import SyntheticExamples
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -62,6 +63,8 @@ class RecordedRun:
     defaults: Mapping[str, Scalar] = field(default_factory=dict)
     examples: tuple[Examples, ...] = ()
     embeddings: tuple[Embedding, ...] = ()
+    synthetic: SyntheticExamples = field(default_factory=SyntheticExamples)
+    """Some of the server's synthetic data, where the run kept any."""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -94,7 +97,14 @@ def read(folder: Path, *, arrays: bool = True) -> RecordedRun:
         defaults=settings.get("defaults", {}),
         examples=tuple(_examples(folder / files.EXAMPLES)) if arrays else (),
         embeddings=tuple(_embeddings(folder / files.EMBEDDINGS)) if arrays else (),
+        synthetic=read_synthetic(folder) if arrays else SyntheticExamples(),
     )
+
+
+def read_synthetic(folder: Path) -> SyntheticExamples:
+    """The synthetic samples that a record kept; none where it kept none. Raises DamagedRecordError."""
+    path = folder / files.SYNTHETIC
+    return parsed(path, SyntheticExamples) if path.is_file() else SyntheticExamples()
 
 
 def read_settings(folder: Path) -> dict[str, dict[str, Scalar]]:

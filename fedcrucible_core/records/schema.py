@@ -262,7 +262,7 @@ class SanitizerSummary(Record):
         Percent, Number("caught", "poison caught", better="higher", of="of the poisoned samples, not called clean")
     ] = None
     clean_dropped_percent: Annotated[
-        Percent, Number("clean_dropped", "clean dropped", better="lower", of="of the clean samples, not called clean")
+        Percent, Number("clean_dropped", "clean dropped", better="lower", of="of the clean samples, left out")
     ] = None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from fedcrucible_core.records.numbers import Number, numbers_of
 from fedcrucible_core.records.reader import RecordedRun
@@ -10,6 +10,7 @@ from fedcrucible_core.records.schema import (
     ClientsSummary,
     Detection,
     PrototypesSummary,
+    Record,
     RunSummary,
     SanitizerSummary,
 )
@@ -17,7 +18,11 @@ from fedcrucible_core.reports.statistics.roc import roc
 
 MB = 1e6
 SERVER_PHASES = ("sample", "validate", "aggregate", "server")
-PARTS = {"clients": ClientsSummary, "sanitizer": SanitizerSummary, "prototypes": PrototypesSummary}
+PARTS: Mapping[str, type[Record]] = {
+    "clients": ClientsSummary,
+    "sanitizer": SanitizerSummary,
+    "prototypes": PrototypesSummary,
+}
 """Parts of a summary that some runs have."""
 Value = Callable[[RecordedRun], float | None]
 
