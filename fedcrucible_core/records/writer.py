@@ -118,13 +118,22 @@ class RunRecord:
         return [line for _, line in found]
 
     def write_model(
-        self, parameters: Tensor, buffers: Tensor, parameter_slots: Sequence[Slot], buffer_slots: Sequence[Slot]
+        self,
+        parameters: Tensor,
+        buffers: Tensor,
+        parameter_slots: Sequence[Slot],
+        buffer_slots: Sequence[Slot],
+        prototype: str = "",
     ) -> str:
-        """Write model.safetensors with the model's own tensor names and shapes; returns ``model_sha256``."""
+        """Write model.safetensors with the model's own tensor names and shapes; returns ``model_sha256``.
+
+        One of several prototypes has a file of its own, model-PROTOTYPE.safetensors.
+        """
         tensors = {slot.name: _cut(parameters, slot) for slot in parameter_slots}
         tensors.update({slot.name: _cut(buffers, slot) for slot in buffer_slots})
         digest = model_sha256(parameters, buffers)
-        write_atomic(self.folder / files.MODEL, save(tensors, metadata={"format": "pt", "sha256": digest}))
+        path = self.folder / (files.MODEL if not prototype else files.model_of(prototype))
+        write_atomic(path, save(tensors, metadata={"format": "pt", "sha256": digest}))
         return digest
 
     def save_examples(self, images: Mapping[str, Tensor], labels: Mapping[str, Tensor] | None = None) -> None:
