@@ -32,6 +32,11 @@ class Task(ABC):
         """``n`` inputs of no meaning, as a model takes them, on the CPU; the same for the same generator's state."""
 
     @property
+    def form(self) -> str:
+        """What one input is like, in words: inputs of two data sets fit one model where these agree."""
+        return f"of shape {' x '.join(map(str, self.info.shape))}"
+
+    @property
     def energy_bound(self) -> float | None:
         """Largest sum of squares of an input as the first layer hands it on; None = no bound is known."""
         return None
