@@ -35,7 +35,8 @@ class WordNetTopics(DatasetSource):
         """Read the shipped file; ``root`` is not used."""
         info = text_info(self.name, self.topics, reading, LENGTH)
         found = {split: self._documents(split) for split in ("train", "validation", "test")}
-        texts, labels = ({split: pair[part] for split, pair in found.items()} for part in (0, 1))
+        texts = {split: documents for split, (documents, _) in found.items()}
+        labels = {split: numbers for split, (_, numbers) in found.items()}
         return published_texts(info, texts, labels, train_is_stratified=True)
 
     def prepare(self, root: Path) -> None:
