@@ -24,7 +24,6 @@ from fedcrucible_core.learning.partition.base import PARTITIONERS
 from fedcrucible_core.learning.partition.shares import partition_indices
 from fedcrucible_core.learning.tasks import task_of
 from fedcrucible_core.learning.vector import Slot, parameter_slots
-from server_app.evaluation import evaluation_split
 from server_app.root_set import check_root_set
 from strategies.bindings import Bindings
 from strategies.sampling import participants_per_round
@@ -82,6 +81,10 @@ def _check_repair(config: RunConfigBase, system: Assembled) -> None:
 
 def _check_splitter(config: RunConfigBase, system: Assembled) -> None:
     """The splitter has what it needs where it is used: before anything is trained."""
+    action = config.synthetic.sanitizer
+    if system.splitter is not None and action not in ("none", "drop") and not system.kind.synthetic:
+        allowed = f"strategy {config.strategy!r} can only leave samples out; allowed: none, drop"
+        raise ConfigError("synthetic.sanitizer", action, allowed)
     if system.splitter is not None and system.splitter.needs.model:
         allowed = "needs a trained model, the server's images are split before there is one; allowed: none, or others"
         raise ConfigError("splitter.name", config.splitter.name, allowed)
@@ -114,7 +117,7 @@ def _check_attack(config: RunConfigBase, poisoner: Poisoner, data: DataSplits) -
     if poisoner.has_trigger and not kind.pictured:
         allowed = f"puts its trigger on images, {data.info.name} has {kind.noun}s"
         raise ConfigError("attack.name", config.attack.name, allowed)
-    task, measured = AttackTask.of(config, data), evaluation_split(config, data)
+    task, measured = AttackTask.of(config, data), data.measured(config.task.eval_split)
     poisoner.check_task(task)
     _check_artefact(config, poisoner)
     if not poisoner.targeted:
@@ -176,6 +179,9 @@ def _check_clients(config: RunConfigBase, system: Assembled, data: DataSplits) -
     if config.federation.fraction_evaluate and not config.partition.test_fraction:
         allowed = "clients measure on images of their own: say which share they keep, partition.test_fraction > 0"
         raise ConfigError("federation.fraction_evaluate", config.federation.fraction_evaluate, allowed)
+    if config.federation.own_data and config.federation.evaluate_triggered == "common":
+        allowed = "nodes with data of their own have no common test data; allowed: own"
+        raise ConfigError("federation.evaluate_triggered", "common", allowed)
     Bindings.of(config.federation)
     share = len(attackers(config)) / clients
     rule = system.rule

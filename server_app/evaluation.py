@@ -46,7 +46,7 @@ class Evaluator:
     @classmethod
     def build(cls, config: RunConfigBase, data: DataSplits, poisoner: Poisoner, device: torch.device) -> Evaluator:
         """Prepare both sets; for an untargeted attack only the clean one."""
-        chosen = evaluation_split(config, data)
+        chosen = data.measured(config.task.eval_split)
         attacked = None
         if poisoner.targeted:
             context = measured_context(config, poisoner, AttackTask.of(config, data))
@@ -132,8 +132,3 @@ def _not_finite(clean: Tensor, triggered: Tensor | None) -> dict[str, float]:
     if triggered is not None:
         shares[TRIGGERED_NOT_FINITE] = not_finite_percent(triggered)
     return shares if any(shares.values()) else {}
-
-
-def evaluation_split(config: RunConfigBase, data: DataSplits) -> Labeled:
-    """The split that ``task.eval_split`` names."""
-    return data.test if config.task.eval_split == "test" else data.validation

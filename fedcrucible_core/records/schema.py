@@ -25,20 +25,20 @@ Percent = Annotated[float | None, BeforeValidator(_unmeasured)]
 
 # The rates that a round and a run's end share; each is declared here and nowhere else.
 Accuracy = Annotated[
-    Percent, Number("MA", "MA", better="higher", meaning="clean accuracy", of="of clean test images", tone="blue")
+    Percent, Number("MA", "MA", better="higher", meaning="clean accuracy", of="of clean test inputs", tone="blue")
 ]
 AttackSuccess = Annotated[
     Percent, Number("ASR", "ASR", better="lower", meaning="attack success", of="called the target", tone="vermillion")
 ]
 BaseRate = Annotated[
-    Percent, Number("base_rate", "base rate", meaning="without trigger", of="of the same images without trigger",
+    Percent, Number("base_rate", "base rate", meaning="without trigger", of="of the same inputs without trigger",
                     tone="grey")
 ]  # fmt: skip
 AttackSuccessOfCorrect = Annotated[
-    Percent, Number("asr_correct", "ASR of correct", better="lower", meaning="among images right without the trigger")
+    Percent, Number("asr_correct", "ASR of correct", better="lower", meaning="among inputs right without the trigger")
 ]
 RobustAccuracy = Annotated[
-    Percent, Number("robust_accuracy", "robust acc.", better="higher", meaning="triggered images called what they are")
+    Percent, Number("robust_accuracy", "robust acc.", better="higher", meaning="triggered inputs called what they are")
 ]
 TruePositives = Annotated[
     Percent, Number("TPR", "TPR", better="higher", meaning="malicious replies that were rejected")
@@ -129,6 +129,21 @@ class RunDescription(Record):
         if self.input_noun == "image":
             del fields["input_noun"]
         return fields
+
+
+class ExampleTexts(Record):
+    """Texts of one kind (clean, triggered, ...) that a page shows."""
+
+    kind: Line
+    texts: tuple[Line, ...]
+    labels: tuple[int, ...] = ()
+    """Their classes; empty where there are none."""
+
+
+class AllExampleTexts(Record):
+    """What examples.json holds, kinds in the order in which they are shown."""
+
+    kinds: tuple[ExampleTexts, ...]
 
 
 class RoundRecord(Record):

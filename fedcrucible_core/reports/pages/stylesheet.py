@@ -77,6 +77,8 @@ summary { cursor: pointer; color: var(--accent); font-size: .9rem; }
 .badge.warn { border-color: var(--orange); color: var(--ink); }
 .pictures { margin-top: 14px; }
 .pictures h3 { margin: 0 0 6px; font-weight: 600; }
+mark { background: color-mix(in srgb, var(--vermillion) 22%, transparent); color: inherit; border-radius: 3px;
+  padding: 0 2px; }
 .strip { display: flex; flex-wrap: wrap; gap: 8px; }
 .strip figure { margin: 0; width: 80px; overflow: visible; }
 .strip img { display: block; width: 80px; height: 80px; image-rendering: pixelated; border-radius: 6px;

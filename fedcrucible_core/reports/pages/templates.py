@@ -66,7 +66,7 @@ REPORT = """{% extends "base" %}
 {% for text in warnings %}<p class="warning">{{ text }}</p>{% endfor %}
 <nav class="contents" aria-label="Sections">
 <a href="#curves">Curves</a><a href="#detection">Detection</a><a href="#confusion">Confusion</a>
-<a href="#examples">Images</a>
+<a href="#examples">{{ run.inputs|capitalize }}</a>
 {% if synthetic or synthetic_rows %}<a href="#synthetic">Synthetic data</a>{% endif %}
 {% if personal_pairs %}<a href="#personal">Clients</a>{% endif %}
 <a href="#features">Features</a><a href="#time">Time and cost</a>
@@ -98,13 +98,21 @@ REPORT = """{% extends "base" %}
   "was not evaluated.") }}
 </section>
 
-<section id="examples"><h2>Example images</h2>
+<section id="examples"><h2>Example {{ run.inputs }}</h2>
 {% for row in pictures %}
 <div class="pictures"><h3>{{ row.legend }}</h3><div class="strip">
 {% for picture in row.pictures %}<figure><img src="{{ picture.source }}" alt="{{ picture.alt }}">
 {% if picture.caption %}<figcaption>{{ picture.caption }}</figcaption>{% endif %}</figure>{% endfor %}
 </div></div>
-{% else %}<p class="empty">No example images were saved with this run.</p>{% endfor %}
+{% endfor %}
+{% for row in texts %}
+<div class="pictures"><h3>{{ row.legend }}</h3><div class="scroll"><table><tbody>
+{% for text in row.texts %}<tr>{% if text.caption %}<th scope="row">{{ text.caption }}</th>{% endif %}<td class="text">
+{% for piece in text.pieces %}{% if piece.added %}<mark>{{ piece.words }}</mark>{% else %}{{ piece.words }}{% endif %}
+{{ " " }}{% endfor %}</td></tr>
+{% endfor %}</tbody></table></div></div>
+{% endfor %}
+{% if not pictures and not texts %}<p class="empty">No example {{ run.inputs }} were saved with this run.</p>{% endif %}
 </section>
 
 {% if synthetic or synthetic_rows %}<section id="synthetic"><h2>The server's synthetic data</h2>
