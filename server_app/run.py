@@ -119,9 +119,9 @@ def _run(
     final, model = first_of(loop.standing.population), loop.parts.model
     recorder.open()
     # The summary first: of all that is left to write it is the smallest and the one that can't be made again.
-    summary = record.write_summary(model_sha256(final.parameters, final.buffers), recorder.seconds)
+    summary = record.write_summary(model_sha256(final), recorder.seconds)
     if config.output.save_model:
-        record.write_model(final.parameters, final.buffers, parameter_slots(model), buffer_slots(model))
+        record.write_model(final, parameter_slots(model), buffer_slots(model))
     _keep_pictures(record, plan, evaluator, model, None if loop.phase is None else loop.phase.data)
     if config.output.report:
         from fedcrucible_core.reports.pages.run_report import render_report  # plots and t-SNE: seconds of imports
