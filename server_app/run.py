@@ -123,7 +123,7 @@ def _run(
         for prototype, weights in population.items():
             of = loop.parts.models[prototype]
             slots = parameter_slots(of), buffer_slots(of)
-            record.write_model(weights.parameters, weights.buffers, *slots, "" if prototype == SOLE else prototype)
+            record.write_model(weights, *slots, "" if prototype == SOLE else prototype)
     first_of(population).load_into(model)
     _keep_shown(record, plan, evaluator, model, None if loop.phase is None else loop.phase.data)
     keep_synthetic(record, task_of(plan.data.info), loop.synthetic)
@@ -136,7 +136,7 @@ def _run(
 
 def _sha256(population: Population) -> str:
     """Digest of the run's models: of one its own, of several that of their digests."""
-    digests = {name: model_sha256(weights.parameters, weights.buffers) for name, weights in population.items()}
+    digests = {name: model_sha256(weights) for name, weights in population.items()}
     if set(digests) == {SOLE}:
         return digests[SOLE]
     return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()

@@ -53,7 +53,8 @@ class FmFlStrategy(Loop):
         if self.outcome.restarted:
             return fused
         with timed(self.outcome, "distil"):
-            return self.distil(fused)
+            taught = self.distil(fused)
+        return self.purify(server_round, taught)
 
     def distil(self, population: Population) -> Population:
         """Every prototype, one without a sampled client too, learns from the ensemble (Eq. 1)."""
