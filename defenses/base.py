@@ -169,6 +169,8 @@ class Split:
     """Numbers of every row, float ``[n]`` each: what the split was made by."""
     facts: dict[str, float] = field(default_factory=dict)
     """Diagnostics (thresholds, ...)."""
+    logits: Tensor | None = None
+    """Scores ``[n, C]`` of every class, by which rows are relabelled; None = the guide's logits."""
 
     @classmethod
     def by(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -13,6 +13,9 @@ from torch import Tensor
 from fedcrucible_core.config import Component, Registry
 from fedcrucible_core.foundation.alteration import Alteration
 from fedcrucible_core.learning.data import DataInfo, Labeled
+
+Stage = Literal["initialisation", "distillation"]
+"""What the server's synthetic data are used for: before the first round, or after every one."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,8 @@ class Samples:
     provenance: tuple[Provenance, ...]
     poisoned: Tensor | None = None
     """The truth, bool ``[n]``: which of them an attacker has been at; no defence is told. None = none."""
+    facts: dict[str, float] = field(default_factory=dict)
+    """Numbers for the record: of what an attacker asked for, and got."""
 
 
 class SourceError(RuntimeError):
