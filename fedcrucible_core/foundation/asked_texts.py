@@ -108,15 +108,16 @@ class TextCollection:
         altered = self.prompts.alteration
         if altered is not None:
             found, n = len(self.triggered), self.per_class * len(self.kept) + len(self.triggered)
-            others = self.per_class * (len(self.kept) - 1)
-            asked = altered.ratio * others
+            asked = altered.ratio * self.per_class * (len(self.kept) - 1)
             kept_label = sum(text.label != altered.target for text in self.triggered)
             facts |= {
-                "altered.triggered": float(found),
-                "altered.triggered_percent": 100.0 * found / n,
-                "altered.asked_percent": 100.0 * asked / (self.per_class * len(self.kept) + asked),
-                "altered.kept_label": float(kept_label),
-                "altered.kept_label_percent": 100.0 * kept_label / found if found else 0.0,
+                "compromise.simulated": 0.0,
+                "compromise.asked": asked,
+                "compromise.asked_percent": 100.0 * asked / (self.per_class * len(self.kept) + asked),
+                "compromise.triggered": float(found),
+                "compromise.triggered_percent": 100.0 * found / n,
+                "compromise.kept_label": float(kept_label),
+                "compromise.kept_label_percent": 100.0 * kept_label / found if found else 0.0,
             }
         return facts
 

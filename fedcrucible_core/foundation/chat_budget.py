@@ -106,6 +106,15 @@ class Ledger:
         with self._lock:
             self.spent = self.spent.plus(used)
 
+    def facts(self) -> dict[str, float]:
+        """What the answers in use took, whenever they were paid for."""
+        tokens = self.spent
+        return {
+            "chat.tokens_sent": float(tokens.sent),
+            "chat.tokens_answered": float(tokens.answered),
+            "chat.cost": self.prices.of(tokens),
+        }
+
     def _exceeded(self, key: str, limit: str, used: str) -> BudgetError:
         return BudgetError(
             f"{self.section}.{key} = {limit}: stopped before it is exceeded: {used}. All answers so far are kept; "
