@@ -14,6 +14,8 @@ ASSETS: dict[str, str] = {
     "fashion-test": "data/fashion_mnist_test.npz",
     "fashion-splits": "data/fashion_mnist_splits.npz",
     "mixed-public": "data/mixed_public.npz",
+    "wordnet-texts": "wordnet/texts.jsonl.gz",
+    "wordnet-tokenizer": "wordnet/tokenizer.json",
     "clip-tiny-fashion": "clip-tiny-fashion",
     "flow-fashion": "flow-fashion",
 }

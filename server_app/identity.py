@@ -33,7 +33,13 @@ ATTACK = ("attack.", "poison.", "adversary.")
 WINDOW = ("adversary.start_round", "adversary.stop_round")
 """The rounds over which ASR is summed up, attackers or none."""
 
-LATER = (("fm_fl.", "federation.evaluate_", "synthetic.sanitize"), (".blocks", ".block_width"))
+LATER = (
+    (
+        "fm_fl.", "federation.evaluate_", "synthetic.sanitize", "task.text_column", "task.max_length",
+        "task.reserved_tokens", "task.tokenizer",
+    ),
+    (".blocks", ".block_width"),
+)  # fmt: skip
 """Beginnings and ends of keys that count only where they have another value than the default.
 
 They came after results that stay valid.

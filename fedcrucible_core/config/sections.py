@@ -65,6 +65,16 @@ class TaskSection(Section):
     )
     image_column: str = Field("", description="Column of the images, in data sets with columns; empty = found by name")
     label_column: str = Field("", description="Column of the labels, in data sets with columns; empty = found by name")
+    text_column: str = Field("", description="Column of the texts, in data sets with columns; empty = found by name")
+    max_length: int = Field(
+        0, ge=0, le=4096, description="Tokens of one text, its first and last included; 0 = the data set's own"
+    )
+    reserved_tokens: int = Field(
+        16, ge=0, le=1024, description="Tokens of max_length that texts leave free, so that no trigger is cut off"
+    )
+    tokenizer: str = Field(
+        "", description="Tokenizer of texts: wordnet (ships), a folder, a hub name; empty = the data set's own"
+    )
     class_names: str = Field(
         "", description="Class names in order, separated by , or |; or a file id -> name; empty = the data set's own"
     )

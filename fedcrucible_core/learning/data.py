@@ -83,6 +83,8 @@ class DataInfo:
     """Of which kind its inputs are (:mod:`fedcrucible_core.learning.tasks`)."""
     tokenizer: str = ""
     """By what texts became token ids: ``wordnet`` (ships), a hub name or a folder; empty for pictures."""
+    reserved: int = 0
+    """Tokens at the end of every text that are kept free for what a trigger adds."""
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
