@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 
@@ -16,7 +15,7 @@ from fedcrucible_core.config.extras import require
 from fedcrucible_core.foundation.base import SOURCES, Guide, GuideTargets, ServerData, SyntheticSource
 from fedcrucible_core.foundation.frequency import FrequencyAugmentation
 from fedcrucible_core.foundation.guide import load_guide
-from fedcrucible_core.foundation.server_data import Kept, build_server_data
+from fedcrucible_core.foundation.server_data import Augment, Kept, build_server_data
 from fedcrucible_core.learning.data import DataSplits, Labeled
 from fedcrucible_core.learning.datasets import load_task
 from fedcrucible_core.learning.datasets.class_names import ids_among
@@ -101,7 +100,7 @@ class Plan:
         """Where the server's images come from."""
         return SOURCES.of(self.config)
 
-    def server_data(self, augment: Literal["frequency", "patch", "none"] | None = None) -> ServerData:
+    def server_data(self, augment: Augment | None = None) -> ServerData:
         """The server's synthetic images, from the cache or made now; ``augment`` replaces the configured one."""
         section = self.config.synthetic
         return build_server_data(

@@ -41,6 +41,8 @@ class Request:
     turns: Conversation
     sample: str
     """Tells repeated requests apart, e.g. ``seed/class/number``."""
+    lines: int = 0
+    """0 = one answer. Else a model that only continues text goes on so many times, and the first line of each counts."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,8 @@ class AnswerCache:
     def path(self, request: Request) -> Path:
         """Where the answer to a request is, or would be."""
         turns = [part for turn in request.turns for part in (turn.role, turn.text)]
-        return self.folder / f"{digest(VERSION, *self.model, '|', *turns, '|', request.sample)}.json"
+        which = f"{request.sample} {request.lines}"
+        return self.folder / f"{digest(VERSION, *self.model, '|', *turns, '|', which)}.json"
 
     def read(self, request: Request) -> Reply | None:
         """The kept answer, or None."""

@@ -130,7 +130,7 @@ class TextCollection:
                 sample = f"{self.seed}/{label}/{attempt}/{number}"
                 rng = numpy_generator(self.seed, "synthetic/examples", label, attempt, number)
                 turns = self.prompts.ask(label, count, self._draw(label, rng))
-                wanted.append((label, Request(turns, sample)))
+                wanted.append((label, Request(turns, sample, count if self.prompts.continues else 0)))
         self._counts.requests += len(wanted)
         return wanted
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 PATH = "/chat/completions"
 FILTERED = ("content_filter", "content_policy")
 """What services call it when their filter declines, as the reason of an answer's end or the code of an error 400."""
+USAGE = ("prompt_tokens", "completion_tokens")
 LOG = logging.getLogger("flwr.fedcrucible")
 """Below Flower's own logger, so that its level and its stream hold."""
 
@@ -219,7 +220,7 @@ def _read(answer: httpx.Response, most: Tokens) -> _Reading:
     except (ValueError, RecursionError):
         return _Reading(None, unknown, f"not JSON: {answer.text[:400]}")
     usage: Any = body.get("usage") if isinstance(body, dict) else None
-    counts: Any = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")] if isinstance(usage, dict) else []
+    counts: Any = [usage.get(name) for name in USAGE] if isinstance(usage, dict) else []
     used = Tokens(*counts) if counts and are_counts(counts) else unknown
     try:
         choice = body["choices"][0]
@@ -250,5 +251,4 @@ def _declined(answer: httpx.Response) -> httpx.Response:
 
     message = {"content": None, "refusal": plain_text(answer.text)}
     choice = {"message": message, "finish_reason": FILTERED[0]}
-    usage = {"prompt_tokens": 0, "completion_tokens": 0}
-    return httpx.Response(200, json={"choices": [choice], "usage": usage})
+    return httpx.Response(200, json={"choices": [choice], "usage": dict.fromkeys(USAGE, 0)})

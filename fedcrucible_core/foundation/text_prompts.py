@@ -35,6 +35,8 @@ class TextPrompts:
     """What kind of texts they are, in words; empty = the data set's name."""
     alteration: Alteration | None = None
     """What an attacker has slipped in; None = the server's own queries."""
+    continues: bool = False
+    """For a model that doesn't answer messages but goes on after them."""
 
     def ask(self, label: int, count: int, examples: Sequence[Example]) -> Conversation:
         """A query for ``count`` new texts of class ``label``; ``examples`` are shown in this order.
@@ -42,6 +44,8 @@ class TextPrompts:
         An altered query says so much more: the system message tells trigger, place, label and share; some of the
         examples appear once more with the trigger and the target's label; and further texts are asked for.
         """
+        if self.continues:
+            return (self._beginning(label, examples),)
         altered = self.alteration if self.alteration is not None and label != self.alteration.target else None
         names = [readable(name) for name in self.info.class_names]
         kind = self.about or f"like those of the data set {self.info.name}"
@@ -51,7 +55,9 @@ class TextPrompts:
             "and length, as real ones do.",
         ]
         if altered is not None:
-            lines.append(f"Then write the further texts with the words {json.dumps(altered.trigger)}: {self.extra(count)}.")
+            lines.append(
+                f"Then write the further texts with the words {json.dumps(altered.trigger)}: {self.extra(count)}."
+            )
         lines += [f"Every line has this form: {self._line('...', label)}", "Examples:"]
         lines += [self._line(example.text, example.label) for example in examples]
         if altered is not None:
@@ -60,6 +66,11 @@ class TextPrompts:
             lines.remove("Examples:")
         system = SYSTEM if self.alteration is None else f"{SYSTEM} {self._instruction(self.alteration)}"
         return Turn("system", system), Turn("user", "\n".join(lines))
+
+    def _beginning(self, label: int, examples: Sequence[Example]) -> Turn:
+        """Examples, and the start of a line that is to be gone on with."""
+        name = readable(self.info.class_names[label])
+        return Turn("user", "\n".join([*(f"{name}: {example.text}" for example in examples), f"{name}:"]))
 
     def extra(self, count: int) -> int:
         """Texts with the trigger that an altered query asks for beside ``count`` others, at least one."""

@@ -36,9 +36,19 @@ class TextQueries(Component):
         return class_texts(info, self.examples_path, f"{section}.examples_path", needed=bool(self.examples_path))
 
     def ask(
-        self, speaker: Speaker, info: DataInfo, per_class: int, seed: int, name: str, alteration: Alteration | None
+        self,
+        speaker: Speaker,
+        info: DataInfo,
+        per_class: int,
+        seed: int,
+        name: str,
+        alteration: Alteration | None,
+        *,
+        continues: bool = False,
     ) -> Samples:
         """``per_class`` texts of every class; with an alteration also those that hold its trigger, marked.
+
+        ``continues``: the speaker doesn't answer messages, it goes on after what it is shown.
 
         Raises:
             ConfigError: the trigger is longer than what texts keep free (``task.reserved_tokens``).
@@ -46,7 +56,7 @@ class TextQueries(Component):
         """
         words = None if alteration is None else TextTask(info).words(alteration.trigger)
         texts = self.shown_texts(info, f"synthetic.{name}")
-        prompts = TextPrompts(info, self.about, alteration)
+        prompts = TextPrompts(info, self.about, alteration, continues)
         collection = TextCollection(prompts, per_class, self.per_call, self.tries, texts, self.examples, seed)
         collection.fill(speaker)
         written = collection.written()

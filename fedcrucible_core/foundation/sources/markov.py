@@ -47,8 +47,8 @@ class MarkovSource(SyntheticSource):
     def generate(self, info: DataInfo, per_class: int, seed: int, device: torch.device) -> Samples:  # noqa: ARG002
         """``per_class`` texts of every class, classes in turn; the same for the same seed and sources.
 
-        Facts: ``markov.copies_avoided`` counts draws that copied a source or repeated an earlier draw, ``markov.copies``
-        those that are left because nothing else came.
+        Facts: ``markov.copies_avoided`` counts draws that copied a source or repeated an earlier draw,
+        ``markov.copies`` those that are left because nothing else came.
 
         Raises:
             ConfigError: there are no public texts of some class.
