@@ -69,9 +69,9 @@ def sanitized(samples: Samples, split: Split, action: Action, guide: Tensor | No
         guide: logits ``[n, C]`` of every sample; those of the split go before.
 
     Returns:
-        The set, with the facts ``flagged``, ``kept``, ``dropped``, ``relabelled``, ``unlearned`` (counts), and where an
-        attacker has been at the samples, ``poisoned``, ``survivors`` (poisoned samples that are used under the label the
-        attacker gave them), ``caught_percent`` (poisoned ones flagged) and ``clean_dropped_percent`` (others left out).
+        The set, with the facts ``flagged``, ``kept``, ``dropped``, ``relabelled``, ``unlearned`` (counts).  Where an
+        attacker has been at the samples, ``poisoned`` and ``survivors`` too (poisoned samples that are used under the
+        label that they came with), ``caught_percent`` of the poisoned and ``clean_dropped_percent`` of the others.
 
     Raises:
         ValueError: an action that asks for classes, and nobody who says them.

@@ -36,7 +36,8 @@ WINDOW = ("adversary.start_round", "adversary.stop_round")
 LATER = (
     (
         "fm_fl.", "federation.evaluate_", "synthetic.sanitize", "task.text_column", "task.max_length",
-        "task.reserved_tokens", "task.tokenizer",
+        "task.reserved_tokens", "task.tokenizer", "guide.scale", "guide.prompts", "guide.centre", "guide.noise",
+        "guide.target_accuracy", "guide.backdoor",
     ),
     (".blocks", ".block_width"),
 )  # fmt: skip

@@ -42,7 +42,7 @@ class Request:
     sample: str
     """Tells repeated requests apart, e.g. ``seed/class/number``."""
     lines: int = 0
-    """0 = one answer. Else a model that only continues text goes on so many times, and the first line of each counts."""
+    """0 = one answer. Else a model that only continues text goes on so many times; the first line of each counts."""
 
 
 @dataclass(frozen=True)

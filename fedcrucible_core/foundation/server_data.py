@@ -83,8 +83,8 @@ def build_server_data(
         samples: what the source has made already, or what became of it.
 
     Returns:
-        Server data on ``device``; facts ``images`` (``texts``), ``class_count_<label>``, ``dropped_by_guide`` (0 without
-        a guide), those of the source, of ``keep`` and of the augmentation. No clock is among them.
+        Server data on ``device``; facts ``images`` (``texts``), ``class_count_<label>``, ``dropped_by_guide`` (0
+        without a guide), those of the source, of ``keep`` and of the augmentation. No clock is among them.
 
     Raises:
         ConfigError: per_class below 1, what the source refuses, what only images can be given, or a class of which

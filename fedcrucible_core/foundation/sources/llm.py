@@ -32,7 +32,7 @@ class LlmSource(TextQueries, ChatSettings, SyntheticSource):
     cost: ClassVar[str] = "C per_class / per_call requests, and those for what is missing"
     offline: ClassVar[bool] = False
     obeys: ClassVar[bool] = True
-    task: ClassVar[str] = "text"
+    tasks: ClassVar[tuple[str, ...]] = ("text",)
 
     def generate(self, info: DataInfo, per_class: int, seed: int, device: torch.device) -> Samples:  # noqa: ARG002
         """``per_class`` texts of every class, classes in turn; which request each came of is in the provenance.

@@ -35,7 +35,7 @@ class MarkovSource(SyntheticSource):
     paper = "this project's offline fallback"
     choices = ("offline-texts",)
     knowledge: ClassVar[tuple[str, ...]] = ("public labelled texts of the same classes",)
-    task: ClassVar[str] = "text"
+    tasks: ClassVar[tuple[str, ...]] = ("text",)
 
     backoff: float = Field(
         0.3, ge=0.0, le=1.0, description="Chance (fraction) that a word depends on the one before it alone"

@@ -36,7 +36,7 @@ class TransformersLmSource(TextQueries, SyntheticSource):
     knowledge: ClassVar[tuple[str, ...]] = ("a language model that knows the classes",)
     offline: ClassVar[bool] = False
     obeys: ClassVar[bool] = True
-    task: ClassVar[str] = "text"
+    tasks: ClassVar[tuple[str, ...]] = ("text",)
 
     model: str = Field(
         "HuggingFaceTB/SmolLM2-1.7B-Instruct", description="Hugging Face hub name or folder of a causal language model"
