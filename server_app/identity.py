@@ -36,12 +36,15 @@ WINDOW = ("adversary.start_round", "adversary.stop_round")
 LATER = (
     (
         "fm_fl.", "federation.evaluate_", "synthetic.sanitize", "task.text_column", "task.max_length",
-        "task.reserved_tokens", "task.tokenizer",
+        "task.reserved_tokens", "task.tokenizer", "guide.scale", "guide.prompts", "guide.centre", "guide.noise",
+        "guide.target_accuracy", "guide.backdoor",
     ),
     (".blocks", ".block_width"),
 )  # fmt: skip
-"""Beginnings and ends of keys that count only where they have another value than the default: they came after results
-that stay valid."""
+"""Beginnings and ends of keys that count only where they have another value than the default.
+
+They came after results that stay valid.
+"""
 
 MAY_CHANGE = (
     "run.rounds", "federation.timeout_s", "federation.wait_for_clients_s", "federation.poll_s", "federation.discovery",
@@ -74,7 +77,7 @@ def identity(config: RunConfigBase) -> Mapping[str, Scalar]:
     trigger share that run.  A share that is nobody, though not chosen as such, is told in the record: it counts too.
     """
     values = reached_settings(config)
-    if not attackers(config):
+    if not attackers(config) and Adversary.of(config).compromise is None:
         values = {key: value for key, value in values.items() if not key.startswith(ATTACK) or key in WINDOW}
         values |= _measured_on(config) | _expected(config)
     return values
@@ -90,7 +93,7 @@ def reached_settings(config: RunConfigBase) -> dict[str, Scalar]:
         if has_effect(key, settings) and not (_later(key) and value == defaults[key])
     }
     adversary = Adversary.of(config)
-    if not (adversary.uploader.name and adversary.uploader.plants):
+    if not adversary.planted:
         del values["attack.trigger"]
     reached = _reached([*_chosen(config).items(), *(("attack", part.name) for part in adversary.parts)], values)
     for key in list(values):

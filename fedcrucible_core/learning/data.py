@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -112,3 +113,7 @@ class DataSplits:
     validation: Labeled
     test: Labeled
     notes: tuple[str, ...] = ()
+
+    def measured(self, split: Literal["test", "validation"]) -> Labeled:
+        """What models are measured on: the split that ``task.eval_split`` names."""
+        return self.test if split == "test" else self.validation

@@ -26,6 +26,7 @@ from fedcrucible_core.records.schema import (
     RunSummary,
 )
 from fedcrucible_core.records.summary import summarize
+from fedcrucible_core.records.synthetic import SyntheticExamples
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -71,6 +72,8 @@ class RecordedRun:
     texts: tuple[ExampleTexts, ...] = ()
     """Example texts, where inputs are texts."""
     embeddings: tuple[Embedding, ...] = ()
+    synthetic: SyntheticExamples = field(default_factory=SyntheticExamples)
+    """Some of the server's synthetic data, where the run kept any."""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -104,7 +107,14 @@ def read(folder: Path, *, arrays: bool = True) -> RecordedRun:
         examples=tuple(_examples(folder / files.EXAMPLES)) if arrays else (),
         texts=parsed(texts, AllExampleTexts).kinds if arrays and texts.is_file() else (),
         embeddings=tuple(_embeddings(folder / files.EMBEDDINGS)) if arrays else (),
+        synthetic=read_synthetic(folder) if arrays else SyntheticExamples(),
     )
+
+
+def read_synthetic(folder: Path) -> SyntheticExamples:
+    """The synthetic samples that a record kept; none where it kept none. Raises DamagedRecordError."""
+    path = folder / files.SYNTHETIC
+    return parsed(path, SyntheticExamples) if path.is_file() else SyntheticExamples()
 
 
 def read_settings(folder: Path) -> dict[str, dict[str, Scalar]]:

@@ -39,6 +39,7 @@ from fedcrucible_core.records.schema import (
     RunSummary,
 )
 from fedcrucible_core.records.summary import summarize
+from fedcrucible_core.records.synthetic import SyntheticExamples
 
 NOT_REPEATED = ("output.dir", "output.name", "run.resume")
 """Keys left out of config.toml, so that running it again makes a new record."""
@@ -146,6 +147,10 @@ class RunRecord:
         The i-th texts of "clean" and "triggered" should be the same text.
         """
         self._write_json(files.TEXTS, AllExampleTexts(kinds=tuple(kinds)))
+
+    def save_synthetic(self, examples: SyntheticExamples) -> None:
+        """Keep some of the server's synthetic samples for the report, with what was done to them."""
+        self._write_json(files.SYNTHETIC, examples)
 
     def save_embedding(self, name: str, features: Tensor, labels: Tensor, triggered: Tensor) -> None:
         """Keep features ``[n, D]`` for a feature plot; several names make several panels, in the order of saving.

@@ -10,6 +10,7 @@ from fedcrucible_core.records.numbers import numbers_of
 from fedcrucible_core.records.reader import Embedding, RecordedRun, read
 from fedcrucible_core.records.schema import RoundRecord
 from fedcrucible_core.reports.charts.activity import detection_chart, seconds_chart
+from fedcrucible_core.reports.charts.clients_measure import clients_measure_chart
 from fedcrucible_core.reports.charts.confusion import confusion_chart
 from fedcrucible_core.reports.charts.curves import accuracy_chart, recall_chart
 from fedcrucible_core.reports.charts.diagnostics import clients_chart, facts_chart
@@ -18,6 +19,9 @@ from fedcrucible_core.reports.charts.examples import picture_rows
 from fedcrucible_core.reports.charts.tsne import TsnePanel, cached_panel, tsne_chart
 from fedcrucible_core.reports.pages import wording
 from fedcrucible_core.reports.pages.page import write_page
+from fedcrucible_core.reports.pages.personal import client_pairs, client_rows
+from fedcrucible_core.reports.pages.synthetic_data import counted, samples
+from fedcrucible_core.reports.pages.synthetic_data import facts as synthetic_facts
 
 MOST_ROWS = 250
 ROUND_NUMBERS = {field: number for field, number in numbers_of(RoundRecord).items() if number.unit == "%"}
@@ -54,6 +58,7 @@ def render_report(folder: Path, *, tsne_images: int = 2000) -> Path:
     changed, unchanged = wording.settings(record.config, record.defaults)
     dropped, dropped_more = wording.dropped(record)
     rows, rows_note = _rows(rounds)
+    shown = samples(record)
     return write_page(
         record.folder / files.REPORT,
         "report",
@@ -76,6 +81,12 @@ def render_report(folder: Path, *, tsne_images: int = 2000) -> Path:
         confusion_caption=CONFUSION.format(confusion[1], run.inputs.capitalize()) if confusion else "",
         pictures=picture_rows(run, record.examples),
         texts=text_rows(run, record.texts),
+        synthetic=shown,
+        synthetic_note=counted(shown),
+        synthetic_rows=synthetic_facts(record),
+        personal=clients_measure_chart(rounds),
+        personal_pairs=client_pairs(record),
+        personal_rows=client_rows(record),
         tsne=tsne_chart(run, panels),
         tsne_caption=FEATURES.format(inputs=attacked),
         tsne_missing=missing,

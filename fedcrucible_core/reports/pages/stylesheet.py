@@ -85,6 +85,13 @@ mark { background: color-mix(in srgb, var(--vermillion) 22%, transparent); color
   border: 1px solid var(--line); background: #000; object-fit: contain; }
 .strip figcaption { font-size: .72rem; text-align: center; margin-top: 2px; overflow: hidden; text-overflow: ellipsis;
   white-space: nowrap; }
+.strip.noted figure { width: 118px; text-align: center; }
+.strip.noted img { margin: 0 auto; }
+.strip.noted figcaption { white-space: normal; overflow: visible; }
+.strip.noted .badge { white-space: normal; }
+.strip.noted figure.text { width: min(100%, 260px); text-align: left; }
+.strip.noted blockquote { margin: 0; padding: 6px 8px; font-size: .8rem; background: var(--soft); border-radius: 6px;
+  border: 1px solid var(--line); overflow-wrap: anywhere; }
 .heats { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 430px), 1fr)); gap: 6px 22px; }
 .heats.wide { grid-template-columns: minmax(0, 1fr); }
 .heats > div { min-width: 0; }
