@@ -17,7 +17,8 @@ from defenses.base import RULES
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.foundation.base import SOURCES
-from fedcrucible_core.foundation.public_slice import check_public
+from fedcrucible_core.foundation.public_slice import public_samples
+from fedcrucible_core.foundation.server_data import augmentation_for
 from fedcrucible_core.learning.data import DataSplits
 from fedcrucible_core.learning.datasets import dataset_source
 from fedcrucible_core.learning.models.base import MODELS
@@ -59,6 +60,7 @@ def check_combination(
     if system.needs_server_data:
         source = SOURCES.of(config)
         source.check(data.info, config.synthetic.per_class)
+        augmentation_for(config.synthetic.augment, config.synthetic.moment_match, data.info)
     if system.rule is not None:
         _check_clients(config, system, data)
 
@@ -88,7 +90,7 @@ def _check_splitter(config: RunConfigBase, system: Assembled, data: DataSplits) 
         raise ConfigError("synthetic.sanitizer", action, allowed)
     fresh = system.splitter.needs.fresh
     if fresh is not None and fresh.on == "public":
-        check_public(data.info, "splitter.name", config.splitter.name)
+        public_samples(data.info, "splitter.name", config.splitter.name)
 
 
 def _check_model(config: RunConfigBase, system: Assembled, data: DataSplits) -> None:

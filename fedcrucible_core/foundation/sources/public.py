@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 
 from fedcrucible_core.foundation.base import SOURCES, Provenance, Samples, SyntheticSource
-from fedcrucible_core.foundation.public_slice import public_fingerprint, public_samples
+from fedcrucible_core.foundation.public_slice import public_samples
 from fedcrucible_core.foundation.sources.fashion import drawn_by_class
 from fedcrucible_core.learning.data import DataInfo, Labeled
 
@@ -23,6 +23,7 @@ class PublicSource(SyntheticSource):
     paper = "control"
     choices = ("sanitizer-controls",)
     knowledge: ClassVar[tuple[str, ...]] = ("a public labelled slice of the task",)
+    tasks: ClassVar[tuple[str, ...]] = ("vision", "text")
 
     def generate(self, info: DataInfo, per_class: int, seed: int, device: torch.device) -> Samples:  # noqa: ARG002
         """``per_class`` samples of every class without repetition, drawn by seed, classes in turn.
@@ -39,8 +40,5 @@ class PublicSource(SyntheticSource):
 
     def check(self, info: DataInfo, per_class: int) -> None:
         """There are enough of every class. Raises ConfigError."""
+        super().check(info, per_class)
         self.generate(info, per_class, 0, torch.device("cpu"))
-
-    def fingerprint(self) -> str:
-        """Content hash of the shipped pictures; texts are named by their data set."""
-        return public_fingerprint()
