@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 
 from fedcrucible_core.foundation.base import SOURCES, Provenance, Samples, SyntheticSource
+from fedcrucible_core.foundation.cache import files_digest
 from fedcrucible_core.foundation.public_slice import public_samples
 from fedcrucible_core.foundation.sources.fashion import drawn_by_class
 from fedcrucible_core.learning.data import DataInfo, Labeled
@@ -42,3 +43,9 @@ class PublicSource(SyntheticSource):
         """There are enough of every class. Raises ConfigError."""
         super().check(info, per_class)
         self.generate(info, per_class, 0, torch.device("cpu"))
+
+    def fingerprint(self) -> str:
+        """Content hash of what ships."""
+        from fedcrucible_assets import asset_path
+
+        return files_digest([asset_path("fashion-public"), asset_path("wordnet-texts")])
