@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from attacks.compromise import COMPROMISES
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.learning.rng import numpy_generator
@@ -14,10 +15,15 @@ def has_attack(config: RunConfigBase) -> bool:
     return config.attack.name != "none"
 
 
+def attackers_are_clients(config: RunConfigBase) -> bool:
+    """Whether the attack is one of clients: there is one, and it isn't on the server's synthetic data alone."""
+    return has_attack(config) and config.attack.name not in COMPROMISES
+
+
 def is_attack_round(config: RunConfigBase, round: int) -> bool:
     """Whether malicious clients attack in this round (1, 2, ...); in other rounds they train honestly."""
     section = config.adversary
-    if not has_attack(config) or round < section.start_round:
+    if not attackers_are_clients(config) or round < section.start_round:
         return False
     if section.stop_round and round > section.stop_round:
         return False
@@ -25,7 +31,7 @@ def is_attack_round(config: RunConfigBase, round: int) -> bool:
 
 
 def malicious_partitions(config: RunConfigBase) -> tuple[int, ...]:
-    """Ascending partitions (0..clients-1) of the malicious clients; empty for attack ``none``.
+    """Ascending partitions (0..clients-1) of the malicious clients; empty where the attack has none.
 
     Either those that ``adversary.malicious_ids`` lists, or floor(malicious_fraction * clients) drawn by the run's seed
     alone: for one seed a larger fraction's attackers include a smaller one's, and neither attack nor defence changes
@@ -34,7 +40,7 @@ def malicious_partitions(config: RunConfigBase) -> tuple[int, ...]:
     Raises:
         ConfigError: ``malicious_ids`` holds something that is not a partition, or one of them twice.
     """
-    if not has_attack(config):
+    if not attackers_are_clients(config):
         return ()
     section, clients = config.adversary, config.federation.clients
     if section.malicious_ids.strip():

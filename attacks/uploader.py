@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from attacks.compromise import Compromise
 from attacks.view import AttackView, Upload
 from fedcrucible_core.config import Component, Registry
 from fedcrucible_core.learning.training import TrainingHook
@@ -60,6 +61,11 @@ class Uploader(Component):
     """True: the client also trains on its clean data and passes that model to ``craft``."""
     needs_clean_updates: ClassVar[bool] = False
     """True: ``craft`` is given the colluders' clean updates."""
+
+    @property
+    def compromise(self) -> Compromise | None:
+        """What it does to the server's synthetic data besides; None = nothing."""
+        return None
 
     def acts_unpoisoned(self, material: bool) -> bool:
         """Whether an attacker without a single poisoned sample uploads something else than an honest client does.

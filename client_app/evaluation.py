@@ -2,55 +2,87 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from flwr.app import Context, Message
 
 from attacks.adversary import Adversary
 from attacks.evaluation import has_inputs
 from attacks.preparation import measured_context
 from attacks.task import AttackTask
+from client_app import benign
 from client_app.local_data import local_share, local_splits
-from client_app.session import client_model, own_info, partition_of, run_config
+from client_app.session import Session, opened
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.learning.data import DataInfo, Labeled
-from fedcrucible_core.learning.device import deterministic_threads, resolve_device
 from fedcrucible_core.learning.evaluation import predict
+from fedcrucible_core.learning.weights import Weights
 from strategies.evaluate_messages import ClientRates, evaluate_reply
-from strategies.messages import read_train
-from strategies.task_facts import read_task
 
 
 def answer_evaluate(msg: Message, context: Context) -> Message:
-    """MA on the client's own test images; ASR on the triggered form of those that an attack is about.
+    """MA on the client's own test data; ASR on their triggered form, or on that of the run's evaluation split.
 
-    A malicious client measures as others do: its answer touches no model. Raises ValueError without test images.
+    Measured is the model that came, or what honest local training makes of it (``federation.evaluate_model``).  A
+    malicious client measures as others do: its answer touches no model. Raises ValueError without test data.
     """
-    config, partition = run_config(context), partition_of(context)
-    received, _, _ = read_train(msg.content)
-    server = read_task(msg.content)
-    own = own_info(context, config, server)
-    device = resolve_device(config.run.device)
+    with opened(msg, context) as session:
+        rates = measure(session)
+    return Message(evaluate_reply(rates, session.partition), reply_to=msg)
+
+
+def measure(session: Session) -> ClientRates:
+    """The rates of one client."""
+    config, partition, own = session.config, session.partition, session.own
     test = local_splits(config, own).train.subset(local_share(config, partition, own).test)
     if not len(test):
-        raise ValueError(f"client {partition} has no test images: partition.test_fraction")
-    triggered = _triggered(config, test, own)
-    with deterministic_threads(config.run.threads):
-        model = client_model(config, partition, device, server)
-        received.load_into(model)
-        batch, target = config.run.eval_batch_size, config.poison.target_label
-        right = predict(model, test.inputs, batch, device) == test.labels
-        hits = None if triggered is None else predict(model, triggered.inputs, batch, device) == target
-    rates = ClientRates(
+        raise ValueError(f"client {partition} has no test data: partition.test_fraction")
+    common = config.federation.evaluate_triggered == "common"
+    triggered = _common(_Fixed(config)) if common else _triggered(config, test, own)
+    session.load(_measured_model(session))
+    batch, target = config.run.eval_batch_size, config.poison.target_label
+    right = predict(session.model, test.inputs, batch, session.device) == test.labels
+    hits = None if triggered is None else predict(session.model, triggered.inputs, batch, session.device) == target
+    return ClientRates(
         examples=len(test),
         ma_percent=100.0 * float(right.double().mean()),
         asr_percent=None if hits is None else 100.0 * float(hits.double().mean()),
     )
-    return Message(evaluate_reply(rates, partition), reply_to=msg)
+
+
+def _measured_model(session: Session) -> Weights:
+    if session.config.federation.evaluate_model == "received":
+        return session.received
+    return benign.update(session).weights
+
+
+class _Fixed:
+    """A configuration as a key: by what the common triggered set depends on."""
+
+    def __init__(self, config: RunConfigBase) -> None:
+        self.config = config
+        self.key = (config.task, config.attack, config.poison, config.run.seed, config.guide.cache_dir)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Fixed) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(repr(self.key))
+
+
+@lru_cache(maxsize=2)
+def _common(fixed: _Fixed) -> Labeled | None:
+    """The triggered form of the run's evaluation split, the same for every client."""
+    config = fixed.config
+    return _triggered(config, local_splits(config).measured(config.task.eval_split), None)
 
 
 def _triggered(config: RunConfigBase, test: Labeled, own: DataInfo | None) -> Labeled | None:
-    """The triggered form of the client's test images; None where the attack has none to show on them."""
+    """The triggered form of test data; None where the attack has none to show on them."""
     poisoner = Adversary.of(config).poisoner
     task = AttackTask.of(config, local_splits(config, own))
-    if not poisoner.targeted or poisoner.held_out(task) is not None or not has_inputs(poisoner, test, task):
+    if not poisoner.targeted or not has_inputs(poisoner, test, task):
+        return None
+    if poisoner.held_out(task) is not None and config.federation.evaluate_triggered == "own":
         return None
     return poisoner.attacked(test, measured_context(config, poisoner, task))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -125,9 +126,9 @@ def partition_of(context: Context) -> int:
     return partition
 
 
-def train_reply(msg: Message, context: Context, update: Callable[[Session], LocalUpdate]) -> Message:
-    """Answer a training message with the update that ``update`` computes."""
-    start = time.perf_counter()
+@contextlib.contextmanager
+def opened(msg: Message, context: Context) -> Iterator[Session]:
+    """The session of a message that carries a model, with the run's number of threads inside."""
     config = run_config(context)
     partition = partition_of(context)
     received, server_round, participants = read_train(msg.content)
@@ -135,7 +136,7 @@ def train_reply(msg: Message, context: Context, update: Callable[[Session], Loca
     own = own_info(context, config, server)
     device = resolve_device(config.run.device)
     with deterministic_threads(config.run.threads):
-        session = Session(
+        yield Session(
             config=config,
             partition=partition,
             round=server_round,
@@ -147,7 +148,13 @@ def train_reply(msg: Message, context: Context, update: Callable[[Session], Loca
             shares_data="data-dir" not in context.node_config,
             own=own,
         )
-        done = update(session)
+
+
+def train_reply(msg: Message, context: Context, update: Callable[[Session], LocalUpdate]) -> Message:
+    """Answer a training message with the update that ``update`` computes."""
+    start = time.perf_counter()
+    with opened(msg, context) as session:
+        partition, done = session.partition, update(session)
     metrics = MetricRecord(
         {
             "num-examples": done.num_examples,

@@ -49,7 +49,7 @@ def _rate(summary: RunSummary, field: str, number: Number) -> Iterator[tuple[str
         if summary.attack != "none" and number.better:
             yield name, percent(None), "untargeted, or not measured"
     elif value is None:
-        yield name, percent(None), "the attack puts no trigger on images"
+        yield name, percent(None), "the attack puts no trigger on inputs"
     else:
         inputs = f"of {summary.attack_inputs}" if of_attack and number.better else number.of
         yield name, percent(value), _interval(getattr(summary, interval_field(field), None), inputs)

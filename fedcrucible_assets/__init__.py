@@ -12,8 +12,11 @@ ASSETS: dict[str, str] = {
     "fashion-train": "data/fashion_mnist_train.npz",
     "fashion-val": "data/fashion_mnist_val.npz",
     "fashion-test": "data/fashion_mnist_test.npz",
+    "fashion-public": "data/fashion_mnist_public.npz",
     "fashion-splits": "data/fashion_mnist_splits.npz",
     "mixed-public": "data/mixed_public.npz",
+    "wordnet-texts": "wordnet/texts.jsonl.gz",
+    "wordnet-tokenizer": "wordnet/tokenizer.json",
     "clip-tiny-fashion": "clip-tiny-fashion",
     "flow-fashion": "flow-fashion",
 }

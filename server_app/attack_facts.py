@@ -17,6 +17,8 @@ from server_app.checks import attackers
 from server_app.plan import Plan
 from strategies.sampling import exact_attackers, participants_per_round
 
+UNREACHED = "the attack is on the server's synthetic data, of which this strategy uses none: nothing is attacked"
+
 
 @dataclass(frozen=True)
 class AttackFacts:
@@ -37,6 +39,8 @@ def attack_facts(plan: Plan, *, shares_known: bool) -> AttackFacts:
     """
     config, uploader = plan.config, plan.adversary.uploader
     section = config.adversary
+    if plan.adversary.compromise is not None and not attackers(config):
+        return AttackFacts(plan.system.needs_server_data, (), () if plan.system.needs_server_data else (UNREACHED,))
     chosen = bool(section.malicious_ids.strip()) or section.malicious_fraction > 0.0
     if not has_attack(config) or plan.system.rule is None or not chosen:
         return AttackFacts(False, (), ())

@@ -17,6 +17,7 @@ from defenses.base import RULES
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.foundation.base import SOURCES
+from fedcrucible_core.foundation.public_slice import check_public
 from fedcrucible_core.learning.data import DataSplits
 from fedcrucible_core.learning.datasets import dataset_source
 from fedcrucible_core.learning.models.base import MODELS
@@ -24,7 +25,6 @@ from fedcrucible_core.learning.partition.base import PARTITIONERS
 from fedcrucible_core.learning.partition.shares import partition_indices
 from fedcrucible_core.learning.tasks import task_of
 from fedcrucible_core.learning.vector import Slot, parameter_slots
-from server_app.evaluation import evaluation_split
 from server_app.root_set import check_root_set
 from strategies.bindings import Bindings
 from strategies.sampling import participants_per_round
@@ -49,7 +49,7 @@ def check_combination(
         raise ConfigError("task.dataset", config.task.dataset, allowed)
     task_of(data.info).check(config.training)
     _check_repair(config, system)
-    _check_splitter(config, system)
+    _check_splitter(config, system, data)
     _check_model(config, system, data)
     _check_attack(config, adversary.poisoner, data)
     adversary.uploader.check_run(RunFacts(_layout(config, data), tuple(RULES)))
@@ -77,11 +77,17 @@ def _check_repair(config: RunConfigBase, system: Assembled) -> None:
         raise ConfigError("repair.name", repair.name, allowed)
 
 
-def _check_splitter(config: RunConfigBase, system: Assembled) -> None:
-    """The splitter has what it needs where it is used: before anything is trained."""
-    if system.splitter is not None and system.splitter.needs.model:
-        allowed = "needs a trained model, the server's images are split before there is one; allowed: none, or others"
-        raise ConfigError("splitter.name", config.splitter.name, allowed)
+def _check_splitter(config: RunConfigBase, system: Assembled, data: DataSplits) -> None:
+    """The splitter has what it needs where it is used, and the system can do what becomes of flagged samples."""
+    if system.splitter is None:
+        return
+    action = config.synthetic.sanitizer
+    if action not in ("none", "drop") and not system.kind.synthetic:
+        allowed = f"strategy {config.strategy!r} can only leave samples out; allowed: none, drop"
+        raise ConfigError("synthetic.sanitizer", action, allowed)
+    fresh = system.splitter.needs.fresh
+    if fresh is not None and fresh.on == "public":
+        check_public(data.info, "splitter.name", config.splitter.name)
 
 
 def _check_model(config: RunConfigBase, system: Assembled, data: DataSplits) -> None:
@@ -116,7 +122,7 @@ def _check_attack(config: RunConfigBase, poisoner: Poisoner, data: DataSplits) -
     if poisoner.has_trigger and not kind.pictured:
         allowed = f"puts its trigger on images, {data.info.name} has {kind.noun}s"
         raise ConfigError("attack.name", config.attack.name, allowed)
-    task, measured = AttackTask.of(config, data), evaluation_split(config, data)
+    task, measured = AttackTask.of(config, data), data.measured(config.task.eval_split)
     poisoner.check_task(task)
     _check_artefact(config, poisoner)
     if not poisoner.targeted:
@@ -178,6 +184,9 @@ def _check_clients(config: RunConfigBase, system: Assembled, data: DataSplits) -
     if config.federation.fraction_evaluate and not config.partition.test_fraction:
         allowed = "clients measure on images of their own: say which share they keep, partition.test_fraction > 0"
         raise ConfigError("federation.fraction_evaluate", config.federation.fraction_evaluate, allowed)
+    if config.federation.own_data and config.federation.evaluate_triggered == "common":
+        allowed = "nodes with data of their own have no common test data; allowed: own"
+        raise ConfigError("federation.evaluate_triggered", "common", allowed)
     Bindings.of(config.federation)
     share = len(attackers(config)) / clients
     rule = system.rule

@@ -46,7 +46,7 @@ class Evaluator:
     @classmethod
     def build(cls, config: RunConfigBase, data: DataSplits, poisoner: Poisoner, device: torch.device) -> Evaluator:
         """Prepare both sets; for an untargeted attack only the clean one."""
-        chosen = evaluation_split(config, data)
+        chosen = data.measured(config.task.eval_split)
         attacked = None
         if poisoner.targeted:
             context = measured_context(config, poisoner, AttackTask.of(config, data))
@@ -84,10 +84,9 @@ class Evaluator:
 
     def measure_zero_shot(self, guide: Guide, class_names: tuple[str, ...]) -> Measured:
         """The same metrics for the guide's own zero-shot predictions."""
-        text = guide.text_embeddings(class_names)
 
-        def classify(images: Tensor) -> Tensor:
-            return classes_of(guide.logits(guide.image_embeddings(model_inputs(images)), text))
+        def classify(inputs: Tensor) -> Tensor:
+            return classes_of(guide.targets(model_inputs(inputs), class_names).logits)
 
         return self.judge(classify(self.images), None if self.attacked is None else classify(self.attacked.inputs))
 
@@ -132,8 +131,3 @@ def _not_finite(clean: Tensor, triggered: Tensor | None) -> dict[str, float]:
     if triggered is not None:
         shares[TRIGGERED_NOT_FINITE] = not_finite_percent(triggered)
     return shares if any(shares.values()) else {}
-
-
-def evaluation_split(config: RunConfigBase, data: DataSplits) -> Labeled:
-    """The split that ``task.eval_split`` names."""
-    return data.test if config.task.eval_split == "test" else data.validation

@@ -33,8 +33,18 @@ ATTACK = ("attack.", "poison.", "adversary.")
 WINDOW = ("adversary.start_round", "adversary.stop_round")
 """The rounds over which ASR is summed up, attackers or none."""
 
-LATER = ("fm_fl.", "federation.evaluate_", "synthetic.sanitize")
-"""Keys that count only where they have another value than the default: they came after results that stay valid."""
+LATER = (
+    (
+        "fm_fl.", "federation.evaluate_", "synthetic.sanitize", "task.text_column", "task.max_length",
+        "task.reserved_tokens", "task.tokenizer", "guide.scale", "guide.prompts", "guide.centre", "guide.noise",
+        "guide.target_accuracy", "guide.backdoor",
+    ),
+    (".blocks", ".block_width"),
+)  # fmt: skip
+"""Beginnings and ends of keys that count only where they have another value than the default.
+
+They came after results that stay valid.
+"""
 
 MAY_CHANGE = (
     "run.rounds", "federation.timeout_s", "federation.wait_for_clients_s", "federation.poll_s", "federation.discovery",
@@ -67,7 +77,7 @@ def identity(config: RunConfigBase) -> Mapping[str, Scalar]:
     trigger share that run.  A share that is nobody, though not chosen as such, is told in the record: it counts too.
     """
     values = reached_settings(config)
-    if not attackers(config):
+    if not attackers(config) and Adversary.of(config).compromise is None:
         values = {key: value for key, value in values.items() if not key.startswith(ATTACK) or key in WINDOW}
         values |= _measured_on(config) | _expected(config)
     return values
@@ -80,10 +90,10 @@ def reached_settings(config: RunConfigBase) -> dict[str, Scalar]:
     values = {
         key: value
         for key, value in settings.items()
-        if has_effect(key, settings) and not (key.startswith(LATER) and value == defaults[key])
+        if has_effect(key, settings) and not (_later(key) and value == defaults[key])
     }
     adversary = Adversary.of(config)
-    if not (adversary.uploader.name and adversary.uploader.plants):
+    if not adversary.planted:
         del values["attack.trigger"]
     reached = _reached([*_chosen(config).items(), *(("attack", part.name) for part in adversary.parts)], values)
     for key in list(values):
@@ -91,6 +101,11 @@ def reached_settings(config: RunConfigBase) -> dict[str, Scalar]:
         if section in REGISTRIES and len(rest) == 2 and (section, rest[0]) not in reached:
             del values[key]
     return values
+
+
+def _later(key: str) -> bool:
+    starts, ends = LATER
+    return key.startswith(starts) or key.endswith(ends)
 
 
 def run_identity(plan: Plan, *, former_keys: bool = False) -> str:

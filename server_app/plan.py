@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 
 from attacks.adversary import Adversary
+from attacks.compromised_source import CompromisedSource
+from attacks.poisoner import PoisonContext
+from attacks.preparation import run_artefact
 from attacks.task import AttackTask
-from defenses.splitting import clean_part
+from defenses.base import Split
+from defenses.sanitizing import NEEDS_CLASSES, SyntheticSet, require_classes, sanitized, unsanitized
+from defenses.splitting import clean_part, split
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.config.extras import require
-from fedcrucible_core.foundation.base import SOURCES, Guide, GuideTargets, ServerData, SyntheticSource
+from fedcrucible_core.foundation.base import SOURCES, Guide, GuideTargets, Samples, ServerData, Stage, SyntheticSource
 from fedcrucible_core.foundation.frequency import FrequencyAugmentation
 from fedcrucible_core.foundation.guide import load_guide
-from fedcrucible_core.foundation.server_data import Kept, build_server_data
+from fedcrucible_core.foundation.public_slice import public_samples
+from fedcrucible_core.foundation.server_data import Kept, build_server_data, cached_samples
 from fedcrucible_core.learning.data import DataSplits, Labeled
 from fedcrucible_core.learning.datasets import load_task
 from fedcrucible_core.learning.datasets.class_names import ids_among
@@ -43,6 +49,8 @@ class Plan:
     adversary: Adversary
     data: DataSplits
     device: torch.device
+    _synthetic: dict[tuple[bool, bool], SyntheticSet] = field(default_factory=dict, repr=False)
+    """What was made already, by whether it is compromised and sanitized."""
 
     @classmethod
     def make(cls, config: RunConfigBase) -> Plan:
@@ -101,6 +109,58 @@ class Plan:
         """Where the server's images come from."""
         return SOURCES.of(self.config)
 
+    def samples(self, stage: Stage) -> Samples:
+        """What the source, or an attacker that gets at it, gives the server for a stage; on the CPU."""
+        compromise, config = self.adversary.compromise, self.config
+        info, per_class = self.data.info, config.synthetic.per_class
+        if compromise is None:
+            return self._sampled(per_class, config.run.seed)
+        source = self.synthetic_source()
+        altered = CompromisedSource(
+            source, compromise, self.adversary.poisoner, self._planting, self._sampled, self.device
+        )
+        return altered.samples(info, per_class, config.run.seed, stage)
+
+    def _sampled(self, per_class: int, seed: int) -> Samples:
+        source, cache = self.synthetic_source(), self.config.guide.cache_dir
+        return cached_samples(source, self.data.info, per_class, seed, self.device, cache)
+
+    def _planting(self) -> PoisonContext:
+        """What the poisoner goes by when it plants its trigger in synthetic data."""
+        config, poisoner = self.config, self.adversary.poisoner
+        task = AttackTask.of(config, self.data)
+        rng = torch_generator(config.run.seed, "compromise")
+        return PoisonContext(task, config.poison, rng, run_artefact(config, poisoner, task))
+
+    def synthetic(self, stage: Stage) -> SyntheticSet:
+        """The synthetic data of a stage after the sanitizer, on the server's device."""
+        compromise, section = self.adversary.compromise, self.config.synthetic
+        sanitizes = self.system.splitter is not None and section.sanitizer != "none"
+        key = (
+            compromise is not None and compromise.reaches(stage),
+            sanitizes and section.sanitize_before in (stage, "both"),
+        )
+        if key not in self._synthetic:
+            samples = self.samples(stage)
+            made = self._sanitized(samples) if key[1] else unsanitized(samples)
+            require_classes(made.data, self.data.info, self.config.splitter.name)
+            self._synthetic[key] = made.to(self.device)
+        return self._synthetic[key]
+
+    def _sanitized(self, samples: Samples) -> SyntheticSet:
+        section, found = self.config.synthetic, self._split(samples.data)
+        asks = section.sanitizer in NEEDS_CLASSES and found.logits is None
+        guide = self.guide().targets(samples.data.inputs, self.data.info.class_names).logits if asks else None
+        return sanitized(samples, found, section.sanitizer, guide)
+
+    def _split(self, images: Labeled) -> Split:
+        splitter, seed = self.system.splitter, self.config.run.seed
+        assert splitter is not None
+        return split(
+            splitter, images, self.data.info, self.guide, torch_generator(seed, "split"),
+            untrained=self.untrained, public=lambda: public_samples(self.data.info),
+        )  # fmt: skip
+
     def server_data(self, augment: Literal["frequency", "patch", "none"] | None = None) -> ServerData:
         """The server's synthetic images, from the cache or made now; ``augment`` replaces the configured one."""
         section = self.config.synthetic
@@ -113,15 +173,15 @@ class Plan:
             moment_match=section.moment_match,
             augment=augment or section.augment,
             frequency=FrequencyAugmentation.from_section(section),
-            keep=None if self.system.splitter is None else self._clean_part,
+            keep=self._clean_part if self.system.splitter is not None and section.sanitizer != "none" else None,
+            samples=self.samples("distillation") if self.adversary.compromise is not None else None,
             cache_dir=self.config.guide.cache_dir,
         )
 
     def _clean_part(self, images: Labeled) -> Kept:
         """The part of the server's images that the splitter calls clean."""
-        splitter, seed = self.system.splitter, self.config.run.seed
-        assert splitter is not None
-        return clean_part(splitter, images, self.data.info, self.guide, torch_generator(seed, "split"))
+        assert self.system.splitter is not None
+        return clean_part(self.system.splitter, self._split(images))
 
     def server_phase(self) -> ServerPhase | None:
         """Purifier, data and guide targets; None for systems without a server phase."""
@@ -163,9 +223,14 @@ class Plan:
         """The configuration that the clients of each prototype live by."""
         return self.system.kind.prototypes(self.config)
 
-    def _built(self, config: RunConfigBase) -> SplitModel:
+    def untrained(self, seed: int) -> SplitModel:
+        """A model of the run's architecture with weights of another seed, on the server's device."""
+        return self._built(self.config, seed)
+
+    def _built(self, config: RunConfigBase, seed: int | None = None) -> SplitModel:
         spec, run = MODELS.of(config), config.run
-        return spec.build(self.data.info, run.seed, channels_last=run.channels_last).to(self.device)
+        chosen = run.seed if seed is None else seed
+        return spec.build(self.data.info, chosen, channels_last=run.channels_last).to(self.device)
 
     def central_set(self) -> Labeled:
         """What central training trains on: the training images, without any that attack success is measured on.

@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import torch
 from flwr.serverapp import Grid
 
 from fedcrucible_core.config import ConfigError
@@ -20,6 +19,7 @@ from fedcrucible_core.records.writer import RunRecord, model_sha256
 from server_app.attack_facts import AttackFacts, attack_facts
 from server_app.checks import attackers
 from server_app.evaluation import Evaluator
+from server_app.examples import examples_of, keep_examples
 from server_app.identity import data_digest, run_identity
 from server_app.measuring import measuring
 from server_app.plan import Plan
@@ -28,9 +28,6 @@ from server_app.resume import Start, starting_point
 from server_app.strategy_of import strategy_of
 from strategies.outcome import Checkpoint, Observer
 from strategies.population import first_of
-
-EXAMPLES = 12
-"""Images of each kind that a report shows."""
 
 
 def execute(
@@ -122,7 +119,7 @@ def _run(
     summary = record.write_summary(model_sha256(final), recorder.seconds)
     if config.output.save_model:
         record.write_model(final, parameter_slots(model), buffer_slots(model))
-    _keep_pictures(record, plan, evaluator, model, None if loop.phase is None else loop.phase.data)
+    _keep_shown(record, plan, evaluator, model, None if loop.phase is None else loop.phase.data)
     if config.output.report:
         from fedcrucible_core.reports.pages.run_report import render_report  # plots and t-SNE: seconds of imports
 
@@ -183,28 +180,10 @@ def _describe(plan: Plan, evaluator: Evaluator, facts: AttackFacts, start: Start
     )
 
 
-def _keep_pictures(
+def _keep_shown(
     record: RunRecord, plan: Plan, evaluator: Evaluator, model: SplitModel, server: ServerData | None
 ) -> None:
-    if task_of(plan.data.info).pictured:
-        _keep_examples(record, evaluator, server)
+    keep_examples(record, task_of(plan.data.info), examples_of(evaluator, server))
     if plan.system.trains:
         features, truth, mask = evaluator.features(model, plan.config.run.seed)
         record.save_embedding(f"{plan.system.name}, last round", features, truth, mask)
-
-
-def _keep_examples(record: RunRecord, evaluator: Evaluator, server: ServerData | None) -> None:
-    shown, attacked = torch.arange(min(EXAMPLES, len(evaluator.labels))), evaluator.attacked
-    if attacked is not None and attacked.rows is not None and not evaluator.natural:
-        shown = attacked.rows[:EXAMPLES]
-    images, labels = {"clean": evaluator.images[shown]}, {"clean": evaluator.labels[shown]}
-    if attacked is not None:
-        kind = "natural" if evaluator.natural else "triggered"
-        images[kind], labels[kind] = attacked.inputs[:EXAMPLES], attacked.labels[:EXAMPLES]
-    if server is not None:
-        step = max(1, len(server.originals) // EXAMPLES)
-        some = server.originals.subset(torch.arange(0, len(server.originals), step)[:EXAMPLES])
-        images["synthetic"], labels["synthetic"] = some.inputs, some.labels
-        if server.augmented is not None:
-            images["augmented"], labels["augmented"] = server.augmented[::step][:EXAMPLES], labels["synthetic"]
-    record.save_examples(images, labels)

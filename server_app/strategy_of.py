@@ -50,6 +50,7 @@ def strategy_of(
             server_data=plan.server_data,
             guide_targets=plan.guide_targets,
             root_set=plan.root_set,
+            synthetic=plan.synthetic,
             central_set=plan.central_set,
             observers=observers,
             attackers_remember=bool(plan.adversary.uploader.state_kept),

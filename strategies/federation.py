@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from logging import WARNING
 
 from flwr.app import Message, MessageType
@@ -35,6 +36,8 @@ class Federation(Trainer):
     asked: list[Node]
     """This round's participants, in partition order."""
     root: Labeled | None = None
+    aggregated: Sequence[Reply] = ()
+    """This round's valid replies, in partition order, where they were aggregated; none where the model was kept."""
 
     @property
     def rule(self) -> AggregationRule:
@@ -82,6 +85,7 @@ class Federation(Trainer):
     def advance(self, server_round: int, population: Population, answers: Answers, outcome: RoundOutcome) -> Population:
         """Check the answers and let the rule aggregate them; with too few valid ones the population is kept."""
         population = {prototype: weights.unbounded() for prototype, weights in population.items()}
+        self.aggregated = ()
         outcome.participants = [node.partition for node in self.asked]
         outcome.malicious = self.roster.malicious_among(self.asked)
         outcome.bytes_down = sum(population[self.prototype(node.partition)].nbytes for node in self.asked)
@@ -92,6 +96,7 @@ class Federation(Trainer):
         if len(replies) < needed:
             outcome.notes.append(f"{len(replies)} valid replies, {needed} needed: the model was kept")
             return population
+        self.aggregated = replies
         with timed(outcome, "aggregate"):
             return self._aggregate(population, replies, outcome)
 

@@ -18,6 +18,7 @@ from strategies.outcome import Measured, RoundOutcome
 from strategies.parts import Parts
 from strategies.population import (
     Population,
+    Prototype,
     Standing,
     fact_name,
     first_of,
@@ -55,6 +56,8 @@ class Loop(Strategy):
         self._asked: list[Message] = []
         self._measured: Measured | None = None
         self._ready = False
+        self._given: Population | None = None
+        """The population in the arrays that came last from outside."""
 
     @property
     def initial_arrays(self) -> ArrayRecord:
@@ -67,6 +70,10 @@ class Loop(Strategy):
     def advance(self, server_round: int, population: Population, answers: Answers) -> Population:
         """One round of the system: from the population that was sent and the clients' answers to the next one."""
 
+    def begin(self, population: Population, outcome: RoundOutcome) -> Population:
+        """What becomes of the initial models before round 1; what happened goes to ``outcome``, of round 0."""
+        return population
+
     def train(self, server_round: int, population: Population, answers: Answers) -> Population:
         """What the system's trainer makes of a population."""
         return self.trainer.advance(server_round, population, answers, self.outcome)
@@ -77,6 +84,10 @@ class Loop(Strategy):
             if self.phase is None or self.outcome.restarted:
                 return population
             return purified(self.phase, self.parts, self.standing, population, server_round, self.outcome)
+
+    def measured(self, population: Population) -> list[Prototype]:
+        """The prototypes that the server measures; the first is the one that rates and reports are about."""
+        return list(population)
 
     # --- Flower's hooks -------------------------------------------------------------------------------------------
 
@@ -143,7 +154,8 @@ class Loop(Strategy):
         result = Result()
         with deterministic_threads(self.config.run.threads):
             arrays, first = initial_arrays, self._begin(initial_arrays, grid)
-            arrays = population_arrays(self.standing.population) if first > 1 else arrays
+            if self.standing.population is not self._given:
+                arrays = population_arrays(self.standing.population)
             self._arrays = arrays
             for server_round in range(first, num_rounds + 1):
                 messages = list(self.configure_train(server_round, arrays, train, grid))
@@ -183,6 +195,7 @@ class Loop(Strategy):
             if self.phase is not None:
                 outcome.facts |= {f"server_data.{key}": value for key, value in self.phase.data.facts.items()}
             self.trainer.prepare(outcome)
+            self.standing.initial = self.standing.population = self.begin(self.standing.population, outcome)
 
     def _adopt(self, arrays: ArrayRecord) -> None:
         """Go on from ``arrays``; without a copy where they are what the last round gave."""
@@ -191,7 +204,7 @@ class Loop(Strategy):
         population = population_in(arrays)
         if self._arrays is None:
             self.standing.initial = population
-        self.standing.population, self._arrays = population, arrays
+        self.standing.population, self._arrays, self._given = population, arrays, population
 
     def _exchange(self, phase: str, messages: list[Message], grid: Grid, timeout: float) -> Answers:
         if not messages:
@@ -209,10 +222,11 @@ class Loop(Strategy):
     def _measure(self, *, final: bool) -> None:
         outcome, population = self.outcome, self.standing.population
         with timed(outcome, "evaluate"):
-            for prototype, weights in population.items():
-                weights.load_into(self.parts.models[prototype])
+            names = self.measured(population)
+            for prototype in names:
+                population[prototype].load_into(self.parts.models[prototype])
             outcome.measured = self._measured = self.parts.evaluate(self.parts.model, outcome, final)
-            for prototype in list(population)[1:]:
+            for prototype in names[1:]:
                 other = self.parts.evaluate(self.parts.models[prototype], outcome, final)
                 outcome.facts[fact_name("prototype.ma_percent", prototype)] = other.clean.accuracy
                 if other.attack is not None:

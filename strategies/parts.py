@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from defenses.sanitizing import SyntheticSet
 from fedcrucible_core.config.compose import RunConfigBase
-from fedcrucible_core.foundation.base import GuideTargets, ServerData
+from fedcrucible_core.foundation.base import GuideTargets, ServerData, Stage
 from fedcrucible_core.learning.data import DataInfo, Labeled
 from fedcrucible_core.learning.models.base import SplitModel
 from fedcrucible_core.learning.weights import Weights
@@ -41,6 +42,8 @@ class Parts:
     """What the guide says of the server's images, for a repair that asks for it."""
     root_set: Callable[[], Labeled | None]
     """Draws the root set of a rule that needs one, once, before round 1."""
+    synthetic: Callable[[Stage], SyntheticSet]
+    """The server's synthetic data for a stage, sanitized, on its device; made once."""
     central_set: Callable[[], Labeled]
     """What central training trains on, for models, on the server's device; a poisoner may have been at it before."""
     observers: Sequence[Observer] = field(default_factory=tuple)

@@ -18,7 +18,7 @@ from defenses.base import (
     Splitter,
 )
 from fedcrucible_core.config import Component, ConfigError, Registry
-from fedcrucible_core.config.compose import RunConfigBase
+from fedcrucible_core.config.compose import RunConfigBase, component_field
 from fedcrucible_core.config.errors import did_you_mean
 from strategies.population import SOLE, Prototype
 
@@ -41,6 +41,8 @@ class System(Component):
     """Name of what the server does to the final model."""
     measure: ClassVar[Literal["model", "guide"]] = "model"
     """What is measured: the model, or the guide's own answers (then nothing is trained)."""
+    synthetic: ClassVar[bool] = False
+    """Whether the clients' models learn from the server's synthetic data in some other way than by a purifier."""
     small_groups: ClassVar[Literal["keep", "mean"]] = "keep"
     """Where fewer clients of a prototype replied than the rule can judge: keep its model, or take their mean."""
     strategy: ClassVar[type[Loop]]
@@ -102,15 +104,15 @@ class Assembled:
     def needs_guide(self) -> bool:
         """Whether the guide is asked anything during the run."""
         purifies = self.purifier is not None and self.purifier.needs.guide
-        splits = self.splitter is not None and self.splitter.needs.guide and self.needs_server_data
+        splits = self.splitter is not None and self.splitter.needs.may_ask_guide and self.needs_server_data
         return self.kind.measure == "guide" or purifies or splits or self.repair_needs.guide
 
     @property
     def needs_server_data(self) -> bool:
-        """Whether the server's synthetic images are used: to purify, as a root set, or by a repair."""
+        """Whether the server's synthetic images are used: by the system, to purify, as a root set, or by a repair."""
         root, repair = self.rule_needs.root, self.repair_needs
         rooted = root is not None and root.kind == "synthetic"
-        return self.purifier is not None or rooted or repair.server_images or repair.guide
+        return self.kind.synthetic or self.purifier is not None or rooted or repair.server_images or repair.guide
 
     @property
     def knowledge(self) -> tuple[str, ...]:
@@ -147,6 +149,16 @@ def prototype_config(config: RunConfigBase, partition: int) -> RunConfigBase:
     """The configuration that a client's model is built from."""
     system = system_of(config)
     return system.prototypes(config)[system.prototype_of(config, partition)]
+
+
+def model_config(config: RunConfigBase, model: str, parameters: Mapping[str, object]) -> RunConfigBase:
+    """A configuration with another model, or other parameters of its model."""
+    section = config.model.model_copy(update={"name": model})
+    spec = config.component("model", model).model_copy(update=dict(parameters))
+    field = component_field(model)
+    if field in type(section).model_fields:
+        section = section.model_copy(update={field: spec})
+    return config.model_copy(update={"model": section})
 
 
 def assemble(config: RunConfigBase) -> Assembled:

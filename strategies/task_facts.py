@@ -14,7 +14,7 @@ TASK = "task"
 
 def task_record(info: DataInfo) -> ConfigRecord:
     """The facts of the server's data set that every client's model and labels must agree with."""
-    facts: dict[str, str | list[str] | list[int] | list[float]] = {
+    facts: dict[str, str | int | list[str] | list[int] | list[float]] = {
         "name": info.name,
         "class-names": list(info.class_names),
         "shape": list(info.shape),
@@ -22,6 +22,8 @@ def task_record(info: DataInfo) -> ConfigRecord:
         "std": list(info.std),
         "own-names": list(info.own_names),
         "task": info.task,
+        "tokenizer": info.tokenizer,
+        "reserved": info.reserved,
     }
     return ConfigRecord(dict(facts))
 
@@ -40,4 +42,6 @@ def read_task(content: RecordDict) -> DataInfo | None:
         tuple(facts["std"]),
         tuple(facts["own-names"]),
         facts["task"],
+        facts["tokenizer"],
+        facts["reserved"],
     )

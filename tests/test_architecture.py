@@ -35,6 +35,7 @@ ALLOWED: dict[str, set[str]] = {
     "attacks.support": CORE | {"attacks"},
     "attacks.poisoners": CORE | {"attacks", "attacks.support"},
     "attacks.uploads": CORE | {"attacks", "attacks.support"},
+    "attacks.compromises": CORE | {"attacks", "attacks.support"},
     "attacks.contracts": CORE | {"attacks", "attacks.support"},
     "defenses.kernels": {"fedcrucible_core.learning"},
     "defenses": CORE | {"defenses.kernels"},

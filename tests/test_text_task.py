@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from fedcrucible.commands.data import examine
 from fedcrucible.engines.in_process import run_in_process
@@ -19,22 +17,14 @@ from fedcrucible_core.config.load import default_keys, load
 from fedcrucible_core.learning.data import DataInfo, Labeled
 from fedcrucible_core.learning.datasets.base import DATASETS, READ_AS_IT_IS, DatasetSource, PublishedData, Reading
 from fedcrucible_core.learning.models.base import MODELS, ModelSpec, SplitModel
-from fedcrucible_core.learning.tasks import TASKS, Task, task_of
+from fedcrucible_core.learning.tasks import TextTask, task_of
+from fedcrucible_core.learning.tasks.tokenizer import tokenizer_of
 from fedcrucible_core.records.reader import read
 from server_app.plan import Plan
 
 WORDS, LENGTH, PAD = 40, 12, 0
-INFO = DataInfo("sentences", ("about cats", "about dogs", "about fish"), (LENGTH,), (), (), task="text")
-
-
-@dataclass(frozen=True)
-class TextTask(Task):
-    """Token ids int64 ``[n, L]``; 0 pads."""
-
-    noun: ClassVar[str] = "text"
-
-    def random_inputs(self, n: int, rng: torch.Generator) -> Tensor:
-        return torch.randint(1, WORDS, (n, LENGTH), generator=rng)
+CLASSES = ("about cats", "about dogs", "about fish")
+INFO = DataInfo("sentences", CLASSES, (LENGTH,), (), (), task="text", tokenizer="wordnet")
 
 
 class Sentences(DatasetSource):
@@ -65,7 +55,7 @@ class Words(ModelSpec):
     task = "text"
 
     def make(self, info: DataInfo) -> SplitModel:
-        return SplitModel(nn.EmbeddingBag(WORDS, 8, mode="mean", padding_idx=PAD), 8, info)
+        return SplitModel(nn.EmbeddingBag(tokenizer_of(info.tokenizer).size, 8, mode="mean", padding_idx=PAD), 8, info)
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +65,6 @@ def words(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         list(registry)  # loads its own first
         monkeypatch.setitem(registry._classes, name, cls)
         monkeypatch.setattr(cls, "name", name)
-    monkeypatch.setitem(TASKS, "text", TextTask)
     for cache in caches:
         getattr(cache, "cache_clear", lambda: None)()
     yield
@@ -139,6 +128,10 @@ def test_the_data_command_shows_texts() -> None:
     report = examine(["task.dataset=sentences", "model.name=words"])
     assert (report.noun, report.shape, report.channels) == ("text", (LENGTH,), None)
     assert report.images == {"train": 240, "validation": 30, "test": 90}
+
+
+def test_texts_have_their_own_task() -> None:
+    assert isinstance(task_of(INFO), TextTask)
 
 
 def test_a_task_nobody_knows_is_named() -> None:

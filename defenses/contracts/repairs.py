@@ -99,7 +99,7 @@ def _inputs(repair: Repair) -> None:
     if given.data is not None:
         watched += [given.data.originals.inputs, given.data.originals.labels]
     if given.guide is not None:
-        watched += [given.guide.image_embeddings, given.guide.text_embeddings, given.guide.logits]
+        watched += [given.guide.embeddings, given.guide.text_embeddings, given.guide.logits]
     copies = [tensor.clone() for tensor in watched]
     repair.repair(model, given)
     require(unchanged(copies, watched), "answers, the server's data or the guide's targets were changed")

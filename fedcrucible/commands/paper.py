@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -74,19 +75,25 @@ def _show(name: str, as_json: bool) -> None:
 
     found = load_table(name)
     if as_json:
-        rows = [
-            dict(zip(found.axes, key, strict=True)) | {"MA": ma, "ASR": asr} for key, (ma, asr) in found.values.items()
-        ]
+        heads = [*found.axes, *(number.name for number in found.numbers)]
+        rows = [dict(zip(heads, [*key, *values], strict=True)) for key, values in found.values.items()]
         typer.echo(json.dumps({"name": found.name, "source": found.source, "unit": "percent", "rows": rows}))
         return
-    typer.echo(f"{found.source}: {found.title}. MA / ASR in percent.")
+    names = " / ".join(number.name for number in found.numbers)
+    typer.echo(f"{found.source}: {found.title}. {names} in percent.")
     systems = found.labels(found.axes[-1])
     heads, body = [*found.axes[:-1], *systems], []
     for key in dict.fromkeys(key[:-1] for key in found.values):
-        pairs = [found.values.get((*key, system)) for system in systems]
-        body.append([*key, *("-" if pair is None else f"{pair[0]:.2f}/{pair[1]:.2f}" for pair in pairs)])
+        body.append([*key, *(_values(found.values.get((*key, system))) for system in systems)])
     widths = [max(len(row[i]) for row in [heads, *body]) for i in range(len(heads))]
     for row in [heads, *body]:
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     for note in found.notes:
         typer.echo(f"- {note}")
+
+
+def _values(values: Sequence[float | str] | None) -> str:
+    """The numbers of one cell."""
+    if values is None:
+        return "-"
+    return "/".join(value or "-" if isinstance(value, str) else f"{value:.2f}" for value in values)

@@ -69,7 +69,7 @@ def registry_of(section: str) -> Registry[Component]:
     return cast("Registry[Component]", getattr(importlib.import_module(module), attribute))
 
 
-def _field(name: str) -> str:
+def component_field(name: str) -> str:
     """The Python name of a component's sub-section: a key has dashes, and may be a word of the section's own."""
     return name.replace("-", "_") + "_"
 
@@ -80,7 +80,7 @@ def _section_with_components(section: str) -> type[Section]:
     for name, cls in registry_of(section).classes().items():
         if not cls.model_fields:
             continue
-        fields[_field(name)] = (cls, Field(default_factory=cls, alias=name, description=name))
+        fields[component_field(name)] = (cls, Field(default_factory=cls, alias=name, description=name))
     return create_model(base.__name__, __base__=base, __doc__=base.__doc__, **fields)
 
 
@@ -121,7 +121,7 @@ class RunConfigBase(BaseModel):
         Raises ConfigError for a name that isn't there.
         """
         cls = registry_of(section)[name]
-        chosen = getattr(getattr(self, section), _field(name), None)
+        chosen = getattr(getattr(self, section), component_field(name), None)
         return chosen if isinstance(chosen, cls) else cls()
 
 

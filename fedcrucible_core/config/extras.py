@@ -28,6 +28,7 @@ EXTRAS = MappingProxyType(
     {
         "server": _SERVER,
         "cli": (*_SERVER, "ray", "typer", "rich", "pandas", "pyarrow", "packaging"),
+        "text": ("transformers", "tokenizers"),
         "datasets": ("flwr_datasets", "datasets"),
         "diffusers": ("diffusers", "accelerate"),
     }

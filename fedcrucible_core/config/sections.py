@@ -65,6 +65,16 @@ class TaskSection(Section):
     )
     image_column: str = Field("", description="Column of the images, in data sets with columns; empty = found by name")
     label_column: str = Field("", description="Column of the labels, in data sets with columns; empty = found by name")
+    text_column: str = Field("", description="Column of the texts, in data sets with columns; empty = found by name")
+    max_length: int = Field(
+        0, ge=0, le=4096, description="Tokens of one text, its first and last included; 0 = the data set's own"
+    )
+    reserved_tokens: int = Field(
+        16, ge=0, le=1024, description="Tokens of max_length that texts leave free, so that no trigger is cut off"
+    )
+    tokenizer: str = Field(
+        "", description="Tokenizer of texts: wordnet (ships), a folder, a hub name; empty = the data set's own"
+    )
     class_names: str = Field(
         "", description="Class names in order, separated by , or |; or a file id -> name; empty = the data set's own"
     )
@@ -289,8 +299,8 @@ class SyntheticSection(Section):
     per_class: int = Field(100, ge=1, description="Images per class, M_c")
     sanitizer: Literal["none", "drop", "relabel", "relabel-confident", "unlearn"] = Field(
         "drop",
-        description="What becomes of samples that splitter.name doesn't call clean: none = they stay; they are dropped; "
-        "relabelled as the guide says; those of them that it is surest of relabelled, the others dropped; unlearned",
+        description="What becomes of samples that splitter.name doesn't call clean: none = they stay; dropped; "
+        "relabelled as the guide says; those of which it is surest relabelled, the others dropped; unlearned",
     )
     sanitize_before: Literal["initialisation", "distillation", "both"] = Field(
         "both", description="fm-fl: before what the synthetic data are sanitized"

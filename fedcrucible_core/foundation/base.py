@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -13,6 +13,9 @@ from torch import Tensor
 from fedcrucible_core.config import Component, Registry
 from fedcrucible_core.foundation.alteration import Alteration
 from fedcrucible_core.learning.data import DataInfo, Labeled
+
+Stage = Literal["initialisation", "distillation"]
+"""What the server's synthetic data are used for: before the first round, or after every one."""
 
 
 @dataclass(frozen=True)
@@ -50,41 +53,55 @@ class ServerData:
 
 @dataclass(frozen=True)
 class GuideTargets:
-    """The frozen guide's embeddings and logits of the server's images, computed once.
+    """The frozen guide's embeddings and logits of the server's samples, computed once.
 
-    ``image_embeddings`` ``[m, e]`` and ``text_embeddings`` ``[C, e]`` are L2-normalised; ``logits`` ``[m, C]`` are
-    logit_scale times their cosines (plus the bias of SigLIP).  ``m`` counts the rows of ``ServerData.training_set()``.
+    ``embeddings`` ``[m, e]`` and ``text_embeddings`` ``[C, e]`` are L2-normalised; ``logits`` ``[m, C]`` are
+    ``scale`` times their cosines (plus the bias of SigLIP).  ``m`` counts the rows of ``ServerData.training_set()``.
     """
 
-    image_embeddings: Tensor
+    embeddings: Tensor
     text_embeddings: Tensor
     logits: Tensor
+    scale: float = 1.0
+    """What the cosines were multiplied by, above 0."""
+
+    def rescaled(self, scale: float) -> Tensor:
+        """The logits ``[m, C]`` as if the cosines had been multiplied by ``scale``; 0 = the guide's own scale."""
+        return self.logits if scale == 0.0 else self.logits * (scale / self.scale)
 
 
 class Guide(ABC):
-    """A frozen vision-language model."""
+    """A frozen model that embeds inputs and class names alike: of pictures (CLIP) or of texts."""
 
     @property
     def identity(self) -> str:
         """Identity of the model behind the embeddings: a hash of its content, or name and commit."""
         return type(self).__qualname__
 
+    @property
+    def scale(self) -> float:
+        """What :meth:`logits` multiplies cosines by."""
+        return 1.0
+
     @abstractmethod
-    def image_embeddings(self, images: Tensor) -> Tensor:
-        """L2-normalised float32 ``[n, e]`` of images ``[n, C, H, W]`` in [0, 1] (C = 1 or 3); cached by content."""
+    def embeddings(self, inputs: Tensor) -> Tensor:
+        """L2-normalised float32 ``[n, e]``; cached by content.
+
+        Inputs are as a model takes them: images ``[n, 1 or 3, H, W]`` in [0, 1], or token ids int64 ``[n, L]``.
+        """
 
     @abstractmethod
     def text_embeddings(self, class_names: Sequence[str]) -> Tensor:
-        """L2-normalised float32 ``[C, e]``, averaged over the prompt templates."""
+        """L2-normalised float32 ``[C, e]``, averaged over the prompts of each class."""
 
     @abstractmethod
-    def logits(self, image_embeddings: Tensor, text_embeddings: Tensor) -> Tensor:
-        """Scaled similarities ``[n, C]``: exp(logit_scale) x cosine (+ bias for SigLIP)."""
+    def logits(self, embeddings: Tensor, text_embeddings: Tensor) -> Tensor:
+        """Scaled similarities ``[n, C]``: scale x cosine (+ bias for SigLIP)."""
 
-    def targets(self, images: Tensor, class_names: Sequence[str]) -> GuideTargets:
-        """Embeddings and logits of a set of images, for purifiers."""
-        image, text = self.image_embeddings(images), self.text_embeddings(class_names)
-        return GuideTargets(image, text, self.logits(image, text))
+    def targets(self, inputs: Tensor, class_names: Sequence[str]) -> GuideTargets:
+        """All that the guide says of a set of inputs."""
+        embeddings, text = self.embeddings(inputs), self.text_embeddings(class_names)
+        return GuideTargets(embeddings, text, self.logits(embeddings, text), self.scale)
 
 
 @dataclass(frozen=True)
@@ -95,6 +112,8 @@ class Samples:
     provenance: tuple[Provenance, ...]
     poisoned: Tensor | None = None
     """The truth, bool ``[n]``: which of them an attacker has been at; no defence is told. None = none."""
+    facts: dict[str, float] = field(default_factory=dict)
+    """Numbers for the record: of what an attacker asked for, and got."""
 
 
 class SourceError(RuntimeError):

@@ -6,9 +6,11 @@ none, however many processes write at once. A file that can't be read is a warni
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -113,3 +115,25 @@ def usable(tensor: Tensor | None, shape: tuple[int, ...]) -> bool:
         return False
     fits = all(want in (-1, have) for want, have in zip(shape, tensor.shape, strict=True))
     return fits and bool(torch.isfinite(tensor).all())
+
+
+@contextlib.contextmanager
+def one_at_a_time(path: Path) -> Iterator[None]:
+    """Inside, no other process that asks for the same file: the second one waits, and finds what the first has made.
+
+    Where a folder can't be written or the system has no such locks, this does nothing.
+    """
+    try:
+        import fcntl
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o666)
+    except (ImportError, OSError):
+        yield
+        return
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)  # lets go of it too

@@ -61,6 +61,7 @@ def build_server_data(
     keep: Keep | None = None,
     cache_dir: str | Path = "",
     trigger: Callable[[Tensor], Tensor] | None = None,
+    samples: Samples | None = None,
 ) -> ServerData:
     """The server's labelled images, the same for the same arguments.
 
@@ -76,6 +77,7 @@ def build_server_data(
         keep: says which images are used; None = all.
         cache_dir: folder of kept samples; empty = as ``config/places.py`` says.
         trigger: in place of the imagined trigger, for ablation only.
+        samples: what the source has made already, or what became of it.
 
     Returns:
         Server data on ``device``; facts ``images``, ``class_count_<label>``, ``dropped_by_guide`` (0 without a guide),
@@ -88,8 +90,9 @@ def build_server_data(
     if per_class < 1:
         raise ConfigError("synthetic.per_class", per_class, "at least 1")
     device = torch.device(device)
-    samples = cached_samples(source, info, per_class, seed, device, cache_dir)
-    facts = {"images": 0.0, "dropped_by_guide": 0.0}
+    if samples is None:
+        samples = cached_samples(source, info, per_class, seed, device, cache_dir)
+    facts = {"images": 0.0, "dropped_by_guide": 0.0, **samples.facts}
     if keep is not None:
         samples, of_keep = _kept(samples, keep, info)
         facts |= of_keep
@@ -110,7 +113,9 @@ def build_server_data(
         raise ConfigError("synthetic.augment", augment, "allowed: frequency, patch, none")
     on_device = None if augmented is None else augmented.to(device)
     originals = Labeled(images, samples.data.labels).to(device)
-    return ServerData(originals, on_device, samples.provenance, facts)
+    if samples.poisoned is not None:
+        facts["poisoned"] = float(samples.poisoned.sum())
+    return ServerData(originals, on_device, samples.provenance, facts, samples.poisoned)
 
 
 def _kept(samples: Samples, keep: Keep, info: DataInfo) -> tuple[Samples, dict[str, float]]:
@@ -122,7 +127,8 @@ def _kept(samples: Samples, keep: Keep, info: DataInfo) -> tuple[Samples, dict[s
         wanted = f"it leaves no image of {', '.join(empty)}: turn it off, or use another splitter, guide or source"
         raise ConfigError("splitter.name", kept.by, wanted)
     provenance = tuple(samples.provenance[i] for i in kept.rows.tolist())
-    return Samples(samples.data.subset(kept.rows), provenance), kept.facts
+    truth = None if samples.poisoned is None else samples.poisoned[kept.rows]
+    return Samples(samples.data.subset(kept.rows), provenance, truth, samples.facts), kept.facts
 
 
 def cached_samples(

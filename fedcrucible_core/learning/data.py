@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -83,6 +84,8 @@ class DataInfo:
     """Of which kind its inputs are (:mod:`fedcrucible_core.learning.tasks`)."""
     tokenizer: str = ""
     """By what texts became token ids: ``wordnet`` (ships), a hub name or a folder; empty for pictures."""
+    reserved: int = 0
+    """Tokens at the end of every text that are kept free for what a trigger adds."""
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -110,3 +113,7 @@ class DataSplits:
     validation: Labeled
     test: Labeled
     notes: tuple[str, ...] = ()
+
+    def measured(self, split: Literal["test", "validation"]) -> Labeled:
+        """What models are measured on: the split that ``task.eval_split`` names."""
+        return self.test if split == "test" else self.validation

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from fedcrucible_core.learning.device import autocast
 from fedcrucible_core.learning.optimisers import OptimiserSettings, make_optimiser
+from fedcrucible_core.learning.rng import global_chance
 
 BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
@@ -62,7 +63,8 @@ def minimise(
         loss: maps row numbers int64 ``[b]`` (on the parameters' device) to the mean loss of these samples.
         n: number of samples.
         settings: batch size, optimiser, its learning rate and the rest.
-        rng: CPU generator; draws one permutation of the rows per epoch.  ``loss`` may draw from it too.
+        rng: CPU generator; draws one permutation of the rows per epoch.  ``loss`` may draw from it too.  What layers
+            draw by themselves (dropout) follows from its state at the start.
         epochs: passes over the samples.
         mode: context in which every epoch's batches run, e.g. the model's training mode.
         precision: fp32, bf16 or fp16 (with a scaled loss).
@@ -87,30 +89,31 @@ def minimise(
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
     bounds = batch_bounds(n, settings.batch_size)
     losses = []
-    for _ in range(epochs):
-        if before_epoch is not None:
-            before_epoch()
-        order = torch.randperm(n, generator=rng).to(device)
-        total = torch.zeros((), device=device)
-        with mode():
-            for start, stop in bounds:
-                optimiser.zero_grad()
-                with autocast(device, precision):
-                    value = loss(order[start:stop])
-                objective = value if hook is None else hook.loss(value)
-                torch.autograd.backward(scaler.scale(objective), inputs=chosen)
-                if hook is not None or clip > 0.0:
-                    scaler.unscale_(scaled)
-                if clip > 0.0:
-                    nn.utils.clip_grad_norm_(chosen, clip)
-                if hook is not None:
-                    hook.after_backward()
-                scaler.step(scaled)
-                scaler.update()
-                total += value.detach() * (stop - start)
-                if hook is not None:
-                    hook.after_step(last_of_epoch=stop == n)
-        losses.append(total)
+    with global_chance(rng, device):
+        for _ in range(epochs):
+            if before_epoch is not None:
+                before_epoch()
+            order = torch.randperm(n, generator=rng).to(device)
+            total = torch.zeros((), device=device)
+            with mode():
+                for start, stop in bounds:
+                    optimiser.zero_grad()
+                    with autocast(device, precision):
+                        value = loss(order[start:stop])
+                    objective = value if hook is None else hook.loss(value)
+                    torch.autograd.backward(scaler.scale(objective), inputs=chosen)
+                    if hook is not None or clip > 0.0:
+                        scaler.unscale_(scaled)
+                    if clip > 0.0:
+                        nn.utils.clip_grad_norm_(chosen, clip)
+                    if hook is not None:
+                        hook.after_backward()
+                    scaler.step(scaled)
+                    scaler.update()
+                    total += value.detach() * (stop - start)
+                    if hook is not None:
+                        hook.after_step(last_of_epoch=stop == n)
+            losses.append(total)
     optimiser.zero_grad()
     return [float(total) / n for total in losses]
 

@@ -15,10 +15,12 @@ METRICS = "metrics.jsonl"
 SUMMARY = "summary.json"
 MODEL = "model.safetensors"
 EXAMPLES = "examples.safetensors"
+TEXTS = "examples.json"
+SYNTHETIC = "synthetic.json"
 EMBEDDINGS = "embeddings"
 CHECKPOINTS = "checkpoints"
 REPORT = "report.html"
-FILES = (RUN, CONFIG, CONFIG_TOML, ENVIRONMENT, METRICS, SUMMARY, MODEL, EXAMPLES, REPORT)
+FILES = (RUN, CONFIG, CONFIG_TOML, ENVIRONMENT, METRICS, SUMMARY, MODEL, EXAMPLES, TEXTS, SYNTHETIC, REPORT)
 FOLDERS = (EMBEDDINGS, CHECKPOINTS)
 
 

@@ -61,7 +61,8 @@ def _of_the_model(run: RunDescription, rounds: Sequence[RoundRecord]) -> Iterato
     if state == "dead":
         clean, triggered = _not_finite(final)
         also = "" if final.asr_percent is None else f" and {triggered:.1f} % of attacked ones"
-        yield f"the final model is dead: its outputs aren't finite for {clean:.1f} % of clean images{also} (no class)"
+        which = f"{clean:.1f} % of clean {run.inputs}{also}"
+        yield f"the final model is dead: its outputs aren't finite for {which} (no class)"
     elif state == "unchanged" and changed == 0:
         yield f"no round changed the model: the numbers are those of the initial one (rounds: {len(trained)})"
     elif state == "unchanged":
@@ -73,8 +74,8 @@ def _of_the_model(run: RunDescription, rounds: Sequence[RoundRecord]) -> Iterato
     broken = [r.round for r in rounds if r is not final and any(_not_finite(r))]
     if broken:
         yield (
-            f"the model's outputs weren't finite for some images after {_rounds(broken)}: those images are no class, "
-            "so ASR and accuracy of these rounds say nothing"
+            f"the model's outputs weren't finite for some {run.inputs} after {_rounds(broken)}: those are no class, so "
+            "ASR and accuracy of these rounds say nothing"
         )
     if state in ("ok", "unknown") and trained and not _above_chance(run, final):
         yield (
@@ -108,8 +109,8 @@ def _of_the_attack(run: RunDescription, rounds: Sequence[RoundRecord]) -> Iterat
     final = _final(rounds)
     if sent and final.asr_percent is not None and (final.base_rate_percent or 0.0) > MOST_CONFUSED_PERCENT:
         yield (
-            f"{final.base_rate_percent:.1f} % of the images are called the target without any trigger: the ASR of "
-            f"{final.asr_percent:.1f} % is mostly that"
+            f"{final.base_rate_percent:.1f} % of the {run.inputs} are called the target without any trigger: the ASR "
+            f"of {final.asr_percent:.1f} % is mostly that"
         )
 
 

@@ -17,8 +17,16 @@ from safetensors.numpy import load
 from fedcrucible_core.config.old_keys import modern
 from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.records import files
-from fedcrucible_core.records.schema import Environment, RoundRecord, RunDescription, RunSummary
+from fedcrucible_core.records.schema import (
+    AllExampleTexts,
+    Environment,
+    ExampleTexts,
+    RoundRecord,
+    RunDescription,
+    RunSummary,
+)
 from fedcrucible_core.records.summary import summarize
+from fedcrucible_core.records.synthetic import SyntheticExamples
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -61,7 +69,11 @@ class RecordedRun:
     config: Mapping[str, Scalar] = field(default_factory=dict)
     defaults: Mapping[str, Scalar] = field(default_factory=dict)
     examples: tuple[Examples, ...] = ()
+    texts: tuple[ExampleTexts, ...] = ()
+    """Example texts, where inputs are texts."""
     embeddings: tuple[Embedding, ...] = ()
+    synthetic: SyntheticExamples = field(default_factory=SyntheticExamples)
+    """Some of the server's synthetic data, where the run kept any."""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -70,7 +82,7 @@ class RecordedRun:
 
 
 def read(folder: Path, *, arrays: bool = True) -> RecordedRun:
-    """Read a record folder; ``arrays=False`` leaves example images and embeddings out.
+    """Read a record folder; ``arrays=False`` leaves examples and embeddings out.
 
     Raises FileNotFoundError when it is no record (no run.json), DamagedRecordError when a file in it is damaged.
     """
@@ -81,7 +93,7 @@ def read(folder: Path, *, arrays: bool = True) -> RecordedRun:
     rounds = read_rounds(folder / files.METRICS)
     finished = (folder / files.SUMMARY).is_file()
     summary = parsed(folder / files.SUMMARY, RunSummary) if finished else summarize(run, rounds, folder=str(folder))
-    environment = folder / files.ENVIRONMENT
+    environment, texts = folder / files.ENVIRONMENT, folder / files.TEXTS
     settings = read_settings(folder)
     return RecordedRun(
         folder=folder,
@@ -93,8 +105,16 @@ def read(folder: Path, *, arrays: bool = True) -> RecordedRun:
         config=settings.get("values", {}),
         defaults=settings.get("defaults", {}),
         examples=tuple(_examples(folder / files.EXAMPLES)) if arrays else (),
+        texts=parsed(texts, AllExampleTexts).kinds if arrays and texts.is_file() else (),
         embeddings=tuple(_embeddings(folder / files.EMBEDDINGS)) if arrays else (),
+        synthetic=read_synthetic(folder) if arrays else SyntheticExamples(),
     )
+
+
+def read_synthetic(folder: Path) -> SyntheticExamples:
+    """The synthetic samples that a record kept; none where it kept none. Raises DamagedRecordError."""
+    path = folder / files.SYNTHETIC
+    return parsed(path, SyntheticExamples) if path.is_file() else SyntheticExamples()
 
 
 def read_settings(folder: Path) -> dict[str, dict[str, Scalar]]:

@@ -16,25 +16,29 @@ def _unmeasured(value: object) -> object:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 Percent = Annotated[float | None, BeforeValidator(_unmeasured)]
 """0 to 100; None when it could not be measured (NaN is read as None)."""
 
 # The rates that a round and a run's end share; each is declared here and nowhere else.
 Accuracy = Annotated[
-    Percent, Number("MA", "MA", better="higher", meaning="clean accuracy", of="of clean test images", tone="blue")
+    Percent, Number("MA", "MA", better="higher", meaning="clean accuracy", of="of clean test inputs", tone="blue")
 ]
 AttackSuccess = Annotated[
     Percent, Number("ASR", "ASR", better="lower", meaning="attack success", of="called the target", tone="vermillion")
 ]
 BaseRate = Annotated[
-    Percent, Number("base_rate", "base rate", meaning="without trigger", of="of the same images without trigger",
+    Percent, Number("base_rate", "base rate", meaning="without trigger", of="of the same inputs without trigger",
                     tone="grey")
 ]  # fmt: skip
 AttackSuccessOfCorrect = Annotated[
-    Percent, Number("asr_correct", "ASR of correct", better="lower", meaning="among images right without the trigger")
+    Percent, Number("asr_correct", "ASR of correct", better="lower", meaning="among inputs right without the trigger")
 ]
 RobustAccuracy = Annotated[
-    Percent, Number("robust_accuracy", "robust acc.", better="higher", meaning="triggered images called what they are")
+    Percent, Number("robust_accuracy", "robust acc.", better="higher", meaning="triggered inputs called what they are")
 ]
 TruePositives = Annotated[
     Percent, Number("TPR", "TPR", better="higher", meaning="malicious replies that were rejected")
@@ -127,6 +131,21 @@ class RunDescription(Record):
         return fields
 
 
+class ExampleTexts(Record):
+    """Texts of one kind (clean, triggered, ...) that a page shows."""
+
+    kind: Line
+    texts: tuple[Line, ...]
+    labels: tuple[int, ...] = ()
+    """Their classes; empty where there are none."""
+
+
+class AllExampleTexts(Record):
+    """What examples.json holds, kinds in the order in which they are shown."""
+
+    kinds: tuple[ExampleTexts, ...]
+
+
 class RoundRecord(Record):
     """One round: a line of metrics.jsonl. Round 0 is the model before training; a repair is a line of its own."""
 
@@ -213,6 +232,70 @@ class Detection(Record):
     f1_percent: Percent = None
 
 
+class ClientsSummary(Record):
+    """What clients say of the model on test data of their own: of the last round in which they were asked."""
+
+    ma_mean_percent: Annotated[
+        Percent,
+        Number("client_MA", "clients' MA", better="higher", meaning="mean over clients, on their own test data"),
+    ] = None
+    ma_spread_percent: Annotated[
+        Percent, Number("client_MA_spread", "spread of clients' MA", "points", "lower", "deviation over clients")
+    ] = None
+    ma_worst_percent: Annotated[
+        Percent, Number("client_MA_worst", "lowest client's MA", better="higher", meaning="the client worst off")
+    ] = None
+    ma_last_three_mean_percent: Annotated[
+        Percent, Number("client_MA_last3", "clients' MA, last 3", better="higher",
+                        meaning="clients' MA, mean of the last 3 rounds in which they were asked")
+    ] = None  # fmt: skip
+    asr_mean_percent: Annotated[
+        Percent, Number("client_ASR", "clients' ASR", better="lower", meaning="mean over clients, as they measure it")
+    ] = None
+    asr_spread_percent: Annotated[
+        Percent, Number("client_ASR_spread", "spread of clients' ASR", "points", "", "deviation over clients")
+    ] = None
+    asr_worst_percent: Annotated[
+        Percent, Number("client_ASR_worst", "highest client's ASR", better="lower", meaning="the client worst off")
+    ] = None
+    asr_last_three_mean_percent: Annotated[
+        Percent, Number("client_ASR_last3", "clients' ASR, last 3", better="lower",
+                        meaning="clients' ASR, mean of the last 3 rounds in which they were asked")
+    ] = None  # fmt: skip
+
+
+class SanitizerSummary(Record):
+    """What became of the server's synthetic data: known to the record alone, never to a defence."""
+
+    poisoned: Annotated[float | None, Number("poisoned", "poisoned samples", "", meaning="in the synthetic data")] = (
+        None
+    )
+    survivors: Annotated[
+        float | None, Number("survivors", "survivors", "", "lower", "poisoned samples that were used as they came")
+    ] = None
+    caught_percent: Annotated[
+        Percent, Number("caught", "poison caught", better="higher", of="of the poisoned samples, not called clean")
+    ] = None
+    clean_dropped_percent: Annotated[
+        Percent, Number("clean_dropped", "clean dropped", better="lower", of="of the clean samples, left out")
+    ] = None
+
+
+class PrototypesSummary(Record):
+    """What a federation of several architectures had to do beside its rounds."""
+
+    computed: Annotated[
+        float | None, Number("pretrained", "pre-trained", "", meaning="prototypes trained by this run")
+    ] = None
+    cached: Annotated[
+        float | None, Number("pretrained_cached", "pre-trained before", "", meaning="prototypes taken from the cache")
+    ] = None
+    averaged: Annotated[
+        float | None, Number("groups_averaged", "groups averaged", "",
+                             meaning="too small for the rule, over all rounds: the mean was taken")
+    ] = None  # fmt: skip
+
+
 class RunSummary(Record):
     """The run in one object (summary.json)."""
 
@@ -237,6 +320,13 @@ class RunSummary(Record):
     """How many evaluated rounds the two means below cover (at most ten)."""
     ma_last_mean_percent: Annotated[Percent, Number("ma_last_rounds", "MA, mean of last rounds")] = None
     asr_last_mean_percent: Annotated[Percent, Number("asr_last_rounds", "ASR, mean of last rounds")] = None
+    ma_last_three_mean_percent: Annotated[
+        Percent, Number("ma_last3", "MA, mean of last 3", better="higher", meaning="mean of the last 3 measured rounds")
+    ] = None
+    asr_last_three_mean_percent: Annotated[
+        Percent,
+        Number("asr_last3", "ASR, mean of last 3", better="lower", meaning="mean of the last 3 measured rounds"),
+    ] = None
     asr_max_percent: Annotated[Percent, Number("asr_max", "highest ASR", better="lower")] = None
     """Largest ASR from the attack's first round on."""
     asr_max_round: int | None = None
@@ -247,6 +337,12 @@ class RunSummary(Record):
     """Mean ASR after the attack's last round: its persistence."""
     detection: Detection | None = None
     """Pooled over rounds; None when no reply was ever judged."""
+    clients: ClientsSummary | None = Field(None, exclude_if=_is_none)
+    """None, and not written, where no client was asked about the final model."""
+    sanitizer: SanitizerSummary | None = Field(None, exclude_if=_is_none)
+    """None, and not written, where nobody knows what was poisoned in the server's synthetic data."""
+    prototypes: PrototypesSummary | None = Field(None, exclude_if=_is_none)
+    """None, and not written, where there was neither pre-training nor a group too small for the rule."""
     malicious_weight_percent: Annotated[Percent, Number("attacker_weight", "attackers' weight", better="lower")] = None
     """Share of all aggregation weight that went to malicious clients while the attack was active."""
     parameters_sha256: str = ""

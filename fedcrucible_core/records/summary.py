@@ -6,6 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 
 from fedcrucible_core.records.detection import pooled_detection
+from fedcrucible_core.records.fact_summaries import (
+    LAST_FEW,
+    clients_summary,
+    prototypes_summary,
+    sanitizer_summary,
+)
 from fedcrucible_core.records.findings import attack_rounds, findings, rounds_changed, state_of
 from fedcrucible_core.records.intervals import wilson_of_rate
 from fedcrucible_core.records.privacy import spent
@@ -51,6 +57,11 @@ def summarize(
         last_rounds=len(trained[-LAST:]),
         ma_last_mean_percent=_mean([r.ma_percent for r in trained[-LAST:]]),
         asr_last_mean_percent=_mean([r.asr_percent for r in trained[-LAST:]]),
+        ma_last_three_mean_percent=_mean([r.ma_percent for r in trained[-LAST_FEW:]]),
+        asr_last_three_mean_percent=_mean([r.asr_percent for r in trained[-LAST_FEW:]]),
+        clients=clients_summary(rounds),
+        sanitizer=sanitizer_summary(rounds),
+        prototypes=prototypes_summary(rounds),
         asr_max_percent=worst.asr_percent if worst else None,
         asr_max_round=worst.round if worst else None,
         rounds_asr_above_20_percent=sum((r.asr_percent or 0.0) > SUCCESS_PERCENT for r in measured if r.round >= 1),

@@ -32,8 +32,16 @@ from fedcrucible_core.records.reader import (
     read_lines,
     read_rounds,
 )
-from fedcrucible_core.records.schema import Environment, RoundRecord, RunDescription, RunSummary
+from fedcrucible_core.records.schema import (
+    AllExampleTexts,
+    Environment,
+    ExampleTexts,
+    RoundRecord,
+    RunDescription,
+    RunSummary,
+)
 from fedcrucible_core.records.summary import summarize
+from fedcrucible_core.records.synthetic import SyntheticExamples
 
 NOT_REPEATED = ("output.dir", "output.name", "run.resume")
 """Keys left out of config.toml, so that running it again makes a new record."""
@@ -136,6 +144,17 @@ class RunRecord:
             if labels is not None and kind in labels:
                 tensors[f"{place}-{kind}.labels"] = labels[kind].to("cpu", torch.int64).contiguous().clone()
         write_atomic(self.folder / files.EXAMPLES, save(tensors))
+
+    def save_texts(self, kinds: Sequence[ExampleTexts]) -> None:
+        """Keep example texts for the report, kinds in the order in which they are shown.
+
+        The i-th texts of "clean" and "triggered" should be the same text.
+        """
+        self._write_json(files.TEXTS, AllExampleTexts(kinds=tuple(kinds)))
+
+    def save_synthetic(self, examples: SyntheticExamples) -> None:
+        """Keep some of the server's synthetic samples for the report, with what was done to them."""
+        self._write_json(files.SYNTHETIC, examples)
 
     def save_embedding(self, name: str, features: Tensor, labels: Tensor, triggered: Tensor) -> None:
         """Keep features ``[n, D]`` for a feature plot; several names make several panels, in the order of saving.

@@ -15,7 +15,7 @@ import pytest
 
 from fedcrucible_core.rooms import PACKAGES, ROOT
 
-DATA = (".toml", ".npz", ".safetensors", ".json", ".md", ".typed")
+DATA = (".toml", ".npz", ".gz", ".safetensors", ".json", ".md", ".typed")
 """Endings of what ships beside modules."""
 
 

@@ -8,6 +8,7 @@ from fedcrucible.comparison.plan.explain import Groups, explained
 from fedcrucible.comparison.tables.outcome import Outcome
 from fedcrucible_core.reports.pages.grid import MISSING, Grid, markdown_text, mean_interval
 from fedcrucible_core.reports.pages.matrix_words import legend, not_compared
+from fedcrucible_core.reports.statistics.printed import beside
 from fedcrucible_core.reports.statistics.rows import Row
 from fedcrucible_core.reports.statistics.spots import Spot, blocks_of, first_of, labels_of, notes_by_place
 
@@ -134,7 +135,8 @@ def _text(outcome: Outcome, row: Row, spot: Spot) -> str:
 
 
 def _paper(row: Row) -> str:
-    return "" if row.paper is None else f"\n*paper {row.paper[0]:.2f} / {row.paper[1]:.2f}*"
+    said = beside(row.paper, "ma", "asr")
+    return f"\n*{markdown_text(said)}*" if said else ""
 
 
 def _notes(outcome: Outcome) -> list[str]:

@@ -8,6 +8,7 @@ from fedcrucible.comparison.tables.document import FLAW_MARK, WEAK_MARK, main_gr
 from fedcrucible.comparison.tables.outcome import Outcome
 from fedcrucible_core.reports.pages.grid import MISSING, mean_interval
 from fedcrucible_core.reports.pages.matrix_words import legend
+from fedcrucible_core.reports.statistics.printed import beside
 from fedcrucible_core.reports.statistics.rows import Row
 from fedcrucible_core.reports.statistics.spots import Spot, blocks_of
 from fedcrucible_core.reports.statistics.spread import Spread
@@ -54,7 +55,8 @@ def _legend(outcome: Outcome) -> str:
 def _text(outcome: Outcome, row: Row, spot: Spot) -> str:
     ma = _number(outcome, row.ma, row.label in spot.best.ma)
     asr = _number(outcome, row.asr, row.label in spot.best.asr)
-    paper = "" if row.paper is None else f" [{row.paper[0]:.2f} / {row.paper[1]:.2f}]"
+    said = beside(row.paper, "ma", "asr").removeprefix("paper ")
+    paper = f" [{latex_escape(said)}]" if said else ""
     flaw = f" {latex_escape(FLAW_MARK)}" if spot.aside(row) else ""
     return f"{ma} / {asr}{flaw}{paper}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,11 @@ from fedcrucible_core.config.load import flatten
 from fedcrucible_core.config.values import Scalar, value_text
 from fedcrucible_core.records.reader import RecordedRun, read
 from fedcrucible_core.reports.statistics.from_records import apart_from_most
+from fedcrucible_core.reports.statistics.printed import Printed
 from fedcrucible_core.reports.statistics.reference_tests import ReferenceTest
 from fedcrucible_core.reports.statistics.rows import Row, notes_of
 from fedcrucible_core.reports.statistics.spots import Spot
-from fedcrucible_core.reports.statistics.spread import Spread
+from fedcrucible_core.reports.statistics.spread import Spread, spread
 
 Labels = Mapping[str, Scalar]
 
@@ -54,9 +56,10 @@ def matrix_spots(matrix: Matrix, cells: Sequence[Cell], results: Results, paper:
         values = dict(zip(axes, key, strict=True))
         column = values.get(matrix.column_axis) if matrix.column_axis else None
         rows = tuple(
-            Row(label=label, runs=_runs(members, results), paper=_paper_value(matrix, members[0][0], paper))
+            Row(label=label, runs=_runs(members, results), paper=_printed(matrix, members[0][0], paper))
             for label, members in systems.items()
         )
+        rows = tuple(replace(row, paper=_with_ours(row, rows)) for row in rows)
         block = {name: values[name] for name in matrix.block_axes}
         spots.append(Spot(rows, block, column, _heading(matrix, column), matrix.margin, apart))
     return spots
@@ -78,7 +81,8 @@ def as_object(spot: Spot, tests: Sequence[ReferenceTest]) -> Iterator[dict[str, 
             "flaw": row.flaw,
             "not_compared": spot.aside(row),
             "notes": notes_of(row.runs),
-            "paper": None if row.paper is None else {"MA": row.paper[0], "ASR": row.paper[1]},
+            "paper": {one.name: one.value for one in row.paper} or None,
+            "beside_paper": {one.name: _spread_object(one.ours) for one in row.paper} or None,
             "tests": {
                 test.measure: {
                     "reference": test.reference,
@@ -105,11 +109,31 @@ def _heading(matrix: Matrix, column: Scalar | None) -> str:
     return value_text(column) if isinstance(column, str) else f"{short} {value_text(column)}"
 
 
-def _paper_value(matrix: Matrix, labels: Labels, paper: PaperTable | None) -> tuple[float, float] | None:
+def _printed(matrix: Matrix, labels: Labels, paper: PaperTable | None) -> tuple[Printed, ...]:
+    """What the paper says of the cell with these labels."""
     if paper is None or not all(axis in labels for axis in paper.axes):
-        return None
+        return ()
     ours = [(axis, value_text(labels[axis])) for axis in paper.axes]
-    return paper.values.get(tuple(matrix.paper_labels.get(axis, {}).get(name, name) for axis, name in ours))
+    values = paper.values.get(tuple(matrix.paper_labels.get(axis, {}).get(name, name) for axis, name in ours))
+    if values is None:
+        return ()
+    return tuple(
+        Printed(number.name, value, number.ours, number.drop)
+        for number, value in zip(paper.numbers, values, strict=True)
+    )
+
+
+def _with_ours(row: Row, rows: Sequence[Row]) -> tuple[Printed, ...]:
+    """The paper's numbers of a row with ours beside them; a drop is seed by seed, below the spot's undefended row."""
+    plain = next((other for other in rows if other.undefended), None)
+    found = []
+    for one in row.paper:
+        values = row.by_seed(one.column)
+        if one.drop:
+            base = {} if plain is None else plain.by_seed(one.column)
+            values = {seed: base[seed] - value for seed, value in values.items() if seed in base}
+        found.append(replace(one, ours=spread(list(values.values()))))
+    return tuple(found)
 
 
 def _spread_object(found: Spread | None) -> dict[str, float | None] | None:

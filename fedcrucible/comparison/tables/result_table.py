@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import typer
@@ -23,17 +24,19 @@ from fedcrucible_core.reports.statistics.spread import Spread
 
 def print_outcome(outcome: Outcome, folder: Path) -> None:
     """The numbers, one line per system and attack, so that it fits 80 columns."""
-    paper = any(row.paper for spot in outcome.spots for row in spot.rows)
+    paper = outcome.paper.numbers if outcome.paper is not None else ()
+    apart = [number.name for number in paper if number.drop or number.ours not in outcome.matrix.numbers]
     table = Table(title=outcome.matrix.title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     if outcome.matrix.column_axis or outcome.matrix.block_axes:
         table.add_column(outcome.matrix.column_axis or "", overflow="fold")
     table.add_column(outcome.matrix.system_axis, overflow="fold")
     shown = [MEASURES[column] for column in outcome.matrix.numbers]
     heads = [number.title if number.unit == "%" else number.unit or number.title for number in shown]
-    for name in (*heads, *(("paper MA", "paper ASR") if paper else ()), *(("seeds",) if _several(outcome) else ())):
+    papers = [f"paper {number.name}" for number in paper]
+    for name in (*heads, *apart, *papers, *(("seeds",) if _several(outcome) else ())):
         table.add_column(name, justify="right", no_wrap=True)
     for spot in outcome.spots:
-        _add(table, outcome, spot, paper)
+        _add(table, outcome, spot, apart, len(paper))
     console().print(table)
     flawed = any(spot.standing.left_out for spot in outcome.spots)
     marks = f" {FLAW_MARK}: not compared; the reason stands below." if flawed else ""
@@ -59,7 +62,7 @@ def print_outcome(outcome: Outcome, folder: Path) -> None:
     typer.echo(f"report: {folder / REPORT}")
 
 
-def _add(table: Table, outcome: Outcome, spot: Spot, paper: bool) -> None:
+def _add(table: Table, outcome: Outcome, spot: Spot, apart: Sequence[str], papers: int) -> None:
     title = spot.title
     if spot.weak:
         title += " (weak attack)"
@@ -69,8 +72,9 @@ def _add(table: Table, outcome: Outcome, spot: Spot, paper: bool) -> None:
             escape(f"{row.label} {FLAW_MARK}" if spot.aside(row) else row.label),
             *(_number(row.spread_of(column), row.label in _best(spot, column)) for column in outcome.matrix.numbers),
         ]
-        if paper:
-            cells += [MISSING, MISSING] if row.paper is None else [f"{value:.2f}" for value in row.paper]
+        ours = {one.name: one.ours for one in row.paper}
+        cells += [_number(ours.get(name), best=False) for name in apart]
+        cells += [escape(one.text()) for one in row.paper] or [MISSING] * papers
         seeds = [str(len(row.seeds))] if _several(outcome) else []
         table.add_row(*cells, *seeds, end_section=number == len(spot.rows) - 1)
 

@@ -31,6 +31,10 @@ class Task(ABC):
     def random_inputs(self, n: int, rng: torch.Generator) -> Tensor:
         """``n`` inputs of no meaning, as a model takes them, on the CPU; the same for the same generator's state."""
 
+    def decode(self, inputs: Tensor) -> list[str] | None:  # noqa: ARG002
+        """What a reader can read of inputs ``[n, ...]``; None = nothing, pictures are shown as such."""
+        return None
+
     @property
     def energy_bound(self) -> float | None:
         """Largest sum of squares of an input as the first layer hands it on; None = no bound is known."""

@@ -32,7 +32,7 @@ def confusion_chart(run: RunDescription, rounds: Sequence[RoundRecord]) -> tuple
     named = classes <= ANNOTATED_CLASSES
     side = min(6.6, 1.8 + 0.46 * classes) if named else 5.0
     figure = new_figure(side + 0.6, side)
-    predicted = "predicted class" if run.natural else "predicted on the triggered image"
+    predicted = "predicted class" if run.natural else f"predicted on the triggered {run.input_noun}"
     axes = style(figure.add_subplot(), x=predicted, y="true class", grid=False)
     tint = np.zeros((classes, columns, 4))
     tint[..., :3] = to_rgba(BLUE)[:3]

@@ -18,12 +18,13 @@ from fedcrucible_core.reports.charts.curves import class_name
 
 PER_ROW = 10
 LEGENDS = {
-    "clean": "clean test images",
-    "triggered": "the same images with the trigger",
-    "natural": "what attack success is measured on: {inputs}, nothing is put on them",
+    "clean": "clean test {inputs}",
+    "triggered": "the same {inputs} with the trigger",
+    "natural": "what attack success is measured on: {attacked}, nothing is put on them",
     "difference": "what the trigger changed (absolute difference, brightened to full range)",
-    "synthetic": "the server's synthetic images",
-    "augmented": "synthetic images after augmentation",
+    "synthetic": "the server's synthetic {inputs}",
+    "poisoned": "synthetic {inputs} that an attacker has been at (the record knows, no defence is told)",
+    "augmented": "synthetic {inputs} after augmentation",
 }
 
 
@@ -63,8 +64,12 @@ def _row(run: RunDescription, example: Examples) -> PictureRow:
         caption = class_name(run, int(example.labels[place])) if example.labels is not None else ""
         alt = f"{example.kind} image {place + 1}" + (f", class {caption}" if caption else "")
         pictures.append(Picture(png_address(image), alt, caption))
-    legend = LEGENDS.get(example.kind, example.kind).replace("{inputs}", run.attack_inputs)
-    return PictureRow(example.kind, legend, tuple(pictures))
+    return PictureRow(example.kind, legend_of(run, example.kind), tuple(pictures))
+
+
+def legend_of(run: RunDescription, kind: str) -> str:
+    """What examples of a kind are, in the words of the run's task."""
+    return LEGENDS.get(kind, kind).replace("{inputs}", run.inputs).replace("{attacked}", run.attack_inputs)
 
 
 def _difference(clean: NDArray[np.uint8], triggered: NDArray[np.uint8]) -> NDArray[np.uint8]:

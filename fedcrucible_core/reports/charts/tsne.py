@@ -53,7 +53,7 @@ def tsne_panel(
     features, labels = np.asarray(features, np.float32), np.asarray(labels, np.int64)
     marks = np.asarray(triggered, bool)
     if len(features) < FEWEST_IMAGES:
-        raise ValueError(f"a feature plot needs at least {FEWEST_IMAGES} images, got {len(features)}")
+        raise ValueError(f"a feature plot needs at least {FEWEST_IMAGES} inputs, got {len(features)}")
     if not np.isfinite(features).all():
         raise ValueError("features hold NaN or infinite numbers")
     if len(features) > size:
@@ -149,7 +149,7 @@ def tsne_chart(run: RunDescription, panels: Sequence[tuple[str, TsnePanel]]) -> 
         handles=handles, loc="outside lower center", ncols=6, frameon=False, fontsize=FONT_SIZE - 1, labelcolor=INK
     )
     alt = "t-SNE of test features; " + "; ".join(
-        f"{name}: {len(p.points)} images, {int(p.triggered.sum())} with trigger"
+        f"{name}: {len(p.points)} {run.inputs}, {int(p.triggered.sum())} with trigger"
         + ("" if p.silhouette is None else f", silhouette {p.silhouette:+.2f}")
         for name, p in panels
     )

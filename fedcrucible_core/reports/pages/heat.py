@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from fedcrucible_core.records.schema import RATES
 from fedcrucible_core.reports.pages.page import MISSING
+from fedcrucible_core.reports.statistics.measures import MEASURES
 from fedcrucible_core.reports.statistics.rows import Row
 from fedcrucible_core.reports.statistics.spots import Spot, labels_of
 from fedcrucible_core.reports.statistics.spread import Spread
@@ -59,23 +60,33 @@ def _ma_cell(spot: Spot, label: str, low: float, high: float) -> dict[str, objec
     if row is None or row.ma is None:
         return _empty(row)
     share = (row.ma.mean - low) / (high - low) if high > low else 0.5
-    return _cell(row.ma, share, label in spot.best.ma, row.paper and row.paper[0], spot.badge(row))
+    return _cell(row.ma, share, label in spot.best.ma, _paper(row, "ma"), spot.badge(row))
 
 
 def _asr_cell(spot: Spot, label: str) -> dict[str, object]:
     row = spot.row(label)
     if row is None or row.asr is None:
         return _empty(row)
-    return _cell(row.asr, row.asr.mean / 100.0, label in spot.best.asr, row.paper and row.paper[1], spot.badge(row))
+    return _cell(row.asr, row.asr.mean / 100.0, label in spot.best.asr, _paper(row, "asr"), spot.badge(row))
 
 
-def _cell(found: Spread, share: float, best: bool, paper: float | None, badge: str) -> dict[str, object]:
+def _paper(row: Row, column: str) -> str:
+    """What a paper prints of this number, or of another that is better in the same direction, which is then named."""
+    better = MEASURES[column].better
+    return "; ".join(
+        f"paper {one.text(digits=1)}" if one.is_of(column) else one.sentence
+        for one in row.paper
+        if one.said and MEASURES[one.column].better == better
+    )
+
+
+def _cell(found: Spread, share: float, best: bool, paper: str, badge: str) -> dict[str, object]:
     return {
         "text": f"{found.mean:.1f}",
         "half": "" if found.high is None else f"± {found.high - found.mean:.1f}",
         "mix": f"{DEEPEST * min(1.0, max(0.0, share)):.0f}%",
         "best": best,
-        "paper": "" if paper is None else f"{paper:.1f}",
+        "paper": paper,
         "flaw": badge,
     }
 

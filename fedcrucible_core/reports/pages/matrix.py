@@ -19,6 +19,7 @@ from fedcrucible_core.reports.pages.heat import heats
 from fedcrucible_core.reports.pages.matrix_words import verdict
 from fedcrucible_core.reports.pages.page import MISSING, rate, write_page
 from fedcrucible_core.reports.pages.parts import Part
+from fedcrucible_core.reports.pages.synthetic_data import synthetic_strips
 from fedcrucible_core.reports.statistics.from_records import SweptRow
 from fedcrucible_core.reports.statistics.measures import MEASURES
 from fedcrucible_core.reports.statistics.rows import Row
@@ -74,6 +75,7 @@ def render_matrix(page: MatrixPage, out_path: Path) -> Path:
         heats=[heats(block) for block in blocks],
         headings=[MEASURES[column].heading for column in SHOWN],
         numbers=[_numbers(row, spot, base) for spot in page.spots for row in spot.rows if row.runs],
+        synthetic=synthetic_strips(page.spots),
         tradeoffs=[(block[0].block_title, tradeoff_chart(block, page.systems, f"tradeoff-{i}"))
                    for i, block in enumerate(blocks)],
         swept=sweep_chart(page.swept, page.sweep) if page.sweep else None,

@@ -1,7 +1,7 @@
 """The page of a matrix as a Jinja template."""
 
 MATRIX = """{% extends "base" %}
-{% from "macros" import chart, pairs %}
+{% from "macros" import chart, pairs, samples %}
 {% macro heat(map, columns, system_axis) %}
 <div><h4>{{ map.name }} <small>{{ map.scale }}</small></h4>
 <div class="scroll"><table class="heat" style="--tone: var(--{{ map.tone }})">
@@ -14,7 +14,7 @@ MATRIX = """{% extends "base" %}
 {% if cell.best %}<strong title="best of its column">{{ cell.text }}</strong>{% else %}<b>{{ cell.text }}</b>{% endif %}
 {% if cell.half %}<div class="under">{{ cell.half }}</div>{% endif %}
 {% if cell.flaw %}<div class="under"><span class="badge warn">{{ cell.flaw }}</span></div>{% endif %}
-{% if cell.paper %}<div class="under">paper {{ cell.paper }}</div>{% endif %}</td>
+{% if cell.paper %}<div class="under">{{ cell.paper }}</div>{% endif %}</td>
 {% endfor %}</tr>
 {% endfor %}</tbody></table></div></div>
 {% endmacro %}
@@ -26,7 +26,9 @@ MATRIX = """{% extends "base" %}
 {% if verdict %}<p class="verdict">{{ verdict }}</p>{% endif %}
 {% for text in page.warnings %}<p class="warning">{{ text }}</p>{% endfor %}
 <nav class="contents" aria-label="Sections"><a href="#results">Results</a>
-<a href="#numbers">All numbers</a><a href="#tradeoff">Trade-off</a>
+<a href="#numbers">All numbers</a>
+{% if synthetic %}<a href="#synthetic">Synthetic data</a>{% endif %}
+<a href="#tradeoff">Trade-off</a>
 {% if page.sweep %}<a href="#sweep">By {{ page.sweep }}</a>{% endif %}
 <a href="#curves">Curves</a><a href="#roc">Detection curves</a>
 {% for table in page.tables %}<a href="#{{ table.anchor }}">{{ table.title }}</a>{% endfor %}
@@ -67,6 +69,13 @@ the mean. Seeds lead to the runs' own pages where these are drawn.</p>
 {% endfor %}</tbody></table></div>
 </section>
 
+{% if synthetic %}<section id="synthetic"><h2>The server's synthetic data</h2>
+{% for strip in synthetic %}<h3>{{ strip.title }}</h3>
+<p class="note">{{ strip.note }}</p>
+{{ samples(strip.samples) }}
+{% endfor %}</section>
+
+{% endif %}
 <section id="tradeoff"><h2>What each defence costs and buys</h2>
 {% for name, svg in tradeoffs if svg %}{% if name %}<h3>{{ name }}</h3>{% endif %}
 {{ chart(svg, "Best is the upper left: clean accuracy kept, attack stopped. Bars show the standard deviation over "

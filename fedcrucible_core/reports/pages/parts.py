@@ -65,7 +65,7 @@ def parts(
 
 COST_NOTE = (
     "Means over all runs of a system. Server: sampling, checks, aggregation and server phase; clients: until the last "
-    "reply is in. Peak: memory of the process that holds the server, in-process all clients and the test images too."
+    "reply is in. Peak: memory of the process that holds the server, in-process all clients and the test set too."
 )
 
 

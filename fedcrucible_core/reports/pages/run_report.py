@@ -10,27 +10,32 @@ from fedcrucible_core.records.numbers import numbers_of
 from fedcrucible_core.records.reader import Embedding, RecordedRun, read
 from fedcrucible_core.records.schema import RoundRecord
 from fedcrucible_core.reports.charts.activity import detection_chart, seconds_chart
+from fedcrucible_core.reports.charts.clients_measure import clients_measure_chart
 from fedcrucible_core.reports.charts.confusion import confusion_chart
 from fedcrucible_core.reports.charts.curves import accuracy_chart, recall_chart
 from fedcrucible_core.reports.charts.diagnostics import clients_chart, facts_chart
+from fedcrucible_core.reports.charts.example_texts import text_rows
 from fedcrucible_core.reports.charts.examples import picture_rows
 from fedcrucible_core.reports.charts.tsne import TsnePanel, cached_panel, tsne_chart
 from fedcrucible_core.reports.pages import wording
 from fedcrucible_core.reports.pages.page import write_page
+from fedcrucible_core.reports.pages.personal import client_pairs, client_rows
+from fedcrucible_core.reports.pages.synthetic_data import counted, samples
+from fedcrucible_core.reports.pages.synthetic_data import facts as synthetic_facts
 
 MOST_ROWS = 250
 ROUND_NUMBERS = {field: number for field, number in numbers_of(RoundRecord).items() if number.unit == "%"}
 """Columns of the table of rounds."""
 CURVES = (
     "Shaded: rounds in which the attack is active; dotted: ASR of 20 %. One run of one seed: the intervals above cover "
-    "the draw of test images, not the spread between seeds."
+    "the draw of test {inputs}, not the spread between seeds."
 )
 DETECTION = (
     "Rejected means that the rule gave the update weight 0. In rounds without an active attack all clients train "
     "honestly and count as honest; so does, in any round, a malicious client that has nothing to poison."
 )
 CONFUSION = (
-    "Round {}: counts by true class, tinted by their share of the row. Images of the target class are left out; a "
+    "Round {}: counts by true class, tinted by their share of the row. {} of the target class are left out; a "
     "backdoor fills the framed column."
 )
 FEATURES = (
@@ -48,11 +53,12 @@ def render_report(folder: Path, *, tsne_images: int = 2000) -> Path:
     """
     record = read(folder)
     run, rounds = record.run, record.rounds
-    confusion = confusion_chart(run, rounds)
+    confusion, attacked = confusion_chart(run, rounds), run.attack_inputs or f"attacked {run.inputs}"
     panels, missing = _panels(record, tsne_images)
     changed, unchanged = wording.settings(record.config, record.defaults)
     dropped, dropped_more = wording.dropped(record)
     rows, rows_note = _rows(rounds)
+    shown = samples(record)
     return write_page(
         record.folder / files.REPORT,
         "report",
@@ -65,17 +71,24 @@ def render_report(folder: Path, *, tsne_images: int = 2000) -> Path:
         cards=wording.cards(record),
         curves=accuracy_chart(rounds, run.inputs),
         curves_note=wording.curves_note(run),
-        curves_caption=CURVES,
+        curves_caption=CURVES.format(inputs=run.inputs),
         recall=recall_chart(run, rounds),
         detection=detection_chart(rounds),
         detection_caption=DETECTION,
         detection_rows=wording.detection_rows(record),
         confusion=confusion[0] if confusion else None,
-        confusion_title=f"Where {run.attack_inputs or 'attacked images'} end up",
-        confusion_caption=CONFUSION.format(confusion[1]) if confusion else "",
+        confusion_title=f"Where {attacked} end up",
+        confusion_caption=CONFUSION.format(confusion[1], run.inputs.capitalize()) if confusion else "",
         pictures=picture_rows(run, record.examples),
+        texts=text_rows(run, record.texts),
+        synthetic=shown,
+        synthetic_note=counted(shown),
+        synthetic_rows=synthetic_facts(record),
+        personal=clients_measure_chart(rounds),
+        personal_pairs=client_pairs(record),
+        personal_rows=client_rows(record),
         tsne=tsne_chart(run, panels),
-        tsne_caption=FEATURES.format(inputs=run.attack_inputs or "attacked images"),
+        tsne_caption=FEATURES.format(inputs=attacked),
         tsne_missing=missing,
         seconds=seconds_chart(rounds),
         phase_rows=wording.phase_rows(record),

@@ -77,12 +77,21 @@ summary { cursor: pointer; color: var(--accent); font-size: .9rem; }
 .badge.warn { border-color: var(--orange); color: var(--ink); }
 .pictures { margin-top: 14px; }
 .pictures h3 { margin: 0 0 6px; font-weight: 600; }
+mark { background: color-mix(in srgb, var(--vermillion) 22%, transparent); color: inherit; border-radius: 3px;
+  padding: 0 2px; }
 .strip { display: flex; flex-wrap: wrap; gap: 8px; }
 .strip figure { margin: 0; width: 80px; overflow: visible; }
 .strip img { display: block; width: 80px; height: 80px; image-rendering: pixelated; border-radius: 6px;
   border: 1px solid var(--line); background: #000; object-fit: contain; }
 .strip figcaption { font-size: .72rem; text-align: center; margin-top: 2px; overflow: hidden; text-overflow: ellipsis;
   white-space: nowrap; }
+.strip.noted figure { width: 118px; text-align: center; }
+.strip.noted img { margin: 0 auto; }
+.strip.noted figcaption { white-space: normal; overflow: visible; }
+.strip.noted .badge { white-space: normal; }
+.strip.noted figure.text { width: min(100%, 260px); text-align: left; }
+.strip.noted blockquote { margin: 0; padding: 6px 8px; font-size: .8rem; background: var(--soft); border-radius: 6px;
+  border: 1px solid var(--line); overflow-wrap: anywhere; }
 .heats { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 430px), 1fr)); gap: 6px 22px; }
 .heats.wide { grid-template-columns: minmax(0, 1fr); }
 .heats > div { min-width: 0; }

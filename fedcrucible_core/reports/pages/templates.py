@@ -35,6 +35,15 @@ MACROS = """
 <dl>{% for key, value in rows %}<dt>{{ key }}</dt><dd>{{ value }}</dd>{% endfor %}</dl>
 {% endmacro %}
 
+{% macro samples(shown) %}
+<div class="pictures"><div class="strip noted">
+{% for one in shown %}<figure{% if not one.source %} class="text"{% endif %}>
+{% if one.source %}<img src="{{ one.source }}" alt="{{ one.alt }}">{% else %}<blockquote>{{ one.text }}</blockquote>
+{% endif %}<figcaption>{{ one.label }}{% for badge in one.badges %}
+<br><span class="badge{% if badge == "poisoned" %} warn{% endif %}">{{ badge }}</span>{% endfor %}</figcaption></figure>
+{% endfor %}</div></div>
+{% endmacro %}
+
 {% macro settings(rows, changed) %}
 <div class="scroll"><table>
 <thead><tr><th scope="col">key</th><th scope="col">value</th>{% if changed %}<th scope="col">default</th>{% endif %}
@@ -47,7 +56,7 @@ MACROS = """
 """
 
 REPORT = """{% extends "base" %}
-{% from "macros" import chart, card, pairs, settings %}
+{% from "macros" import chart, card, pairs, samples, settings %}
 {% block body %}
 <header class="top">
 <p class="brand">FedCrucible run report</p>
@@ -57,7 +66,10 @@ REPORT = """{% extends "base" %}
 {% for text in warnings %}<p class="warning">{{ text }}</p>{% endfor %}
 <nav class="contents" aria-label="Sections">
 <a href="#curves">Curves</a><a href="#detection">Detection</a><a href="#confusion">Confusion</a>
-<a href="#examples">Images</a><a href="#features">Features</a><a href="#time">Time and cost</a>
+<a href="#examples">{{ run.inputs|capitalize }}</a>
+{% if synthetic or synthetic_rows %}<a href="#synthetic">Synthetic data</a>{% endif %}
+{% if personal_pairs %}<a href="#personal">Clients</a>{% endif %}
+<a href="#features">Features</a><a href="#time">Time and cost</a>
 <a href="#diagnostics">Diagnostics</a><a href="#rounds">Rounds</a><a href="#dropped">Dropped replies</a>
 <a href="#configuration">Configuration</a><a href="#environment">Environment</a>
 </nav>
@@ -86,15 +98,44 @@ REPORT = """{% extends "base" %}
   "was not evaluated.") }}
 </section>
 
-<section id="examples"><h2>Example images</h2>
+<section id="examples"><h2>Example {{ run.inputs }}</h2>
 {% for row in pictures %}
 <div class="pictures"><h3>{{ row.legend }}</h3><div class="strip">
 {% for picture in row.pictures %}<figure><img src="{{ picture.source }}" alt="{{ picture.alt }}">
 {% if picture.caption %}<figcaption>{{ picture.caption }}</figcaption>{% endif %}</figure>{% endfor %}
 </div></div>
-{% else %}<p class="empty">No example images were saved with this run.</p>{% endfor %}
+{% endfor %}
+{% for row in texts %}
+<div class="pictures"><h3>{{ row.legend }}</h3><div class="scroll"><table><tbody>
+{% for text in row.texts %}<tr>{% if text.caption %}<th scope="row">{{ text.caption }}</th>{% endif %}<td class="text">
+{% for piece in text.pieces %}{% if piece.added %}<mark>{{ piece.words }}</mark>{% else %}{{ piece.words }}{% endif %}
+{{ " " }}{% endfor %}</td></tr>
+{% endfor %}</tbody></table></div></div>
+{% endfor %}
+{% if not pictures and not texts %}<p class="empty">No example {{ run.inputs }} were saved with this run.</p>{% endif %}
 </section>
 
+{% if synthetic or synthetic_rows %}<section id="synthetic"><h2>The server's synthetic data</h2>
+{% if synthetic_rows %}{{ pairs(synthetic_rows) }}{% endif %}
+{% if synthetic %}<p class="note">{{ synthetic_note }}</p>
+{{ samples(synthetic) }}{% endif %}
+</section>
+
+{% endif %}
+{% if personal_pairs %}<section id="personal"><h2>What clients measure</h2>
+<p class="note">{{ personal_rows[1] }}</p>
+{{ chart(personal) }}
+{{ pairs(personal_pairs) }}
+<div class="scroll"><table>
+<thead><tr><th scope="col">client</th><th scope="col" class="number">examples</th>
+<th scope="col" class="number">MA (%)</th><th scope="col" class="number">ASR (%)</th></tr></thead>
+<tbody>{% for row in personal_rows[0] %}
+<tr><th scope="row">{{ row.client }}{% if row.malicious %} <span class="badge warn">malicious</span>{% endif %}</th>
+<td class="number">{{ row.examples }}</td><td class="number">{{ row.ma }}</td><td class="number">{{ row.asr }}</td></tr>
+{% endfor %}</tbody></table></div>
+</section>
+
+{% endif %}
 <section id="features"><h2>Test features in the plane</h2>
 {{ chart(tsne, tsne_caption, tsne_missing) }}
 {% if tsne and tsne_missing %}<p class="empty">{{ tsne_missing }}</p>{% endif %}

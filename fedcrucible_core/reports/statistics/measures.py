@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from fedcrucible_core.records.numbers import Number, numbers_of
 from fedcrucible_core.records.reader import RecordedRun
-from fedcrucible_core.records.schema import Detection, RunSummary
+from fedcrucible_core.records.schema import (
+    ClientsSummary,
+    Detection,
+    PrototypesSummary,
+    Record,
+    RunSummary,
+    SanitizerSummary,
+)
 from fedcrucible_core.reports.statistics.roc import roc
 
 MB = 1e6
 SERVER_PHASES = ("sample", "validate", "aggregate", "server")
+PARTS: Mapping[str, type[Record]] = {
+    "clients": ClientsSummary,
+    "sanitizer": SanitizerSummary,
+    "prototypes": PrototypesSummary,
+}
+"""Parts of a summary that some runs have."""
 Value = Callable[[RecordedRun], float | None]
 
 
@@ -31,6 +44,14 @@ def _of_detection(field: str) -> Value:
     def value(run: RecordedRun) -> float | None:
         caught = detection_of(run)
         return None if caught is None else getattr(caught, field)
+
+    return value
+
+
+def _of_part(part: str, field: str) -> Value:
+    def value(run: RecordedRun) -> float | None:
+        found = getattr(run.summary, part)
+        return None if found is None else getattr(found, field)
 
     return value
 
@@ -62,6 +83,11 @@ _EVERY: dict[str, tuple[Number, Value]] = {
     for number, value in (
         *((number, _of_summary(field)) for field, number in numbers_of(RunSummary).items()),
         *((number, _of_detection(field)) for field, number in numbers_of(Detection).items()),
+        *(
+            (number, _of_part(part, field))
+            for part, kind in PARTS.items()
+            for field, number in numbers_of(kind).items()
+        ),
         *_WORKED_OUT,
     )
 }

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from fedcrucible_core.reports.statistics.measures import measured
 from fedcrucible_core.reports.statistics.paired import Paired, paired
-from fedcrucible_core.reports.statistics.rows import Row
 from fedcrucible_core.reports.statistics.spots import Spot
 
 TESTED = ("ma", "asr")
@@ -36,10 +34,6 @@ def _tests(spot: Spot, reference: str) -> Iterator[ReferenceTest]:
         if base is None or row is base:
             continue
         for measure in TESTED:
-            result = paired(_by_seed(row, measure), _by_seed(base, measure))
+            result = paired(row.by_seed(measure), base.by_seed(measure))
             if result is not None:
                 yield ReferenceTest(spot, row.label, reference, measure, result)
-
-
-def _by_seed(row: Row, measure: str) -> dict[int, float]:
-    return {run.run.seed: value for run in row.runs if (value := measured(run, measure)) is not None}

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from fedcrucible_core.records.findings import attack_rounds
 from fedcrucible_core.records.reader import RecordedRun
 from fedcrucible_core.reports.statistics.measures import measured
+from fedcrucible_core.reports.statistics.printed import Printed
 from fedcrucible_core.reports.statistics.spread import Spread, spread
 
 UNSOUND = ("dead", "unchanged", "alone")
@@ -24,12 +25,16 @@ class Row:
     label: str
     """What the reader calls it: mostly the system's name. No two rows of a spot share it."""
     runs: tuple[RecordedRun, ...]
-    paper: tuple[float, float] | None = None
-    """MA and ASR that a paper prints."""
+    paper: tuple[Printed, ...] = ()
+    """What a paper prints of it."""
 
     def spread_of(self, column: str) -> Spread | None:
         """Mean and spread over all runs that have this number (see ``MEASURES``); None when none has it."""
         return spread([value for run in self.runs if (value := measured(run, column)) is not None])
+
+    def by_seed(self, column: str) -> dict[int, float]:
+        """That number of each run that has it, by seed."""
+        return {run.run.seed: value for run in self.runs if (value := measured(run, column)) is not None}
 
     @property
     def ma(self) -> Spread | None:

@@ -119,7 +119,7 @@ def test_originals_only_equals_a_set_without_augmentation(purifier: Purifier) ->
     bare = ServerData(data.originals, None, (), {})
     a, b = make_model(), make_model()
     guide = make_guide(data)
-    short = type(guide)(guide.image_embeddings[:26], guide.text_embeddings, guide.logits[:26])
+    short = type(guide)(guide.embeddings[:26], guide.text_embeddings, guide.logits[:26])
     rngs = [torch.Generator().manual_seed(1) for _ in range(2)]
     PURIFIERS.create(purifier.name, {"use_augmented": False}).purify(a, data, guide, rngs[0], {})
     purifier.purify(b, bare, short, rngs[1], {})

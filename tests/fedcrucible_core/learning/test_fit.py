@@ -121,3 +121,50 @@ def test_the_section_chooses_the_optimiser(optimiser: str) -> None:
     section = TrainingSection(batch_size=2, lr=0.5, optimiser=optimiser)
     minimise([w], lambda _: (w * torch.tensor([1e-3, 1e3])).sum(), 2, section, rng())
     assert w.tolist() == pytest.approx([4.5, -5.5], abs=1e-3), "the first step is as long as the learning rate"
+
+
+def _with_dropout(rng: torch.Generator) -> Tensor:
+    with torch.random.fork_rng(devices=[]):
+        model = nn.Sequential(nn.Linear(6, 8), nn.Dropout(0.5), nn.Linear(8, 1))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.linspace(-1.0, 1.0, parameter.numel()).view(parameter.shape))
+    x = torch.linspace(-1.0, 1.0, 48).view(8, 6)
+    slow = TrainingSection(batch_size=2, lr=0.01, momentum=0.0)
+    minimise(model.parameters(), lambda rows: model(x[rows]).square().mean(), 8, slow, rng, epochs=2,
+             mode=lambda: training_mode(model))  # fmt: skip
+    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+
+def test_what_is_dropped_out_follows_from_the_generator_alone() -> None:
+    torch.manual_seed(1)
+    state = torch.random.get_rng_state()
+    first = _with_dropout(rng())
+    assert torch.equal(torch.random.get_rng_state(), state)
+    torch.manual_seed(2)
+    assert torch.equal(_with_dropout(rng()), first)
+    assert not torch.equal(_with_dropout(torch.Generator().manual_seed(5)), first)
+
+
+def test_two_fits_that_share_a_generator_drop_out_different_units() -> None:
+    shared = rng()
+    dropped: list[Tensor] = []
+    w = torch.zeros(1, requires_grad=True)
+
+    def loss(rows: Tensor) -> Tensor:
+        dropped.append(torch.nn.functional.dropout(torch.ones(64), 0.5))
+        return w.sum() * 0.0
+
+    for _ in range(2):
+        minimise([w], loss, 2, PLAIN, shared)
+    assert not torch.equal(dropped[0], dropped[1])
+
+
+def test_the_generator_itself_is_not_moved_by_what_layers_draw() -> None:
+    shared = rng()
+    w = torch.zeros(1, requires_grad=True)
+    minimise([w], lambda _: w.sum() + torch.rand(3).sum() * 0.0, 4, PLAIN, shared, epochs=2)
+    expected = rng()
+    for _ in range(2):
+        torch.randperm(4, generator=expected)
+    assert torch.equal(shared.get_state(), expected.get_state())

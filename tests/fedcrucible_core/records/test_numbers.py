@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fedcrucible_core.records.numbers import Number, numbers_of
 from fedcrucible_core.records.schema import RATES, Detection, RoundRecord, RunSummary
-from fedcrucible_core.reports.statistics.measures import MEASURES
+from fedcrucible_core.reports.statistics.measures import MEASURES, PARTS
 
 
 def test_rates_are_declared_alike_for_a_round_and_for_a_runs_end() -> None:
@@ -14,7 +14,8 @@ def test_rates_are_declared_alike_for_a_round_and_for_a_runs_end() -> None:
 
 
 def test_no_two_numbers_share_a_column() -> None:
-    declared = [*numbers_of(RunSummary).values(), *numbers_of(Detection).values()]
+    parts = (RunSummary, Detection, *PARTS.values())
+    declared = [number for part in parts for number in numbers_of(part).values()]
     assert len({number.column for number in declared}) == len(declared)
     assert {number.column for number in declared} <= set(MEASURES)
 

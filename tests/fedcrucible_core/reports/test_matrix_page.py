@@ -13,6 +13,7 @@ from fedcrucible_core.records.reader import RecordedRun, read
 from fedcrucible_core.reports.pages.grid import Grid
 from fedcrucible_core.reports.pages.matrix import MatrixPage, render_matrix
 from fedcrucible_core.reports.pages.parts import Part
+from fedcrucible_core.reports.statistics.printed import Printed
 from fedcrucible_core.reports.statistics.rows import Row
 from fedcrucible_core.reports.statistics.spots import Spot
 from fedcrucible_core.reports.statistics.standing import Best, Standing
@@ -43,7 +44,7 @@ def page(runs: dict[bool, tuple[RecordedRun, ...]], text: str = "plain") -> Matr
     best = Best(frozenset({"fedavg"}), frozenset({"clip-fed"}))
     rows = (
         Row(label="fedavg", runs=runs[False]),
-        Row(label="clip-fed", runs=runs[True], paper=(81.5, 2.77)),
+        Row(label="clip-fed", runs=runs[True], paper=(Printed("MA", 81.5, "ma"), Printed("ASR", 2.77, "asr"))),
         Row(label="gone", runs=()),
     )
     spots = [

@@ -1,0 +1,56 @@
+"""The contract of what is done to the server's synthetic data: an attack without any malicious client."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from attacks.poisoner import PoisonContext, Poisoner
+from fedcrucible_core.config import Component, Registry
+from fedcrucible_core.foundation.alteration import Alteration
+from fedcrucible_core.foundation.base import Samples, Stage
+from fedcrucible_core.learning.data import DataInfo
+
+
+@dataclass(frozen=True)
+class Query:
+    """The server's query of its foundation model, as the attacker that alters it finds it."""
+
+    info: DataInfo
+    per_class: int
+    """Samples that the server asks for of every class."""
+    seed: int
+    poisoner: Poisoner
+    """Whose trigger is planted."""
+    context: PoisonContext
+    """What the poisoner goes by: the whole trigger."""
+    clean: Samples
+    """What the foundation model answers to the query as it is."""
+    fresh: Callable[[int, int], Samples]
+    """Answers to further queries of so many samples a class, by seed, unaltered."""
+    altered: Callable[[Alteration], Samples] | None
+    """The answer to an altered query; None = the source reads no instructions, and what it would do is simulated."""
+
+
+class Compromise(Component):
+    """What an attacker that gets at the server's queries, once, makes of the synthetic data.
+
+    It has no client, sees no update and doesn't know the model.  ``attack.trigger`` names whose trigger it plants.
+    """
+
+    @abstractmethod
+    def reaches(self, stage: Stage) -> bool:
+        """Whether the data of this stage are altered."""
+
+    @abstractmethod
+    def alter(self, query: Query, stage: Stage) -> Samples:
+        """The samples that the server gets.
+
+        ``poisoned`` tells the altered ones, the unaltered come first and are ``query.clean``'s own where the attack
+        adds; a label of -1 says that a sample has none.
+        """
+
+
+COMPROMISES: Registry[Compromise] = Registry("attack", "attacks.compromises", key="attack.name")
+"""What is done to the server's synthetic data, by name."""

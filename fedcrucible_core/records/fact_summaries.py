@@ -1,0 +1,55 @@
+"""Summaries of what rounds report as facts: clients' own measurements, the synthetic data, the prototypes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from fedcrucible_core.records.schema import ClientsSummary, PrototypesSummary, Record, RoundRecord, SanitizerSummary
+
+S = TypeVar("S", bound=Record)
+LAST_FEW = 3
+"""Measured rounds that the short means cover: without an attack the ASR moves by points from round to round."""
+CLIENTS, SYNTHETIC, PRETRAINED = "clients.", "synthetic.", "pretrained."
+AVERAGED = "groups.averaged"
+MEANS = {
+    "ma_last_three_mean_percent": "clients.ma_mean_percent",
+    "asr_last_three_mean_percent": "clients.asr_mean_percent",
+}
+
+
+def clients_summary(rounds: Sequence[RoundRecord]) -> ClientsSummary | None:
+    """Of the last round in which clients said anything; where the model was repaired, of what they say of it alone."""
+    repaired = [r for r in rounds if r.stage == "repair"]
+    asked = [r for r in repaired or rounds if r.facts.get("clients.ma_mean_percent") is not None]
+    if not asked:
+        return None
+    found = _facts(ClientsSummary, CLIENTS, asked[-1:])
+    return ClientsSummary(**found | {field: _mean(fact, asked[-LAST_FEW:]) for field, fact in MEANS.items()})
+
+
+def sanitizer_summary(rounds: Sequence[RoundRecord]) -> SanitizerSummary | None:
+    """Of the last round that says anything of a field."""
+    return _whole(SanitizerSummary, _facts(SanitizerSummary, SYNTHETIC, rounds))
+
+
+def prototypes_summary(rounds: Sequence[RoundRecord]) -> PrototypesSummary | None:
+    """Pre-trainings as they were last reported, and small groups counted over all rounds."""
+    averaged = [r.facts[AVERAGED] for r in rounds if AVERAGED in r.facts]
+    found = _facts(PrototypesSummary, PRETRAINED, rounds)
+    return _whole(PrototypesSummary, found | ({"averaged": sum(averaged)} if averaged else {}))
+
+
+def _facts(kind: type[Record], prefix: str, rounds: Sequence[RoundRecord]) -> dict[str, Any]:
+    """Field -> the last value of the fact of that name, for fields that have any."""
+    names = {field: f"{prefix}{field}" for field in kind.model_fields}
+    return {field: r.facts[fact] for r in rounds for field, fact in names.items() if fact in r.facts}
+
+
+def _whole(kind: type[S], found: dict[str, Any]) -> S | None:
+    return kind(**found) if found else None
+
+
+def _mean(fact: str, rounds: Sequence[RoundRecord]) -> float | None:
+    known = [r.facts[fact] for r in rounds if fact in r.facts]
+    return sum(known) / len(known) if known else None
