@@ -26,6 +26,7 @@ from server_app.plan import Plan
 from server_app.recorder import Recorder
 from server_app.resume import Start, starting_point
 from server_app.strategy_of import strategy_of
+from server_app.synthetic_examples import keep_synthetic
 from strategies.outcome import Checkpoint, Observer
 from strategies.population import first_of
 
@@ -183,7 +184,9 @@ def _describe(plan: Plan, evaluator: Evaluator, facts: AttackFacts, start: Start
 def _keep_shown(
     record: RunRecord, plan: Plan, evaluator: Evaluator, model: SplitModel, server: ServerData | None
 ) -> None:
-    keep_examples(record, task_of(plan.data.info), examples_of(evaluator, server))
+    task = task_of(plan.data.info)
+    keep_examples(record, task, examples_of(evaluator, server))
+    keep_synthetic(record, plan, task)
     if plan.system.trains:
         features, truth, mask = evaluator.features(model, plan.config.run.seed)
         record.save_embedding(f"{plan.system.name}, last round", features, truth, mask)

@@ -78,7 +78,6 @@ class Timing:
     def seconds(self, cell: Cell) -> float:
         """Estimated seconds of one cell; its settings must have been checked."""
         from server_app.checks import attackers
-        from server_app.evaluation import evaluation_split
         from server_app.plan import Plan
         from strategies.sampling import participants_per_round
 
@@ -94,7 +93,7 @@ class Timing:
             seen += share * copies * len(plan.data.train) * config.training.local_epochs
         if system.purifier is not None:
             seen += SERVER_EPOCHS * 2 * config.synthetic.per_class * plan.data.info.num_classes
-        measured = 2 * len(evaluation_split(config, plan.data))  # clean, and with a trigger
+        measured = 2 * len(plan.data.measured(config.task.eval_split))  # clean, and with a trigger
         evaluations = config.run.rounds // config.run.eval_every + 1
         return config.run.rounds * seen * train + evaluations * measured * infer
 
