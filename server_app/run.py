@@ -124,7 +124,7 @@ def _run(
         for prototype, weights in population.items():
             of = loop.parts.models[prototype]
             slots = parameter_slots(of), buffer_slots(of)
-            record.write_model(weights, *slots, "" if prototype == SOLE else prototype)
+            record.write_model(weights, *slots, "" if of is model else prototype)
     first_of(population).load_into(model)
     _keep_shown(record, plan, evaluator, model, None if loop.phase is None else loop.phase.data)
     if config.output.report:
