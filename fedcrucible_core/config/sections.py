@@ -38,7 +38,7 @@ class TaskSection(Section):
     """What is learned: data set, its subsets, its long tail."""
 
     dataset: str = Field(
-        "fashion-mnist-slice", description="Data set by registered name, hf:org/name, or own: folder, csv, npz"
+        "fashion-mnist-slice", description="Data set by registered name, hf:org/name, or own: folder, csv, jsonl, npz"
     )
     data_dir: str = Field(
         "", description="Folder of downloaded or own data; empty = FEDCRUCIBLE_DATA or the user cache"

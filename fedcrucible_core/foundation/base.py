@@ -16,6 +16,7 @@ from fedcrucible_core.learning.data import DataInfo, Labeled
 
 Stage = Literal["initialisation", "distillation"]
 """What the server's synthetic data are used for: before the first round, or after every one."""
+STAGES: tuple[Stage, ...] = ("initialisation", "distillation")
 
 
 @dataclass(frozen=True)

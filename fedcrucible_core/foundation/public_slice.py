@@ -26,7 +26,10 @@ def public_samples(info: DataInfo) -> Labeled:
     if info.task == "text":
         from fedcrucible_core.learning.datasets.public import public_slice
 
-        return public_slice(info)
+        found = public_slice(info)
+        if found is None:
+            raise ConfigError(KEY, info.name, "no public texts of this data set ship; wn4 and wn6 have some")
+        return found
     from fedcrucible_assets import asset_path
 
     classes = fashion_classes(info, "public")

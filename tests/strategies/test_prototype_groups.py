@@ -235,7 +235,8 @@ def test_each_prototypes_model_is_checked_before_any_client_starts(runs_folder: 
 
 
 def test_a_population_travels_there_and_back() -> None:
-    population = {"a": Weights(torch.ones(3), torch.zeros(1)), "b": Weights(torch.ones(2), torch.zeros(0))}
+    bounds = {"features.1": torch.tensor([0.5, 2.0])}
+    population = {"a": Weights(torch.ones(3), torch.zeros(1), bounds), "b": Weights(torch.ones(2), torch.zeros(0))}
     found = population_in(population_arrays(population))
     assert list(found) == ["a", "b"]
     assert equal(found, population)

@@ -10,7 +10,6 @@ def public_slice(info: DataInfo) -> Labeled | None:
     """The public data that ship beside a data set, as its models take them; None where there are none.
 
     A server, a guide, a generator and an attacker may learn from them.  ``wn4`` and ``wn6`` have 250 documents of each
-    topic.  The 10,000 public images of Fashion-MNIST that the shipped guide and generator learned from don't ship (the
-    source ``mixed`` holds blends of some of them, which are no data set).
+    topic; what ships of the images that the guide was trained on is found by :mod:`fedcrucible_core.foundation`.
     """
     return DATASETS[info.name]().public_slice(info) if info.name in DATASETS else None

@@ -34,7 +34,7 @@ def test_keeps_its_promise(purifier: Purifier, promise: str) -> None:
 def test_another_seed_ends_elsewhere(purifier: Purifier) -> None:
     models = [make_model() for _ in range(2)]
     for model, seed in zip(models, (5, 6), strict=True):
-        purify(purifier, model, seed=seed)
+        purify(purifier.model_copy(update={"batch_size": 8}), model, seed=seed)
     assert not same(snapshot(models[0]), snapshot(models[1]))
 
 
@@ -75,6 +75,8 @@ def test_zero_epochs_change_nothing(purifier: Purifier) -> None:
 
 
 def test_a_diverging_purifier_is_undone_and_says_so(purifier: Purifier) -> None:
+    if purifier.name == "activation-bounds":
+        pytest.skip("it changes no parameter: whatever finite bounds it ends with leave a finite model")
     kept = dict(purify(purifier, make_model()).state)
     model = make_model()
     before = snapshot(model)
