@@ -146,6 +146,6 @@ def test_the_entropy_of_an_unsure_answer_is_higher() -> None:
     def entropy(sure: int) -> float:
         answer = json.dumps({"id": 1, "label": "cat", "sure": sure})
         p = ChatLabels(Judge(lambda _: answer)).classify(["x"], NAMES).softmax(1)[0].tolist()
-        return -sum(value * math.log(value) for value in p)
+        return -math.fsum(value * math.log(value) for value in p)
 
     assert entropy(95) < entropy(70) < entropy(40)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ from fedcrucible_core.config import ConfigError
 from fedcrucible_core.foundation.alteration import Alteration
 from fedcrucible_core.foundation.answer_cache import AnswerCache, Request, Turn
 from fedcrucible_core.foundation.base import SourceError
+from fedcrucible_core.foundation.chat_budget import Tokens
 from fedcrucible_core.foundation.local_model import LocalModel
 from fedcrucible_core.foundation.sources.transformers_lm import TransformersLmSource
 from fedcrucible_core.learning.tasks.text import TextTask
+from tests.support.imitated_writer import ImitatedWriter
 from tests.support.text_task import TOPICS
 from tests.support.tiny_models import tokenizer
 
@@ -80,14 +83,21 @@ def test_a_model_that_answers_nonsense_is_an_error_that_says_what_is_missing(
         source(talking_folder, tmp_path, tries=1).generate(TOPICS, 2, 1, CPU)
 
 
-def test_messages_go_through_the_template(talking_folder: Path, tmp_path: Path) -> None:
+def test_messages_go_through_the_template(
+    talking_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = LocalModel(
         str(talking_folder), "key", AnswerCache(tmp_path, ("x",)), CPU, max_tokens=3, temperature=1.0, top_p=0.9
     )
     assert model.has_template
     seen: list[str] = []
     whole = model._generate
-    model._generate = lambda prompt, request, count: (seen.append(prompt), whole(prompt, request, count))[1]  # type: ignore[method-assign]
+
+    def listening(prompt: str, request: Request, count: int) -> tuple[list[str], Tokens]:
+        seen.append(prompt)
+        return whole(prompt, request, count)
+
+    monkeypatch.setattr(model, "_generate", listening)
     turns = (Turn("system", "a small cat"), Turn("user", "the dog"))
     first, second = model.ask_all([Request(turns, "0"), Request(turns, "1")])
     assert seen == ["system a small cat user the dog "] * 2
@@ -122,14 +132,9 @@ def test_a_model_that_only_continues_cannot_be_altered(folder: Path, tmp_path: P
 def test_an_altered_query_reaches_a_model_that_answers(
     talking_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fedcrucible_core.foundation.chat_budget import Tokens
-    from tests.support.imitated_writer import ImitatedWriter
-
     writer = ImitatedWriter()
 
     def write(self: LocalModel, prompt: str, request: Request, count: int) -> tuple[list[str], Tokens]:
-        import json
-
         lines = writer.lines(request.turns[0].text, request.turns[1].text)
         return ["\n".join(map(json.dumps, lines))], Tokens(1, 1)
 
