@@ -51,11 +51,8 @@ def plain_guide(section: GuideSection, info: DataInfo, device: torch.device, cha
         decode = TextTask(info).decode
         if section.model == CHAT:
             settings = (chat or ChatSettings.model_validate({})).model_copy(update={"temperature": 0.0})
-            opened, identity = (
-                partial(opened_chat, settings, section.cache_dir),
-                f"{settings.base_url} {settings.model}",
-            )
-            return ChatGuide(opened, decode, info.class_names, device, identity)
+            opened = partial(opened_chat, settings, section.cache_dir)
+            return ChatGuide(opened, decode, info.class_names, device, f"{settings.base_url} {settings.model}")
         return SentenceGuide(section.model, prompts, decode, section.batch_size, cache, device, section.scale)
     raise ConfigError("task.dataset", info.name, f"there is no guide for inputs of task {info.task!r}")
 
