@@ -290,7 +290,7 @@ class GuideSection(Section):
     model: str = Field(
         "tiny",
         description="Pictures: tiny (ships), a local folder, or a Hugging Face hub name; texts: minilm, wordllama "
-        "(extra text-guide), a folder, or a hub name",
+        "(extra text-guide), chat (the service of synthetic.llm), a folder, or a hub name",
     )
     scale: float = Field(0.0, ge=0.0, description="What cosines are multiplied by; 0 = as the model learned it")
     prompts: str = Field(
