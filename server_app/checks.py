@@ -18,6 +18,7 @@ from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.foundation.base import SOURCES
 from fedcrucible_core.foundation.public_slice import check_public
+from fedcrucible_core.foundation.server_data import augmentation_for
 from fedcrucible_core.learning.data import DataSplits
 from fedcrucible_core.learning.datasets import dataset_source
 from fedcrucible_core.learning.models.base import MODELS
@@ -58,6 +59,7 @@ def check_combination(
     if system.needs_server_data:
         source = SOURCES.of(config)
         source.check(data.info, config.synthetic.per_class)
+        augmentation_for(config.synthetic.augment, config.synthetic.moment_match, data.info)
     if system.rule is not None:
         _check_clients(config, system, data)
 

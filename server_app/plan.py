@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 import torch
 
@@ -22,7 +21,7 @@ from fedcrucible_core.foundation.base import SOURCES, Guide, GuideTargets, Sampl
 from fedcrucible_core.foundation.frequency import FrequencyAugmentation
 from fedcrucible_core.foundation.guide import load_guide
 from fedcrucible_core.foundation.public_slice import public_samples
-from fedcrucible_core.foundation.server_data import Kept, build_server_data, cached_samples
+from fedcrucible_core.foundation.server_data import Augment, Kept, build_server_data, cached_samples
 from fedcrucible_core.learning.data import DataSplits, Labeled
 from fedcrucible_core.learning.datasets import load_task
 from fedcrucible_core.learning.datasets.class_names import ids_among
@@ -161,7 +160,7 @@ class Plan:
             untrained=self.untrained, public=lambda: public_samples(self.data.info),
         )  # fmt: skip
 
-    def server_data(self, augment: Literal["frequency", "patch", "none"] | None = None) -> ServerData:
+    def server_data(self, augment: Augment | None = None) -> ServerData:
         """The server's synthetic images, from the cache or made now; ``augment`` replaces the configured one."""
         section = self.config.synthetic
         return build_server_data(

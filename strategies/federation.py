@@ -84,8 +84,8 @@ class Federation(Trainer):
 
     def advance(self, server_round: int, population: Population, answers: Answers, outcome: RoundOutcome) -> Population:
         """Check the answers and let the rule aggregate them; with too few valid ones the population is kept."""
-        population = {prototype: weights.unbounded() for prototype, weights in population.items()}
         self.aggregated = ()
+        population = {prototype: weights.unbounded() for prototype, weights in population.items()}
         outcome.participants = [node.partition for node in self.asked]
         outcome.malicious = self.roster.malicious_among(self.asked)
         outcome.bytes_down = sum(population[self.prototype(node.partition)].nbytes for node in self.asked)

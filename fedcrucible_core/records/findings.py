@@ -50,6 +50,11 @@ def attack_rounds(rounds: Sequence[RoundRecord]) -> int:
     return sum(bool(r.attackers) for r in _trained(rounds))
 
 
+def attacked(rounds: Sequence[RoundRecord]) -> bool:
+    """Whether the attack took place: a client attacked, or the server's own synthetic data held poisoned samples."""
+    return attack_rounds(rounds) > 0 or any(r.facts.get(fact, 0.0) > 0 for r in rounds for fact in PLANTED)
+
+
 def findings(run: RunDescription, rounds: Sequence[RoundRecord]) -> tuple[str, ...]:
     """What a reader of the final numbers must know, in sentences without a full stop."""
     return (*_of_the_model(run, rounds), *_of_replies(rounds), *_of_the_attack(run, rounds))
@@ -104,7 +109,7 @@ def _of_the_attack(run: RunDescription, rounds: Sequence[RoundRecord]) -> Iterat
             f"all {len(sent)} replies of attacking clients were dropped before the rule saw them: the attack never "
             "reached the model"
         )
-    if run.attack_expected and not sent:
+    if run.attack_expected and not attacked(rounds):
         yield "no client attacked in any round: the numbers say nothing about the attack or a defence against it"
     final = _final(rounds)
     if sent and final.asr_percent is not None and (final.base_rate_percent or 0.0) > MOST_CONFUSED_PERCENT:
@@ -112,6 +117,10 @@ def _of_the_attack(run: RunDescription, rounds: Sequence[RoundRecord]) -> Iterat
             f"{final.base_rate_percent:.1f} % of the {run.inputs} are called the target without any trigger: the ASR "
             f"of {final.asr_percent:.1f} % is mostly that"
         )
+
+
+PLANTED = ("synthetic.poisoned", "server_data.poisoned")
+"""Facts that say how many of the server's own samples an attacker has been at."""
 
 
 def _trained(rounds: Sequence[RoundRecord]) -> list[RoundRecord]:

@@ -119,16 +119,20 @@ class RunRecord:
             raise DamagedRecordError(f"{path} doesn't hold rounds 0 to {round}, each once and in order")
         return [line for _, line in found]
 
-    def write_model(self, model: Weights, parameter_slots: Sequence[Slot], buffer_slots: Sequence[Slot]) -> str:
+    def write_model(
+        self, model: Weights, parameter_slots: Sequence[Slot], buffer_slots: Sequence[Slot], prototype: str = ""
+    ) -> str:
         """Write model.safetensors with the model's own tensor names and shapes; returns ``model_sha256``.
 
-        Bounds on activations are there as ``bounds.<module>``.
+        One of several prototypes has a file of its own, model-PROTOTYPE.safetensors.  Bounds on activations are there
+        as ``bounds.<module>``.
         """
         tensors = {slot.name: _cut(model.parameters, slot) for slot in parameter_slots}
         tensors.update({slot.name: _cut(model.buffers, slot) for slot in buffer_slots})
         tensors.update({f"{BOUNDS}{module}": bound.contiguous().clone() for module, bound in model.bounds.items()})
         digest = model_sha256(model)
-        write_atomic(self.folder / files.MODEL, save(tensors, metadata={"format": "pt", "sha256": digest}))
+        path = self.folder / (files.MODEL if not prototype else files.model_of(prototype))
+        write_atomic(path, save(tensors, metadata={"format": "pt", "sha256": digest}))
         return digest
 
     def save_examples(self, images: Mapping[str, Tensor], labels: Mapping[str, Tensor] | None = None) -> None:

@@ -44,8 +44,9 @@ class MixedSource(SyntheticSource):
         provenance = tuple(Provenance(self.name, name, i) for name, i in zip(names, index.tolist(), strict=True))
         return Samples(Labeled(images, labels), provenance)
 
-    def check(self, info: DataInfo, per_class: int) -> None:  # noqa: ARG002
+    def check(self, info: DataInfo, per_class: int) -> None:
         """All classes are among those that ship. Raises ConfigError."""
+        super().check(info, per_class)
         fashion_classes(info, self.name)
 
     def fingerprint(self) -> str:

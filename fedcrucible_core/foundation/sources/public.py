@@ -23,6 +23,7 @@ class PublicSource(SyntheticSource):
     paper = "control"
     choices = ("sanitizer-controls",)
     knowledge: ClassVar[tuple[str, ...]] = ("a public labelled slice of the task",)
+    tasks: ClassVar[tuple[str, ...]] = ("vision", "text")
 
     def generate(self, info: DataInfo, per_class: int, seed: int, device: torch.device) -> Samples:  # noqa: ARG002
         """``per_class`` samples of every class without repetition, drawn by seed, classes in turn.
@@ -39,6 +40,7 @@ class PublicSource(SyntheticSource):
 
     def check(self, info: DataInfo, per_class: int) -> None:
         """There are enough of every class. Raises ConfigError."""
+        super().check(info, per_class)
         self.generate(info, per_class, 0, torch.device("cpu"))
 
     def fingerprint(self) -> str:

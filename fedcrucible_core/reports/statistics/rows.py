@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fedcrucible_core.records.findings import attack_rounds
+from fedcrucible_core.records.findings import attack_rounds, attacked
 from fedcrucible_core.records.reader import RecordedRun
 from fedcrucible_core.reports.statistics.measures import measured
 from fedcrucible_core.reports.statistics.printed import Printed
@@ -94,7 +94,7 @@ def _rested(run: RecordedRun) -> bool:
     expected = run.run.attack_expected
     if expected is None:  # an older record
         expected = bool(run.run.rule and run.run.malicious)
-    return expected and run.summary.rounds > 0 and not attack_rounds(run.rounds)
+    return expected and run.summary.rounds > 0 and not attacked(run.rounds)
 
 
 def _of_runs(what: str, count: int, total: int) -> str:
