@@ -53,6 +53,19 @@ def cached_commit(name: str) -> str | None:
     return Path(found).parent.name if isinstance(found, str) else None
 
 
+def load_error(model: str, folder: Path | None, error: Exception, kind: str, instead: str) -> ConfigError:
+    """What to say where a model can't be loaded, whatever went wrong; ``instead`` is what can be had without it."""
+    reason = first_line(error)
+    if folder:
+        allowed = f"can't be loaded ({reason}); check that the folder holds a complete {kind}"
+    else:
+        allowed = (
+            f"can't be had from the Hugging Face hub ({reason}); check the name and the network, or download "
+            f"it once where there is one and give its folder, or use {instead}"
+        )
+    return ConfigError("guide.model", model, allowed)
+
+
 def folder_identity(folder: Path) -> str:
     """Content hash of a model folder: weights, configuration, tokenizer; not what is written about them."""
     return files_digest(model_files(folder))
@@ -81,15 +94,7 @@ class Encoder:
         except ConfigError:
             raise
         except Exception as error:  # whatever goes wrong in loading, the user needs the same answer
-            reason = first_line(error)
-            if folder:
-                allowed = f"can't be loaded ({reason}); check that the folder holds a complete {family} model"
-            else:
-                allowed = (
-                    f"can't be had from the Hugging Face hub ({reason}); check the name and the network, or download "
-                    "it once where there is one and give its folder, or use tiny, which ships"
-                )
-            raise ConfigError("guide.model", model, allowed) from error
+            raise load_error(model, folder, error, f"{family} model", "tiny, which ships") from error
         self.model: Any = loaded.float().to(device).eval().requires_grad_(False)
         self.family = family
         self.device = device
