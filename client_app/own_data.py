@@ -1,7 +1,8 @@
-"""A node's own images as its partition: used whole, with the server's classes, shape and normalisation."""
+"""A node's own data as its partition: used whole, with the server's classes, shape and normalisation."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from fedcrucible_core.learning.data import DataInfo, DataSplits, Labeled
 from fedcrucible_core.learning.datasets import dataset_source, load_task, whole_training_split
 from fedcrucible_core.learning.datasets.class_folders import match_names
 from fedcrucible_core.learning.datasets.listing import shown
+from fedcrucible_core.learning.tasks import task_of
 
 KEY = "node-config own-data"
 MOST_NAMES = 12
@@ -24,7 +26,7 @@ MOST_NAMES = 12
 
 
 def has_own_data(context: Context, config: RunConfigBase) -> bool:
-    """Whether this node's ``data-dir`` holds images of its own (``own-data=true``).
+    """Whether this node's ``data-dir`` holds data of its own (``own-data=true``).
 
     Raises ConfigError for a value that is no truth value, without a ``data-dir``, for a data set that lies elsewhere
     (ships with the package, or at an absolute place), and where the run asks for own data that this node hasn't got.
@@ -38,7 +40,7 @@ def has_own_data(context: Context, config: RunConfigBase) -> bool:
             raise ConfigError(KEY, own, allowed)
         return False
     if not str(context.node_config.get("data-dir", "")).strip():
-        raise ConfigError(KEY, own, "needs data-dir too, the folder of this node's images")
+        raise ConfigError(KEY, own, "needs data-dir too, the folder of this node's data")
     source = dataset_source(config.task.dataset)
     if Path(str(getattr(source, "place", ""))).is_absolute():
         raise ConfigError(
@@ -51,21 +53,21 @@ def has_own_data(context: Context, config: RunConfigBase) -> bool:
 
 @lru_cache(maxsize=4)
 def own_splits(task: TaskSection, server: DataInfo) -> DataSplits:
-    """All training images of the node's folder, labelled as the server numbers its classes; nothing is held out.
+    """All training data of the node's folder, labelled as the server numbers its classes; nothing is held out.
 
-    No subset, hold-out or long tail of ``task`` applies, and the folder's test and validation images are not used.
+    No subset, hold-out or long tail of ``task`` applies, and the folder's test and validation data are not used.
     Classes go by name: by what the server's data set itself calls them, or what ``task.class_names`` makes of that.
     Grey images become colour ones where the server's are.
 
     Raises:
-        ConfigError: no images, images of another shape, or a class that the server doesn't know.
+        ConfigError: no data, pictures of another shape, texts of other tokens, or a class that the server doesn't know.
     """
     info, found = whole_training_split(task)
-    images = found.inputs
-    if images.shape[1] == 1 and server.shape[0] == 3:  # grey is a colour
-        images = images.expand(-1, 3, -1, -1)
-    _check_shape(task, tuple(images.shape[1:]), server)
-    train = Labeled(images.contiguous(), _server_labels(found.labels, info.class_names, server))
+    inputs = found.inputs
+    if info.task == server.task == "vision" and info.shape[0] == 1 and server.shape[0] == 3:  # grey is a colour
+        inputs = inputs.expand(-1, 3, -1, -1)
+    _check_form(task, replace(info, shape=tuple(inputs.shape[1:])), server)
+    train = Labeled(inputs.contiguous(), _server_labels(found.labels, info.class_names, server))
     none = train.subset(torch.arange(0))
     return DataSplits(server, train, none, none)
 
@@ -78,7 +80,7 @@ def check_data(config: RunConfigBase, server: DataInfo | None, own: bool) -> Non
         own_splits(config.task, server)
     else:
         here = load_task(config.task).info
-        _check_shape(config.task, here.shape, server)
+        _check_form(config.task, here, server)
         if here.class_names != server.class_names:
             allowed = f"classes here: {_listed(here.class_names)}; the server's: {_listed(server.class_names)}"
             raise ConfigError("task.dataset", config.task.dataset, allowed)
@@ -99,10 +101,11 @@ def _server_labels(labels: Tensor, names: tuple[str, ...], server: DataInfo) -> 
     return torch.tensor([numbers.get(name, -1) for name in names], dtype=torch.int64)[labels]
 
 
-def _check_shape(task: TaskSection, shape: tuple[int, ...], server: DataInfo) -> None:
-    if tuple(shape) != tuple(server.shape):
-        here, there = ("x".join(map(str, sides)) for sides in (shape, server.shape))
-        raise ConfigError("task.dataset", task.dataset, f"images here are {here} (CxHxW), the server's {there}")
+def _check_form(task: TaskSection, here: DataInfo, server: DataInfo) -> None:
+    """Raise ConfigError where an input here isn't what one is at the server."""
+    own, theirs = task_of(here), task_of(server)
+    if own.form != theirs.form:
+        raise ConfigError("task.dataset", task.dataset, f"{own.noun}s here are {own.form}, the server's {theirs.form}")
 
 
 def _listed(names: list[str] | tuple[str, ...]) -> str:

@@ -35,10 +35,10 @@ def answer_survey(msg: Message, context: Context, answer: Answer) -> Message:
     with deterministic_threads(config.run.threads):
         model = client_model(config, partition, device, server)
         received.load_into(model)
-        images = clean_data(config, partition, device, own).inputs
+        inputs, batch = clean_data(config, partition, device, own).inputs, config.run.eval_batch_size
         activations = mean_activations(
-            model, survey.output, images, config.run.eval_batch_size, device, survey.activation
+            model, survey.module, inputs, batch, device, survey.activation, received=survey.received
         )
     if activations.shape != (survey.channels,):
-        raise ValueError(f"{survey.output} has {len(activations)} channels here, {survey.channels} were asked about")
+        raise ValueError(f"{survey.module} has {len(activations)} channels here, {survey.channels} were asked about")
     return Message(survey_reply(answer(config, server_round, survey, activations), partition), reply_to=msg)

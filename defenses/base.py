@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from defenses.needs import FreshModels as FreshModels
 from defenses.needs import Needs as Needs
 from defenses.updates import ClientUpdates as ClientUpdates
 from defenses.updates import State as State
@@ -145,7 +146,7 @@ class Repair(Component):
         Called before any client starts, with an untrained model. Here: that the survey's question fits the model.
         """
         if self.needs.survey is not None:
-            self.needs.survey(model, info.image_shape)
+            self.needs.survey(model, info)
 
     @abstractmethod
     def repair(self, model: SplitModel, context: RepairContext) -> dict[str, float]:
@@ -196,7 +197,7 @@ class Splitter(Component):
 
     @property
     def needs(self) -> Needs:
-        """What it asks for beside the set: the guide, a trained model."""
+        """What it asks for beside the set: the guide, models trained for it."""
         return Needs()
 
     @abstractmethod
@@ -204,12 +205,13 @@ class Splitter(Component):
         self,
         data: Labeled,
         guide: GuideTargets | None,
-        model: SplitModel | None,
+        model: nn.Module | None,
         rng: torch.Generator,
     ) -> Split:
-        """Split n >= 1 samples whose inputs are as a model takes them (images float32 in [0, 1]).
+        """Split n >= 1 samples whose inputs are as a model takes them (images float32 in [0, 1], token ids int64).
 
-        ``guide`` is what the guide says of these samples, ``model`` a trained model; None where it doesn't need them.
+        ``guide`` is what the guide says of these samples; ``model`` maps inputs ``[b, ...]`` to the mean logits
+        ``[b, C]`` of the models that were trained for it (``needs.fresh``); None where it doesn't need them.
         """
 
 

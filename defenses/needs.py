@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from defenses.smoothing import Smoothing
+from fedcrucible_core.learning.data import DataInfo
 from fedcrucible_core.learning.models.base import SplitModel
+from fedcrucible_core.learning.optimisers import OptimiserName
 from fedcrucible_core.learning.survey import Survey
 from fedcrucible_core.learning.training import LocalTraining
 
-Question = Callable[[SplitModel, tuple[int, int, int]], Survey]
-"""What clients are asked about a model with input shape (C, H, W); raises ValueError where it doesn't fit the model."""
+Question = Callable[[SplitModel, DataInfo], Survey]
+"""What clients are asked about a model for a data set; raises ValueError where it doesn't fit the model."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +28,32 @@ class RootNeeds:
 
 
 @dataclass(frozen=True)
+class FreshModels:
+    """Models that are trained from scratch for a splitter, which sees their mean logits."""
+
+    count: int = 1
+    """How many, each with weights and order of samples of its own."""
+    epochs: int = 5
+    on: Literal["set", "public"] = "set"
+    """What they learn: the very set that is split, or the guide's own public slice."""
+    kind: Literal["model", "probe", "auto"] = "model"
+    """The run's architecture; one linear layer on the guide's embeddings; auto: probe for texts, model for pictures."""
+    optimiser: OptimiserName = "adam"
+    lr: float = 3e-4
+    momentum: float = 0.0
+    weight_decay: float = 5e-4
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    batch_size: int = 256
+
+
+@dataclass(frozen=True)
 class Needs:
     """What a rule, purifier, repair or splitter needs; the default is nothing.
 
     A rule may ask for ``root``, ``training`` and ``smoothing``; a purifier for ``guide``; a repair for
-    ``server_images``, ``guide`` and ``survey``; a splitter for ``guide`` and ``model``.
+    ``server_images``, ``guide`` and ``survey``; a splitter for ``guide`` and ``fresh``.
     """
 
     root: RootNeeds | None = None
@@ -44,6 +67,11 @@ class Needs:
     survey: Question | None = None
     """What clients are asked about the final model."""
     guide: bool = False
-    """What the guide says of the images that are worked on."""
-    model: bool = False
-    """A trained model, e.g. the suspicious one."""
+    """What the guide says of the samples that are worked on."""
+    fresh: FreshModels | None = None
+    """Models trained for it."""
+
+    @property
+    def may_ask_guide(self) -> bool:
+        """Whether the guide is asked anything, by itself or by a model trained on its embeddings."""
+        return self.guide or (self.fresh is not None and self.fresh.kind != "model")

@@ -1,16 +1,17 @@
-"""A splitter at work on a labelled set: the guide is asked where it needs one, and the parts are checked."""
+"""A splitter at work on a labelled set: what it needs is asked of the guide and trained, its parts are checked."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import torch
+from torch import nn
 
-from defenses.base import Split, Splitter
+from defenses.base import FreshModels, Split, Splitter
+from defenses.fresh_models import Untrained, train_fresh, train_probe
 from fedcrucible_core.foundation.base import Guide
 from fedcrucible_core.foundation.server_data import Kept
 from fedcrucible_core.learning.data import DataInfo, Labeled
-from fedcrucible_core.learning.models.base import SplitModel
 
 
 def split(
@@ -19,25 +20,30 @@ def split(
     info: DataInfo,
     guide: Callable[[], Guide],
     rng: torch.Generator,
-    model: SplitModel | None = None,
+    *,
+    untrained: Untrained | None = None,
+    public: Callable[[], Labeled] | None = None,
 ) -> Split:
-    """Split any labelled set: the server's images, or a central training set.
+    """Split any labelled set: the server's samples, or a central training set.
 
     Args:
         splitter: what splits.
         data: n >= 1 samples; stored pictures (uint8) are taken to [0, 1] first.
         info: class names, of which the guide is told.
         guide: loads the guide; called only where the splitter needs it.
-        rng: for any draw of the splitter.
-        model: a trained model, for splitters that need one.
+        rng: for any draw of the splitter, and of the training of its models.
+        untrained: makes a model from a seed, for splitters that need freshly trained ones.
+        public: reads the guide's own public slice, for splitters whose models learn that.
 
     Raises:
-        ValueError: the splitter needs a model and there is none, or its parts aren't a partition of the rows.
+        ValueError: the splitter needs what isn't given, or its parts aren't a partition of the rows.
     """
-    if splitter.needs.model and model is None:
-        raise ValueError(f"splitter {splitter.name!r} needs a trained model")
     data = Labeled(data.for_model(), data.labels, data.rows)
-    targets = guide().targets(data.inputs, info.class_names) if splitter.needs.guide else None
+    needs = splitter.needs
+    targets = guide().targets(data.inputs, info.class_names) if needs.guide else None
+    model = None
+    if needs.fresh is not None:
+        model = _model(splitter.name, needs.fresh, data, info, guide, rng, untrained, public)
     found = splitter.split(data, targets, model, rng)
     rows = torch.cat([found.clean, found.triggered, found.mixed])
     if not torch.equal(rows.sort().values, torch.arange(len(data))):
@@ -45,14 +51,28 @@ def split(
     return found
 
 
-def clean_part(
-    splitter: Splitter,
+def _model(
+    name: str,
+    wanted: FreshModels,
     data: Labeled,
     info: DataInfo,
     guide: Callable[[], Guide],
     rng: torch.Generator,
-) -> Kept:
-    """The rows that the splitter calls clean, and how many it leaves out (``Splitter.dropped_fact``)."""
-    found = split(splitter, data, info, guide, rng)
-    dropped = {splitter.dropped_fact: float(len(data) - len(found.clean))}
+    untrained: Untrained | None,
+    public: Callable[[], Labeled] | None,
+) -> nn.Module:
+    if wanted.on == "public":
+        if public is None:
+            raise ValueError(f"splitter {name!r} needs the guide's public slice, none was given")
+        data = public()
+    if wanted.kind == "probe" or (wanted.kind == "auto" and info.task == "text"):
+        return train_probe(wanted, data, guide(), info.num_classes, rng)
+    if untrained is None:
+        raise ValueError(f"splitter {name!r} needs freshly trained models, and nothing makes them")
+    return train_fresh(wanted, data, untrained, rng)
+
+
+def clean_part(splitter: Splitter, found: Split) -> Kept:
+    """The rows that a splitter calls clean, and how many it leaves out (``Splitter.dropped_fact``)."""
+    dropped = {splitter.dropped_fact: float(len(found.triggered) + len(found.mixed))}
     return Kept(splitter.name, found.clean, {f"splitter.{k}": v for k, v in found.facts.items()} | dropped)

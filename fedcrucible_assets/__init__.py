@@ -12,6 +12,7 @@ ASSETS: dict[str, str] = {
     "fashion-train": "data/fashion_mnist_train.npz",
     "fashion-val": "data/fashion_mnist_val.npz",
     "fashion-test": "data/fashion_mnist_test.npz",
+    "fashion-public": "data/fashion_mnist_public.npz",
     "fashion-splits": "data/fashion_mnist_splits.npz",
     "mixed-public": "data/mixed_public.npz",
     "wordnet-texts": "wordnet/texts.jsonl.gz",

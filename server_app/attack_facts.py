@@ -11,8 +11,9 @@ from attacks.own_rows import own_rows
 from attacks.poisoner import PoisonContext
 from attacks.poisoning import PoisonCount, poison_count
 from attacks.preparation import run_artefact
-from attacks.schedule import has_attack, is_attack_round
+from attacks.schedule import attackers_are_clients, has_attack, is_attack_round
 from attacks.task import AttackTask
+from fedcrucible_core.foundation.base import STAGES
 from server_app.checks import attackers
 from server_app.plan import Plan
 from strategies.sampling import exact_attackers, participants_per_round
@@ -39,8 +40,11 @@ def attack_facts(plan: Plan, *, shares_known: bool) -> AttackFacts:
     """
     config, uploader = plan.config, plan.adversary.uploader
     section = config.adversary
-    if plan.adversary.compromise is not None and not attackers(config):
-        return AttackFacts(plan.system.needs_server_data, (), () if plan.system.needs_server_data else (UNREACHED,))
+    compromise = plan.adversary.compromise
+    if compromise is not None and not attackers_are_clients(config):
+        planted = any(compromise.reaches(stage) for stage in STAGES)
+        reached = plan.system.needs_server_data
+        return AttackFacts(planted and reached, (), () if reached or not planted else (UNREACHED,))
     chosen = bool(section.malicious_ids.strip()) or section.malicious_fraction > 0.0
     if not has_attack(config) or plan.system.rule is None or not chosen:
         return AttackFacts(False, (), ())

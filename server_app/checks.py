@@ -17,6 +17,8 @@ from defenses.base import RULES
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.foundation.base import SOURCES
+from fedcrucible_core.foundation.public_slice import check_public
+from fedcrucible_core.foundation.server_data import augmentation_for
 from fedcrucible_core.learning.data import DataSplits
 from fedcrucible_core.learning.datasets import dataset_source
 from fedcrucible_core.learning.models.base import MODELS
@@ -48,7 +50,7 @@ def check_combination(
         raise ConfigError("task.dataset", config.task.dataset, allowed)
     task_of(data.info).check(config.training)
     _check_repair(config, system)
-    _check_splitter(config, system)
+    _check_splitter(config, system, data)
     _check_model(config, system, data)
     _check_attack(config, adversary.poisoner, data)
     adversary.uploader.check_run(RunFacts(_layout(config, data), tuple(RULES)))
@@ -57,6 +59,7 @@ def check_combination(
     if system.needs_server_data:
         source = SOURCES.of(config)
         source.check(data.info, config.synthetic.per_class)
+        augmentation_for(config.synthetic.augment, config.synthetic.moment_match, data.info)
     if system.rule is not None:
         _check_clients(config, system, data)
 
@@ -71,27 +74,31 @@ def _check_repair(config: RunConfigBase, system: Assembled) -> None:
             f"nothing is trained by strategy {config.strategy!r}, there is no model to repair; allowed: auto, none"
         )
         raise ConfigError("repair.name", repair.name, allowed)
-    if repair.needs.survey is not None and len(system.kind.prototypes(config)) > 1:
-        allowed = f"asks clients about one model, strategy {config.strategy!r} trains several; allowed: auto, none"
-        raise ConfigError("repair.name", repair.name, allowed)
     if repair.needs.survey is not None and system.rule is None:
         allowed = f"asks clients about the final model, strategy {config.strategy!r} has none; allowed: auto, none"
         raise ConfigError("repair.name", repair.name, allowed)
 
 
-def _check_splitter(config: RunConfigBase, system: Assembled) -> None:
-    """The splitter has what it needs where it is used: before anything is trained."""
+def _check_splitter(config: RunConfigBase, system: Assembled, data: DataSplits) -> None:
+    """The splitter has what it needs where it is used, and the system can do what becomes of flagged samples."""
+    if system.splitter is None:
+        return
     action = config.synthetic.sanitizer
-    if system.splitter is not None and action not in ("none", "drop") and not system.kind.synthetic:
+    if action not in ("none", "drop") and not system.kind.synthetic:
         allowed = f"strategy {config.strategy!r} can only leave samples out; allowed: none, drop"
         raise ConfigError("synthetic.sanitizer", action, allowed)
-    if system.splitter is not None and system.splitter.needs.model:
-        allowed = "needs a trained model, the server's images are split before there is one; allowed: none, or others"
-        raise ConfigError("splitter.name", config.splitter.name, allowed)
+    fresh = system.splitter.needs.fresh
+    if fresh is not None and fresh.on == "public":
+        check_public(data.info, "splitter.name", config.splitter.name)
 
 
 def _check_model(config: RunConfigBase, system: Assembled, data: DataSplits) -> None:
-    """The model has what the purifier or the rule works on."""
+    """Each prototype's model has what the purifier, the rule or the repair works on."""
+    for own in system.kind.prototypes(config).values():
+        _check_prototype(own, system, data)
+
+
+def _check_prototype(config: RunConfigBase, system: Assembled, data: DataSplits) -> None:
     name = config.model.name
     spec = MODELS.built(config, name)
     extractor_trained = system.purifier is not None or system.rule_needs.training is not None

@@ -84,10 +84,9 @@ class Evaluator:
 
     def measure_zero_shot(self, guide: Guide, class_names: tuple[str, ...]) -> Measured:
         """The same metrics for the guide's own zero-shot predictions."""
-        text = guide.text_embeddings(class_names)
 
-        def classify(images: Tensor) -> Tensor:
-            return classes_of(guide.logits(guide.image_embeddings(model_inputs(images)), text))
+        def classify(inputs: Tensor) -> Tensor:
+            return classes_of(guide.targets(model_inputs(inputs), class_names).logits)
 
         return self.judge(classify(self.images), None if self.attacked is None else classify(self.attacked.inputs))
 

@@ -16,7 +16,7 @@ from attacks.poisoner import Poisoner
 from attacks.schedule import has_attack
 from fedcrucible_core.config.component import Names
 from fedcrucible_core.config.compose import REGISTRIES, RunConfigBase, registry_of
-from fedcrucible_core.config.load import default_keys, flatten, has_effect
+from fedcrucible_core.config.load import as_before, default_keys, flatten, has_effect
 from fedcrucible_core.config.old_keys import former
 from fedcrucible_core.config.sections import TaskSection
 from fedcrucible_core.config.values import Scalar
@@ -36,12 +36,15 @@ WINDOW = ("adversary.start_round", "adversary.stop_round")
 LATER = (
     (
         "fm_fl.", "federation.evaluate_", "synthetic.sanitize", "task.text_column", "task.max_length",
-        "task.reserved_tokens", "task.tokenizer",
+        "task.reserved_tokens", "task.tokenizer", "guide.scale", "guide.prompts", "guide.centre", "guide.noise",
+        "guide.target_accuracy", "guide.backdoor",
     ),
     (".blocks", ".block_width"),
 )  # fmt: skip
-"""Beginnings and ends of keys that count only where they have another value than the default: they came after results
-that stay valid."""
+"""Beginnings and ends of keys that count only where they have another value than the default.
+
+They came after results that stay valid.
+"""
 
 MAY_CHANGE = (
     "run.rounds", "federation.timeout_s", "federation.wait_for_clients_s", "federation.poll_s", "federation.discovery",
@@ -82,8 +85,7 @@ def identity(config: RunConfigBase) -> Mapping[str, Scalar]:
 
 def reached_settings(config: RunConfigBase) -> dict[str, Scalar]:
     """The settings that a run comes across: those without effect and those of components it can't reach left out."""
-    settings = flatten(config)
-    defaults = default_keys()
+    settings, defaults = as_before(flatten(config)), as_before(default_keys())
     values = {
         key: value
         for key, value in settings.items()
@@ -112,7 +114,7 @@ def run_identity(plan: Plan, *, former_keys: bool = False) -> str:
     defaults don't count, so that checkpoints stay valid when the project learns another one.  ``former_keys``: as the
     version before hashed the same settings, under the keys that it had.
     """
-    defaults = default_keys()
+    defaults = as_before(default_keys())
     settings = {key: value for key, value in continued_settings(plan.config).items() if value != defaults.get(key)}
     if former_keys:
         settings = former(settings)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 import torch
 
@@ -21,7 +20,8 @@ from fedcrucible_core.config.extras import require
 from fedcrucible_core.foundation.base import SOURCES, Guide, GuideTargets, Samples, ServerData, Stage, SyntheticSource
 from fedcrucible_core.foundation.frequency import FrequencyAugmentation
 from fedcrucible_core.foundation.guide import load_guide
-from fedcrucible_core.foundation.server_data import Kept, build_server_data, cached_samples
+from fedcrucible_core.foundation.public_slice import public_samples
+from fedcrucible_core.foundation.server_data import Augment, Kept, build_server_data, cached_samples
 from fedcrucible_core.learning.data import DataSplits, Labeled
 from fedcrucible_core.learning.datasets import load_task
 from fedcrucible_core.learning.datasets.class_names import ids_among
@@ -155,9 +155,12 @@ class Plan:
     def _split(self, images: Labeled) -> Split:
         splitter, seed = self.system.splitter, self.config.run.seed
         assert splitter is not None
-        return split(splitter, images, self.data.info, self.guide, torch_generator(seed, "split"))
+        return split(
+            splitter, images, self.data.info, self.guide, torch_generator(seed, "split"),
+            untrained=self.untrained, public=lambda: public_samples(self.data.info),
+        )  # fmt: skip
 
-    def server_data(self, augment: Literal["frequency", "patch", "none"] | None = None) -> ServerData:
+    def server_data(self, augment: Augment | None = None) -> ServerData:
         """The server's synthetic images, from the cache or made now; ``augment`` replaces the configured one."""
         section = self.config.synthetic
         return build_server_data(
@@ -176,9 +179,8 @@ class Plan:
 
     def _clean_part(self, images: Labeled) -> Kept:
         """The part of the server's images that the splitter calls clean."""
-        splitter, seed = self.system.splitter, self.config.run.seed
-        assert splitter is not None
-        return clean_part(splitter, images, self.data.info, self.guide, torch_generator(seed, "split"))
+        assert self.system.splitter is not None
+        return clean_part(self.system.splitter, self._split(images))
 
     def server_phase(self) -> ServerPhase | None:
         """Purifier, data and guide targets; None for systems without a server phase."""
@@ -220,9 +222,14 @@ class Plan:
         """The configuration that the clients of each prototype live by."""
         return self.system.kind.prototypes(self.config)
 
-    def _built(self, config: RunConfigBase) -> SplitModel:
+    def untrained(self, seed: int) -> SplitModel:
+        """A model of the run's architecture with weights of another seed, on the server's device."""
+        return self._built(self.config, seed)
+
+    def _built(self, config: RunConfigBase, seed: int | None = None) -> SplitModel:
         spec, run = MODELS.of(config), config.run
-        return spec.build(self.data.info, run.seed, channels_last=run.channels_last).to(self.device)
+        chosen = run.seed if seed is None else seed
+        return spec.build(self.data.info, chosen, channels_last=run.channels_last).to(self.device)
 
     def central_set(self) -> Labeled:
         """What central training trains on: the training images, without any that attack success is measured on.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,7 +30,7 @@ from server_app.resume import Start, starting_point
 from server_app.strategy_of import strategy_of
 from server_app.synthetic_examples import keep_synthetic
 from strategies.outcome import Checkpoint, Observer
-from strategies.population import first_of
+from strategies.population import SOLE, Population, first_of
 
 
 def execute(
@@ -114,18 +116,31 @@ def _run(
     )
     rounds = config.run.rounds if plan.system.trains else 0
     loop.start(grid, loop.initial_arrays, rounds, config.federation.timeout_s)
-    final, model = first_of(loop.standing.population), loop.parts.model
+    population, model = loop.standing.population, loop.parts.model
     recorder.open()
     # The summary first: of all that is left to write it is the smallest and the one that can't be made again.
-    summary = record.write_summary(model_sha256(final.parameters, final.buffers), recorder.seconds)
+    summary = record.write_summary(_sha256(population), recorder.seconds)
     if config.output.save_model:
-        record.write_model(final.parameters, final.buffers, parameter_slots(model), buffer_slots(model))
+        for prototype, weights in population.items():
+            of = loop.parts.models[prototype]
+            slots = parameter_slots(of), buffer_slots(of)
+            record.write_model(weights, *slots, "" if prototype == SOLE else prototype)
+    first_of(population).load_into(model)
     _keep_shown(record, plan, evaluator, model, None if loop.phase is None else loop.phase.data)
+    keep_synthetic(record, task_of(plan.data.info), loop.synthetic)
     if config.output.report:
         from fedcrucible_core.reports.pages.run_report import render_report  # plots and t-SNE: seconds of imports
 
         render_report(record.folder)
     return summary
+
+
+def _sha256(population: Population) -> str:
+    """Digest of the run's models: of one its own, of several that of their digests."""
+    digests = {name: model_sha256(weights) for name, weights in population.items()}
+    if set(digests) == {SOLE}:
+        return digests[SOLE]
+    return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
 
 
 def _checkpoint(start: Start) -> Checkpoint | None:
@@ -184,9 +199,7 @@ def _describe(plan: Plan, evaluator: Evaluator, facts: AttackFacts, start: Start
 def _keep_shown(
     record: RunRecord, plan: Plan, evaluator: Evaluator, model: SplitModel, server: ServerData | None
 ) -> None:
-    task = task_of(plan.data.info)
-    keep_examples(record, task, examples_of(evaluator, server))
-    keep_synthetic(record, plan, task)
+    keep_examples(record, task_of(plan.data.info), examples_of(evaluator, server))
     if plan.system.trains:
         features, truth, mask = evaluator.features(model, plan.config.run.seed)
         record.save_embedding(f"{plan.system.name}, last round", features, truth, mask)

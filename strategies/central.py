@@ -48,7 +48,7 @@ class Central(Trainer):
 
     def _epoch(self, server_round: int, prototype: Prototype, weights: Weights, outcome: RoundOutcome) -> Weights:
         model = self.parts.models[prototype]
-        weights.load_into(model)
+        weights.unbounded().load_into(model)
         run = self.config.run
         rng = torch_generator(run.seed, owner_of("central", prototype), server_round)
         loss = train(model, self.data.inputs, self.data.labels, self.settings, rng, precision=run.precision)

@@ -63,7 +63,7 @@ class Federation(Trainer):
         self.asked = self.roster.participants(server_round, grid)
         wanted = {self.prototype(node.partition) for node in self.asked}
         contents = {
-            prototype: train_content(weights, server_round, len(self.asked), self.parts.info)
+            prototype: train_content(weights.unbounded(), server_round, len(self.asked), self.parts.info)
             for prototype, weights in population.items()
             if prototype in wanted
         }
@@ -85,6 +85,7 @@ class Federation(Trainer):
     def advance(self, server_round: int, population: Population, answers: Answers, outcome: RoundOutcome) -> Population:
         """Check the answers and let the rule aggregate them; with too few valid ones the population is kept."""
         self.aggregated = ()
+        population = {prototype: weights.unbounded() for prototype, weights in population.items()}
         outcome.participants = [node.partition for node in self.asked]
         outcome.malicious = self.roster.malicious_among(self.asked)
         outcome.bytes_down = sum(population[self.prototype(node.partition)].nbytes for node in self.asked)

@@ -25,15 +25,20 @@ from strategies.timing import timed
 class FmFlStrategy(Loop):
     """Pre-train each G_p on D_syn; then every round aggregate, distil, send."""
 
-    data: SyntheticSet
+    data: SyntheticSet | None = None
     """What is distilled on."""
+
+    @property
+    def synthetic(self) -> SyntheticSet | None:
+        """What is distilled on."""
+        return self.data
 
     def begin(self, population: Population, outcome: RoundOutcome) -> Population:
         """G_p, pre-trained on D_syn; both synthetic sets are made here, so that what is wrong with them comes first."""
         section, config = self.config.fm_fl, self.config
         first = self.parts.synthetic("initialisation") if section.initialise else None
-        self.data = self.parts.synthetic("distillation")
-        sets = {"initialisation": first, "distillation": self.data}
+        self.data = second = self.parts.synthetic("distillation")
+        sets = {"initialisation": first, "distillation": second}
         for stage, found in sets.items():
             if found is not None:
                 outcome.facts |= {f"{stage}.{key}": value for key, value in found.facts.items()}
@@ -48,15 +53,16 @@ class FmFlStrategy(Loop):
         if self.outcome.restarted:
             return fused
         with timed(self.outcome, "distil"):
-            return self.distil(fused)
+            taught = self.distil(fused)
+        return self.purify(server_round, taught)
 
     def distil(self, population: Population) -> Population:
         """Every prototype, one without a sampled client too, learns from the ensemble (Eq. 1)."""
         section, outcome = self.config.fm_fl, self.outcome
-        teachers = self.teachers()
-        if not section.kd_epochs or not teachers:
+        teachers, data = self.teachers(), self.data
+        if not section.kd_epochs or not teachers or data is None:
             return population
-        sums = ensemble_logits(self.parts, teachers, self.data, outcome)
+        sums = ensemble_logits(self.parts, teachers, data, outcome)
         own = section.teachers == "own-group"
         taught = set(dict(teachers)) if section.fusion == "logits-only" else set(population)
 
@@ -64,7 +70,7 @@ class FmFlStrategy(Loop):
             teacher = mean_logits(sums, prototype if own else None)
             if teacher is None or prototype not in taught:
                 return weights
-            return distilled(self.parts, prototype, weights, teacher, self.data, outcome)
+            return distilled(self.parts, prototype, weights, teacher, data, outcome)
 
         return {prototype: one(prototype, weights) for prototype, weights in population.items()}
 

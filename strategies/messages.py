@@ -14,16 +14,21 @@ MODEL, ROUND, METRICS, CLIENT = "model", "round", "metrics", "client"
 ATTACKED = "attacked"
 """Metric of a malicious client in a round of the attack: 0 where its upload is honest work all the same."""
 PARAMETERS, BUFFERS = "parameters", "buffers"
+BOUNDS = "bounds."
+"""Begins the names of bounds on activations; the module's name follows."""
 
 
 def to_arrays(weights: Weights) -> ArrayRecord:
-    """Two large arrays travel faster than hundreds of small ones."""
-    return ArrayRecord({PARAMETERS: Array(weights.parameters.numpy()), BUFFERS: Array(weights.buffers.numpy())})
+    """Two large arrays travel faster than hundreds of small ones; bounds, where there are any, come with them."""
+    vectors = {PARAMETERS: weights.parameters, BUFFERS: weights.buffers}
+    vectors |= {f"{BOUNDS}{module}": bound for module, bound in weights.bounds.items()}
+    return ArrayRecord({name: Array(vector.numpy()) for name, vector in vectors.items()})
 
 
 def from_arrays(arrays: ArrayRecord) -> Weights:
     """The model in an ArrayRecord, copied to aligned memory (alignment can change the last bit of a product)."""
-    return Weights(_tensor(arrays[PARAMETERS]), _tensor(arrays[BUFFERS]))
+    bounds = {key.removeprefix(BOUNDS): _tensor(array) for key, array in arrays.items() if key.startswith(BOUNDS)}
+    return Weights(_tensor(arrays[PARAMETERS]), _tensor(arrays[BUFFERS]), bounds)
 
 
 def _tensor(array: Array) -> Tensor:

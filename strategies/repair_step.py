@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from logging import WARNING
 
 import torch
@@ -20,7 +20,7 @@ from fedcrucible_core.learning.survey import Survey
 from fedcrucible_core.learning.weights import Weights
 from strategies.outcome import Measured, RoundOutcome
 from strategies.parts import Parts
-from strategies.population import Population
+from strategies.population import Population, Prototype, fact_name, owner_of
 from strategies.replies import read_all
 from strategies.roster import Roster
 from strategies.server_phase import ServerPhase
@@ -46,7 +46,7 @@ def question(parts: Parts, model: Weights) -> Survey | None:
     if ask is None:
         return None
     model.load_into(parts.model)
-    return ask(parts.model, parts.info.image_shape)
+    return ask(parts.model, parts.info)
 
 
 class RepairStage:
@@ -59,55 +59,87 @@ class RepairStage:
 
     def run(self, population: Population, outcome: RoundOutcome, grid: Grid, timeout: float) -> Population:
         """The repaired population; what a repair fails with is noted, and the model kept."""
-        return {p: self._one(self.parts.of(p), weights, outcome, grid, timeout) for p, weights in population.items()}
+        asked = {p: question(self.parts.of(p), weights) for p, weights in population.items()}
+        surveys = {p: survey for p, survey in asked.items() if survey is not None}
+        if not surveys:
+            return {p: self._repaired(p, weights, None, outcome) for p, weights in population.items()}
+        answers = self._survey(population, surveys, outcome, grid, timeout)
+        count, needed = sum(map(len, answers.values())), self.parts.config.federation.min_replies
+        if count < needed:
+            outcome.notes.append(f"{count} valid answers, {needed} needed: the model was kept")
+            return population
+        return {p: self._judged(p, weights, answers[p], outcome) for p, weights in population.items()}
 
-    def _one(self, parts: Parts, weights: Weights, outcome: RoundOutcome, grid: Grid, timeout: float) -> Weights:
-        survey = question(parts, weights)
-        answers = None if survey is None else self._survey(parts, weights, survey, outcome, grid, timeout)
-        needed = 0 if survey is None else parts.config.federation.min_replies
-        if answers is not None and len(answers) < needed:
-            outcome.notes.append(f"{len(answers)} valid answers, {needed} needed: the model was kept")
+    def _judged(self, prototype: Prototype, weights: Weights, answers: list[Tensor], outcome: RoundOutcome) -> Weights:
+        """What becomes of a prototype's model by its own clients' answers; without any it is kept."""
+        if not answers:
+            outcome.notes.append(f"no client of {prototype} answered: its model was kept")
             return weights
+        return self._repaired(prototype, weights, torch.stack(answers), outcome)
+
+    def _repaired(
+        self, prototype: Prototype, weights: Weights, answers: Tensor | None, outcome: RoundOutcome
+    ) -> Weights:
         with timed(outcome, "server"):
-            stacked = None if answers is None else torch.stack(answers)
-            return repaired(parts, self.phase, weights, stacked, outcome)
+            return repaired(self.parts, prototype, self.phase, weights, answers, outcome)
 
     def _survey(
-        self, parts: Parts, weights: Weights, survey: Survey, outcome: RoundOutcome, grid: Grid, timeout: float
-    ) -> list[Tensor]:
-        """The valid answers to a survey, in partition order."""
+        self,
+        population: Population,
+        surveys: Mapping[Prototype, Survey],
+        outcome: RoundOutcome,
+        grid: Grid,
+        timeout: float,
+    ) -> dict[Prototype, list[Tensor]]:
+        """The valid answers of each prototype's own clients to the survey about it, in partition order."""
+
+        def of(partition: int) -> Prototype:
+            return self.parts.system.kind.prototype_of(self.parts.config, partition)
+
         with timed(outcome, "sample"):
-            nodes = self.roster.online(grid) if survey.everyone else self.roster.participants(outcome.round, grid)
+            everyone = all(survey.everyone for survey in surveys.values())
+            nodes = self.roster.online(grid) if everyone else self.roster.participants(outcome.round, grid)
             outcome.participants = [node.partition for node in nodes]
             outcome.malicious = self.roster.malicious_among(nodes)
-            content = survey_content(weights, outcome.round, survey, parts.info)
-            messages = [Message(content=content, message_type=SURVEY_TYPE, dst_node_id=node.node_id) for node in nodes]
-        outcome.bytes_down = weights.nbytes * len(messages)
+            contents = {
+                p: survey_content(population[p], outcome.round, survey, self.parts.info)
+                for p, survey in surveys.items()
+            }
+            messages = [
+                Message(content=contents[of(node.partition)], message_type=SURVEY_TYPE, dst_node_id=node.node_id)
+                for node in nodes
+            ]
+        outcome.bytes_down = sum(population[of(node.partition)].nbytes for node in nodes)
         with timed(outcome, "train"):
             replies = self.roster.send(grid, messages, timeout)
         with timed(outcome, "validate"):
             valid, outcome.dropped = read_all(
                 replies.of_nodes(nodes),
-                lambda reply, partition: read_survey_answer(reply, partition, survey),
+                lambda reply, partition: read_survey_answer(reply, partition, surveys[of(partition)]),
                 outcome.round,
             )
         outcome.valid = list(valid)
-        outcome.bytes_up = 8 * survey.channels * len(valid)
-        return list(valid.values())
+        outcome.bytes_up = sum(8 * surveys[of(partition)].channels for partition in valid)
+        return {p: [answer for partition, answer in valid.items() if of(partition) == p] for p in population}
 
 
 def repaired(
-    parts: Parts, phase: ServerPhase | None, model: Weights, answers: Tensor | None, outcome: RoundOutcome
+    all_parts: Parts,
+    prototype: Prototype,
+    phase: ServerPhase | None,
+    model: Weights,
+    answers: Tensor | None,
+    outcome: RoundOutcome,
 ) -> Weights:
-    """What the repair makes of ``model``; ``model`` itself, with a note, where it fails or leaves NaN or infinity.
+    """What the repair makes of a prototype's ``model``; that itself, with a note, where it fails or isn't finite.
 
     ``answers`` int64 ``[m, channels]`` are those to the survey, None where nothing was asked.
     """
-    repair = parts.system.repair
+    parts, repair = all_parts.of(prototype), all_parts.system.repair
     assert repair is not None
     model.load_into(parts.model)
     try:
-        facts = repair.repair(parts.model, _context(parts, phase, outcome.round, answers))
+        facts = repair.repair(parts.model, _context(parts, prototype, phase, outcome.round, answers))
         for name, tensor in parts.model.state_dict().items():
             if not bool(torch.isfinite(tensor).all()):
                 raise FloatingPointError(f"it left {name} not finite")
@@ -115,11 +147,13 @@ def repaired(
         outcome.notes.append(f"repair {repair.name!r} failed ({plain_text(error)}): the model was kept")
         log(WARNING, "%s", outcome.notes[-1])
         return model
-    outcome.facts |= {f"repair.{key}": value for key, value in facts.items()}
+    outcome.facts |= {fact_name(f"repair.{key}", prototype): value for key, value in facts.items()}
     return Weights.of(parts.model)
 
 
-def _context(parts: Parts, phase: ServerPhase | None, server_round: int, answers: Tensor | None) -> RepairContext:
+def _context(
+    parts: Parts, prototype: Prototype, phase: ServerPhase | None, server_round: int, answers: Tensor | None
+) -> RepairContext:
     needs = parts.system.repair_needs
     data, guide = None, None
     if needs.server_images or needs.guide:
@@ -129,7 +163,7 @@ def _context(parts: Parts, phase: ServerPhase | None, server_round: int, answers
         guide = phase.targets if phase is not None and has else parts.guide_targets(data)
     return RepairContext(
         info=parts.info,
-        rng=torch_generator(parts.config.run.seed, "repair", server_round),
+        rng=torch_generator(parts.config.run.seed, owner_of("repair", prototype), server_round),
         device=next(parts.model.parameters()).device,
         answers=answers,
         data=data,

@@ -23,7 +23,8 @@ def survey_content(model: Weights, round: int, survey: Survey, info: DataInfo | 
     """Content of a survey's message: the final model, and what is asked about it; ``info`` as in a training message."""
     question: dict[str, str | int] = {
         "round": round,
-        "output": survey.output,
+        "module": survey.module,
+        "received": survey.received,
         "channels": survey.channels,
         "count": survey.count,
         "method": survey.method,
@@ -39,8 +40,8 @@ def read_survey(content: RecordDict) -> tuple[Weights, int, Survey]:
     if method not in ("ranks", "votes") or activation not in ("relu", "abs"):
         raise ValueError(f"can't answer with {method!r} of {activation!r} activations")
     survey = Survey(
-        str(order["output"]), whole(order["channels"]), whole(order["count"]), cast("Method", method),
-        cast("Activation", activation),
+        str(order["module"]), whole(order["channels"]), whole(order["count"]), cast("Method", method),
+        cast("Activation", activation), bool(order["received"]),
     )  # fmt: skip
     return from_arrays(content.array_records[MODEL]), whole(order["round"]), survey
 

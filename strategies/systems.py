@@ -104,7 +104,7 @@ class Assembled:
     def needs_guide(self) -> bool:
         """Whether the guide is asked anything during the run."""
         purifies = self.purifier is not None and self.purifier.needs.guide
-        splits = self.splitter is not None and self.splitter.needs.guide and self.needs_server_data
+        splits = self.splitter is not None and self.splitter.needs.may_ask_guide and self.needs_server_data
         return self.kind.measure == "guide" or purifies or splits or self.repair_needs.guide
 
     @property

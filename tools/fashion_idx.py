@@ -6,7 +6,7 @@ part is as class-balanced as it can be:
 ========== ======== ==================================================================================
 part       images   use
 ========== ======== ==================================================================================
-public     10,000   trains the shipped CLIP and the shipped generator; the images are not shipped
+public     10,000   trains the shipped CLIP and the shipped generator; the first 2,000 images ship, for controls
 val        2,000    every choice of a hyper-parameter; never trained on
 train      30,000   the pool that federated clients draw from
 reserve    18,000   unused
@@ -55,6 +55,10 @@ class ImageSet:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def first(self, count: int | None) -> ImageSet:
+        """The first ``count`` images; None = all."""
+        return ImageSet(self.images[:count], self.labels[:count], self.indices[:count])
 
 
 def read_idx(path: Path) -> UInt8Array:

@@ -1,4 +1,4 @@
-"""Write the shipped slice of Fashion-MNIST: client pool, validation and test images, and the indices of every part.
+"""Write the shipped slice of Fashion-MNIST: clients, validation, test, some public images, and every part's indices.
 
 python -m tools.make_fashion_slice --idx-dir DIR --out fedcrucible_assets/data
 """
@@ -12,6 +12,9 @@ import numpy as np
 
 from tools.fashion_idx import SPLIT_SIZES, load_splits, write_npz
 
+SHIPPED = {"train": None, "val": None, "test": None, "public": 2_000}
+"""Parts that ship, each with how many of its first images; None = all."""
+
 
 def main() -> None:
     """Run from the command line."""
@@ -21,8 +24,8 @@ def main() -> None:
     args = parser.parse_args()
 
     splits = load_splits(args.idx_dir)
-    for name in ("train", "val", "test"):
-        part = splits[name]
+    for name, count in SHIPPED.items():
+        part = splits[name].first(count)
         path = args.out / f"fashion_mnist_{name}.npz"
         write_npz(path, images=part.images, labels=part.labels, indices=part.indices)
         print(f"{path}: {len(part)} images, {path.stat().st_size:,} bytes, classes {np.bincount(part.labels).tolist()}")

@@ -84,7 +84,7 @@ def _inputs(purifier: Purifier) -> None:
     guide, state = make_guide(data), dict(purify(purifier, make_model(), data).state)
     whole = data.training_set()
     watched = [
-        data.originals.inputs, data.originals.labels, whole.inputs, guide.image_embeddings, guide.text_embeddings,
+        data.originals.inputs, data.originals.labels, whole.inputs, guide.embeddings, guide.text_embeddings,
         guide.logits, *([] if data.augmented is None else [data.augmented]), *state.values(),
     ]  # fmt: skip
     copies = [tensor.clone() for tensor in watched]

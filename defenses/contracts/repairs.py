@@ -47,7 +47,7 @@ def answers_of(repair: Repair, model: SplitModel, clients: int = CLIENTS) -> Ten
     """Valid answers int64 ``[clients, channels]`` to the repair's survey; None where it asks nothing."""
     if repair.needs.survey is None:
         return None
-    survey, rng = repair.needs.survey(model, INFO.image_shape), torch.Generator().manual_seed(1)
+    survey, rng = repair.needs.survey(model, INFO), torch.Generator().manual_seed(1)
     return torch.stack([survey.answer(torch.rand(survey.channels, generator=rng)) for _ in range(clients)])
 
 
@@ -99,7 +99,7 @@ def _inputs(repair: Repair) -> None:
     if given.data is not None:
         watched += [given.data.originals.inputs, given.data.originals.labels]
     if given.guide is not None:
-        watched += [given.guide.image_embeddings, given.guide.text_embeddings, given.guide.logits]
+        watched += [given.guide.embeddings, given.guide.text_embeddings, given.guide.logits]
     copies = [tensor.clone() for tensor in watched]
     repair.repair(model, given)
     require(unchanged(copies, watched), "answers, the server's data or the guide's targets were changed")
@@ -117,7 +117,7 @@ def _question(repair: Repair) -> None:
         return
     model = make_model()
     before = snapshot(model)
-    asked = [repair.needs.survey(model, INFO.image_shape) for _ in range(2)]
+    asked = [repair.needs.survey(model, INFO) for _ in range(2)]
     require(asked[0] == asked[1], f"it asks something else of the same model: {asked}")
     require(same(before, snapshot(model)), "its question changes the model")
 

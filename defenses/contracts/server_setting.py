@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fedcrucible_core.foundation.base import GuideTargets, ServerData
+from fedcrucible_core.learning.bounds import bounds_of
 from fedcrucible_core.learning.data import DataInfo, Labeled
 from fedcrucible_core.learning.models import ResNet8, SplitModel
 
@@ -40,8 +41,9 @@ def make_guide(data: ServerData, seed: int = 0) -> GuideTargets:
 
 
 def snapshot(model: SplitModel) -> dict[str, Tensor]:
-    """A copy of all parameters and buffers."""
-    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+    """A copy of all parameters, buffers and bounds on activations."""
+    bounds = {f"bounds.{module}": bound for module, bound in bounds_of(model).items()}
+    return {name: tensor.detach().clone() for name, tensor in {**model.state_dict(), **bounds}.items()}
 
 
 def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:

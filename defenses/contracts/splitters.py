@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -37,7 +38,7 @@ def labelled(n: int = SAMPLES) -> tuple[Labeled, GuideTargets]:
 
 def _split(splitter: Splitter, data: Labeled, guide: GuideTargets) -> Split:
     needs = splitter.needs
-    rng, model = torch.Generator().manual_seed(3), make_model() if needs.model else None
+    rng, model = torch.Generator().manual_seed(3), make_model() if needs.fresh else None
     return splitter.split(data, guide if needs.guide else None, model, rng)
 
 
@@ -74,7 +75,7 @@ def _deterministic(splitter: Splitter) -> None:
 def _order(splitter: Splitter) -> None:
     data, guide = labelled()
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(5))
-    moved = GuideTargets(guide.image_embeddings[order], guide.text_embeddings, guide.logits[order])
+    moved = replace(guide, embeddings=guide.embeddings[order], logits=guide.logits[order])
     plain, shuffled = _padded(_split(splitter, data, guide)), _padded(_split(splitter, data.subset(order), moved))
     for name, a, b in zip(("clean", "triggered", "mixed"), plain, shuffled, strict=True):
         require(torch.equal(a[order], b), f"the {name} part holds other samples in another order")
@@ -88,9 +89,9 @@ def _padded(found: Split) -> list[Tensor]:
 
 def _inputs(splitter: Splitter) -> None:
     data, guide = labelled()
-    watched = [data.inputs, data.labels, guide.image_embeddings, guide.text_embeddings, guide.logits]
+    watched = [data.inputs, data.labels, guide.embeddings, guide.text_embeddings, guide.logits]
     copies = [tensor.clone() for tensor in watched]
-    model = make_model() if splitter.needs.model else None
+    model = make_model() if splitter.needs.fresh else None
     before = {} if model is None else snapshot(model)
     splitter.split(data, guide if splitter.needs.guide else None, model, torch.Generator().manual_seed(3))
     require(unchanged(copies, watched), "the samples or the guide's targets were changed")

@@ -12,11 +12,12 @@ from torch import Tensor
 from defenses.base import REPAIRS, Needs, Repair, RepairContext
 from fedcrucible_core.learning.channels import (
     Activation,
-    LastConvolution,
+    LastHidden,
     drop_extreme_weights,
-    last_convolution,
+    last_hidden,
     silence,
 )
+from fedcrucible_core.learning.data import DataInfo
 from fedcrucible_core.learning.models.base import SplitModel
 from fedcrucible_core.learning.survey import Method, Survey
 from fedcrucible_core.learning.vector import flatten_parameters, load_parameters
@@ -28,7 +29,7 @@ STEP = 0.25
 
 @REPAIRS.register("pruning")
 class Pruning(Repair):
-    """Channels of the last convolution that clients' clean data leave inactive are silenced.
+    """Channels of the last convolution that clients' clean data leave inactive are silenced (texts: last hidden units).
 
     1. The server sends the final model to the clients. Each measures the mean activation of every channel of the last
        convolution (after its normalisation) on its clean images, and answers with ranks, 0 = least active (RAP), or
@@ -41,10 +42,14 @@ class Pruning(Repair):
     shrinks Delta in steps of 0.25 down to 1, for as long as their accuracy hasn't fallen by more than that; ``share``
     is then the most.
 
-    In a residual network it is the last block's branch that is silenced, the shortcut stays.  Malicious clients turn
-    their answers upside down while the attack is on (the survey counts as the round after the last).  Fewer valid
-    answers than ``federation.min_replies`` leave the model as it is.  The record has the numbers before and after.  No
-    fine-tuning follows.
+    In a residual network it is the last block's branch that is silenced, the shortcut stays; blocks of
+    ``model.<name>.blocks`` stay too.  A model of texts has no convolution: its channels are the units that its output
+    layer reads, and they are silenced by zeroing their weights there.  Of several prototypes each one's own clients are
+    asked about it, and their answers merged apart.
+
+    Malicious clients turn their answers upside down while the attack is on (the survey counts as the round after the
+    last).  Fewer valid answers than ``federation.min_replies``, of all prototypes together, leave all models as they
+    are; so does none at all a prototype's.  The record has the numbers before and after.  No fine-tuning follows.
     """
 
     paper = (("wu2020pruning", "as far as known"), ("wu2022cleansing", "published form"))
@@ -73,11 +78,12 @@ class Pruning(Repair):
         """A survey; the server's own images too where it watches them."""
         return Needs(survey=self.survey, server_images=self.max_drop > 0.0)
 
-    def survey(self, model: SplitModel, shape: tuple[int, int, int]) -> Survey:
-        """Ask for the activity of the last convolution's channels. Raises ValueError when there is none."""
-        place = last_convolution(model, shape)
+    def survey(self, model: SplitModel, info: DataInfo) -> Survey:
+        """Ask for the activity of the last hidden layer's channels. Raises ValueError when a picture's has none."""
+        place = last_hidden(model, info)
         return Survey(
-            output=place.output,
+            module=place.module,
+            received=place.received,
             channels=place.channels,
             count=self._count(place),
             method=self.method,
@@ -92,7 +98,7 @@ class Pruning(Repair):
         it watches its images.
         """
         answers, accuracy = context.require_answers(), context.accuracy
-        place = last_convolution(model, context.info.image_shape)
+        place = last_hidden(model, context.info)
         order = silencing_order(answers, self.method, self.trim)
         count = self._count(place)
         if accuracy is None or self.max_drop == 0.0:
@@ -114,11 +120,11 @@ class Pruning(Repair):
             "server_accuracy_after_percent": accuracy(),
         }
 
-    def _count(self, place: LastConvolution) -> int:
+    def _count(self, place: LastHidden) -> int:
         return math.floor(self.share * place.channels + 1e-9)  # 0.29 * 100 is 28.999999999999996
 
     def _drop_extremes(
-        self, model: SplitModel, place: LastConvolution, accuracy: Callable[[], float], allowed: float
+        self, model: SplitModel, place: LastHidden, accuracy: Callable[[], float], allowed: float
     ) -> int:
         total, deviations = 0, self.extreme_weights
         while deviations >= SMALLEST_DEVIATIONS:
@@ -140,7 +146,7 @@ def silencing_order(answers: Tensor, method: Method, trim: float = 0.0) -> list[
     return kept.sum(0).argsort(stable=True).tolist()
 
 
-def _silence_one(model: SplitModel, place: LastConvolution, channel: int) -> int:
+def _silence_one(model: SplitModel, place: LastHidden, channel: int) -> int:
     silence(model, place, [channel])
     return 1
 

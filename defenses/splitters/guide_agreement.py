@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import torch
+from torch import nn
 
 from defenses.base import SPLITTERS, Needs, Split, Splitter
 from fedcrucible_core.foundation.base import GuideTargets
 from fedcrucible_core.learning.data import Labeled
 from fedcrucible_core.learning.evaluation import classes_of
-from fedcrucible_core.learning.models.base import SplitModel
 
 
 @SPLITTERS.register("guide-agreement")
@@ -34,11 +34,11 @@ class GuideAgreement(Splitter):
         self,
         data: Labeled,
         guide: GuideTargets | None,
-        model: SplitModel | None,
+        model: nn.Module | None,
         rng: torch.Generator,
     ) -> Split:
         """Split by agreement. Scores: ``agrees`` 1 or 0 of every row. Raises ValueError without a guide."""
         if guide is None:
-            raise ValueError("guide-agreement needs what the guide says of the images")
+            raise ValueError("guide-agreement needs what the guide says of the samples")
         agrees = classes_of(guide.logits).cpu() == data.labels.cpu()
         return Split.by(agrees, ~agrees, {"agrees": agrees.to(torch.float64)})

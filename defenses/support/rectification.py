@@ -26,8 +26,8 @@ class Contrast:
 
     def __init__(self, guide: GuideTargets, labels: Tensor, h: nn.Linear | None, tau: float, per_sample: bool) -> None:
         self.text, self.labels, self.h, self.tau = guide.text_embeddings, labels, h, tau
-        means, _ = class_means(guide.image_embeddings, labels, len(self.text))
-        self.targets = guide.image_embeddings if per_sample else F.normalize(means, dim=1)[labels]
+        means, _ = class_means(guide.embeddings, labels, len(self.text))
+        self.targets = guide.embeddings if per_sample else F.normalize(means, dim=1)[labels]
         self.prototypes: Tensor = torch.zeros_like(self.text)
         self.present: Tensor = torch.zeros(len(self.text), dtype=torch.bool, device=labels.device)
 
@@ -75,7 +75,7 @@ class Rectifier(ServerTraining):
         """Raise ConfigError for ``projection = "identity"`` where the model's and the guide's dimensions differ."""
         if guide is None or not self.feature_rectification or self.projection != "identity":
             return
-        guide_dim = guide.image_embeddings.shape[1]
+        guide_dim = guide.embeddings.shape[1]
         if model.feature_dim != guide_dim:
             allowed = f"needs equal dimensions; features have {model.feature_dim}, the guide {guide_dim}"
             raise ConfigError(f"purifier.{self.name}.projection", "identity", allowed)
@@ -97,7 +97,7 @@ class Rectifier(ServerTraining):
         if not self.feature_rectification or self.fr_epochs == 0:
             return {}, dict(state)
         guide = server.require_guide()
-        h = self._restore(state, model, guide.image_embeddings.shape[1], rng)
+        h = self._restore(state, model, guide.embeddings.shape[1], rng)
         contrast = Contrast(guide, server.data.labels, h, self.tau, self.prototype == "per-sample")
         trained = list(h.parameters()) if h is not None else []
         if self.projection == "linear" and not state:

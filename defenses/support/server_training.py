@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar, Literal
 
@@ -128,9 +128,10 @@ class ServerTraining(Purifier):
         device = next(model.parameters()).device
         layout = torch.channels_last if is_channels_last(model) else torch.contiguous_format
         if guide is not None:
-            guide = GuideTargets(
-                guide.image_embeddings[:m].to(device), guide.text_embeddings.to(device), guide.logits[:m].to(device)
-            )
+            guide = replace(
+                guide, embeddings=guide.embeddings[:m].to(device), text_embeddings=guide.text_embeddings.to(device),
+                logits=guide.logits[:m].to(device),
+            )  # fmt: skip
         inputs, labels = training.inputs[:m].to(device, memory_format=layout), training.labels[:m].to(device)
         return ServerSet(Labeled(inputs, labels), guide)
 

@@ -16,9 +16,12 @@ from fedcrucible.failures import clear_errors
 
 if TYPE_CHECKING:
     from fedcrucible_core.learning.data import DataSplits, Labeled
+    from fedcrucible_core.learning.tasks import Task
 
 SAMPLES = ("task.train_samples", "task.test_samples")
 """Settings that are 0 (all) here unless they are given: the question is what there is."""
+SHOWN = 160
+"""Characters of a text that are shown."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,8 @@ class DataReport:
     """What one input is called."""
     shape: tuple[int, ...]
     """Of one input; (C, H, W) of an image."""
+    form: str
+    """What one input is like, in words."""
     channels: int | None
     """Of an image; None where inputs are no pictures, as ``height`` and ``width`` are."""
     height: int | None
@@ -42,6 +47,8 @@ class DataReport:
     names_like_ids: list[str]
     """Class names that say nothing to a guide."""
     notes: list[str]
+    examples: list[dict[str, str]]
+    """Of texts: ``class`` and ``text`` of the first training text of each class, as token ids hold it."""
 
 
 def command(
@@ -49,9 +56,9 @@ def command(
     preset: Preset = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Read a data set as a run would: images by class and split, their size, and what was left out and why.
+    """Read a data set as a run would: images or texts by class and split, their size, and what was left out and why.
 
-    Takes the settings of `fedcrucible run`, e.g. task.dataset=folder task.data_dir=/my/pictures; all images are counted
+    Takes the settings of `fedcrucible run`, e.g. task.dataset=folder task.data_dir=/my/pictures; all are counted
     unless task.train_samples or task.test_samples say otherwise.
     """
     with clear_errors():
@@ -81,13 +88,15 @@ def examine(settings: Sequence[str], preset: str = "") -> DataReport:
         str(data_folder(task.data_dir)),
         kind.noun,
         data.info.shape,
+        kind.form,
         channels,
         height,
         width,
         {split: len(images) for split, images in _splits(data).items()},
         _classes(data),
         list(ids_among(data.info.class_names)),
-        list(data.notes),
+        [*data.notes, *_cut(data, kind)],
+        _examples(data, kind),
     )
 
 
@@ -104,10 +113,32 @@ def _classes(data: DataSplits) -> list[dict[str, str | int]]:
     ]
 
 
+def _examples(data: DataSplits, kind: Task) -> list[dict[str, str]]:
+    from fedcrucible_core.learning.tasks import TextTask
+
+    if not isinstance(kind, TextTask):
+        return []
+    labels = data.train.labels.tolist()
+    firsts = {label: labels.index(label) for label in sorted(set(labels))}
+    texts = kind.decode(data.train.inputs[list(firsts.values())])
+    return [{"class": data.info.class_names[label], "text": text} for label, text in zip(firsts, texts, strict=True)]
+
+
+def _cut(data: DataSplits, kind: Task) -> list[str]:
+    """How many training texts fill all that they may have: what was longer is gone."""
+    from fedcrucible_core.learning.tasks import TextTask
+
+    if not isinstance(kind, TextTask):
+        return []
+    full = int(kind.full(data.train.inputs).sum())
+    why = f"fill all {kind.room} tokens that they may have: what was longer is cut (task.max_length)"
+    return [f"{full} of {len(data.train)} training texts {why}"] if full else []
+
+
 def _form(report: DataReport) -> str:
     """What one input looks like."""
     if report.channels is None:
-        return f"{report.noun}s of shape {' x '.join(map(str, report.shape))}"
+        return f"{report.noun}s {report.form}"
     return f"{report.width} x {report.height} pixels, {'grey' if report.channels == 1 else 'colour'}"
 
 
@@ -131,6 +162,8 @@ def _print(report: DataReport) -> None:
         table.add_row(str(entry["label"]), escape(plain_text(entry["name"])), *counts)
     table.add_row("", "[bold]all[/]", *(f"[bold]{count}[/]" for count in report.images.values()))
     console().print(table)
+    for example in report.examples:
+        typer.echo(f"{plain_text(example['class'], 40)}: {plain_text(example['text'], SHOWN)}")
     if len(report.classes) < 2:
         typer.echo("note: a run needs two classes")
     for note in report.notes:

@@ -40,6 +40,7 @@ class Prepared:
     train: int = 0
     test: int = 0
     choice: str = ""
+    noun: str = "image"
 
     def as_object(self) -> dict[str, object]:
         """For machines; no numbers of images where a choice has to be made first."""
@@ -52,7 +53,11 @@ class Prepared:
         """For people."""
         if self.choice:
             return f"{self.name}: in {self.folder}; a run {self.choice}"
-        test = f"{self.test} test images" if self.test else "no test images (task.test_fraction sets some aside)"
+        test = (
+            f"{self.test} test {self.noun}s"
+            if self.test
+            else f"no test {self.noun}s (task.test_fraction sets some aside)"
+        )
         return f"{self.name}: {self.train} training and {test} in {self.folder}"
 
 
@@ -69,6 +74,7 @@ def prepare(name: str, data_dir: str = "") -> Prepared:
     from fedcrucible_core.learning.datasets import dataset_source
     from fedcrucible_core.learning.datasets import prepare as fetch
     from fedcrucible_core.learning.datasets.base import UndecidedError
+    from fedcrucible_core.learning.tasks import task_of
 
     source, root = dataset_source(name), data_folder(data_dir)
     try:
@@ -83,4 +89,4 @@ def prepare(name: str, data_dir: str = "") -> Prepared:
         by_hand = source.by_hand.format(root=root) if source.by_hand else ""
         hint = f"Without a network, by hand: {by_hand}; then run this again." if by_hand else ""
         raise CommandError(f"{name} can't be downloaded to {root}: {reason}", hint) from error
-    return Prepared(name, root, len(data.train), len(data.test or ()))
+    return Prepared(name, root, len(data.train), len(data.test or ()), noun=task_of(data.info).noun)

@@ -29,6 +29,19 @@ BEFORE: Mapping[str, Scalar] = {"defense.signguard.bin_seeding": False, "defense
 """Keys whose default is another than what was computed before they existed: what a record without them stands for."""
 
 
+SAME: Mapping[str, tuple[Scalar, Scalar]] = {"synthetic.augment": ("auto", "frequency")}
+"""Keys with a value that came later -> it, and the older one that stands for the same."""
+
+
+def as_before(settings: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """The settings with older values in the place of later ones that stand for the same, so that both are one run."""
+    found = dict(settings)
+    for key, (later, older) in SAME.items():
+        if found.get(key) == later:
+            found[key] = older
+    return found
+
+
 def has_effect(key: str, settings: Mapping[str, Scalar]) -> bool:
     """Whether the numbers of a run with these settings depend on ``key``."""
     if key == "task.data_dir":

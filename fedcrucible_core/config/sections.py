@@ -306,9 +306,10 @@ class SyntheticSection(Section):
         "both", description="fm-fl: before what the synthetic data are sanitized"
     )
     moment_match: bool = Field(False, description="Match channel mean and std to the data set's published ones")
-    augment: Literal["frequency", "patch", "none"] = Field(
-        "frequency",
-        description="frequency: noise in the band that patches disturb most; patch: visible patches, labels kept",
+    augment: Literal["auto", "frequency", "patch", "none"] = Field(
+        "auto",
+        description="frequency: noise in the band that patches disturb most; patch: visible patches, labels kept; "
+        "auto = frequency for images, none for texts",
     )
     bands: int = Field(4, ge=1, le=12, description="Frequency bands K that the spectrum is cut into")
     noise_rms: float = Field(

@@ -10,12 +10,13 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from fedcrucible_core.config import Component, Registry
+from fedcrucible_core.config import Component, ConfigError, Registry
 from fedcrucible_core.foundation.alteration import Alteration
 from fedcrucible_core.learning.data import DataInfo, Labeled
 
 Stage = Literal["initialisation", "distillation"]
 """What the server's synthetic data are used for: before the first round, or after every one."""
+STAGES: tuple[Stage, ...] = ("initialisation", "distillation")
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,12 @@ class Provenance:
 
 @dataclass(frozen=True)
 class ServerData:
-    """The server's labelled images: originals followed by their augmented copies (if any).
+    """The server's labelled data: originals followed by their augmented copies (if any).
 
-    ``originals`` are M images, float32 in [0, 1], with the prompted classes; ``augmented`` float32 of the same shape
-    ``[M, C, H, W]`` with the same labels, or None; ``facts`` are numbers for the record: class counts, images dropped
-    by the guide and, with frequency augmentation, ``band`` (1..K), the band the noise was put in.
+    ``originals`` are M images, float32 in [0, 1], or texts, token ids int64, with the prompted classes; ``augmented``
+    float32 ``[M, C, H, W]`` are copies of images with the same labels, or None; ``facts`` are numbers for the record:
+    class counts, samples dropped by the guide and, with frequency augmentation, ``band`` (1..K), the band the noise was
+    put in.
     """
 
     originals: Labeled
@@ -53,62 +55,78 @@ class ServerData:
 
 @dataclass(frozen=True)
 class GuideTargets:
-    """The frozen guide's embeddings and logits of the server's images, computed once.
+    """The frozen guide's embeddings and logits of the server's samples, computed once.
 
-    ``image_embeddings`` ``[m, e]`` and ``text_embeddings`` ``[C, e]`` are L2-normalised; ``logits`` ``[m, C]`` are
-    logit_scale times their cosines (plus the bias of SigLIP).  ``m`` counts the rows of ``ServerData.training_set()``.
+    ``embeddings`` ``[m, e]`` and ``text_embeddings`` ``[C, e]`` are L2-normalised; ``logits`` ``[m, C]`` are
+    ``scale`` times their cosines (plus the bias of SigLIP).  ``m`` counts the rows of ``ServerData.training_set()``.
     """
 
-    image_embeddings: Tensor
+    embeddings: Tensor
     text_embeddings: Tensor
     logits: Tensor
+    scale: float = 1.0
+    """What the cosines were multiplied by, above 0."""
+
+    def rescaled(self, scale: float) -> Tensor:
+        """The logits ``[m, C]`` as if the cosines had been multiplied by ``scale``; 0 = the guide's own scale."""
+        return self.logits if scale == 0.0 else self.logits * (scale / self.scale)
 
 
 class Guide(ABC):
-    """A frozen vision-language model."""
+    """A frozen model that embeds inputs and class names alike: of pictures (CLIP) or of texts."""
 
     @property
     def identity(self) -> str:
         """Identity of the model behind the embeddings: a hash of its content, or name and commit."""
         return type(self).__qualname__
 
+    @property
+    def scale(self) -> float:
+        """What :meth:`logits` multiplies cosines by."""
+        return 1.0
+
     @abstractmethod
-    def image_embeddings(self, images: Tensor) -> Tensor:
-        """L2-normalised float32 ``[n, e]`` of images ``[n, C, H, W]`` in [0, 1] (C = 1 or 3); cached by content."""
+    def embeddings(self, inputs: Tensor) -> Tensor:
+        """L2-normalised float32 ``[n, e]``; cached by content.
+
+        Inputs are as a model takes them: images ``[n, 1 or 3, H, W]`` in [0, 1], or token ids int64 ``[n, L]``.
+        """
 
     @abstractmethod
     def text_embeddings(self, class_names: Sequence[str]) -> Tensor:
-        """L2-normalised float32 ``[C, e]``, averaged over the prompt templates."""
+        """L2-normalised float32 ``[C, e]``, averaged over the prompts of each class."""
 
     @abstractmethod
-    def logits(self, image_embeddings: Tensor, text_embeddings: Tensor) -> Tensor:
-        """Scaled similarities ``[n, C]``: exp(logit_scale) x cosine (+ bias for SigLIP)."""
+    def logits(self, embeddings: Tensor, text_embeddings: Tensor) -> Tensor:
+        """Scaled similarities ``[n, C]``: scale x cosine (+ bias for SigLIP)."""
 
-    def targets(self, images: Tensor, class_names: Sequence[str]) -> GuideTargets:
-        """Embeddings and logits of a set of images, for purifiers."""
-        image, text = self.image_embeddings(images), self.text_embeddings(class_names)
-        return GuideTargets(image, text, self.logits(image, text))
+    def targets(self, inputs: Tensor, class_names: Sequence[str]) -> GuideTargets:
+        """All that the guide says of a set of inputs."""
+        embeddings, text = self.embeddings(inputs), self.text_embeddings(class_names)
+        return GuideTargets(embeddings, text, self.logits(embeddings, text), self.scale)
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Labelled images, float32 in [0, 1], with one provenance each."""
+    """Labelled inputs with one provenance each: pictures float32 in [0, 1], texts token ids int64."""
 
     data: Labeled
     provenance: tuple[Provenance, ...]
     poisoned: Tensor | None = None
     """The truth, bool ``[n]``: which of them an attacker has been at; no defence is told. None = none."""
     facts: dict[str, float] = field(default_factory=dict)
-    """Numbers for the record: of what an attacker asked for, and got."""
+    """Numbers for the record: what a source met on the way, what an attacker asked for, and got."""
 
 
 class SourceError(RuntimeError):
-    """A source failed while making images (service down, unreadable answer); the message says what to do."""
+    """A source failed on the way (service down, unreadable answer); the message says what to do."""
 
 
 class SyntheticSource(Component):
-    """Makes labelled images for the server from class names; no client image is involved."""
+    """Makes labelled inputs for the server from class names; no client's are involved."""
 
+    tasks: ClassVar[tuple[str, ...]] = ("vision",)
+    """Of which kinds they may be (:mod:`fedcrucible_core.learning.tasks`)."""
     offline: ClassVar[bool] = True
     """False: it needs a network service or a download."""
     obeys: ClassVar[bool] = False
@@ -116,7 +134,7 @@ class SyntheticSource(Component):
 
     @abstractmethod
     def generate(self, info: DataInfo, per_class: int, seed: int, device: torch.device) -> Samples:
-        """``per_class`` images of every class, resized to ``info.shape``, deterministic for a seed where possible."""
+        """``per_class`` inputs of every class, of ``info.shape``, deterministic for a seed where possible."""
 
     def generate_altered(  # those that obey override it
         self,
@@ -134,15 +152,19 @@ class SyntheticSource(Component):
         raise TypeError(f"synthetic source {self.name!r} reads no instructions")
 
     def check(self, info: DataInfo, per_class: int) -> None:  # noqa: ARG002
-        """Whether it can make ``per_class`` images of every class; cheap, and asked before any client starts.
+        """Whether it can make ``per_class`` inputs of every class; cheap, and asked before any client starts.
 
         Raises:
-            ConfigError: it can't; the message says what it lacks.
+            ConfigError: it can't; the message says what it lacks, or which sources make inputs of this kind.
         """
-        return
+        if info.task not in self.tasks:
+            fitting = [name for name, source in SOURCES.classes().items() if info.task in source.tasks]
+            has = f"{info.name} has inputs of task {info.task!r}"
+            allowed = f"makes inputs of task {' or '.join(self.tasks)}, {has}; allowed: {', '.join(fitting) or 'none'}"
+            raise ConfigError("synthetic.source", self.name, allowed)
 
     def fingerprint(self) -> str:
-        """Digest of all else that decides its images (weights, files), for cache keys; cheap to compute."""
+        """Digest of all else that decides what it makes (weights, files), for cache keys; cheap to compute."""
         return ""
 
 

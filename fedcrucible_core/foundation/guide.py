@@ -74,7 +74,7 @@ class TransformersGuide(Guide):
                 self._identity = f"{self.model}@{commit}" if commit else self._load().identity
         return self._identity
 
-    def image_embeddings(self, images: Tensor) -> Tensor:
+    def embeddings(self, images: Tensor) -> Tensor:
         """L2-normalised float32 ``[n, e]`` on the guide's device.
 
         Args:
@@ -112,10 +112,10 @@ class TransformersGuide(Guide):
             self._write(path, found)
         return found.to(self.device)
 
-    def logits(self, image_embeddings: Tensor, text_embeddings: Tensor) -> Tensor:
+    def logits(self, embeddings: Tensor, text_embeddings: Tensor) -> Tensor:
         """``exp(logit_scale) * cos`` ``[n, C]`` (released CLIP weights: 100 * cos), plus the bias of SigLIP."""
         scale, bias = self.head()
-        cosines = image_embeddings @ text_embeddings.T
+        cosines = embeddings @ text_embeddings.T
         return cosines * scale.to(cosines) + bias.to(cosines)
 
     def head(self) -> tuple[Tensor, Tensor]:

@@ -34,8 +34,16 @@ class Retry:
     backoff_s: float
     """Wait before the first further try."""
 
-    def send(self, request: Callable[[], httpx.Response], url: str, secret: str = "") -> httpx.Response:
+    def send(
+        self,
+        request: Callable[[], httpx.Response],
+        url: str,
+        secret: str = "",
+        wrong: Callable[[httpx.Response], str] | None = None,
+    ) -> httpx.Response:
         """The first answer of success; ``secret`` is left out of every message.
+
+        ``wrong`` says what is wrong with an answer of success (empty = nothing): such a one is asked for again.
 
         Raises:
             RefusedError: the request itself is refused.
@@ -48,28 +56,31 @@ class Retry:
             try:
                 answer = request()
             except httpx.TransportError as error:
-                trouble = f"{type(error).__name__}: {error}"
+                trouble = excerpt(f"{type(error).__name__}: {error}", secret)
             except httpx.HTTPError as error:
-                raise SourceError(f"{url}: {type(error).__name__}: {error}") from error
+                raise SourceError(f"{url}: {excerpt(f'{type(error).__name__}: {error}', secret)}") from None
             else:
                 if answer.is_success:
-                    return answer
-                trouble = f"HTTP {answer.status_code}: {excerpt(answer.text, secret)}"
-                if answer.status_code != 429 and answer.status_code < 500:
-                    raise RefusedError(answer.status_code, trouble)
+                    trouble = wrong(answer) if wrong is not None else ""
+                    if not trouble:
+                        return answer
+                    trouble = excerpt(trouble, secret)
+                else:
+                    trouble = f"HTTP {answer.status_code}: {excerpt(answer.text, secret)}"
+                    if answer.status_code != 429 and answer.status_code < 500:
+                        raise RefusedError(answer.status_code, trouble)
                 asked = _seconds(answer.headers.get("retry-after"))
             if attempt < self.retries:
                 time.sleep(min(max(self.backoff_s * 2**attempt, asked), LONGEST_WAIT_S))
         tries = "try" if self.retries == 0 else "tries"
         raise SourceError(
-            f"{url}: no answer after {self.retries + 1} {tries} ({trouble}); pictures received so far are kept"
+            f"{url}: no answer after {self.retries + 1} {tries} ({trouble}); what was received so far is kept"
         )
 
 
 def excerpt(text: str, secret: str = "") -> str:
     """The start of an answer, on one line, without the secret should a service repeat it."""
-    short = plain_text(text)
-    return short.replace(secret, "***") if secret else short
+    return plain_text(text.replace(secret, "***") if secret else text)  # before it is cut, perhaps within the secret
 
 
 def _seconds(retry_after: str | None) -> float:

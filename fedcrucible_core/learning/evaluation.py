@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fedcrucible_core.learning.data import model_inputs
 from fedcrucible_core.learning.models.base import SplitModel
@@ -70,14 +70,14 @@ def embed(model: SplitModel, inputs: Tensor, batch_size: int, device: torch.devi
 
 
 @torch.no_grad()
-def logits(model: SplitModel, inputs: Tensor, batch_size: int, device: torch.device) -> Tensor:
+def logits(model: nn.Module, inputs: Tensor, batch_size: int, device: torch.device) -> Tensor:
     """Logits float32 ``[n, C]`` of a model on ``device``, in eval mode; they lie where the inputs do."""
     batches = _forward(model, model, inputs, batch_size, device)
     return torch.cat([outputs.float().to(inputs.device) for outputs in batches])
 
 
 def _forward(
-    model: SplitModel, part: Callable[[Tensor], Tensor], inputs: Tensor, batch_size: int, device: torch.device
+    model: nn.Module, part: Callable[[Tensor], Tensor], inputs: Tensor, batch_size: int, device: torch.device
 ) -> Iterator[Tensor]:
     """What ``part`` of ``model`` makes of each batch."""
     model.eval()

@@ -17,14 +17,16 @@ Method = Literal["ranks", "votes"]
 class Survey:
     """What a server asks after the last round, and what an answer looks like: whole numbers ``[channels]``."""
 
-    output: str
-    """Module of the model whose output's channels are meant."""
+    module: str
+    """Module of the model whose channels are meant."""
     channels: int
     count: int
     """Channels that a client may vote for."""
     method: Method
     """ranks: a permutation of 0 .. channels - 1, 0 = least active; votes: 1 for the ``count`` least active, else 0."""
     activation: Activation
+    received: bool = False
+    """Whether the channels are what the module receives, not what it gives."""
     everyone: bool = True
     """False: only as many clients as take part in a round are asked."""
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
+from fedcrucible_core.learning.bounds import bounds_of, set_bounds
 from fedcrucible_core.learning.vector import flatten_buffers, flatten_parameters, load_buffers, load_parameters
 
 
@@ -17,27 +18,37 @@ class Weights:
 
     parameters: Tensor
     buffers: Tensor
+    bounds: Mapping[str, Tensor] = field(default_factory=dict)
+    """Upper bounds float32 ``[C]`` on activations by module, where a defence has put some on the model."""
 
     @classmethod
     def of(cls, model: nn.Module) -> Weights:
         """What a model holds now, as new vectors."""
-        return cls(flatten_parameters(model), flatten_buffers(model))
+        return cls(flatten_parameters(model), flatten_buffers(model), bounds_of(model))
 
     def load_into(self, model: nn.Module) -> None:
-        """Write both vectors into a model, in place. Raises ValueError on a wrong length."""
+        """Make a model hold these, in place. Raises ValueError on a wrong length."""
         load_parameters(model, self.parameters)
         load_buffers(model, self.buffers)
+        set_bounds(model, self.bounds)
+
+    def unbounded(self) -> Weights:
+        """The same without bounds: what is trained on."""
+        return replace(self, bounds={}) if self.bounds else self
 
     def equals(self, other: Weights) -> bool:
-        """Whether both vectors are the same, bit for bit but for the sign of zero."""
+        """Whether all is the same, bit for bit but for the sign of zero."""
         return self is other or (
-            torch.equal(self.parameters, other.parameters) and torch.equal(self.buffers, other.buffers)
+            torch.equal(self.parameters, other.parameters)
+            and torch.equal(self.buffers, other.buffers)
+            and self.bounds.keys() == other.bounds.keys()
+            and all(torch.equal(values, other.bounds[name]) for name, values in self.bounds.items())
         )
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the two vectors."""
-        return 4 * (self.parameters.numel() + self.buffers.numel())
+        """Bytes of all that is in them."""
+        return 4 * sum(vector.numel() for vector in (self.parameters, self.buffers, *self.bounds.values()))
 
 
 @dataclass(frozen=True)

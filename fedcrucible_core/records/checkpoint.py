@@ -19,7 +19,7 @@ from fedcrucible_core.learning.weights import SOLE, Population, Prototype, Weigh
 
 State = Mapping[str, Mapping[str, Tensor]]
 """Component -> its named tensors."""
-PARAMETERS, BUFFERS = "parameters", "buffers"
+PARAMETERS, BUFFERS, BOUNDS = "parameters", "buffers", "bounds."
 
 
 class DamagedCheckpointError(ValueError):
@@ -48,6 +48,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int = 2) -> 
     for prototype, weights in checkpoint.population.items():
         tensors[_key(prototype, PARAMETERS)] = _owned(weights.parameters)
         tensors[_key(prototype, BUFFERS)] = _owned(weights.buffers)
+        tensors |= {_key(prototype, f"{BOUNDS}{module}"): _owned(bound) for module, bound in weights.bounds.items()}
     held = len(tensors)
     layout: dict[str, dict[str, str]] = {}
     for owner, named in checkpoint.state.items():
@@ -106,7 +107,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         return Checkpoint(
             int(facts["round"]),
             {
-                prototype: Weights(tensors[_key(prototype, PARAMETERS)], tensors[_key(prototype, BUFFERS)])
+                prototype: _weights(prototype, tensors)
                 for prototype in json.loads(facts.get("prototypes", json.dumps([SOLE])))
             },
             {owner: {name: tensors[key] for name, key in named.items()} for owner, named in layout.items()},
@@ -135,6 +136,12 @@ def _newest_first(folder: Path) -> list[Path]:
 def _key(prototype: Prototype, part: str) -> str:
     """Name of a tensor in the file; of a sole prototype as it was before there could be several."""
     return part if prototype == SOLE else f"{prototype}/{part}"
+
+
+def _weights(prototype: Prototype, tensors: Mapping[str, Tensor]) -> Weights:
+    start = _key(prototype, BOUNDS)
+    bounds = {key.removeprefix(start): bound for key, bound in tensors.items() if key.startswith(start)}
+    return Weights(tensors[_key(prototype, PARAMETERS)], tensors[_key(prototype, BUFFERS)], bounds)
 
 
 def _owned(tensor: Tensor) -> Tensor:

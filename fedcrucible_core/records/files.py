@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from fedcrucible_core.config.atomic_file import PART, naming
@@ -22,6 +23,12 @@ CHECKPOINTS = "checkpoints"
 REPORT = "report.html"
 FILES = (RUN, CONFIG, CONFIG_TOML, ENVIRONMENT, METRICS, SUMMARY, MODEL, EXAMPLES, TEXTS, SYNTHETIC, REPORT)
 FOLDERS = (EMBEDDINGS, CHECKPOINTS)
+
+
+def model_of(prototype: str) -> str:
+    """Name of the file of one of several prototypes' models."""
+    stem, dot, ending = MODEL.partition(".")
+    return f"{stem}-{re.sub(r'[^A-Za-z0-9_-]', '_', prototype)}{dot}{ending}"
 
 
 def append_line(path: Path, line: bytes) -> None:

@@ -19,7 +19,9 @@ from fedcrucible_core.config.atomic_file import write_atomic
 from fedcrucible_core.config.sections import OutputSection
 from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.learning.vector import Slot
+from fedcrucible_core.learning.weights import Weights
 from fedcrucible_core.records import checkpoint, files
+from fedcrucible_core.records.checkpoint import BOUNDS
 from fedcrucible_core.records.environment import collect_environment
 from fedcrucible_core.records.location import claimed_folder, run_folder
 from fedcrucible_core.records.reader import (
@@ -118,13 +120,19 @@ class RunRecord:
         return [line for _, line in found]
 
     def write_model(
-        self, parameters: Tensor, buffers: Tensor, parameter_slots: Sequence[Slot], buffer_slots: Sequence[Slot]
+        self, model: Weights, parameter_slots: Sequence[Slot], buffer_slots: Sequence[Slot], prototype: str = ""
     ) -> str:
-        """Write model.safetensors with the model's own tensor names and shapes; returns ``model_sha256``."""
-        tensors = {slot.name: _cut(parameters, slot) for slot in parameter_slots}
-        tensors.update({slot.name: _cut(buffers, slot) for slot in buffer_slots})
-        digest = model_sha256(parameters, buffers)
-        write_atomic(self.folder / files.MODEL, save(tensors, metadata={"format": "pt", "sha256": digest}))
+        """Write model.safetensors with the model's own tensor names and shapes; returns ``model_sha256``.
+
+        One of several prototypes has a file of its own, model-PROTOTYPE.safetensors.  Bounds on activations are there
+        as ``bounds.<module>``.
+        """
+        tensors = {slot.name: _cut(model.parameters, slot) for slot in parameter_slots}
+        tensors.update({slot.name: _cut(model.buffers, slot) for slot in buffer_slots})
+        tensors.update({f"{BOUNDS}{module}": bound.contiguous().clone() for module, bound in model.bounds.items()})
+        digest = model_sha256(model)
+        path = self.folder / (files.MODEL if not prototype else files.model_of(prototype))
+        write_atomic(path, save(tensors, metadata={"format": "pt", "sha256": digest}))
         return digest
 
     def save_examples(self, images: Mapping[str, Tensor], labels: Mapping[str, Tensor] | None = None) -> None:
@@ -141,16 +149,16 @@ class RunRecord:
                 tensors[f"{place}-{kind}.labels"] = labels[kind].to("cpu", torch.int64).contiguous().clone()
         write_atomic(self.folder / files.EXAMPLES, save(tensors))
 
-    def save_synthetic(self, examples: SyntheticExamples) -> None:
-        """Keep some of the server's synthetic samples for the report, with what was done to them."""
-        self._write_json(files.SYNTHETIC, examples)
-
     def save_texts(self, kinds: Sequence[ExampleTexts]) -> None:
         """Keep example texts for the report, kinds in the order in which they are shown.
 
         The i-th texts of "clean" and "triggered" should be the same text.
         """
         self._write_json(files.TEXTS, AllExampleTexts(kinds=tuple(kinds)))
+
+    def save_synthetic(self, examples: SyntheticExamples) -> None:
+        """Keep some of the server's synthetic samples for the report, with what was done to them."""
+        self._write_json(files.SYNTHETIC, examples)
 
     def save_embedding(self, name: str, features: Tensor, labels: Tensor, triggered: Tensor) -> None:
         """Keep features ``[n, D]`` for a feature plot; several names make several panels, in the order of saving.
@@ -204,12 +212,11 @@ class RunRecord:
         write_atomic(self.folder / name, (model.model_dump_json(indent=1) + "\n").encode())
 
 
-def model_sha256(parameters: Tensor, buffers: Tensor | None = None) -> str:
-    """SHA-256 of the float32 bytes of the parameter vector, then of the buffer vector: equal models, equal digests."""
+def model_sha256(model: Weights) -> str:
+    """SHA-256 of the float32 bytes of parameters, buffers, bounds in this order: equal models, equal digests."""
     digest = hashlib.sha256()
-    for vector in (parameters, buffers):
-        if vector is not None:
-            digest.update(vector.detach().to("cpu", torch.float32).contiguous().numpy().astype("<f4").tobytes())
+    for vector in (model.parameters, model.buffers, *model.bounds.values()):
+        digest.update(vector.detach().to("cpu", torch.float32).contiguous().numpy().astype("<f4").tobytes())
     return digest.hexdigest()
 
 

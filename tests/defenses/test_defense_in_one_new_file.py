@@ -8,12 +8,10 @@ import pytest
 
 from defenses.base import REPAIRS, RULES, SPLITTERS
 from fedcrucible_core.config import ConfigError
-from fedcrucible_core.config.load import load
 from fedcrucible_core.records.reader import read
-from server_app.plan import Plan
 from tests.support.new_files import NewFiles
 from tests.support.new_files import new_files as new_files
-from tests.support.tiny_runs import play, settings
+from tests.support.tiny_runs import play
 
 RULE = '''
 """A rule of one file."""
@@ -76,6 +74,7 @@ class NoLast(Splitter):
 
     def split(self, data, guide, model, rng):
         clean = torch.ones(len(data), dtype=torch.bool)
+        assert model is None or model(data.inputs).shape == (len(data), 10)
         for label in data.labels.unique():
             clean[(data.labels == label).nonzero().flatten()[-1]] = False
         return Split.by(clean, ~clean, facts={"classes": float(len(data.labels.unique()))})
@@ -138,8 +137,9 @@ def test_a_splitter_that_leaves_a_class_empty_is_refused(new_files: NewFiles, ru
         play(strategy="fine-tune", splitter__name="no-last", synthetic__per_class=1)
 
 
-def test_a_splitter_that_needs_a_model_has_none_before_training(new_files: NewFiles) -> None:
-    text = SPLITTER.replace("    def split", "    needs = property(lambda self: Needs(model=True))\n\n    def split")
-    new_files.add(SPLITTERS, "no_last", text.replace("import SPLITTERS,", "import SPLITTERS, Needs,"))
-    with pytest.raises(ConfigError, match=r"splitter\.name = 'no-last': needs a trained model"):
-        Plan.make(load(settings(strategy="fine-tune", splitter__name="no-last")))
+def test_a_splitter_is_given_models_trained_for_it(new_files: NewFiles, runs_folder: Path) -> None:
+    wanted = "    needs = property(lambda self: Needs(fresh=FreshModels(count=2, epochs=1)))\n\n    def split"
+    text = SPLITTER.replace("    def split", wanted).replace("model is None or model(", "model(")
+    new_files.add(SPLITTERS, "no_last", text.replace("import SPLITTERS,", "import SPLITTERS, FreshModels, Needs,"))
+    start = play(strategy="fine-tune", splitter__name="no-last", run__rounds=0)[1][0]
+    assert start.facts["server_data.dropped_by_splitter"] == 10.0

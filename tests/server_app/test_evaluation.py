@@ -12,7 +12,7 @@ from PIL import Image
 from fedcrucible_core.config.load import load
 from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.learning.evaluation import attack_metrics, clean_metrics
-from server_app.evaluation import Evaluator, evaluation_split
+from server_app.evaluation import Evaluator
 from server_app.plan import Plan
 from server_app.strategy_of import max_examples
 
@@ -124,8 +124,8 @@ def test_the_test_split_is_measured_only_when_asked() -> None:
     small = {"task.train_samples": 500, "federation.clients": 5}
     tests = Plan.make(load(small))
     choice = Plan.make(load(small | {"task.eval_split": "validation"}))
-    test_images = {bytes(image.numpy()) for image in evaluation_split(tests.config, tests.data).inputs}
-    choice_images = {bytes(image.numpy()) for image in evaluation_split(choice.config, choice.data).inputs}
+    test_images = {bytes(image.numpy()) for image in tests.data.measured(tests.config.task.eval_split).inputs}
+    choice_images = {bytes(image.numpy()) for image in choice.data.measured(choice.config.task.eval_split).inputs}
     train_images = {bytes(image.numpy()) for image in tests.data.train.inputs}
     assert len(choice_images) > 1900
     assert not choice_images & test_images

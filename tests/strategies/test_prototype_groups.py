@@ -15,6 +15,7 @@ from fedcrucible.engines.local_grid import LocalGrid
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.config.load import flatten, load
+from fedcrucible_core.learning.channels import last_convolution, mean_activations
 from fedcrucible_core.learning.weights import Population, Weights
 from fedcrucible_core.records.checkpoint import latest_checkpoint
 from server_app.plan import Plan
@@ -167,13 +168,75 @@ def test_a_purifier_works_on_every_model_with_a_state_of_its_own(runs_folder: Pa
     assert set(loop.standing.states) >= {"purifier of small", "purifier of large"}
 
 
-def test_a_survey_of_several_models_is_refused(runs_folder: Path) -> None:
-    with pytest.raises(ConfigError, match="asks clients about one model"):
-        Plan.make(load(settings(strategy="two-models", repair__name="pruning", **CNN)))
+def silent(loop: Loop, population: Population, prototype: str) -> list[int]:
+    """Channels of the last convolution whose output is zero in a prototype's model."""
+    model = loop.parts.models[prototype]
+    population[prototype].load_into(model)
+    place = last_convolution(model, loop.parts.info.image_shape)
+    inputs = torch.rand(8, *loop.parts.info.shape, generator=torch.Generator().manual_seed(0))
+    activity = mean_activations(model, place.module, inputs, 8, torch.device("cpu"), "abs")
+    return (activity == 0).nonzero().flatten().tolist()
+
+
+def test_a_survey_goes_to_each_prototypes_own_clients(runs_folder: Path) -> None:
+    """16 channels of the ResNet-8, 8 of the CNN: a fifth of each is silenced, by the answers of its own clients."""
+    _, final, rounds, loop = run(repair__name="pruning", run__rounds=1)
+    last = rounds[-1]
+    assert (last.stage, last.participants, last.valid, last.dropped) == ("repair", [0, 1, 2, 3, 4], [0, 1, 2, 3, 4], {})
+    assert {name: value for name, value in last.facts.items() if name.endswith("silenced")} == {
+        "repair.small.silenced": 3.0, "repair.large.silenced": 1.0,
+    }  # fmt: skip
+    assert [len(silent(loop, final, prototype)) for prototype in ("small", "large")] == [3, 1]
+    assert last.bytes_down == 3 * final["small"].nbytes + 2 * final["large"].nbytes
+    assert last.bytes_up == 8 * (3 * 16 + 2 * 8)
+
+
+def test_the_other_prototypes_liars_have_no_say(runs_folder: Path) -> None:
+    """Client 1 answers upside down about the CNN; the ResNet-8 is pruned as if all told the truth."""
+    common: dict[str, Scalar] = {
+        "repair__name": "pruning", "repair__pruning__share": 0.5, "run__rounds": 1, "adversary__malicious_ids": "1",
+        "poison__ratio": 0.0,
+    }  # fmt: skip
+    _, lied, _, _ = run(**common)
+    _, honest, _, _ = run(**common, adversary__start_round=9)
+    assert lied["small"].equals(honest["small"])
+    assert not lied["large"].equals(honest["large"])
+
+
+def test_a_prototype_without_an_answer_keeps_its_model(runs_folder: Path) -> None:
+    """One client of five is asked, so that one of the two prototypes has nobody who could answer."""
+    chosen: dict[str, Scalar] = {
+        "repair__name": "pruning", "repair__pruning__everyone": False, "federation__fraction_train": 0.2,
+        "federation__min_replies": 1, "run__rounds": 1,
+    }  # fmt: skip
+    _, final, rounds, loop = run(**chosen)
+    (asked,) = rounds[-1].participants
+    kept, pruned = ("small", "large") if asked % 2 else ("large", "small")
+    assert f"no client of {kept} answered: its model was kept" in rounds[-1].notes
+    assert silent(loop, final, pruned)
+    assert not any(name.startswith(f"repair.{kept}.") for name in rounds[-1].facts)
+
+
+def test_each_prototypes_model_is_checked_before_any_client_starts(runs_folder: Path) -> None:
+    class Flat(TwoModels):
+        """Invented: the second model has no convolution."""
+
+        @classmethod
+        def prototypes(cls, config: RunConfigBase) -> Mapping[str, RunConfigBase]:
+            flat = config.model_copy(update={"model": config.model.model_copy(update={"name": "logistic"})})
+            return {"small": config, "flat": flat}
+
+    SYSTEMS.register("two-flat")(Flat)
+    try:
+        with pytest.raises(ConfigError, match=r"model\.name = 'logistic': the model has no convolution"):
+            Plan.make(load(settings(strategy="two-flat", repair__name="pruning")))
+    finally:
+        del SYSTEMS._classes["two-flat"]
 
 
 def test_a_population_travels_there_and_back() -> None:
-    population = {"a": Weights(torch.ones(3), torch.zeros(1)), "b": Weights(torch.ones(2), torch.zeros(0))}
+    bounds = {"features.1": torch.tensor([0.5, 2.0])}
+    population = {"a": Weights(torch.ones(3), torch.zeros(1), bounds), "b": Weights(torch.ones(2), torch.zeros(0))}
     found = population_in(population_arrays(population))
     assert list(found) == ["a", "b"]
     assert equal(found, population)

@@ -59,8 +59,9 @@ class FlowSource(SyntheticSource):
         provenance = tuple(Provenance(self.name, info.class_names[y], i) for i, y in enumerate(labels.tolist()))
         return Samples(Labeled(fit(images, info.shape), labels), provenance)
 
-    def check(self, info: DataInfo, per_class: int) -> None:  # noqa: ARG002
+    def check(self, info: DataInfo, per_class: int) -> None:
         """The generator that ships knows all classes. Raises ConfigError."""
+        super().check(info, per_class)
         if not self.path:
             fashion_classes(info, self.name)
 

@@ -66,6 +66,7 @@ class FolderSource(SyntheticSource):
 
     def check(self, info: DataInfo, per_class: int) -> None:
         """Every class has a sub-folder with enough pictures. Raises ConfigError."""
+        super().check(info, per_class)
         self._enough_files(self._folder(), info, per_class)
 
     def fingerprint(self) -> str:

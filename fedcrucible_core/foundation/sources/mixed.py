@@ -7,13 +7,11 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from fedcrucible_core.config import ConfigError
 from fedcrucible_core.foundation.base import SOURCES, Provenance, Samples, SyntheticSource
 from fedcrucible_core.foundation.cache import files_digest
 from fedcrucible_core.foundation.pixels import fit
-from fedcrucible_core.foundation.sources.fashion import fashion_classes, interleaved_labels
+from fedcrucible_core.foundation.sources.fashion import drawn_by_class, fashion_classes, interleaved_labels
 from fedcrucible_core.learning.data import DataInfo, Labeled
-from fedcrucible_core.learning.rng import torch_generator
 
 
 @SOURCES.register("mixed")
@@ -39,23 +37,16 @@ class MixedSource(SyntheticSource):
         classes = fashion_classes(info, self.name).tolist()
         with np.load(asset_path("mixed-public")) as file:
             shipped, shipped_labels = torch.from_numpy(file["images"]), torch.from_numpy(file["labels"]).long()
-        chosen = []
-        for number, label in enumerate(classes):
-            rows = (shipped_labels == label).nonzero().flatten()
-            if per_class > len(rows):
-                wanted = f"at most {len(rows)} with synthetic.source mixed ({info.class_names[number]} has no more)"
-                raise ConfigError("synthetic.per_class", per_class, wanted)
-            order = torch.randperm(len(rows), generator=torch_generator(seed, "synthetic/mixed", label))
-            chosen.append(rows[order[:per_class]])
-        index = torch.stack(chosen, dim=1).flatten()
+        index = drawn_by_class(shipped_labels, dict(zip(classes, info.class_names, strict=True)), per_class, seed, self)
         labels = interleaved_labels(info.num_classes, per_class)
         images = fit(shipped[index][:, None].to(torch.float32) / 255.0, info.shape)
         names = (info.class_names[label] for label in labels.tolist())
         provenance = tuple(Provenance(self.name, name, i) for name, i in zip(names, index.tolist(), strict=True))
         return Samples(Labeled(images, labels), provenance)
 
-    def check(self, info: DataInfo, per_class: int) -> None:  # noqa: ARG002
+    def check(self, info: DataInfo, per_class: int) -> None:
         """All classes are among those that ship. Raises ConfigError."""
+        super().check(info, per_class)
         fashion_classes(info, self.name)
 
     def fingerprint(self) -> str:

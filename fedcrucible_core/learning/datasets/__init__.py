@@ -1,6 +1,6 @@
 """Data sets by name, and the one way from ``task`` settings to tensors."""
 
-from fedcrucible_core.learning.datasets import csv_table, folder, npz, shipped, vision
+from fedcrucible_core.learning.datasets import csv_table, folder, npz, shipped, vision, wordnet
 from fedcrucible_core.learning.datasets.base import DATASETS, DatasetSource, PublishedData, Reading
 from fedcrucible_core.learning.datasets.hub import HuggingFace
 from fedcrucible_core.learning.datasets.load import (
@@ -11,6 +11,7 @@ from fedcrucible_core.learning.datasets.load import (
     published,
     whole_training_split,
 )
+from fedcrucible_core.learning.datasets.public import public_slice
 from fedcrucible_core.learning.datasets.subsets import long_tail, long_tail_counts, stratified_order
 
 __all__ = [
@@ -28,9 +29,11 @@ __all__ = [
     "long_tail_counts",
     "npz",
     "prepare",
+    "public_slice",
     "published",
     "shipped",
     "stratified_order",
     "vision",
     "whole_training_split",
+    "wordnet",
 ]

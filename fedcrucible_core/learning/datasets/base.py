@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import ClassVar
 
@@ -23,11 +23,19 @@ class Reading:
     """Column of the pictures; empty = found by its type and name."""
     label_column: str = ""
     """Column of the labels; empty = found by its type and name."""
+    text_column: str = ""
+    """Column of the texts; empty = found by its type and name."""
+    max_length: int = 0
+    """Tokens L of a text; 0 = the source's own."""
+    reserved_tokens: int = 16
+    """Tokens of L that every text leaves free."""
+    tokenizer: str = ""
+    """What makes texts token ids; empty = the source's own."""
 
     @classmethod
     def of(cls, task: TaskSection) -> Reading:
         """What ``task`` asks for."""
-        return cls(task.image_size, task.image_column, task.label_column)
+        return cls(**{field.name: getattr(task, field.name) for field in fields(cls)})
 
 
 @dataclass(frozen=True)
@@ -87,6 +95,10 @@ class DatasetSource(Component):
             ConfigError: no such column; the message lists those that exist.
         """
         raise no_such_column(self.name, column, ())
+
+    def public_slice(self, info: DataInfo) -> Labeled | None:  # noqa: ARG002
+        """Labelled data of the same kind that are in none of the splits, in the form of ``info``; None = none ship."""
+        return None
 
     @abstractmethod
     def prepare(self, root: Path) -> None:

@@ -95,7 +95,7 @@ def _plain(entry: object, key: str, value: str) -> str | int | bool | None:
             return int(entry)
         raise ConfigError(key, value, f"holds {entry!r}; allowed: text, whole numbers, true and false")
     if isinstance(entry, (list, tuple, np.ndarray)):
-        raise ConfigError(key, value, "holds several values for one image; allowed: one label for each")
+        raise ConfigError(key, value, "holds several values in one place; allowed: one label for each")
     shown = plain_text(entry, 40)
     raise ConfigError(
         key, value, f"holds {type(entry).__name__} ({shown}); allowed: text, whole numbers, true and false"

@@ -14,7 +14,7 @@ from fedcrucible_core.config.errors import did_you_mean
 from fedcrucible_core.config.places import data_folder
 from fedcrucible_core.config.sections import TaskSection
 from fedcrucible_core.learning.data import DataInfo, DataSplits, Labeled
-from fedcrucible_core.learning.datasets.base import DATASETS, DatasetSource, PublishedData, Reading
+from fedcrucible_core.learning.datasets.base import DATASETS, READ_AS_IT_IS, DatasetSource, PublishedData, Reading
 from fedcrucible_core.learning.datasets.class_names import class_names
 from fedcrucible_core.learning.datasets.label_check import with_usable_labels
 from fedcrucible_core.learning.datasets.labels import number_ids
@@ -22,7 +22,9 @@ from fedcrucible_core.learning.datasets.sizes import in_size
 from fedcrucible_core.learning.datasets.subsets import long_tail, stratified_order
 from fedcrucible_core.learning.partition.base import Labels
 from fedcrucible_core.learning.rng import numpy_generator
+from fedcrucible_core.learning.tasks import task_of
 
+TEXT_SETTINGS = ("text_column", "max_length", "reserved_tokens", "tokenizer")
 SUBSET_SEED = 20_240
 """Subsets belong to the data set, not to the run: every seed of a comparison sees the same images."""
 
@@ -123,14 +125,14 @@ def _load_task(task: TaskSection, root: Path) -> DataSplits:
     if factor != 1.0:
         kept = long_tail(_labels(train), factor, splits.info.num_classes, _generator("long-tail"))
         train, stratified = train.subset(torch.from_numpy(kept)), False
-    train = _first(train, task.train_samples, "task.train_samples", task.dataset, "train", stratified)
+    train = _first(train, task.train_samples, "train", splits.info, stratified)
     if task.eval_split == "validation":
         if not len(validation):
             allowed = "nothing is held out: set task.validation_fraction above 0"
             raise ConfigError("task.eval_split", task.eval_split, allowed)
-        validation = _first(validation, task.test_samples, "task.test_samples", task.dataset, "validation", False)
+        validation = _first(validation, task.test_samples, "validation", splits.info, False)
     else:
-        test = _first(test, task.test_samples, "task.test_samples", task.dataset, "test", False)
+        test = _first(test, task.test_samples, "test", splits.info, False)
     return DataSplits(splits.info, train, validation, test, splits.notes)
 
 
@@ -140,12 +142,13 @@ def _load(
 ) -> tuple[DataSplits, bool]:
     """Whole splits, validation held out where none ships; and whether ``train`` is stratified in its own order."""
     data = with_usable_labels(_published(name, root, reading, test_fraction))
+    noun = task_of(data.info).noun
     train, validation, stratified = data.train, data.validation, data.train_is_stratified
     if validation is None:
         order = stratified_order(_labels(train), _generator("validation"))
         held_out = int(len(order) * validation_fraction + 0.5)
         if held_out >= len(order):
-            allowed = f"leaves none of the {len(order)} training images for training"
+            allowed = f"leaves none of the {len(order)} training {noun}s for training"
             raise ConfigError("task.validation_fraction", validation_fraction, allowed)
         train, validation = _parted(train, order, held_out)
         stratified = False
@@ -154,7 +157,7 @@ def _load(
         if not len(validation):
             allowed = "the test split has no labels and nothing is held out: set task.validation_fraction above 0"
             raise ConfigError("task.dataset", name, allowed)
-        test, notes = validation, (*notes, f"the {len(validation)} validation images stand in for the test split")
+        test, notes = validation, (*notes, f"the {len(validation)} validation {noun}s stand in for the test split")
     return DataSplits(data.info, train, validation, test, notes), stratified
 
 
@@ -164,25 +167,37 @@ def _published(name: str, root: Path, reading: Reading, test_fraction: float) ->
     train = data.train if data.train.rows is not None else data.train.numbered()
     if data.test is not None:
         return replace(data, train=train)
-    with_usable_labels(data)  # before the images are parted: what is wrong is wrong with train
+    with_usable_labels(data)  # before the samples are parted: what is wrong is wrong with train
+    noun = task_of(data.info).noun
     aside = int(len(train) * test_fraction + 0.5)
     if not 0 < aside < len(train):
-        allowed = f"sets {aside} of the {len(train)} training images aside for tests; some must be left on both sides"
+        allowed = f"sets {aside} of the {len(train)} training {noun}s aside for tests; some must be left on both sides"
         raise ConfigError("task.test_fraction", test_fraction, allowed)
     train, test = _parted(train, stratified_order(_labels(train), _generator("test split")), aside)
-    note = f"{name} has no test split: {aside} of its {aside + len(train)} training images are set aside for tests"
+    note = f"{name} has no test split: {aside} of its {aside + len(train)} training {noun}s are set aside for tests"
     return replace(data, train=train, test=test, train_is_stratified=False, notes=(*data.notes, note))
 
 
 def _read(name: str, root: Path, reading: Reading) -> PublishedData:
     """What the source reads, in the size that is asked for."""
     source = dataset_source(name)
-    for key in ("image_column", "label_column"):
+    for key in ("image_column", "label_column", "text_column"):
         if getattr(reading, key) and not source.has_columns:
             raise ConfigError(
                 f"task.{key}", getattr(reading, key), f"{name} has no columns to choose from; leave it empty"
             )
-    return in_size(source.read(root, reading), reading.image_size)
+    data = source.read(root, reading)
+    if data.info.task != "text":
+        _refuse_text_settings(name, reading, task_of(data.info).noun)
+    return in_size(data, reading.image_size)
+
+
+def _refuse_text_settings(name: str, reading: Reading, noun: str) -> None:
+    for key in TEXT_SETTINGS:
+        value, default = getattr(reading, key), getattr(READ_AS_IT_IS, key)
+        if value != default:
+            allowed = f"is for texts, {name} has {noun}s; allowed: {default if default else 'leave it out'}"
+            raise ConfigError(f"task.{key}", value, allowed)
 
 
 def _parted(data: Labeled, order: Labels, count: int) -> tuple[Labeled, Labeled]:
@@ -191,11 +206,12 @@ def _parted(data: Labeled, order: Labels, count: int) -> tuple[Labeled, Labeled]
     return data.subset(rest), data.subset(first)
 
 
-def _first(data: Labeled, samples: int, key: str, name: str, split: str, stratified: bool) -> Labeled:
-    """A stratified subset of ``samples`` images (0 = all)."""
+def _first(data: Labeled, samples: int, split: str, info: DataInfo, stratified: bool) -> Labeled:
+    """A stratified subset of ``samples`` inputs of a split (0 = all)."""
     if samples > len(data):
-        allowed = f"allowed: 1 to {len(data)} ({split} images of {name} after hold-out and long tail), or 0 for all"
-        raise ConfigError(key, samples, allowed)
+        what = f"{split} {task_of(info).noun}s of {info.name} after hold-out and long tail"
+        key = "task.train_samples" if split == "train" else "task.test_samples"
+        raise ConfigError(key, samples, f"allowed: 1 to {len(data)} ({what}), or 0 for all")
     if samples in (0, len(data)):
         return data
     if stratified:

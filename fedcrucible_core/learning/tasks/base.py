@@ -36,6 +36,11 @@ class Task(ABC):
         return None
 
     @property
+    def form(self) -> str:
+        """What one input is like, in words: inputs of two data sets fit one model where these agree."""
+        return f"of shape {' x '.join(map(str, self.info.shape))}"
+
+    @property
     def energy_bound(self) -> float | None:
         """Largest sum of squares of an input as the first layer hands it on; None = no bound is known."""
         return None

@@ -38,6 +38,11 @@ class TextTask(Task):
         return self.length - 2 - self.info.reserved
 
     @property
+    def form(self) -> str:
+        """Length, what is kept free of it, and the tokenizer."""
+        return f"of {self.length} tokens by {self.info.tokenizer}, {self.info.reserved} kept free"
+
+    @property
     def tokenizer(self) -> Tokenizer:
         """The data set's tokenizer. Raises ConfigError where it can't be had."""
         return tokenizer_of(self.info.tokenizer)
@@ -54,6 +59,10 @@ class TextTask(Task):
     def decode(self, ids: Tensor) -> list[str]:
         """Readable texts of ids ``[n, L]``: as the tokenizer spells them, so lower case where that is all it knows."""
         return [self.tokenizer.text(row) for row in ids.tolist()]
+
+    def full(self, ids: Tensor) -> Tensor:
+        """Bool ``[n]``: which texts ``[n, L]`` have all the tokens that :meth:`encode` leaves a text, or more."""
+        return ids[:, self.room + 1] != PAD
 
     def random_inputs(self, n: int, rng: torch.Generator) -> Tensor:
         """Texts of ``room`` random tokens, drawn evenly from all that are no special ones."""

@@ -25,6 +25,11 @@ class VisionTask(Task):
         return torch.rand(n, *self.info.image_shape, generator=rng)
 
     @property
+    def form(self) -> str:
+        """Channels, height and width."""
+        return f"{'x'.join(map(str, self.info.image_shape))} (CxHxW)"
+
+    @property
     def energy_bound(self) -> float:
         """Of normalised pictures of pixels in [0, 1]: every pixel at its farther end."""
         _, height, width = self.info.image_shape

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from fedcrucible_core.config.load import BEFORE, DEFENCE, has_effect
+from fedcrucible_core.config.load import BEFORE, DEFENCE, as_before, has_effect
 from fedcrucible_core.config.values import Scalar, value_text
 from fedcrucible_core.records.reader import RecordedRun
 from fedcrucible_core.reports.statistics.rows import Row
@@ -128,7 +128,7 @@ def _defaults(records: Iterable[RecordedRun]) -> Settings:
 
 def _settings(record: RecordedRun, defaults: Settings) -> Pairs:
     before = {key: value for key, value in BEFORE.items() if key.split(".")[1] == record.run.rule}
-    settings = {**defaults, **before, **record.config}
+    settings = as_before({**defaults, **before, **record.config})
     return frozenset((k, v) for k, v in settings.items() if has_effect(k, settings) and k != "run.seed")
 
 

@@ -87,7 +87,7 @@ def test_first_loss_is_that_of_a_slow_loop() -> None:
     images, labels = server.inputs, server.labels
     with torch.no_grad():
         z = (model.embed(images) @ state["projection.weight"].T + state["projection.bias"]).double()
-    image, text = guide.image_embeddings.double(), guide.text_embeddings.double()
+    image, text = guide.embeddings.double(), guide.text_embeddings.double()
 
     def cos(a: torch.Tensor, b: torch.Tensor) -> float:
         return float(a @ b) / (float(a.norm()) * float(b.norm()))

@@ -34,7 +34,7 @@ def test_keeps_its_promise(purifier: Purifier, promise: str) -> None:
 def test_another_seed_ends_elsewhere(purifier: Purifier) -> None:
     models = [make_model() for _ in range(2)]
     for model, seed in zip(models, (5, 6), strict=True):
-        purify(purifier, model, seed=seed)
+        purify(purifier.model_copy(update={"batch_size": 8}), model, seed=seed)
     assert not same(snapshot(models[0]), snapshot(models[1]))
 
 
@@ -75,6 +75,8 @@ def test_zero_epochs_change_nothing(purifier: Purifier) -> None:
 
 
 def test_a_diverging_purifier_is_undone_and_says_so(purifier: Purifier) -> None:
+    if purifier.name == "activation-bounds":
+        pytest.skip("it changes no parameter: whatever finite bounds it ends with leave a finite model")
     kept = dict(purify(purifier, make_model()).state)
     model = make_model()
     before = snapshot(model)
@@ -117,7 +119,7 @@ def test_originals_only_equals_a_set_without_augmentation(purifier: Purifier) ->
     bare = ServerData(data.originals, None, (), {})
     a, b = make_model(), make_model()
     guide = make_guide(data)
-    short = type(guide)(guide.image_embeddings[:26], guide.text_embeddings, guide.logits[:26])
+    short = type(guide)(guide.embeddings[:26], guide.text_embeddings, guide.logits[:26])
     rngs = [torch.Generator().manual_seed(1) for _ in range(2)]
     PURIFIERS.create(purifier.name, {"use_augmented": False}).purify(a, data, guide, rngs[0], {})
     purifier.purify(b, bare, short, rngs[1], {})

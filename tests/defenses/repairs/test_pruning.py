@@ -34,19 +34,19 @@ def ranks(channels: int, clients: int, seed: int = 0) -> torch.Tensor:
 def silent(pruned: SplitModel) -> list[int]:
     place = last_convolution(pruned, INFO.shape)
     images = torch.rand(4, *INFO.shape, generator=torch.Generator().manual_seed(0))
-    activity = mean_activations(pruned, place.output, images, 4, torch.device("cpu"), "abs")
+    activity = mean_activations(pruned, place.module, images, 4, torch.device("cpu"), "abs")
     return (activity == 0).nonzero().flatten().tolist()
 
 
 def test_a_fifth_of_512_channels_are_102() -> None:
-    survey = Pruning().survey(ResNet18().build(INFO, 1), INFO.shape)
+    survey = Pruning().survey(ResNet18().build(INFO, 1), INFO)
     assert isinstance(survey, Survey)
     assert (survey.channels, survey.count) == (512, 102)
 
 
 def test_the_share_is_rounded_down_but_not_by_rounding_errors() -> None:
     for share, count in ((0.2, 3), (0.25, 4), (0.5, 8), (0.0, 0), (0.3125, 5)):
-        assert Pruning(share=share).survey(model(), INFO.shape).count == count
+        assert Pruning(share=share).survey(model(), INFO).count == count
     assert Pruning(share=0.29)._count(last_convolution(model(), INFO.shape)) == 4
 
 

@@ -19,14 +19,14 @@ RNG = torch.Generator()
 class BrightnessGuide(Guide):
     """Sees the class in the first pixel: 0, 1/255, 2/255, ..."""
 
-    def image_embeddings(self, images: Tensor) -> Tensor:
+    def embeddings(self, images: Tensor) -> Tensor:
         return torch.nn.functional.one_hot((images[:, 0, 0, 0] * 255).round().long(), 4).float()
 
     def text_embeddings(self, class_names: object) -> Tensor:
         return torch.eye(4)
 
-    def logits(self, image_embeddings: Tensor, text_embeddings: Tensor) -> Tensor:
-        return image_embeddings @ text_embeddings.T
+    def logits(self, embeddings: Tensor, text_embeddings: Tensor) -> Tensor:
+        return embeddings @ text_embeddings.T
 
 
 def central() -> Labeled:

@@ -52,16 +52,16 @@ def test_embeddings_do_not_depend_on_who_filled_the_cache(
     for batch_size, threads in (*order, *order):
         torch.set_num_threads(threads)
         guide = load_guide("tiny", batch_size=batch_size, cache_dir=tmp_path)
-        assert guide.image_embeddings(images)[0].tolist() == [batch_size, threads]
+        assert guide.embeddings(images)[0].tolist() == [batch_size, threads]
         found = guide.text_embeddings(("bag", "coat"))[0]
         assert float(found[1] / found[0]) == pytest.approx(threads)
 
 
 def test_embeddings_do_not_depend_on_the_memory_layout_of_the_images(tmp_path: Path) -> None:
     images = torch.rand(12, 3, 32, 32, generator=torch.Generator().manual_seed(1))
-    straight = load_guide("tiny", cache_dir=tmp_path / "a").image_embeddings(images)
+    straight = load_guide("tiny", cache_dir=tmp_path / "a").embeddings(images)
     turned = images.to(memory_format=torch.channels_last)
-    assert torch.equal(load_guide("tiny", cache_dir=tmp_path / "b").image_embeddings(turned), straight)
+    assert torch.equal(load_guide("tiny", cache_dir=tmp_path / "b").embeddings(turned), straight)
 
 
 def test_a_copy_has_the_strides_of_a_fresh_tensor() -> None:

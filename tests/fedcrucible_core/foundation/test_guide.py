@@ -44,7 +44,7 @@ def forbid_loading(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_embeddings_are_normalised_float32_and_of_equal_length(setup, pictures) -> None:
     guide = load_guide(**setup)
-    image, text = guide.image_embeddings(pictures), guide.text_embeddings(CLASSES)
+    image, text = guide.embeddings(pictures), guide.text_embeddings(CLASSES)
     assert isinstance(guide, Guide)
     assert image.dtype == text.dtype == torch.float32
     assert image.shape[0] == 10
@@ -52,7 +52,7 @@ def test_embeddings_are_normalised_float32_and_of_equal_length(setup, pictures) 
     assert image.shape[1] == text.shape[1]
     for embeddings in (image, text):
         assert torch.allclose(embeddings.norm(dim=1), torch.ones(len(embeddings)), atol=1e-6)
-    assert guide.image_embeddings(pictures[:0]).shape == (0, image.shape[1])
+    assert guide.embeddings(pictures[:0]).shape == (0, image.shape[1])
 
 
 def test_logits_equal_the_model_s_own_through_its_own_processor(setup, pictures) -> None:
@@ -76,7 +76,7 @@ def test_logits_equal_the_model_s_own_through_its_own_processor(setup, pictures)
     scale, bias = guide.head()
     assert torch.allclose(scale, model.logit_scale.exp().detach())
     assert float(bias) == (-10.0 if setup["family"] == "siglip" else 0.0)
-    cosines = F.cosine_similarity(targets.image_embeddings[:, None], targets.text_embeddings[None], dim=-1)
+    cosines = F.cosine_similarity(targets.embeddings[:, None], targets.text_embeddings[None], dim=-1)
     assert torch.allclose(targets.logits, cosines * scale + bias, atol=1e-5)
 
 
@@ -112,13 +112,13 @@ def test_preprocessing_equals_the_processor(setup, size, channels) -> None:
 def test_grey_images_are_repeated_to_three_channels(setup, pictures) -> None:
     guide = load_guide(**setup)
     grey = pictures[:, :1]
-    assert torch.equal(guide.image_embeddings(grey), guide.image_embeddings(grey.expand(-1, 3, -1, -1).contiguous()))
+    assert torch.equal(guide.embeddings(grey), guide.embeddings(grey.expand(-1, 3, -1, -1).contiguous()))
 
 
 def test_batch_size_does_not_change_embeddings(setup, pictures, tmp_path: Path) -> None:
-    whole = load_guide(**setup).image_embeddings(pictures)
+    whole = load_guide(**setup).embeddings(pictures)
     setup["cache_dir"] = tmp_path / "other"
-    assert torch.allclose(load_guide(**setup, batch_size=3).image_embeddings(pictures), whole, atol=1e-5)
+    assert torch.allclose(load_guide(**setup, batch_size=3).embeddings(pictures), whole, atol=1e-5)
 
 
 def test_ensemble_is_the_normalised_mean_of_normalised_embeddings(setup) -> None:
@@ -137,10 +137,10 @@ def test_what_is_in_the_cache_never_loads_the_model(setup, pictures, monkeypatch
     second = load_guide(**setup)
     found = second.targets(pictures, CLASSES)
     assert not second.loaded
-    assert torch.equal(found.image_embeddings, expected.image_embeddings)
+    assert torch.equal(found.embeddings, expected.embeddings)
     assert torch.equal(found.text_embeddings, expected.text_embeddings)
     assert torch.equal(found.logits, expected.logits)
-    for other in (lambda: second.text_embeddings(CLASSES[::-1]), lambda: second.image_embeddings(pictures[1:])):
+    for other in (lambda: second.text_embeddings(CLASSES[::-1]), lambda: second.embeddings(pictures[1:])):
         with pytest.raises(AssertionError, match="was loaded"):
             other()
 
@@ -148,13 +148,13 @@ def test_what_is_in_the_cache_never_loads_the_model(setup, pictures, monkeypatch
 def test_other_weights_other_key(clip_folder, pictures, tmp_path: Path) -> None:
     folder = tmp_path / "changed"
     shutil.copytree(clip_folder, folder)
-    before = load_guide(str(folder), cache_dir=tmp_path).image_embeddings(pictures)
+    before = load_guide(str(folder), cache_dir=tmp_path).embeddings(pictures)
     from transformers import CLIPModel
 
     model = CLIPModel.from_pretrained(folder).float()
     torch.nn.init.normal_(model.visual_projection.weight)
     model.save_pretrained(folder)
-    assert not torch.allclose(load_guide(str(folder), cache_dir=tmp_path).image_embeddings(pictures), before)
+    assert not torch.allclose(load_guide(str(folder), cache_dir=tmp_path).embeddings(pictures), before)
 
 
 @pytest.mark.parametrize("damage", ["empty", "noise", "truncated", "nan", "other shape"])
@@ -188,7 +188,7 @@ def test_a_cache_that_cannot_be_written_is_a_warning(clip_folder, pictures, tmp_
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
     with pytest.warns(RuntimeWarning, match="can't write cache file"):
-        embeddings = load_guide(str(clip_folder), cache_dir=blocked).image_embeddings(pictures)
+        embeddings = load_guide(str(clip_folder), cache_dir=blocked).embeddings(pictures)
     assert len(embeddings) == 10
 
 
@@ -257,32 +257,32 @@ def test_bad_parameters_are_refused_at_once(parameters, key) -> None:
 @pytest.mark.parametrize("model", ["/no/such/folder", "./nowhere", "~/nowhere-at-all", "a/b/c", ""])
 def test_a_folder_that_is_not_there(model, pictures, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"guide\.model = .*no such folder"):
-        load_guide(model, cache_dir=tmp_path).image_embeddings(pictures)
+        load_guide(model, cache_dir=tmp_path).embeddings(pictures)
 
 
 def test_a_folder_without_a_model_and_one_of_another_family(
     clip_folder, siglip_folder, pictures, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match=r"guide\.model = .*config\.json"):
-        load_guide(str(tmp_path), cache_dir=tmp_path).image_embeddings(pictures)
+        load_guide(str(tmp_path), cache_dir=tmp_path).embeddings(pictures)
     with pytest.raises(ConfigError, match=r"guide\.family = 'clip': .*siglip"):
-        load_guide(str(siglip_folder), cache_dir=tmp_path).image_embeddings(pictures)
+        load_guide(str(siglip_folder), cache_dir=tmp_path).embeddings(pictures)
     broken = tmp_path / "broken"
     shutil.copytree(clip_folder, broken)
     (broken / "model.safetensors").write_bytes(b"junk")
     with pytest.raises(ConfigError, match=r"guide\.model = .*can't be loaded .*complete clip model"):
-        load_guide(str(broken), cache_dir=tmp_path).image_embeddings(pictures)
+        load_guide(str(broken), cache_dir=tmp_path).embeddings(pictures)
 
 
 def test_unreachable_hub_is_one_clear_error(tmp_path: Path, pictures, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ConfigError) as caught:
-        load_guide("nobody/no-such-clip", cache_dir=tmp_path).image_embeddings(pictures)
+        load_guide("nobody/no-such-clip", cache_dir=tmp_path).embeddings(pictures)
     assert "guide.model = 'nobody/no-such-clip': can't be had from the Hugging Face hub" in str(caught.value)
     assert "or use tiny, which ships" in str(caught.value)
     assert "\n" not in str(caught.value)
     with pytest.raises(ConfigError, match=r"guide\.model = 'no such name!'"):
-        load_guide("no such name!", cache_dir=tmp_path).image_embeddings(pictures)
+        load_guide("no such name!", cache_dir=tmp_path).embeddings(pictures)
 
 
 def test_a_hub_model_in_the_local_cache_is_found_and_pinned_to_its_commit(
@@ -305,7 +305,7 @@ def test_a_hub_model_in_the_local_cache_is_found_and_pinned_to_its_commit(
     guide = load_guide("team/tiny-clip", cache_dir=tmp_path)
     local = load_guide(str(clip_folder), cache_dir=tmp_path)
     assert guide.identity == f"team/tiny-clip@{commit}"
-    assert torch.allclose(guide.image_embeddings(pictures), local.image_embeddings(pictures))
+    assert torch.allclose(guide.embeddings(pictures), local.embeddings(pictures))
 
 
 @pytest.mark.parametrize(
@@ -313,7 +313,7 @@ def test_a_hub_model_in_the_local_cache_is_found_and_pinned_to_its_commit(
 )
 def test_images_of_another_kind_are_refused(images, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="float"):
-        load_guide(cache_dir=tmp_path).image_embeddings(images)
+        load_guide(cache_dir=tmp_path).embeddings(images)
 
 
 def test_no_class_names_are_refused(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ class ChannelGuide(Guide):
     def __init__(self, doubt=None) -> None:
         self.doubt = doubt
 
-    def image_embeddings(self, images):
+    def embeddings(self, images):
         means = images.mean(dim=(2, 3))
         if self.doubt is not None:
             mine = means.argmax(dim=1) == self.doubt
@@ -54,8 +54,8 @@ class ChannelGuide(Guide):
     def text_embeddings(self, class_names):
         return torch.eye(3)
 
-    def logits(self, image_embeddings, text_embeddings):
-        return image_embeddings @ text_embeddings.T
+    def logits(self, embeddings, text_embeddings):
+        return embeddings @ text_embeddings.T
 
 
 @pytest.fixture(autouse=True)

@@ -98,7 +98,7 @@ class Blind(nn.Module):
     def text_embeddings(self, names: tuple[str, ...]) -> Tensor:
         return torch.full((len(names), 4), float("nan"))
 
-    def image_embeddings(self, pixels: Tensor) -> Tensor:
+    def embeddings(self, pixels: Tensor) -> Tensor:
         return torch.ones(len(pixels), 4)
 
     def logits(self, found: Tensor, texts: Tensor) -> Tensor:

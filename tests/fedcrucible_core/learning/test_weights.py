@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from fedcrucible_core.learning.bounds import bounds_of, set_bounds
 from fedcrucible_core.learning.weights import Trained, Weights
 
 
@@ -41,3 +42,18 @@ def test_a_model_without_buffers_has_an_empty_vector() -> None:
     kept = Weights.of(nn.Linear(1, 1))
     assert kept.buffers.numel() == 0
     assert Trained(kept).loss == 0.0
+
+
+def test_bounds_go_with_it() -> None:
+    one, other = model(1), model(1)
+    set_bounds(one, {"1": torch.tensor([0.1, 0.2, 0.3])})
+    kept, free = Weights.of(one), Weights.of(other)
+    assert not kept.equals(free)
+    assert kept.unbounded().equals(free)
+    assert free.unbounded() is free
+    assert kept.nbytes == free.nbytes + 12
+    kept.load_into(other)
+    assert Weights.of(other).equals(kept)
+    assert not kept.equals(Weights(kept.parameters, kept.buffers, {"1": torch.tensor([0.1, 0.2, 0.4])}))
+    free.load_into(other)
+    assert bounds_of(other) == {}

@@ -157,3 +157,13 @@ def test_later_checkpoints_are_forgotten(tmp_path: Path) -> None:
         write_checkpoint(tmp_path, simple(number), keep=9)
     forget_after(tmp_path, 10)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["round-0000003.safetensors", "round-0000010.safetensors"]
+
+
+def test_bounds_are_kept_by_prototype(tmp_path: Path) -> None:
+    bounds = {"features.3": torch.tensor([0.5, 1.5]), "features.3.norm1": torch.zeros(0)}
+    population = {
+        "one": Weights(torch.randn(5), torch.randn(2), bounds), "two": Weights(torch.randn(5), torch.randn(2)),
+    }  # fmt: skip
+    found = read_checkpoint(write_checkpoint(tmp_path, Checkpoint(1, population, {}))).population
+    assert all(found[name].equals(weights) for name, weights in population.items())
+    assert list(found["two"].bounds) == []

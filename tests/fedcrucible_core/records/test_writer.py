@@ -13,7 +13,9 @@ from torch import nn
 
 from fedcrucible_core.config.errors import ConfigError
 from fedcrucible_core.config.sections import OutputSection
-from fedcrucible_core.learning.vector import buffer_slots, flatten_buffers, flatten_parameters, parameter_slots
+from fedcrucible_core.learning.bounds import set_bounds
+from fedcrucible_core.learning.vector import buffer_slots, parameter_slots
+from fedcrucible_core.learning.weights import Weights
 from fedcrucible_core.records import environment, files
 from fedcrucible_core.records.reader import read, read_rounds
 from fedcrucible_core.records.sampling import embedding_sample
@@ -122,15 +124,26 @@ def test_rewind_forgets_later_rounds_and_the_summary(record: RunRecord) -> None:
 def test_model_keeps_names_shapes_and_counters(record: RunRecord) -> None:
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
     model(torch.randn(4, 1, 8, 8))
-    parameters, buffers = flatten_parameters(model), flatten_buffers(model)
-    digest = record.write_model(parameters, buffers, parameter_slots(model), buffer_slots(model))
+    kept = Weights.of(model)
+    digest = record.write_model(kept, parameter_slots(model), buffer_slots(model))
     stored = load_file(record.folder / files.MODEL)
     assert {name: (t.dtype, t.shape) for name, t in stored.items()} == {
         name: (t.dtype, t.shape) for name, t in model.state_dict().items()
     }
     assert all(torch.equal(stored[name], tensor) for name, tensor in model.state_dict().items())
-    assert digest == model_sha256(parameters, buffers)
-    assert digest != model_sha256(parameters + 1e-3, buffers)
+    assert digest == model_sha256(kept)
+    assert digest != model_sha256(Weights(kept.parameters + 1e-3, kept.buffers))
+
+
+def test_bounds_are_part_of_the_model(record: RunRecord) -> None:
+    model = nn.Sequential(nn.Linear(3, 2), nn.ReLU())
+    free = Weights.of(model)
+    set_bounds(model, {"1": torch.tensor([0.5, 2.0])})
+    digest = record.write_model(Weights.of(model), parameter_slots(model), buffer_slots(model))
+    stored = load_file(record.folder / files.MODEL)
+    assert sorted(stored) == ["0.bias", "0.weight", "bounds.1"]
+    assert stored["bounds.1"].tolist() == [0.5, 2.0]
+    assert digest != model_sha256(free)
 
 
 def test_the_noun_of_inputs_is_written_only_where_they_are_no_images() -> None:

@@ -1,0 +1,86 @@
+"""Models trained from scratch for a splitter: on the set that is split, or on the guide's own public slice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from defenses.needs import FreshModels
+from fedcrucible_core.foundation.base import Guide
+from fedcrucible_core.learning.data import Labeled
+from fedcrucible_core.learning.fit import minimise, training_mode
+
+Untrained = Callable[[int], nn.Module]
+"""An untrained model of the run's architecture, on its device, with weights drawn from a seed."""
+LARGEST_SEED = 2**62
+
+
+class MeanLogits(nn.Module):
+    """Mean of several classifiers' logits ``[n, C]``."""
+
+    def __init__(self, members: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Averaged before any softmax."""
+        return torch.stack([member(x) for member in self.members]).mean(0)
+
+
+class Probe(nn.Module):
+    """One linear layer on a frozen guide's embeddings ``[n, e]`` of its inputs."""
+
+    def __init__(self, guide: Guide, width: int, classes: int) -> None:
+        super().__init__()
+        self.guide = guide
+        self.linear = nn.Linear(width, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits ``[n, C]``."""
+        logits: Tensor = self.linear(self.guide.embeddings(x).to(self.linear.weight))
+        return logits
+
+
+def train_fresh(wanted: FreshModels, data: Labeled, untrained: Untrained, rng: torch.Generator) -> nn.Module:
+    """Train ``wanted.count`` models on ``data`` by cross-entropy, without augmentation; in eval mode, without gradient.
+
+    Everything drawn (weights, order, dropout) follows from ``rng``; the global generator is left as it was.
+    """
+    return MeanLogits([_trained(wanted, data, untrained, rng) for _ in range(wanted.count)]).eval()
+
+
+def _trained(wanted: FreshModels, data: Labeled, untrained: Untrained, rng: torch.Generator) -> nn.Module:
+    seed = int(torch.randint(LARGEST_SEED, (), generator=rng))
+    model = untrained(seed)
+    device = next(model.parameters()).device
+    inputs, labels = data.for_model().to(device), data.labels.to(device)
+
+    def loss(rows: Tensor) -> Tensor:
+        return F.cross_entropy(model(inputs[rows]), labels[rows])
+
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)  # dropout draws from the global generator
+        minimise(
+            model.parameters(), loss, len(labels), wanted, rng, epochs=wanted.epochs, mode=partial(training_mode, model)
+        )
+    return model.requires_grad_(False)
+
+
+def train_probe(wanted: FreshModels, data: Labeled, guide: Guide, classes: int, rng: torch.Generator) -> nn.Module:
+    """Train one linear layer on the guide's embeddings of ``data``; they are computed once."""
+    inputs = guide.embeddings(data.for_model())
+    seed = int(torch.randint(LARGEST_SEED, (), generator=rng))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        probe = Probe(guide, inputs.shape[1], classes).to(inputs.device)
+    labels = data.labels.to(inputs.device)
+
+    def loss(rows: Tensor) -> Tensor:
+        return F.cross_entropy(probe.linear(inputs[rows]), labels[rows])
+
+    minimise(probe.parameters(), loss, len(labels), wanted, rng, epochs=wanted.epochs)
+    return probe.requires_grad_(False).eval()

@@ -1,0 +1,16 @@
+"""Labelled data that everybody may have seen: in no client, no measured split."""
+
+from __future__ import annotations
+
+from fedcrucible_core.learning.data import DataInfo, Labeled
+from fedcrucible_core.learning.datasets.base import DATASETS
+
+
+def public_slice(info: DataInfo) -> Labeled | None:
+    """The public data that ship beside a data set, as its models take them; None where there are none.
+
+    A server, a guide, a generator and an attacker may learn from them.  ``wn4`` and ``wn6`` have 250 documents of each
+    topic.  The 10,000 public images of Fashion-MNIST that the shipped guide and generator learned from don't ship (the
+    source ``mixed`` holds blends of some of them, which are no data set).
+    """
+    return DATASETS[info.name]().public_slice(info) if info.name in DATASETS else None
