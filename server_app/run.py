@@ -198,9 +198,7 @@ def _describe(plan: Plan, evaluator: Evaluator, facts: AttackFacts, start: Start
 def _keep_shown(
     record: RunRecord, plan: Plan, evaluator: Evaluator, model: SplitModel, server: ServerData | None
 ) -> None:
-    task = task_of(plan.data.info)
-    keep_examples(record, task, examples_of(evaluator, server))
-    keep_synthetic(record, plan, task)
+    keep_examples(record, task_of(plan.data.info), examples_of(evaluator, server))
     if plan.system.trains:
         features, truth, mask = evaluator.features(model, plan.config.run.seed)
         record.save_embedding(f"{plan.system.name}, last round", features, truth, mask)

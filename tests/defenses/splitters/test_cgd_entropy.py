@@ -93,7 +93,11 @@ def flipped(n: int = 400, share: float = 0.1, classes: int = 4) -> tuple[Labeled
     true = torch.randint(0, classes, (n,), generator=g)
     flips = (torch.rand(n, generator=g) < share) & (true != 0)
     logits = 6.0 * torch.eye(classes)[true] + torch.randn(n, classes, generator=g)
-    return Labeled(torch.zeros(n, 1), torch.where(flips, 0, true)), GuideTargets(logits, torch.eye(classes), logits), flips
+    return (
+        Labeled(torch.zeros(n, 1), torch.where(flips, 0, true)),
+        GuideTargets(logits, torch.eye(classes), logits),
+        flips,
+    )
 
 
 @pytest.mark.parametrize("rule", ["argmax", "otsu", "mixture", "gap", "share"])

@@ -148,7 +148,9 @@ def test_what_the_section_asks_for_is_put_together(monkeypatch: pytest.MonkeyPat
     assert type(made()) is Plain
     assert made(backdoor="same-target").targets(x, NAMES).logits[1].argmax() == 3
     assert made(backdoor="other-target").targets(x, NAMES).logits[1].argmax() == 0, "the class after it"
-    assert made(backdoor="other-trigger").targets(x, NAMES).logits[1].argmax() == 1, "its trigger isn't among the inputs"
+    assert made(backdoor="other-trigger").targets(x, NAMES).logits[1].argmax() == 1, (
+        "its trigger isn't among the inputs"
+    )
     assert isinstance(made(centre=True), CentredGuide)
     assert isinstance(made(noise=0.1), NoisyGuide)
     weak = made(target_accuracy=50.0)
