@@ -218,7 +218,7 @@ class Plan:
     def root_description(self) -> str:
         """What the root set is, for the record; empty without one."""
         wanted = self.system.rule_needs.root
-        return "" if wanted is None else describe_root_set(self.config, wanted)
+        return "" if wanted is None else describe_root_set(self.config, wanted, self.data.info)
 
     def model(self) -> SplitModel:
         """The initial global model on the server's device; of several prototypes the first."""
