@@ -183,14 +183,15 @@ def _check_clients(config: RunConfigBase, system: Assembled, data: DataSplits) -
     if config.federation.own_data:
         _check_own_data(config)
     elif clients > len(data.train):
-        raise ConfigError("federation.clients", clients, f"at most the number of training images, {len(data.train)}")
+        noun = task_of(data.info).noun
+        raise ConfigError("federation.clients", clients, f"at most the number of training {noun}s, {len(data.train)}")
     sampled = participants_per_round(config.federation)
     if config.federation.min_replies > sampled:
         raise ConfigError(
             "federation.min_replies", config.federation.min_replies, f"at most the {sampled} clients sampled each round"
         )
     if config.federation.fraction_evaluate and not config.partition.test_fraction:
-        allowed = "clients measure on images of their own: say which share they keep, partition.test_fraction > 0"
+        allowed = "clients measure on data of their own: say which share they keep, partition.test_fraction > 0"
         raise ConfigError("federation.fraction_evaluate", config.federation.fraction_evaluate, allowed)
     if config.federation.own_data and config.federation.evaluate_triggered == "common":
         allowed = "nodes with data of their own have no common test data; allowed: own"
