@@ -126,6 +126,7 @@ def _run(
             record.write_model(weights, *slots, "" if of is model else prototype)
     first_of(population).load_into(model)
     _keep_shown(record, plan, evaluator, model, None if loop.phase is None else loop.phase.data)
+    keep_synthetic(record, task_of(plan.data.info), loop.synthetic)
     if config.output.report:
         from fedcrucible_core.reports.pages.run_report import render_report  # plots and t-SNE: seconds of imports
 

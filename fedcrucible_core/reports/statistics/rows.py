@@ -6,11 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-<<<<<<< HEAD
-from fedcrucible_core.records.findings import attack_rounds, from_outside, took_place
-=======
 from fedcrucible_core.records.findings import attack_rounds, attacked
->>>>>>> refs/heads/papers
 from fedcrucible_core.records.reader import RecordedRun
 from fedcrucible_core.reports.statistics.measures import measured
 from fedcrucible_core.reports.statistics.printed import Printed
@@ -105,11 +101,7 @@ def _rested(run: RecordedRun) -> bool:
     expected = run.run.attack_expected
     if expected is None:  # an older record
         expected = bool(run.run.rule and run.run.malicious)
-<<<<<<< HEAD
-    return expected and run.summary.rounds > 0 and not took_place(run.run, run.rounds)
-=======
     return expected and run.summary.rounds > 0 and not attacked(run.rounds)
->>>>>>> refs/heads/papers
 
 
 def _of_runs(what: str, count: int, total: int) -> str:
