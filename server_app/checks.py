@@ -54,13 +54,13 @@ def check_combination(
     _check_model(config, system, data)
     _check_attack(config, adversary.poisoner, data)
     adversary.uploader.check_run(RunFacts(_layout(config, data), tuple(RULES)))
-    if system.needs_guide:
-        _check_guide(config, data)
-        _check_backdoored_guide(config, adversary)
     if system.needs_server_data:
         source = SOURCES.of(config)
         source.check(data.info, config.synthetic.per_class)
         augmentation_for(config.synthetic.augment, config.synthetic.moment_match, data.info)
+    if system.needs_guide:
+        _check_guide(config, data)
+        _check_backdoored_guide(config, adversary)
     if system.rule is not None:
         _check_clients(config, system, data)
 
