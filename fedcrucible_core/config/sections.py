@@ -111,6 +111,9 @@ class FederationSection(Section):
         le=1.0,
         description="Share (fraction) of clients that measure the model on test data of their own; 0 = none",
     )
+    evaluate_every: int = Field(
+        0, ge=0, description="Such clients measure every k rounds and after the last; 0 = whenever the server does"
+    )
     evaluate_model: Literal["received", "fine-tuned"] = Field(
         "received",
         description="What such a client measures: the model it received, or that after its local training on it",
