@@ -56,6 +56,12 @@ def attack_facts(plan: Plan, *, shares_known: bool) -> AttackFacts:
     bare = tuple(p for p, count in counts.items() if not count.total)
     pooled = section.collusion == "shared" and any(count.material for count in counts.values())
     idle = tuple(p for p in bare if not uploader.acts_unpoisoned(pooled or counts[p].material))
+    lacking = [count.short for count in counts.values() if count.short]
+    if lacking:
+        notes.append(
+            f"{len(lacking)} of {len(malicious)} malicious clients hold fewer samples that may be poisoned than "
+            f"poison.ratio = {config.poison.ratio:g} of all asks for: {sum(lacking)} short"
+        )
     for who, rests in ((idle, True), ([p for p in bare if p not in idle], False)):
         if who:
             notes.append(_nothing_poisoned(plan, [counts[p] for p in who], len(malicious), rests))

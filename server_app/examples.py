@@ -6,13 +6,10 @@ from collections.abc import Mapping
 
 import torch
 
-from defenses.sanitizing import FATES, SyntheticSet
-from fedcrucible_core.config.plain_text import plain_text
 from fedcrucible_core.foundation.base import ServerData
 from fedcrucible_core.learning.data import Labeled
 from fedcrucible_core.learning.tasks import Task
 from fedcrucible_core.records.schema import ExampleTexts
-from fedcrucible_core.records.synthetic import StoredPicture, SyntheticExample, SyntheticExamples
 from fedcrucible_core.records.writer import RunRecord
 from server_app.evaluation import Evaluator
 
@@ -44,33 +41,6 @@ def _of_the_server(server: ServerData) -> dict[str, Labeled]:
     if server.augmented is not None:
         found["augmented"] = Labeled(server.augmented[some], server.originals.labels[some])
     return found
-
-
-def keep_synthetic(record: RunRecord, task: Task, data: SyntheticSet | None) -> None:
-    """Write some synthetic samples, poisoned ones first, with what became of them; nothing where there are none."""
-    if data is None or data.before is None or data.fates is None:
-        return
-    labels, fates = data.before.data.labels, data.fates
-    poisoned = data.before.poisoned if data.before.poisoned is not None else torch.zeros(len(labels), dtype=torch.bool)
-    flagged, used = fates != FATES.index("kept"), torch.full_like(labels, -1)
-    used[fates != FATES.index("dropped")] = data.data.labels.cpu()
-    kinds = (poisoned & ~flagged, poisoned & flagged, flagged & ~poisoned, ~flagged & ~poisoned)
-    share = EXAMPLES // len(kinds)
-    rows = torch.cat([kind.nonzero().flatten()[:share] for kind in kinds])
-    some = data.before.data.subset(rows)
-    texts = None if task.pictured else task.decode(some.inputs)
-    shown = [
-        SyntheticExample(
-            label=int(labels[row]),
-            used_as=int(used[row]) if FATES[fates[row]] == "relabelled" else None,
-            poisoned=bool(poisoned[row]) if data.before.poisoned is not None else None,
-            fate=FATES[fates[row]],
-            picture=StoredPicture.of((some.inputs[i] * 255.0).round().numpy()) if task.pictured else None,
-            text=plain_text(texts[i]) if texts is not None else "",
-        )
-        for i, row in enumerate(rows.tolist())
-    ]
-    record.save_synthetic(SyntheticExamples(sanitized="flagged" in data.facts, examples=tuple(shown)))
 
 
 def keep_examples(record: RunRecord, task: Task, examples: Mapping[str, Labeled]) -> None:

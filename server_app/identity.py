@@ -38,7 +38,7 @@ LATER = (
     (
         "fm_fl.", "federation.evaluate_", "synthetic.sanitize", "task.text_column", "task.max_length",
         "task.reserved_tokens", "task.tokenizer", "guide.scale", "guide.prompts", "guide.centre", "guide.noise",
-        "guide.target_accuracy", "guide.backdoor",
+        "guide.target_accuracy", "guide.backdoor", "poison.share_of",
     ),
     (".blocks", ".block_width"),
 )  # fmt: skip

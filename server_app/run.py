@@ -21,13 +21,14 @@ from fedcrucible_core.records.writer import RunRecord, model_sha256
 from server_app.attack_facts import AttackFacts, attack_facts
 from server_app.checks import attackers
 from server_app.evaluation import Evaluator
-from server_app.examples import examples_of, keep_examples, keep_synthetic
+from server_app.examples import examples_of, keep_examples
 from server_app.identity import data_digest, run_identity
 from server_app.measuring import measuring
 from server_app.plan import Plan
 from server_app.recorder import Recorder
 from server_app.resume import Start, starting_point
 from server_app.strategy_of import strategy_of
+from server_app.synthetic_examples import keep_synthetic
 from strategies.outcome import Checkpoint, Observer
 from strategies.population import SOLE, Population, first_of
 
@@ -126,7 +127,6 @@ def _run(
             record.write_model(weights, *slots, "" if prototype == SOLE else prototype)
     first_of(population).load_into(model)
     _keep_shown(record, plan, evaluator, model, None if loop.phase is None else loop.phase.data)
-    keep_synthetic(record, task_of(plan.data.info), loop.synthetic)
     if config.output.report:
         from fedcrucible_core.reports.pages.run_report import render_report  # plots and t-SNE: seconds of imports
 
@@ -198,7 +198,9 @@ def _describe(plan: Plan, evaluator: Evaluator, facts: AttackFacts, start: Start
 def _keep_shown(
     record: RunRecord, plan: Plan, evaluator: Evaluator, model: SplitModel, server: ServerData | None
 ) -> None:
-    keep_examples(record, task_of(plan.data.info), examples_of(evaluator, server))
+    task = task_of(plan.data.info)
+    keep_examples(record, task, examples_of(evaluator, server))
+    keep_synthetic(record, plan, task)
     if plan.system.trains:
         features, truth, mask = evaluator.features(model, plan.config.run.seed)
         record.save_embedding(f"{plan.system.name}, last round", features, truth, mask)

@@ -28,11 +28,6 @@ class FmFlStrategy(Loop):
     data: SyntheticSet | None = None
     """What is distilled on."""
 
-    @property
-    def synthetic(self) -> SyntheticSet | None:
-        """What is distilled on."""
-        return self.data
-
     def begin(self, population: Population, outcome: RoundOutcome) -> Population:
         """G_p, pre-trained on D_syn; both synthetic sets are made here, so that what is wrong with them comes first."""
         section, config = self.config.fm_fl, self.config

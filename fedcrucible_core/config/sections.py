@@ -38,7 +38,7 @@ class TaskSection(Section):
     """What is learned: data set, its subsets, its long tail."""
 
     dataset: str = Field(
-        "fashion-mnist-slice", description="Data set by registered name, hf:org/name, or own: folder, csv, npz"
+        "fashion-mnist-slice", description="Data set by registered name, hf:org/name, or own: folder, csv, jsonl, npz"
     )
     data_dir: str = Field(
         "", description="Folder of downloaded or own data; empty = FEDCRUCIBLE_DATA or the user cache"
@@ -164,6 +164,11 @@ class PoisonSection(Section):
 
     target_label: int = Field(0, ge=0, description="Class that triggered inputs shall be given")
     ratio: float = Field(0.3, ge=0.0, le=1.0, description="Share (fraction) of the eligible images that is poisoned")
+    share_of: Literal["eligible", "all"] = Field(
+        "eligible",
+        description="What the ratio is a share of: the images that may be poisoned, or all that the attacker holds (then "
+        "as many of the former as there are)",
+    )
     mode: Literal["replace", "append-all"] = Field(
         "replace", description="replace: overwrite that share; append-all: add a triggered copy of every image"
     )

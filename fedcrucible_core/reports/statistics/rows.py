@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fedcrucible_core.records.findings import attack_rounds, attacked
+from fedcrucible_core.records.findings import attack_rounds, from_outside, took_place
 from fedcrucible_core.records.reader import RecordedRun
 from fedcrucible_core.reports.statistics.measures import measured
 from fedcrucible_core.reports.statistics.printed import Printed
@@ -61,23 +61,30 @@ class Row:
 
     @property
     def attacked(self) -> bool:
-        """Whether clients took part in every run, and some of them attacked."""
+        """Whether clients took part in every run, and it was attacked."""
         return bool(self.runs) and all(is_attacked(run) for run in self.runs)
 
     @property
     def undefended(self) -> bool:
-        """Whether every run took the plain mean of all clients, with nothing before or after it."""
+        """Whether every run took the plain mean of all clients and all data, with nothing before or after it."""
         return bool(self.runs) and all(is_undefended(run) for run in self.runs)
 
 
 def is_undefended(run: RecordedRun) -> bool:
-    """Whether the run took the plain mean of all clients, with nothing before or after it."""
-    return run.run.rule == "fedavg" and run.run.purifier in ("", "none") and not run.run.repair
+    """Whether the run took the plain mean of all clients and all data, with nothing before or after it."""
+    plain = run.run.rule == "fedavg" and run.run.purifier in ("", "none") and not run.run.repair
+    return plain and not is_sanitized(run)
+
+
+def is_sanitized(run: RecordedRun) -> bool:
+    """Whether anything parts the server's synthetic data before they are used."""
+    return "none" not in (run.config.get("splitter.name", "none"), run.config.get("synthetic.sanitizer", "drop"))
 
 
 def is_attacked(run: RecordedRun) -> bool:
-    """Whether clients took part and some of them attacked."""
-    return bool(run.run.rule and run.run.malicious and attack_rounds(run.rounds))
+    """Whether clients took part, and some of them or somebody at the server's data attacked."""
+    by_clients = run.run.malicious and attack_rounds(run.rounds)
+    return bool(run.run.rule and (by_clients or from_outside(run.run, run.rounds)))
 
 
 def notes_of(runs: Sequence[RecordedRun]) -> dict[str, list[int]]:
@@ -94,7 +101,7 @@ def _rested(run: RecordedRun) -> bool:
     expected = run.run.attack_expected
     if expected is None:  # an older record
         expected = bool(run.run.rule and run.run.malicious)
-    return expected and run.summary.rounds > 0 and not attacked(run.rounds)
+    return expected and run.summary.rounds > 0 and not took_place(run.run, run.rounds)
 
 
 def _of_runs(what: str, count: int, total: int) -> str:

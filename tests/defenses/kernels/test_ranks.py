@@ -33,9 +33,7 @@ def test_equal_scores_share_the_mean_rank() -> None:
 
 def test_ranks_are_those_of_a_plain_count() -> None:
     scores = torch.randint(0, 9, (50,), generator=torch.Generator().manual_seed(1)).double()
-    counted = [
-        (sum(float(b < a) for b in scores) + (sum(float(b == a) for b in scores) + 1) / 2) / 50 for a in scores
-    ]
+    counted = [(sum(float(b < a) for b in scores) + (sum(float(b == a) for b in scores) + 1) / 2) / 50 for a in scores]
     assert percentile_ranks(scores).tolist() == pytest.approx(counted)
 
 
@@ -86,7 +84,9 @@ def test_a_gap_above_too_few_is_passed_over() -> None:
 
 def test_a_mixture_s_upper_part_has_no_lower_tail() -> None:
     g = torch.Generator().manual_seed(0)
-    scores = torch.cat([torch.randn(300, generator=g) * 0.1, 3.0 + 2.0 * torch.randn(100, generator=g), -9 * torch.ones(1)])
+    scores = torch.cat(
+        [torch.randn(300, generator=g) * 0.1, 3.0 + 2.0 * torch.randn(100, generator=g), -9 * torch.ones(1)]
+    )
     found = above_mixture(scores)
     assert not found[-1], "a wide component claims both tails"
     assert int(found[300:400].sum()) > 80

@@ -44,7 +44,9 @@ def test_lowest_loss_is_flagged() -> None:
     inputs = torch.stack([torch.linspace(0.0, 9.0, 10), torch.zeros(10)], dim=1)
     found = LossOnly(share=0.2).split(Labeled(inputs, torch.zeros(10, dtype=torch.int64)), None, identity, RNG)
     assert found.triggered.tolist() == [8, 9], "the largest logit has the lowest loss"
-    assert found.scores["s_model"].tolist() == pytest.approx([float(torch.log1p((-x).exp())) for x in inputs[:, 0]], rel=1e-5)
+    assert found.scores["s_model"].tolist() == pytest.approx(
+        [float(torch.log1p((-x).exp())) for x in inputs[:, 0]], rel=1e-5
+    )
     with pytest.raises(ValueError, match="freshly trained"):
         LossOnly().split(Labeled(inputs, torch.zeros(10, dtype=torch.int64)), None, None, RNG)
 
@@ -63,7 +65,9 @@ def test_a_row_among_another_label_s_rows_is_flagged() -> None:
     guide = GuideTargets(points, torch.eye(4), points)
     found = GuideDensity().split(Labeled(torch.zeros(160, 1), labels), guide, None, RNG)
     assert found.triggered.tolist() == [1, 2, 3]
-    own = GuideDensity(score="own", cut="share", share=3 / 160).split(Labeled(torch.zeros(160, 1), labels), guide, None, RNG)
+    own = GuideDensity(score="own", cut="share", share=3 / 160).split(
+        Labeled(torch.zeros(160, 1), labels), guide, None, RNG
+    )
     assert own.triggered.tolist() == [1, 2, 3], "few strangers are thin among the rows of their label"
 
 
@@ -130,7 +134,9 @@ def test_a_probe_on_the_guide_s_embeddings_filters_texts() -> None:
 
 def test_a_model_of_public_pictures_filters_pictures() -> None:
     bright = torch.arange(40) % 4
-    images = (bright.float() / 4)[:, None, None, None].expand(-1, 1, 8, 8) + 0.02 * torch.rand(40, 1, 8, 8, generator=generator())
+    images = (bright.float() / 4)[:, None, None, None].expand(-1, 1, 8, 8) + 0.02 * torch.rand(
+        40, 1, 8, 8, generator=generator()
+    )
     labels = bright.clone()
     labels[0] = 1
     probe = PublicProbe(epochs=12, batch_size=8)
