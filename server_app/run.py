@@ -28,6 +28,7 @@ from server_app.plan import Plan
 from server_app.recorder import Recorder
 from server_app.resume import Start, starting_point
 from server_app.strategy_of import strategy_of
+from server_app.synthetic_examples import keep_synthetic
 from strategies.outcome import Checkpoint, Observer
 from strategies.population import SOLE, Population, first_of
 
