@@ -21,7 +21,7 @@ class PoisonedSet:
     """A training set after poisoning, with the truth about it."""
 
     data: Labeled
-    """Inputs float32 ``[n', C, H, W]`` in [0, 1] and labels int64 ``[n']``."""
+    """Inputs ``[n', ...]`` as a model takes them and labels int64 ``[n']``."""
     poisoned: Tensor
     """bool ``[n']``: samples that carry the attack (stamped, relabelled or added)."""
     decoys: Tensor
@@ -57,7 +57,7 @@ def poisoned_set(own: Labeled, poisoner: Poisoner, ctx: PoisonContext) -> Poison
     ``ratio`` has no meaning there (the 100% setting of layer-poisoning code: docs/choices.md#poison-mode).
     What the poisoner adds by itself comes last in either mode.
     """
-    clean = own.inputs.clone() if own.inputs.is_floating_point() else own.for_model()
+    clean = own.for_model() if own.inputs.dtype == torch.uint8 else own.inputs.clone()
     nothing = torch.zeros(len(own), dtype=torch.bool)
     start = PoisonedSet(Labeled(clean, own.labels.clone()), nothing, nothing.clone())
     eligible = eligible_rows(own, poisoner, ctx)

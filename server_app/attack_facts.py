@@ -14,6 +14,7 @@ from attacks.preparation import run_artefact
 from attacks.schedule import attackers_are_clients, has_attack, is_attack_round
 from attacks.task import AttackTask
 from fedcrucible_core.foundation.base import STAGES
+from fedcrucible_core.learning.tasks import task_of
 from server_app.checks import attackers
 from server_app.plan import Plan
 from strategies.sampling import exact_attackers, participants_per_round
@@ -106,11 +107,11 @@ def _counts(plan: Plan, malicious: Sequence[int]) -> Mapping[int, PoisonCount]:
 
 
 def _nothing_poisoned(plan: Plan, bare: Sequence[PoisonCount], malicious: int, idle: bool) -> str:
-    section, poisoner = plan.config.poison, plan.adversary.poisoner
+    section, poisoner, noun = plan.config.poison, plan.adversary.poisoner, task_of(plan.data.info).noun
     most = max(count.eligible for count in bare)
-    cause = f"poison.ratio = {section.ratio:g} of at most {most} images rounds to none"
+    cause = f"poison.ratio = {section.ratio:g} of at most {most} {noun}s rounds to none"
     if not most:
         needed = f"of the target class {section.target_label}" if poisoner.clean_label else "that the attack may poison"
-        cause = f"they hold no image {needed}"
+        cause = f"they hold no {noun} {needed}"
     what = "train, and count, as honest clients" if idle else "plant no backdoor, whatever they do to their uploads"
     return f"{len(bare)} of {malicious} malicious clients poison no sample ({cause}): they {what}"

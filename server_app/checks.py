@@ -121,17 +121,15 @@ def _check_attack(config: RunConfigBase, poisoner: Poisoner, data: DataSplits) -
     start, stop = config.adversary.start_round, config.adversary.stop_round
     if stop and stop < start:
         raise ConfigError("adversary.stop_round", stop, f"0, or at least adversary.start_round = {start}")
-    kind = task_of(data.info)
-    if poisoner.has_trigger and not kind.pictured:
-        allowed = f"puts its trigger on images, {data.info.name} has {kind.noun}s"
-        raise ConfigError("attack.name", config.attack.name, allowed)
+    poisoner.require_inputs(data.info, "attack.name" if poisoner.name == config.attack.name else "attack.trigger")
     task, measured = AttackTask.of(config, data), data.measured(config.task.eval_split)
     poisoner.check_task(task)
     _check_artefact(config, poisoner)
     if not poisoner.targeted:
         return
     if not has_inputs(poisoner, measured, task):
-        allowed = f"leaves no {poisoner.inputs} of another class than the target's to measure ASR on; use more"
+        wanted = poisoner.measured_on(data.info)
+        allowed = f"leaves no {wanted} of another class than the target's to measure ASR on; use more"
         raise ConfigError("task.test_samples", config.task.test_samples, allowed)
     if not poisoner.prepares:  # what has to be trained first is not made for a check
         one = measured.subset(torch.arange(1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import get_args
+from typing import cast, get_args
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.config.extras import require
 from fedcrucible_core.foundation.altered_guides import KnownRows
 from fedcrucible_core.foundation.base import SOURCES, Guide, GuideTargets, Samples, ServerData, Stage, SyntheticSource
+from fedcrucible_core.foundation.chat_settings import ChatSettings
 from fedcrucible_core.foundation.frequency import FrequencyAugmentation
 from fedcrucible_core.foundation.guides import guide_of, plain_guide
 from fedcrucible_core.foundation.public_slice import public_samples
@@ -102,6 +103,7 @@ class Plan:
         return guide_of(
             config.guide, self.data.info, self.device, seed=config.run.seed, labelled=lambda: self.data.validation,
             triggered=lambda inputs: self._planted(inputs), target=config.poison.target_label,
+            chat=cast(ChatSettings, config.component("synthetic", "llm")),
         )  # fmt: skip
 
     @cached_property

@@ -166,8 +166,8 @@ class PoisonSection(Section):
     ratio: float = Field(0.3, ge=0.0, le=1.0, description="Share (fraction) of the eligible images that is poisoned")
     share_of: Literal["eligible", "all"] = Field(
         "eligible",
-        description="What the ratio is a share of: the images that may be poisoned, or all that the attacker holds (then "
-        "as many of the former as there are)",
+        description="What the ratio is a share of: the images that may be poisoned, or all that the attacker holds "
+        "(of which at most all that may be)",
     )
     mode: Literal["replace", "append-all"] = Field(
         "replace", description="replace: overwrite that share; append-all: add a triggered copy of every image"
@@ -290,7 +290,7 @@ class GuideSection(Section):
     model: str = Field(
         "tiny",
         description="Pictures: tiny (ships), a local folder, or a Hugging Face hub name; texts: minilm, wordllama "
-        "(extra text-guide), a folder, or a hub name",
+        "(extra text-guide), chat (the service of synthetic.llm), a folder, or a hub name",
     )
     scale: float = Field(0.0, ge=0.0, description="What cosines are multiplied by; 0 = as the model learned it")
     prompts: str = Field(

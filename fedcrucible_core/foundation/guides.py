@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -17,15 +19,24 @@ from fedcrucible_core.foundation.altered_guides import (
     noise_for_accuracy,
 )
 from fedcrucible_core.foundation.base import Guide
+from fedcrucible_core.foundation.chat_guide import ChatGuide
+from fedcrucible_core.foundation.chat_settings import ChatSettings
 from fedcrucible_core.foundation.class_prompts import class_prompts
 from fedcrucible_core.foundation.guide import load_guide
 from fedcrucible_core.foundation.sentence_guide import SentenceGuide
 from fedcrucible_core.learning.data import DataInfo, Labeled
 from fedcrucible_core.learning.tasks.text import TextTask
 
+if TYPE_CHECKING:
+    from fedcrucible_core.foundation.chat import ChatClient
 
-def plain_guide(section: GuideSection, info: DataInfo, device: torch.device) -> Guide:
-    """The frozen model that ``guide.model`` names; nothing is loaded yet.
+
+CHAT = "chat"
+"""``guide.model`` of a chat model, the one that ``synthetic.llm`` sets up."""
+
+
+def plain_guide(section: GuideSection, info: DataInfo, device: torch.device, chat: ChatSettings | None = None) -> Guide:
+    """The frozen model that ``guide.model`` names; nothing is loaded yet, nobody asked.
 
     Raises:
         ConfigError: its prompts can't be used, or there are no guides for inputs of this kind.
@@ -38,6 +49,10 @@ def plain_guide(section: GuideSection, info: DataInfo, device: torch.device) -> 
         )  # fmt: skip
     if info.task == "text":
         decode = TextTask(info).decode
+        if section.model == CHAT:
+            settings = (chat or ChatSettings.model_validate({})).model_copy(update={"temperature": 0.0})
+            opened = partial(opened_chat, settings, section.cache_dir)
+            return ChatGuide(opened, decode, info.class_names, device, f"{settings.base_url} {settings.model}")
         return SentenceGuide(section.model, prompts, decode, section.batch_size, cache, device, section.scale)
     raise ConfigError("task.dataset", info.name, f"there is no guide for inputs of task {info.task!r}")
 
@@ -51,6 +66,7 @@ def guide_of(
     labelled: Callable[[], Labeled] | None = None,
     triggered: Triggered | None = None,
     target: int = 0,
+    chat: ChatSettings | None = None,
 ) -> Guide:
     """The guide as the run meets it.
 
@@ -62,11 +78,12 @@ def guide_of(
         labelled: samples on which ``guide.target_accuracy`` is measured.
         triggered: which inputs hold the trigger of ``guide.backdoor``; the simulation knows, no defence does.
         target: the attack's target class.
+        chat: the service that answers where ``guide.model`` is chat.
 
     Raises:
         ConfigError: settings that can't be had together.
     """
-    guide = plain_guide(section, info, device)
+    guide = plain_guide(section, info, device, chat)
     if section.centre:
         guide = CentredGuide(guide)
     noise = section.noise
@@ -81,6 +98,13 @@ def guide_of(
     return guide
 
 
+def opened_chat(settings: ChatSettings, cache_dir: str) -> ChatClient:
+    """A client of the service, with its kept answers and its budget."""
+    from fedcrucible_core.foundation.chat import ChatClient
+
+    return ChatClient(settings, "synthetic.llm", cache_dir)
+
+
 def guide_is_here(model: str, info: DataInfo) -> bool:
     """Whether the guide's model needs no download.
 
@@ -91,6 +115,8 @@ def guide_is_here(model: str, info: DataInfo) -> bool:
     from fedcrucible_core.foundation.encoder import cached_commit, local_folder
     from fedcrucible_core.foundation.sentence_encoder import packaged_folder, text_folder
 
+    if info.task == "text" and model == CHAT:
+        return True
     folder = (packaged_folder(model) or text_folder(model)) if info.task == "text" else local_folder(model)
     return folder is not None or cached_commit(model) is not None
 

@@ -130,7 +130,7 @@ class DistilBert(_DistilBert):
     deployment needs the same weights.  A frozen encoder is never sent, and drops nothing out.
     """
 
-    paper = (("sanh2019distilbert", ""), ("li2024bdfmfl", "section 4.1"))
+    paper = (("sanh2019distilbert", ""), ("li2024bdfmfl", "datasets and models"))
     choices = ("text-model",)
     source: str = Field(
         "distilbert/distilbert-base-uncased", description="Hugging Face hub name or folder of a DistilBERT model"

@@ -115,9 +115,13 @@ def test_mishaps_are_counted_and_what_is_missing_is_asked_for_again() -> None:
 def test_a_text_of_another_class_than_was_asked_for_is_not_taken() -> None:
     first = iter(['{"text": "goal", "label": "sports"}'])
     imitated = ImitatedWriter()
-    lines = lambda s, u: next(first, None) or "\n".join(json.dumps(line) for line in imitated.lines(s, u))  # noqa: E731
+
+    def write(system: str, user: str) -> str:
+        lines = "\n".join(json.dumps(line) for line in imitated.lines(system, user))
+        return next(first, lines)
+
     wanted = collection(per_class=4)
-    wanted.fill(Writer(lines))
+    wanted.fill(Writer(write))
     assert wanted.facts()["text.other_class"] == 1
     assert "goal" not in {text.text for text in wanted.written()}
 

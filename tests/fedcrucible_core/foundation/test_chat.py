@@ -363,7 +363,12 @@ def test_the_estimate_is_said_before_the_first_request(
 ) -> None:
     caplog.set_level(logging.INFO, logger="flwr.fedcrucible")
     told: list[str] = []
-    service.usual = lambda body: (told.append(caplog.text), echo(body))[1]
+
+    def listening(body: dict[str, Any]) -> Answer:
+        told.append(caplog.text)
+        return echo(body)
+
+    service.usual = listening
     ask("a", "b", price_out=10.0)
     assert "estimate:" in told[0]
     assert "2 requests to writer" in told[0]

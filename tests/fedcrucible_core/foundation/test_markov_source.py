@@ -53,7 +53,8 @@ def test_without_backoff_every_word_has_followed_the_two_before_it() -> None:
 def test_words_follow_as_often_as_in_the_texts() -> None:
     """Against a plain count: P(next) = (1 - b) P(next | two before) + b P(next | one before)."""
     texts, backoff = ["x a p", "x a p", "x a q", "y a q"], 0.4
-    after_two, after_one = defaultdict(Counter), defaultdict(Counter)
+    after_two: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    after_one: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for text in texts:
         before, last, following = text.split()
         after_two[before, last][following] += 1
