@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import cast, get_args
 
 import torch
+from torch import Tensor
 
 from attacks.adversary import Adversary
 from attacks.compromised_source import CompromisedSource
@@ -23,7 +24,7 @@ from fedcrucible_core.foundation.altered_guides import KnownRows
 from fedcrucible_core.foundation.base import SOURCES, Guide, GuideTargets, Samples, ServerData, Stage, SyntheticSource
 from fedcrucible_core.foundation.chat_settings import ChatSettings
 from fedcrucible_core.foundation.frequency import FrequencyAugmentation
-from fedcrucible_core.foundation.guides import guide_of
+from fedcrucible_core.foundation.guides import guide_of, plain_guide
 from fedcrucible_core.foundation.public_slice import public_samples
 from fedcrucible_core.foundation.server_data import Augment, Kept, build_server_data, cached_samples
 from fedcrucible_core.learning.data import DataSplits, Labeled
@@ -128,9 +129,20 @@ class Plan:
             return self._sampled(per_class, config.run.seed)
         source = self.synthetic_source()
         altered = CompromisedSource(
-            source, compromise, self.adversary.poisoner, self._planting, self._sampled, self.device
+            source,
+            compromise,
+            self.adversary.poisoner,
+            self._planting,
+            self._sampled,
+            self._attackers_guide,
+            self.device,
         )
         return altered.samples(info, per_class, config.run.seed, stage)
+
+    def _attackers_guide(self, inputs: Tensor) -> Tensor:
+        """What an attacker is told who knows the run's guide as it is, without what is simulated of it."""
+        guide = plain_guide(self.config.guide, self.data.info, self.device)
+        return guide.targets(inputs, self.data.info.class_names).logits.cpu()
 
     def _sampled(self, per_class: int, seed: int) -> Samples:
         source, cache = self.synthetic_source(), self.config.guide.cache_dir
