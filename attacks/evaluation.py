@@ -10,6 +10,7 @@ from torch import Tensor
 
 from attacks.task import AttackTask
 from fedcrucible_core.learning.data import Labeled
+from fedcrucible_core.learning.tasks import task_of
 
 if TYPE_CHECKING:
     from attacks.poisoner import PoisonContext, Poisoner
@@ -25,7 +26,7 @@ def triggered_test_set(test: Labeled, poisoner: Poisoner, ctx: PoisonContext) ->
     elsewhere.
 
     Returns:
-        Inputs float32 ``[m, C, H, W]`` in [0, 1] as the attacker presents them, and their true classes, none of them
+        Inputs ``[m, ...]`` as the attacker presents them to a model, and their true classes, none of them
         the target.  ``rows`` (ascending) are those of the test images they were made from; None = from elsewhere.
 
     Raises:
@@ -36,8 +37,9 @@ def triggered_test_set(test: Labeled, poisoner: Poisoner, ctx: PoisonContext) ->
         raise TypeError(f"poisoner {poisoner.name!r} is untargeted: no ASR is measured")
     images, rows, outside = _inputs(poisoner, test, ctx.task)
     if not len(rows):
-        what = f"none of {len(images)} images is one that ASR could be measured on"
-        raise ValueError(f"{what}: {poisoner.inputs} of another class than the target {ctx.task.target}")
+        what = f"none of {len(images)} {task_of(ctx.task.info).noun}s is one that ASR could be measured on"
+        wanted = f"{poisoner.measured_on(ctx.task.info)} of another class than the target {ctx.task.target}"
+        raise ValueError(f"{what}: {wanted}")
     chosen, whole = images.subset(rows), replace(ctx, part=None)
     if outside:
         return Labeled(chosen.for_model(), chosen.labels, None)

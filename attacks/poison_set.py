@@ -26,7 +26,7 @@ def poison_set(
 
     Args:
         poisoner: what is done.
-        data: stored pictures (uint8), or inputs float32 in [0, 1]; not changed.
+        data: stored pictures (uint8), or inputs as a model takes them; not changed.
         info: its classes and shape.
         section: target, ratio, mode and scope.
         seed: of every choice.
@@ -37,9 +37,10 @@ def poison_set(
         The training set, and which of its samples are poisoned or decoys.
 
     Raises:
-        ConfigError: the poisoner's settings don't fit the data.
+        ConfigError: the poisoner is for inputs of another kind, or its settings don't fit the data.
     """
     task = AttackTask(section.target_label, info, data, published or TaskSection.model_validate({}))
+    poisoner.require_inputs(info)
     poisoner.check_task(task)
     artefact = prepared(poisoner, task, seed=seed) if artefact is None else artefact
     return poisoner.poison(data, PoisonContext(task, section, torch_generator(seed, "poison"), artefact))

@@ -12,9 +12,10 @@ from attacks.artefact import EMPTY, Artefact
 from attacks.evaluation import triggered_test_set
 from attacks.poisoning import PoisonedSet, poisoned_set
 from attacks.task import AttackTask
-from fedcrucible_core.config import Component, Registry
+from fedcrucible_core.config import Component, ConfigError, Registry
 from fedcrucible_core.config.sections import PoisonSection
-from fedcrucible_core.learning.data import Labeled
+from fedcrucible_core.learning.data import DataInfo, Labeled
+from fedcrucible_core.learning.tasks import task_of
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,15 @@ class Poisoner(Component):
     Needs no attacker: :func:`attacks.poison_set.poison_set` applies it to any labelled set.
     """
 
+    task: ClassVar[str] = "vision"
+    """The kind of inputs it is for (``DataInfo.task``); empty = any, for it puts nothing on them."""
     has_trigger: ClassVar[bool] = True
     """False: nothing is put on inputs at test time."""
     natural: ClassVar[bool] = False
     """True: inputs that exist anyway (an attribute, a class, a rare kind) are the trigger.  Success is measured on
     them, and there is no rate "without trigger" to compare it with."""
     inputs: ClassVar[str] = "triggered images"
-    """What success is measured on, in the words of reports."""
+    """What success is measured on, in the words of reports (of other inputs than images: see ``measured_on``)."""
     clean_label: ClassVar[bool] = False
     """True: only target-class samples are poisoned and labels stay."""
 
@@ -65,6 +68,19 @@ class Poisoner(Component):
     def prepares(self) -> bool:
         """Whether ``prepare`` makes anything."""
         return type(self).prepare is not Poisoner.prepare
+
+    def measured_on(self, info: DataInfo) -> str:
+        """What success is measured on, with what this data set's inputs are called."""
+        return self.inputs.replace("image", task_of(info).noun)
+
+    def require_inputs(self, info: DataInfo, key: str = "attack.name") -> None:
+        """Raise ConfigError, naming ``key`` and what is allowed, where a data set's inputs aren't those it is for."""
+        if self.task in ("", info.task):
+            return
+        fitting = ", ".join(name for name in POISONERS if POISONERS[name].task in ("", info.task))
+        noun = task_of(info).noun
+        allowed = f"is for {self.task} inputs, {info.name} has {noun}s; allowed with {noun}s: {fitting}"
+        raise ConfigError(key, self.name, allowed)
 
     def check_task(self, task: AttackTask) -> None:
         """Raise ConfigError where the settings don't fit the task; called before any client starts."""
@@ -101,11 +117,11 @@ class Poisoner(Component):
     # --- training and test form ---------------------------------------------------------------------------------
 
     def stamp(self, x: Tensor, y: Tensor, ctx: PoisonContext) -> Tensor:
-        """Put the trigger on inputs ``x`` float32 ``[n, C, H, W]`` in [0, 1] of true classes ``y`` int64 ``[n]``.
+        """Put the trigger on inputs ``x`` of true classes ``y`` int64 ``[n]``.
 
-        Returns a new tensor of the same shape in [0, 1]; the inputs are not changed, and no image's answer depends on
-        the others.  ``ctx.part`` None asks for the whole trigger.  Natural triggers return copies, or the rare form
-        that images get.
+        Pictures are float32 ``[n, C, H, W]`` in [0, 1], texts token ids int64 ``[n, L]``.  Returns a new tensor of the
+        same kind and shape; the inputs are not changed, and no sample's answer depends on the others.  ``ctx.part``
+        None asks for the whole trigger.  Natural triggers return copies, or the rare form that images get.
         """
         if self.natural:
             return x.clone()
@@ -124,14 +140,14 @@ class Poisoner(Component):
         return 0
 
     def decoys(self, x: Tensor, others: Tensor, ctx: PoisonContext) -> Tensor:
-        """Inputs ``[n, C, H, W]`` that look nearly poisoned and keep their true labels.
+        """Inputs ``[n, ...]`` that look nearly poisoned and keep their true labels.
 
         ``others`` holds, for each sample of ``x``, another one of the same set.  Labels are out of reach on purpose.
         """
         raise TypeError(f"poisoner {self.name!r} has no decoys")
 
     def additions(self, own: Labeled, ctx: PoisonContext) -> tuple[Tensor, Tensor] | None:
-        """Samples that are added to the set ``own``: inputs float32 ``[k, C, H, W]`` and the labels they get.
+        """Samples that are added to the set ``own``: inputs ``[k, ...]`` as ``stamp`` takes them, and their labels.
 
         None = nothing.
         """

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from fedcrucible_core.config.sections import PoisonSection
 from fedcrucible_core.learning.data import Labeled
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ class PoisonedSet:
     """A training set after poisoning, with the truth about it."""
 
     data: Labeled
-    """Inputs float32 ``[n', C, H, W]`` in [0, 1] and labels int64 ``[n']``."""
+    """Inputs ``[n', ...]`` as a model takes them and labels int64 ``[n']``."""
     poisoned: Tensor
     """bool ``[n']``: samples that carry the attack (stamped, relabelled or added)."""
     decoys: Tensor
@@ -50,12 +51,13 @@ def poisoned_set(own: Labeled, poisoner: Poisoner, ctx: PoisonContext) -> Poison
     """The training set that ``own`` becomes, as ``ctx.section`` says.
 
     ``replace`` overwrites floor(ratio * E + 1/2) of the E eligible samples, drawn without replacement; decoys, which
-    keep their labels, overwrite others of them as far as there are any left.
+    keep their labels, overwrite others of them as far as there are any left.  With ``share_of = all`` E counts all
+    samples there, and at most the eligible ones are overwritten.
     ``append-all`` keeps every sample and appends a poisoned copy of each eligible one, and decoys made of some of them;
     ``ratio`` has no meaning there (the 100% setting of layer-poisoning code: docs/choices.md#poison-mode).
     What the poisoner adds by itself comes last in either mode.
     """
-    clean = own.inputs.clone() if own.inputs.is_floating_point() else own.for_model()
+    clean = own.for_model() if own.inputs.dtype == torch.uint8 else own.inputs.clone()
     nothing = torch.zeros(len(own), dtype=torch.bool)
     start = PoisonedSet(Labeled(clean, own.labels.clone()), nothing, nothing.clone())
     eligible = eligible_rows(own, poisoner, ctx)
@@ -75,6 +77,8 @@ class PoisonCount:
     """Poisoned ones among them, or their copies; an upper bound where the draw decides."""
     added: int
     """Samples that the attack adds to the set (additions)."""
+    short: int = 0
+    """Samples that were asked for beyond those that may be poisoned."""
 
     @property
     def total(self) -> int:
@@ -94,17 +98,19 @@ def poison_count(own: Labeled, poisoner: Poisoner, ctx: PoisonContext) -> Poison
     """
     labels = own.labels[eligible_rows(own, poisoner, ctx)]
     eligible = len(labels) if poisoner.has_trigger else int((poisoner.relabel(labels, ctx) != labels).sum())
-    share = len(labels) if ctx.section.mode == "append-all" else _share(ctx.section.ratio, len(labels))
+    asked = len(labels) if ctx.section.mode == "append-all" else _asked(ctx.section, len(labels), len(own))
     added = poisoner.additions(own, ctx)
-    return PoisonCount(eligible, min(share, eligible), 0 if added is None else len(added[1]))
+    short = max(0, asked - len(labels))
+    return PoisonCount(eligible, min(asked, eligible), 0 if added is None else len(added[1]), short)
 
 
-def _share(ratio: float, eligible: int) -> int:
-    return math.floor(ratio * eligible + 0.5)
+def _asked(section: PoisonSection, eligible: int, own: int) -> int:
+    """Samples that ``section`` asks for; of a share of all of them there may be more than may be poisoned."""
+    return math.floor(section.ratio * (eligible if section.share_of == "eligible" else own) + 0.5)
 
 
 def _replace(start: PoisonedSet, eligible: Tensor, poisoner: Poisoner, ctx: PoisonContext) -> PoisonedSet:
-    count = _share(ctx.section.ratio, len(eligible))
+    count = min(_asked(ctx.section, len(eligible), len(start.data)), len(eligible))
     if not count:
         return start
     x, y = start.data.inputs, start.data.labels

@@ -8,7 +8,6 @@ from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.config.sections import TaskSection
 from fedcrucible_core.learning.data import DataInfo, DataSplits, Labeled
-from fedcrucible_core.learning.tasks import task_of
 
 
 @dataclass(frozen=True)
@@ -28,12 +27,6 @@ class AttackTask:
     def of(cls, config: RunConfigBase, data: DataSplits) -> AttackTask:
         """The task of a run whose data are ``data``."""
         return cls(config.poison.target_label, data.info, data.train, config.task)
-
-    def require_pictures(self, attack: str) -> None:
-        """Raise ConfigError, naming the attack, where inputs are no pictures."""
-        kind = task_of(self.info)
-        if not kind.pictured:
-            raise ConfigError("attack.name", attack, f"is about images, {self.info.name} has {kind.noun}s")
 
     def source_class(self, key: str, label: int) -> int:
         """A class that is not the target; -1 = the last such class.

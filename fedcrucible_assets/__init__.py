@@ -17,6 +17,7 @@ ASSETS: dict[str, str] = {
     "mixed-public": "data/mixed_public.npz",
     "wordnet-texts": "wordnet/texts.jsonl.gz",
     "wordnet-tokenizer": "wordnet/tokenizer.json",
+    "text-prompts": "prompts/text_classes.toml",
     "clip-tiny-fashion": "clip-tiny-fashion",
     "flow-fashion": "flow-fashion",
 }

@@ -14,6 +14,7 @@ from attacks.preparation import run_artefact
 from attacks.schedule import attackers_are_clients, has_attack, is_attack_round
 from attacks.task import AttackTask
 from fedcrucible_core.foundation.base import STAGES
+from fedcrucible_core.learning.tasks import task_of
 from server_app.checks import attackers
 from server_app.plan import Plan
 from strategies.sampling import exact_attackers, participants_per_round
@@ -56,6 +57,12 @@ def attack_facts(plan: Plan, *, shares_known: bool) -> AttackFacts:
     bare = tuple(p for p, count in counts.items() if not count.total)
     pooled = section.collusion == "shared" and any(count.material for count in counts.values())
     idle = tuple(p for p in bare if not uploader.acts_unpoisoned(pooled or counts[p].material))
+    lacking = [count.short for count in counts.values() if count.short]
+    if lacking:
+        notes.append(
+            f"{len(lacking)} of {len(malicious)} malicious clients hold fewer samples that may be poisoned than "
+            f"poison.ratio = {config.poison.ratio:g} of all asks for: {sum(lacking)} short"
+        )
     for who, rests in ((idle, True), ([p for p in bare if p not in idle], False)):
         if who:
             notes.append(_nothing_poisoned(plan, [counts[p] for p in who], len(malicious), rests))
@@ -100,11 +107,11 @@ def _counts(plan: Plan, malicious: Sequence[int]) -> Mapping[int, PoisonCount]:
 
 
 def _nothing_poisoned(plan: Plan, bare: Sequence[PoisonCount], malicious: int, idle: bool) -> str:
-    section, poisoner = plan.config.poison, plan.adversary.poisoner
+    section, poisoner, noun = plan.config.poison, plan.adversary.poisoner, task_of(plan.data.info).noun
     most = max(count.eligible for count in bare)
-    cause = f"poison.ratio = {section.ratio:g} of at most {most} images rounds to none"
+    cause = f"poison.ratio = {section.ratio:g} of at most {most} {noun}s rounds to none"
     if not most:
         needed = f"of the target class {section.target_label}" if poisoner.clean_label else "that the attack may poison"
-        cause = f"they hold no image {needed}"
+        cause = f"they hold no {noun} {needed}"
     what = "train, and count, as honest clients" if idle else "plant no backdoor, whatever they do to their uploads"
     return f"{len(bare)} of {malicious} malicious clients poison no sample ({cause}): they {what}"

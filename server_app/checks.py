@@ -17,7 +17,7 @@ from defenses.base import RULES
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.foundation.base import SOURCES
-from fedcrucible_core.foundation.public_slice import check_public
+from fedcrucible_core.foundation.public_slice import public_samples
 from fedcrucible_core.foundation.server_data import augmentation_for
 from fedcrucible_core.learning.data import DataSplits
 from fedcrucible_core.learning.datasets import dataset_source
@@ -55,7 +55,8 @@ def check_combination(
     _check_attack(config, adversary.poisoner, data)
     adversary.uploader.check_run(RunFacts(_layout(config, data), tuple(RULES)))
     if system.needs_guide:
-        _check_guide(config)
+        _check_guide(config, data)
+        _check_backdoored_guide(config, adversary)
     if system.needs_server_data:
         source = SOURCES.of(config)
         source.check(data.info, config.synthetic.per_class)
@@ -89,7 +90,7 @@ def _check_splitter(config: RunConfigBase, system: Assembled, data: DataSplits) 
         raise ConfigError("synthetic.sanitizer", action, allowed)
     fresh = system.splitter.needs.fresh
     if fresh is not None and fresh.on == "public":
-        check_public(data.info, "splitter.name", config.splitter.name)
+        public_samples(data.info, "splitter.name", config.splitter.name)
 
 
 def _check_model(config: RunConfigBase, system: Assembled, data: DataSplits) -> None:
@@ -120,17 +121,15 @@ def _check_attack(config: RunConfigBase, poisoner: Poisoner, data: DataSplits) -
     start, stop = config.adversary.start_round, config.adversary.stop_round
     if stop and stop < start:
         raise ConfigError("adversary.stop_round", stop, f"0, or at least adversary.start_round = {start}")
-    kind = task_of(data.info)
-    if poisoner.has_trigger and not kind.pictured:
-        allowed = f"puts its trigger on images, {data.info.name} has {kind.noun}s"
-        raise ConfigError("attack.name", config.attack.name, allowed)
+    poisoner.require_inputs(data.info, "attack.name" if poisoner.name == config.attack.name else "attack.trigger")
     task, measured = AttackTask.of(config, data), data.measured(config.task.eval_split)
     poisoner.check_task(task)
     _check_artefact(config, poisoner)
     if not poisoner.targeted:
         return
     if not has_inputs(poisoner, measured, task):
-        allowed = f"leaves no {poisoner.inputs} of another class than the target's to measure ASR on; use more"
+        wanted = poisoner.measured_on(data.info)
+        allowed = f"leaves no {wanted} of another class than the target's to measure ASR on; use more"
         raise ConfigError("task.test_samples", config.task.test_samples, allowed)
     if not poisoner.prepares:  # what has to be trained first is not made for a check
         one = measured.subset(torch.arange(1))
@@ -155,21 +154,28 @@ def _layout(config: RunConfigBase, data: DataSplits) -> tuple[Slot, ...]:
     return parameter_slots(spec.build(data.info, config.run.seed))
 
 
-def _check_guide(config: RunConfigBase) -> None:
+def _check_guide(config: RunConfigBase, data: DataSplits) -> None:
     """The guide is where it is said to be; a hub model that isn't here yet is fetched when the run starts."""
     from fedcrucible_assets import AssetMissingError
-    from fedcrucible_core.foundation.encoder import cached_commit, local_folder
-    from fedcrucible_core.foundation.guide import load_guide
+    from fedcrucible_core.foundation.guides import check_guide, guide_is_here
 
     section = config.guide
-    load_guide(section.model, family=section.family, templates=section.templates)
     try:
-        here = local_folder(section.model) is not None or cached_commit(section.model) is not None
+        check_guide(section, data.info)
+        here = guide_is_here(section.model, data.info)
     except AssetMissingError as error:
         raise ConfigError("guide.model", section.model, str(error)) from error
     if not here and os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
-        allowed = "not in the local Hugging Face cache, and HF_HUB_OFFLINE is set; allowed: tiny, a folder"
+        offline = "minilm, wordllama, a folder" if data.info.task == "text" else "tiny, a folder"
+        allowed = f"not in the local Hugging Face cache, and HF_HUB_OFFLINE is set; allowed: {offline}"
         raise ConfigError("guide.model", section.model, allowed)
+
+
+def _check_backdoored_guide(config: RunConfigBase, adversary: Adversary) -> None:
+    """There are synthetic samples that a simulated backdoor of the guide could react to."""
+    if config.guide.backdoor != "none" and adversary.compromise is None:
+        allowed = f"needs an attack on the synthetic data (bd-fmfl), there is {config.attack.name!r}; allowed: none"
+        raise ConfigError("guide.backdoor", config.guide.backdoor, allowed)
 
 
 def _check_clients(config: RunConfigBase, system: Assembled, data: DataSplits) -> None:

@@ -20,6 +20,7 @@ from fedcrucible_core.config.load import as_before, default_keys, flatten, has_e
 from fedcrucible_core.config.old_keys import former
 from fedcrucible_core.config.sections import TaskSection
 from fedcrucible_core.config.values import Scalar
+from fedcrucible_core.foundation.guides import CHAT
 from fedcrucible_core.learning.data import DataSplits
 from fedcrucible_core.learning.datasets import load_task
 from server_app.checks import attackers
@@ -37,7 +38,7 @@ LATER = (
     (
         "fm_fl.", "federation.evaluate_", "synthetic.sanitize", "task.text_column", "task.max_length",
         "task.reserved_tokens", "task.tokenizer", "guide.scale", "guide.prompts", "guide.centre", "guide.noise",
-        "guide.target_accuracy", "guide.backdoor",
+        "guide.target_accuracy", "guide.backdoor", "poison.share_of",
     ),
     (".blocks", ".block_width"),
 )  # fmt: skip
@@ -94,7 +95,10 @@ def reached_settings(config: RunConfigBase) -> dict[str, Scalar]:
     adversary = Adversary.of(config)
     if not adversary.planted:
         del values["attack.trigger"]
-    reached = _reached([*_chosen(config).items(), *(("attack", part.name) for part in adversary.parts)], values)
+    chosen = [*_chosen(config).items(), *(("attack", part.name) for part in adversary.parts)]
+    if config.guide.model == CHAT:
+        chosen.append(("synthetic", "llm"))  # the service that it is
+    reached = _reached(chosen, values)
     for key in list(values):
         section, *rest = key.split(".")
         if section in REGISTRIES and len(rest) == 2 and (section, rest[0]) not in reached:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import cast, get_args
 
 import torch
 
@@ -17,9 +19,11 @@ from defenses.sanitizing import NEEDS_CLASSES, SyntheticSet, require_classes, sa
 from defenses.splitting import clean_part, split
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.config.extras import require
+from fedcrucible_core.foundation.altered_guides import KnownRows
 from fedcrucible_core.foundation.base import SOURCES, Guide, GuideTargets, Samples, ServerData, Stage, SyntheticSource
+from fedcrucible_core.foundation.chat_settings import ChatSettings
 from fedcrucible_core.foundation.frequency import FrequencyAugmentation
-from fedcrucible_core.foundation.guide import load_guide
+from fedcrucible_core.foundation.guides import guide_of
 from fedcrucible_core.foundation.public_slice import public_samples
 from fedcrucible_core.foundation.server_data import Augment, Kept, build_server_data, cached_samples
 from fedcrucible_core.learning.data import DataSplits, Labeled
@@ -94,15 +98,22 @@ class Plan:
 
     def guide(self) -> Guide:
         """The configured guide, loaded when first asked."""
-        section = self.config.guide
-        return load_guide(
-            section.model,
-            family=section.family,
-            templates=section.templates,
-            batch_size=section.batch_size,
-            cache_dir=section.cache_dir,
-            device=self.device,
-        )
+        config = self.config
+        return guide_of(
+            config.guide, self.data.info, self.device, seed=config.run.seed, labelled=lambda: self.data.validation,
+            triggered=lambda inputs: self._planted(inputs), target=config.poison.target_label,
+            chat=cast(ChatSettings, config.component("synthetic", "llm")),
+        )  # fmt: skip
+
+    @cached_property
+    def _planted(self) -> KnownRows:
+        """What the attacker has put among the synthetic samples; for the simulation of a backdoored guide alone."""
+        parts = []
+        for stage in get_args(Stage):
+            samples = self.samples(stage)
+            if samples.poisoned is not None:
+                parts.append(samples.data.for_model()[samples.poisoned])
+        return KnownRows(torch.cat(parts)) if parts else KnownRows(self.data.validation.inputs[:0])
 
     def synthetic_source(self) -> SyntheticSource:
         """Where the server's images come from."""
@@ -157,7 +168,7 @@ class Plan:
         assert splitter is not None
         return split(
             splitter, images, self.data.info, self.guide, torch_generator(seed, "split"),
-            untrained=self.untrained, public=lambda: public_samples(self.data.info),
+            untrained=self.untrained, public=lambda: public_samples(self.data.info, "splitter.name", splitter.name),
         )  # fmt: skip
 
     def server_data(self, augment: Augment | None = None) -> ServerData:

@@ -124,7 +124,7 @@ def _run(
         for prototype, weights in population.items():
             of = loop.parts.models[prototype]
             slots = parameter_slots(of), buffer_slots(of)
-            record.write_model(weights, *slots, "" if prototype == SOLE else prototype)
+            record.write_model(weights, *slots, "" if of is model else prototype)
     first_of(population).load_into(model)
     _keep_shown(record, plan, evaluator, model, None if loop.phase is None else loop.phase.data)
     keep_synthetic(record, task_of(plan.data.info), loop.synthetic)
@@ -181,7 +181,7 @@ def _describe(plan: Plan, evaluator: Evaluator, facts: AttackFacts, start: Start
         target_label=config.poison.target_label if poisoner.targeted else None,
         test_images=len(evaluator.labels),
         triggered_images=0 if evaluator.attacked is None else len(evaluator.attacked.labels),
-        attack_inputs=poisoner.inputs if poisoner.targeted else "",
+        attack_inputs=poisoner.measured_on(plan.data.info) if poisoner.targeted else "",
         natural=poisoner.natural and poisoner.targeted,
         clients=config.federation.clients,
         malicious=attackers(config),

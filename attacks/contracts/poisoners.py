@@ -9,13 +9,13 @@ from torch import Tensor
 
 from attacks.contracts.setting import (
     CLASSES,
-    SHAPES,
     TARGET,
+    Pictures,
     Trial,
-    check_images,
     differing,
+    grounds,
+    main_ground,
     named,
-    pictures,
     require,
     section_of,
     seeded,
@@ -23,7 +23,6 @@ from attacks.contracts.setting import (
 )
 from attacks.poisoner import Poisoner
 
-"""Grey and colour."""
 TOLERANCE = 1e-6
 """How much the answer for an image may differ with the batch that it is in: interpolations differ in their last bit."""
 
@@ -43,7 +42,7 @@ def poisoner_checks() -> Iterator[tuple[str, Callable[[Poisoner], None]]]:
         labels_follow_the_promise,
         test_form_changes_every_image_in_range,
         test_form_treats_each_image_by_itself,
-        black_and_white_images_stay_in_range,
+        extreme_inputs_stay_in_range,
         nothing_changes_outside_the_mask,
         the_ratio_is_exact,
         append_all_keeps_the_clean_set_first,
@@ -77,7 +76,7 @@ def training_form_keeps_shape_range_and_inputs(poisoner: Poisoner) -> None:
         before = x.clone(), y.clone()
         for part in (None, *range(5)):
             made, labels = poisoner.stamp(x, y, trial.context(part)), poisoner.relabel(y, trial.context(part))
-            check_images(made, x, "stamp's result")
+            trial.ground.check(made, x, "stamp's result")
             require(made.data_ptr() != x.data_ptr(), "stamp returns its own input")
             require(labels.data_ptr() != y.data_ptr(), "relabel returns its own input")
             require(labels.shape == y.shape and labels.dtype == torch.int64, "relabel's labels are not int64 [n]")
@@ -100,7 +99,7 @@ def training_form_is_deterministic(poisoner: Poisoner) -> None:
 
 def labels_follow_the_promise(poisoner: Poisoner) -> None:
     """Clean-label attacks keep labels, targeted ones give the target, untargeted ones leave inputs alone."""
-    trial = Trial.of(poisoner, SHAPES[1])
+    trial = Trial.of(poisoner, main_ground(poisoner))
     x, y = trial.data.for_model(), trial.data.labels
     labels = poisoner.relabel(y, trial.context())
     if poisoner.clean_label:
@@ -120,7 +119,7 @@ def test_form_changes_every_image_in_range(poisoner: Poisoner) -> None:
     for trial in trials(poisoner):
         x, y = trial.data.for_model(), trial.data.labels
         before, made = x.clone(), trial.whole(x, y)
-        check_images(made, x, "the test form")
+        trial.ground.check(made, x, "the test form")
         require(torch.equal(x, before), "the test form changes its inputs")
         require(torch.equal(trial.whole(x, y), made), "the test form is not deterministic")
         require(bool(differing(made, x).all()), "the test form leaves an image as it was")
@@ -135,27 +134,35 @@ def test_form_treats_each_image_by_itself(poisoner: Poisoner) -> None:
         together = trial.whole(x, y)
         for rows in (slice(0, 1), slice(1, 3), slice(3, 6)):
             alone = trial.whole(x[rows], y[rows])
-            same = torch.allclose(alone, together[rows], atol=TOLERANCE)
+            same = _close(alone, together[rows])
             require(same, "an image's trigger depends on the other images of the call")
 
 
-def black_and_white_images_stay_in_range(poisoner: Poisoner) -> None:
-    """Extreme pixels don't leave [0, 1]."""
+def _close(a: Tensor, b: Tensor) -> bool:
+    return torch.allclose(a, b, atol=TOLERANCE) if a.is_floating_point() else torch.equal(a, b)
+
+
+def extreme_inputs_stay_in_range(poisoner: Poisoner) -> None:
+    """Extreme pixels don't leave [0, 1]; texts without a word, and without room, stay texts."""
     if not poisoner.targeted:
         return
     for trial in trials(poisoner):
-        for value in (0.0, 1.0):
-            x = torch.full((2, *trial.task.info.shape), value)
-            check_images(trial.whole(x, torch.zeros(2, dtype=torch.int64)), x, "the test form of flat images")
+        for x in trial.ground.extremes():
+            made = trial.whole(x, torch.zeros(2, dtype=torch.int64))
+            trial.ground.check(made, x, "the test form of extreme inputs")
+            if poisoner.has_trigger and not isinstance(trial.ground, Pictures):
+                require(bool(differing(made, x).all()), "the trigger doesn't fit into every text")
 
 
 def nothing_changes_outside_the_mask(poisoner: Poisoner) -> None:
     """Where ``mask`` names the trigger's pixels, no other pixel changes."""
     for trial in trials(poisoner) if poisoner.has_trigger else ():
-        mask = poisoner.mask(trial.task.info.image_shape)
+        if not isinstance(trial.ground, Pictures):
+            continue
+        shape = trial.task.info.image_shape
+        mask = poisoner.mask(shape)
         if mask is None:
             return
-        shape = trial.task.info.image_shape
         require(mask.shape == shape and mask.dtype == torch.bool, f"mask is not bool {shape}")
         x, y = trial.data.for_model(), trial.data.labels
         for part in (None, *range(5)):
@@ -180,7 +187,7 @@ def _may_be_poisoned(trial: Trial, scope: str) -> Tensor:
 
 def the_ratio_is_exact(poisoner: Poisoner) -> None:
     """As many samples are poisoned as asked for, as many decoys made as the poisoner says, and nothing else changes."""
-    trial = Trial.of(poisoner, SHAPES[1])
+    trial = Trial.of(poisoner, main_ground(poisoner))
     x, y, size = trial.data.for_model(), trial.data.labels, len(trial.data)
     for scope in ("non-target", "all"):
         eligible = _may_be_poisoned(trial, scope)
@@ -201,7 +208,7 @@ def the_ratio_is_exact(poisoner: Poisoner) -> None:
 
 def append_all_keeps_the_clean_set_first(poisoner: Poisoner) -> None:
     """``append-all`` adds a poisoned copy of every eligible sample behind the clean ones."""
-    trial = Trial.of(poisoner, SHAPES[1])
+    trial = Trial.of(poisoner, main_ground(poisoner))
     section = section_of(ratio=0.1, mode="append-all")
     made, size = poisoner.poison(trial.data, trial.context(section=section)), len(trial.data)
     require(torch.equal(made.data.inputs[:size], trial.data.for_model()), "append-all changes the clean inputs")
@@ -220,7 +227,7 @@ def decoys_keep_shape_range_and_inputs(poisoner: Poisoner) -> None:
         others, labels = x.flip(0).contiguous(), trial.data.labels[:12]
         before = x.clone(), others.clone()
         made = poisoner.decoys(x, others, trial.context(seed=5))
-        check_images(made, x, "decoys")
+        trial.ground.check(made, x, "decoys")
         again = poisoner.decoys(x, others, trial.context(seed=5))
         require(torch.equal(made, again), "decoys differ for the same generator")
         require(bool(differing(made, x).all()), "a decoy is the clean image")
@@ -230,13 +237,13 @@ def decoys_keep_shape_range_and_inputs(poisoner: Poisoner) -> None:
 
 
 def additions_carry_the_target(poisoner: Poisoner) -> None:
-    """Samples that are added are images in [0, 1] with the target as label."""
-    trial = Trial.of(poisoner, SHAPES[1])
+    """Samples that are added are inputs of the set's kind with the target as label."""
+    trial = Trial.of(poisoner, main_ground(poisoner))
     added = poisoner.additions(trial.data.subset(torch.arange(0, 48, 2)), trial.context())
     if added is None:
         return
     x, y = added
-    check_images(x, torch.empty(len(y), *SHAPES[1]), "what is added")
+    trial.ground.check(x, torch.empty(len(y), *trial.task.info.shape), "what is added")
     require(y.tolist() == [TARGET] * len(x), "an added sample has another label than the target")
     require(len(x) > 0, "additions adds no sample; it should return None")
 
@@ -245,7 +252,7 @@ def a_set_without_eligible_images_stays_clean(poisoner: Poisoner) -> None:
     """Without anything to poison a set keeps all its samples as they are."""
     if poisoner.poisons_own and not poisoner.targeted:
         return  # any image may be poisoned
-    trial = Trial.of(poisoner, SHAPES[1])
+    trial = Trial.of(poisoner, main_ground(poisoner))
     label = TARGET + 1 if poisoner.clean_label else TARGET
     own = trial.data.subset((trial.data.labels == label).nonzero().flatten())
     for mode in ("replace", "append-all"):
@@ -259,7 +266,8 @@ def a_set_without_eligible_images_stays_clean(poisoner: Poisoner) -> None:
 
 def carriers_are_told_image_by_image(poisoner: Poisoner) -> None:
     """No threshold comes from the images that are judged."""
-    trial, test = Trial.of(poisoner, SHAPES[1]), pictures(60, SHAPES[1], 10)
+    ground = main_ground(poisoner)
+    trial, test = Trial.of(poisoner, ground), ground.samples(60, 10)
     whole = poisoner.carriers(test, trial.task)
     if whole is None:
         return
@@ -273,8 +281,8 @@ def the_measured_set_leaves_the_target_out(poisoner: Poisoner) -> None:
     """Success is measured on carriers of other classes than the target, stamped with the whole trigger."""
     if not poisoner.targeted:
         return
-    for shape in SHAPES:
-        trial, test = Trial.of(poisoner, shape, 480), pictures(240, shape, 11)
+    for ground in grounds(poisoner):
+        trial, test = Trial.of(poisoner, ground, 480), ground.samples(240, 11)
         made = poisoner.attacked(test, trial.context())
         require(len(made) > 0, "nothing to measure on")
         require(bool((made.labels != TARGET).all()), "the target class is measured on")
@@ -285,7 +293,7 @@ def the_measured_set_leaves_the_target_out(poisoner: Poisoner) -> None:
         require(made.rows.tolist() == kept.nonzero().flatten().tolist(), "other images than the carriers are measured")
         require(torch.equal(made.labels, test.labels[kept]), "the measured labels are not the true ones")
         expected = trial.whole(test.for_model()[kept], test.labels[kept])
-        same = torch.allclose(made.inputs, expected, atol=TOLERANCE)
+        same = _close(made.inputs, expected)
         require(same, "the measured inputs do not carry the whole trigger")
 
 
@@ -298,4 +306,4 @@ def small_sets_work(poisoner: Poisoner) -> None:
                 made = poisoner.poison(trial.data.subset(torch.arange(count)), trial.context(section=section))
                 marks = len(made.data) == len(made.poisoned) == len(made.decoys)
                 require(marks and len(made.data) >= count, f"a set of {count} samples loses some")
-                check_images(made.data.inputs, made.data.inputs, f"a poisoned set of {count}")
+                trial.ground.check(made.data.inputs, made.data.inputs, f"a poisoned set of {count}")

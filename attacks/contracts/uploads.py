@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from attacks.contracts.setting import TARGET, named, pictures, require, section_of, seeded, task_on
+from attacks.contracts.setting import TARGET, Ground, Pictures, Texts, named, require, section_of, seeded
 from attacks.local_view import LocalView
 from attacks.poisoner import POISONERS, Poisoner
 from attacks.uploader import CraftContext, Uploader
@@ -34,10 +34,18 @@ def uploader_checks() -> Iterator[tuple[str, Callable[[Uploader, Poisoner | None
     )
 
 
+def _ground(poisoner: Poisoner | None) -> Ground:
+    """What the poisoner is for."""
+    return Texts.of(24, 12) if poisoner is not None and poisoner.task == "text" else Pictures.of((1, 12, 12))
+
+
 def _view(poisoner: Poisoner | None, **more: object) -> LocalView:
-    """An attacker with 24 images and a network with batch normalisation."""
-    task = task_on(pictures(24, (1, 12, 12), 9))
-    model: nn.Module = MODELS.create("resnet8", {"width": 4}).build(task.info, 0)
+    """An attacker with 24 samples: of images for a network with batch normalisation, of texts for one with dropout."""
+    ground = _ground(poisoner)
+    task = ground.task(ground.samples(24, 9))
+    of_texts = {"width": 8, "heads": 2, "layers": 1, "hidden": 16}
+    kind, settings = ("distilbert-tiny", of_texts) if ground.info.task == "text" else ("resnet8", {"width": 4})
+    model: nn.Module = MODELS.create(kind, settings).build(task.info, 0)
     view = LocalView(
         round=1,
         partition=0,
@@ -111,7 +119,8 @@ def a_round_is_finite_and_deterministic(uploader: Uploader, poisoner: Poisoner |
 
 def one_alone_can_attack(uploader: Uploader, poisoner: Poisoner | None = None) -> None:
     """A lone attacker, even with a single image or as the only participant, uploads something finite."""
-    data = pictures(24, (1, 12, 12), 9)
-    for view in (_view(poisoner, participants=1), _view(poisoner, task=task_on(data.subset(torch.arange(2))))):
+    ground = _ground(poisoner)
+    two = ground.task(ground.samples(24, 9).subset(torch.arange(2)))
+    for view in (_view(poisoner, participants=1), _view(poisoner, task=two)):
         upload = uploader.upload(view)
         require(bool(torch.isfinite(upload.parameters).all()), "a lone attacker's upload is not finite")

@@ -54,7 +54,6 @@ class EdgeCase(Poisoner):
 
     def check_task(self, task: AttackTask) -> None:
         """Rare inputs can be made or found."""
-        task.require_pictures(self.name)
         _, height, width = task.info.image_shape
         if not self.folder and self.turn == "quarter" and height != width:
             allowed = f"images of {height}x{width} can only be turned by half"

@@ -28,6 +28,7 @@ class LabelFlip(Poisoner):
     paper = (("fang2020", "reverse"), ("tolpegin2020", "source to target"))
     choices = ("label-flip-formula",)
     cost = "none beside training"
+    task: ClassVar[str] = ""
     has_trigger: ClassVar[bool] = False
     natural: ClassVar[bool] = True
     inputs: ClassVar[str] = "images of the source class"

@@ -13,6 +13,7 @@ from attacks.poisoner import POISONERS, PoisonContext, Poisoner
 class NoAttack(Poisoner):
     """No attack: no client is malicious, no trigger exists, no ASR is measured."""
 
+    task: ClassVar[str] = ""
     has_trigger: ClassVar[bool] = False
 
     def stamp(self, x: Tensor, y: Tensor, ctx: PoisonContext) -> Tensor:

@@ -63,7 +63,6 @@ class Semantic(Poisoner):
 
     def check_task(self, task: AttackTask) -> None:
         """Some training image must carry the attribute."""
-        task.require_pictures(self.name)
         if not bool(self._mislabelled(task).any()):
             key, value = (FILE, self.attribute_file) if self.attribute_file else ("attack.semantic.rule", self.rule)
             raise ConfigError(key, value, "no training image of another class than the target carries the attribute")

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from defenses.base import Split, Splitter
 from defenses.contracts.promises import Promise, check_all, require, unchanged
@@ -16,10 +16,12 @@ from fedcrucible_core.foundation.base import GuideTargets
 from fedcrucible_core.learning.data import Labeled
 
 SAMPLES = 24
+TOKENS = 30
+"""Numbers below which token ids lie."""
 
 
 def check_splitter(splitter: Splitter, *, exempt: Collection[str] = ()) -> None:
-    """Check all promises of :data:`SPLITTER_PROMISES` on up to 24 tiny images, with the guide or model that it needs.
+    """Check all promises of :data:`SPLITTER_PROMISES` on up to 24 tiny images or texts, with all that it needs.
 
     Raises:
         AssertionError: names the promise and what was found.
@@ -36,9 +38,25 @@ def labelled(n: int = SAMPLES) -> tuple[Labeled, GuideTargets]:
     return Labeled(data.originals.inputs, labels), make_guide(data)
 
 
+def labelled_texts(n: int = SAMPLES) -> tuple[Labeled, GuideTargets]:
+    """Token ids with the labels of :func:`labelled`, and what a guide says of them."""
+    data, guide = labelled(n)
+    ids = torch.randint(1, TOKENS, (n, 6), generator=torch.Generator().manual_seed(1))
+    return Labeled(ids, data.labels), guide
+
+
+def _text_model() -> nn.Module:
+    """The mean of word vectors, then one linear layer."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return nn.Sequential(nn.EmbeddingBag(TOKENS, 8, mode="mean"), nn.Linear(8, 4)).eval()
+
+
 def _split(splitter: Splitter, data: Labeled, guide: GuideTargets) -> Split:
     needs = splitter.needs
-    rng, model = torch.Generator().manual_seed(3), make_model() if needs.fresh else None
+    rng, model = torch.Generator().manual_seed(3), None
+    if needs.fresh:
+        model = make_model() if data.inputs.is_floating_point() else _text_model()
     return splitter.split(data, guide if needs.guide else None, model, rng)
 
 
@@ -62,6 +80,12 @@ def _partition(splitter: Splitter) -> None:
             require(bool(torch.isfinite(values).all()), f"score {name} isn't finite")
         for name, value in found.facts.items():
             require(math.isfinite(value), f"fact {name} is {value}")
+
+
+def _texts(splitter: Splitter) -> None:
+    for n in (1, SAMPLES):
+        rows = torch.cat(_parts(_split(splitter, *labelled_texts(n)))).sort().values
+        require(torch.equal(rows, torch.arange(n)), f"of {n} texts the parts hold {rows.tolist()}")
 
 
 def _deterministic(splitter: Splitter) -> None:
@@ -100,6 +124,7 @@ def _inputs(splitter: Splitter) -> None:
 
 SPLITTER_PROMISES: Mapping[str, Promise[Splitter]] = {
     "every row is in one part": _partition,
+    "texts are split too": _texts,
     "same seed, same parts": _deterministic,
     "the order of rows is irrelevant": _order,
     "samples, guide and model are left as they were": _inputs,

@@ -27,8 +27,8 @@ def kth_distance(points: Tensor, others: Tensor, k: int) -> Tensor:
 def slof(points: Tensor, k: int) -> Tensor:
     """Simplified local outlier factor float64 ``[n]``: the mean over the k nearest j of d_k(i) / d_k(j).
 
-    After schubert2014local.  d_k is the distance to the k-th nearest other row: the factor is near 1 inside a cluster of
-    any density and large where the surroundings are thinner than those of the neighbours.  It is 1 where a row is
+    After schubert2014local.  d_k is the distance to the k-th nearest other row: the factor is near 1 inside a cluster
+    of any density and large where the surroundings are thinner than those of the neighbours.  It is 1 where a row is
     alone; k is at most n - 1.
     """
     n = len(points)

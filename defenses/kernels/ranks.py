@@ -34,7 +34,7 @@ def above_otsu(scores: Tensor) -> Tensor:
     ordered = scores.to(torch.float64).sort().values
     n = len(ordered)
     centred = ordered - ordered.mean()
-    size = torch.arange(1, n, dtype=torch.float64)
+    size = torch.arange(1, max(n, 1), dtype=torch.float64)
     between = centred.cumsum(0)[:-1].square() * n / (size * (n - size))
     between = torch.where(ordered[1:] > ordered[:-1], between, -1.0)
     if not len(between) or float(between.max()) < 0.0:

@@ -44,7 +44,7 @@ class ActivationBounds(ServerTraining):
     Of the published defence only the abstract was at hand: the objective is ours, and its numbers aren't its authors'.
     """
 
-    paper = (("li2025bounds", "the idea, by its abstract"),)
+    paper = (("bi2024bounds", "the idea, by its abstract"),)
     choices = ("activation-bounds", "server-training")
     cost = "epochs passes over the server's samples a round"
     traps = ("no parameter changes: whoever reads parameters alone sees no defence", "clients train without the bounds")
@@ -116,10 +116,10 @@ class ActivationBounds(ServerTraining):
         return self.minimise(model, bounds, loss, len(rows), self.epochs, rng)
 
     def _trusted(self, server: ServerSet) -> Tensor:
-        """Rows of the samples that aren't suspicious."""
-        if self.trusted == "all":
-            return torch.arange(len(server), device=server.data.labels.device)
-        return (server.require_guide().logits.argmax(1) == server.data.labels).nonzero().flatten()
+        """Rows of the samples that have a label and aren't suspicious."""
+        labels = server.data.labels
+        chosen = labels >= 0 if self.trusted == "all" else server.require_guide().logits.argmax(1) == labels
+        return chosen.nonzero().flatten()
 
 
 def activation_quantiles(

@@ -8,13 +8,13 @@ from defenses.base import FreshModels, Splitter
 
 
 class FreshTraining(Splitter):
-    """A splitter for which models are trained from scratch on the very set; by default as CGD's code does it."""
+    """A splitter for which models are trained from scratch on the very set: CGD's code but for the batch size."""
 
     models: int = Field(3, ge=0, le=20, description="Models trained from scratch on the set, logits averaged; 0 = none")
     epochs: int = Field(5, ge=1, description="Epochs that each is trained, without augmentation")
     lr: float = Field(3e-4, gt=0.0, description="Their learning rate (Adam)")
     weight_decay: float = Field(5e-4, ge=0.0, description="Their L2 weight decay")
-    batch_size: int = Field(256, ge=1, description="Their samples per batch")
+    batch_size: int = Field(32, ge=1, description="Their samples per batch")
 
     @property
     def fresh(self) -> FreshModels | None:

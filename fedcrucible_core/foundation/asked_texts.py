@@ -78,7 +78,7 @@ class TextCollection:
 
     def __post_init__(self) -> None:
         self.kept = [[] for _ in self.prompts.info.class_names]
-        self._names = ClassNames(self.prompts.info)
+        self._names = ClassNames(self.prompts.info.class_names, self.prompts.info.own_names)
         self._examples = {text.casefold() for texts in self.examples for text in texts}
 
     def fill(self, speaker: Speaker) -> None:

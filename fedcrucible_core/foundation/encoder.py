@@ -53,6 +53,19 @@ def cached_commit(name: str) -> str | None:
     return Path(found).parent.name if isinstance(found, str) else None
 
 
+def load_error(model: str, folder: Path | None, error: Exception, kind: str, instead: str) -> ConfigError:
+    """What to say where a model can't be loaded, whatever went wrong; ``instead`` is what can be had without it."""
+    reason = first_line(error)
+    if folder:
+        allowed = f"can't be loaded ({reason}); check that the folder holds a complete {kind}"
+    else:
+        allowed = (
+            f"can't be had from the Hugging Face hub ({reason}); check the name and the network, or download "
+            f"it once where there is one and give its folder, or use {instead}"
+        )
+    return ConfigError("guide.model", model, allowed)
+
+
 def folder_identity(folder: Path) -> str:
     """Content hash of a model folder: weights, configuration, tokenizer; not what is written about them."""
     return files_digest(model_files(folder))
@@ -81,15 +94,7 @@ class Encoder:
         except ConfigError:
             raise
         except Exception as error:  # whatever goes wrong in loading, the user needs the same answer
-            reason = first_line(error)
-            if folder:
-                allowed = f"can't be loaded ({reason}); check that the folder holds a complete {family} model"
-            else:
-                allowed = (
-                    f"can't be had from the Hugging Face hub ({reason}); check the name and the network, or download "
-                    "it once where there is one and give its folder, or use tiny, which ships"
-                )
-            raise ConfigError("guide.model", model, allowed) from error
+            raise load_error(model, folder, error, f"{family} model", "tiny, which ships") from error
         self.model: Any = loaded.float().to(device).eval().requires_grad_(False)
         self.family = family
         self.device = device
@@ -113,10 +118,16 @@ class Encoder:
         """L2-normalised float32 ``[n, e]`` on the CPU of images ``[n, 1 or 3, H, W]`` in [0, 1]."""
         parts = []
         for start in range(0, len(images), batch_size):
-            pixels = self.preprocess(images[start : start + batch_size], self.device)
-            features = self.model.get_image_features(pixel_values=pixels)
-            parts.append(F.normalize(_pooled(features).float(), dim=-1).cpu())
+            parts.append(self._embedded(self.preprocess(images[start : start + batch_size], self.device)).cpu())
         return torch.cat(parts)
+
+    def smooth_images(self, images: Tensor) -> Tensor:
+        """Nearly the same on the encoder's device, with a gradient that reaches the pixels."""
+        return self._embedded(self.preprocess.smooth(images.to(self.device)))
+
+    def _embedded(self, pixels: Tensor) -> Tensor:
+        features = self.model.get_image_features(pixel_values=pixels)
+        return F.normalize(_pooled(features).float(), dim=-1)
 
     @torch.no_grad()
     def texts(self, texts: Sequence[str]) -> Tensor:

@@ -6,51 +6,41 @@ Sources: CLIP (radford2021clip), SigLIP (zhai2023siglip); their use as a server-
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.places import cache_folder
-from fedcrucible_core.foundation.base import Guide
-from fedcrucible_core.foundation.cache import (
-    arithmetic,
-    digest,
-    plain,
-    read_tensors,
-    usable,
-    warn_unusable,
-    write_tensors,
-)
+from fedcrucible_core.foundation.cache import plain, read_tensors, usable, warn_unusable, write_tensors
+from fedcrucible_core.foundation.cached_guide import CachedGuide
+from fedcrucible_core.foundation.class_prompts import ClassPrompts, parse_templates
 
 if TYPE_CHECKING:
     from fedcrucible_core.foundation.encoder import Encoder
 
-VERSION = "2"
-"""Part of every key: raise it when embeddings of the same input would change."""
 
-
-class TransformersGuide(Guide):
+class TransformersGuide(CachedGuide):
     """CLIP or SigLIP through transformers; loaded only when something asked for isn't in the cache.
 
-    Embeddings, logit scale and bias are kept under ``<cache>/guide`` by the content of the model folder (or hub name
-    and commit), the images' bytes and shape or the texts, and all that their last bits depend on: images per forward
-    pass, threads, device, versions.  So what is found there is what would be computed, whoever filled the cache.
+    Logit scale and bias are kept beside the embeddings.
     """
 
     def __init__(
-        self, model: str, family: str, templates: Sequence[str], batch_size: int, cache: Path, device: torch.device
+        self,
+        model: str,
+        family: str,
+        prompts: ClassPrompts,
+        batch_size: int,
+        cache: Path,
+        device: torch.device,
+        scale: float = 0.0,
     ) -> None:
-        self.model = model
-        self.family = family
-        self.templates = tuple(templates)
+        super().__init__(model, family, prompts, cache, device)
         self.batch_size = batch_size
-        self.cache = cache / "guide"
-        self.device = device
+        self._wanted_scale = scale
         self._encoder: Encoder | None = None
         self._identity: str | None = None
         self._head: tuple[Tensor, Tensor] | None = None
@@ -98,25 +88,23 @@ class TransformersGuide(Guide):
             self._write(path, found)
         return found.to(self.device)
 
-    def text_embeddings(self, class_names: Sequence[str]) -> Tensor:
-        """L2-normalised float32 ``[C, e]`` on the guide's device: the normalised mean over templates of each class."""
-        names = tuple(class_names)
-        if not names:
-            raise ValueError("text_embeddings needs at least one class name")
-        path = self._path("text", *names, "|", *self.templates)
-        found = self._read(path, (len(names), -1))
-        if found is None:
-            prompts = [template.replace("{}", name) for name in names for template in self.templates]
-            each = self._load().texts(prompts).reshape(len(names), len(self.templates), -1)
-            found = plain(F.normalize(each.mean(dim=1), dim=-1))
-            self._write(path, found)
-        return found.to(self.device)
+    def _embed_texts(self, texts: Sequence[str]) -> Tensor:
+        return self._load().texts(texts)
+
+    @property
+    def scale(self) -> float:
+        """``guide.scale``, or exp(logit_scale) of the model where that is 0."""
+        return self._wanted_scale or float(self.head()[0])
 
     def logits(self, embeddings: Tensor, text_embeddings: Tensor) -> Tensor:
-        """``exp(logit_scale) * cos`` ``[n, C]`` (released CLIP weights: 100 * cos), plus the bias of SigLIP."""
+        """``scale * cos`` ``[n, C]`` (released CLIP weights: 100 * cos), plus the bias of SigLIP."""
         scale, bias = self.head()
         cosines = embeddings @ text_embeddings.T
-        return cosines * scale.to(cosines) + bias.to(cosines)
+        return cosines * (self._wanted_scale or scale.to(cosines)) + bias.to(cosines)
+
+    def smooth_logits(self, images: Tensor, text_embeddings: Tensor) -> Tensor:
+        """Nearly the logits ``[n, C]`` of images, with a gradient that reaches their pixels; kept nowhere."""
+        return self.logits(self._load().smooth_images(images), text_embeddings)
 
     def head(self) -> tuple[Tensor, Tensor]:
         """exp(logit_scale) and logit_bias (0 for CLIP), scalars on the CPU."""
@@ -143,24 +131,6 @@ class TransformersGuide(Guide):
             self.head()  # so that the next process finds it
         return self._encoder
 
-    def _path(self, kind: str, *content: str | Tensor) -> Path:
-        computed = f"{arithmetic(self.device)}, transformers {metadata.version('transformers')}"
-        key = digest(VERSION, kind, self.identity, self.family, computed, *content)
-        return self.cache / f"{kind}-{key}.safetensors"
-
-    def _read(self, path: Path, shape: tuple[int, ...]) -> Tensor | None:
-        content = read_tensors(path)
-        if content is None:
-            return None
-        embeddings = content[0].get("embeddings")
-        if embeddings is None or not usable(embeddings, shape):
-            warn_unusable(path, "unexpected content")
-            return None
-        return embeddings
-
-    def _write(self, path: Path, embeddings: Tensor) -> None:
-        write_tensors(path, {"embeddings": embeddings})
-
 
 def load_guide(
     model: str = "tiny",
@@ -169,8 +139,11 @@ def load_guide(
     batch_size: int = 250,
     cache_dir: str | Path = "",
     device: torch.device | str = "cpu",
+    *,
+    prompts: ClassPrompts | None = None,
+    scale: float = 0.0,
 ) -> TransformersGuide:
-    """A guide from the parameters of the ``guide`` section; nothing is read from disk or network yet.
+    """A guide of pictures from the parameters of the ``guide`` section; nothing is read from disk or network yet.
 
     Args:
         model: "tiny" (ships), a local folder, or a Hugging Face hub name.
@@ -179,14 +152,13 @@ def load_guide(
         batch_size: images per forward pass; bounds memory, and changes the last bits of embeddings.
         cache_dir: folder of cached embeddings; empty = as ``config/places.py`` says.
         device: where the model runs and embeddings are returned.
+        prompts: of each class, in place of the templates.
+        scale: what cosines are multiplied by; 0 = what the model learned.
 
     Raises:
         ConfigError: a template without ``{}``, or an unknown family.
     """
     if family not in ("clip", "siglip"):
         raise ConfigError("guide.family", family, "allowed: clip, siglip")
-    parts = [part.strip() for part in templates.split("|")]
-    for part in parts:
-        if part.count("{}") != 1:
-            raise ConfigError("guide.templates", templates, f"each template needs one {{}}, unlike {part!r}")
-    return TransformersGuide(model, family, parts, batch_size, cache_folder(cache_dir), torch.device(device))
+    prompts = prompts or ClassPrompts(parse_templates(templates))
+    return TransformersGuide(model, family, prompts, batch_size, cache_folder(cache_dir), torch.device(device), scale)

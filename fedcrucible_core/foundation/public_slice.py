@@ -2,54 +2,24 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 
 from fedcrucible_core.config import ConfigError
-from fedcrucible_core.foundation.cache import files_digest
 from fedcrucible_core.foundation.pixels import fit
-from fedcrucible_core.foundation.sources.fashion import fashion_classes
 from fedcrucible_core.learning.data import DataInfo, Labeled
+from fedcrucible_core.learning.datasets.public import public_slice
 
-KEY = "synthetic.source"
 
-
-def public_samples(info: DataInfo) -> Labeled:
-    """The public samples of a data set's classes, classes in turn, as a model takes them.
-
-    Pictures: 2,000 of the 10,000 Fashion-MNIST images that the shipped guide was trained on.  Texts: those which the
-    embedded sets put aside.
+def public_samples(info: DataInfo, key: str = "synthetic.source", value: object = "public") -> Labeled:
+    """The public samples that ship with a data set, as its models take them.
 
     Raises:
-        ConfigError: no public slice of these classes ships.
+        ConfigError: there are none; it names ``key``, whose ``value`` asks for them.
     """
-    if info.task == "text":
-        from fedcrucible_core.learning.datasets.public import public_slice
-
-        return public_slice(info)
-    from fedcrucible_assets import asset_path
-
-    classes = fashion_classes(info, "public")
-    with np.load(asset_path("fashion-public")) as file:
-        shipped, published = torch.from_numpy(file["images"]), torch.from_numpy(file["labels"]).long()
-    number = torch.full((int(published.max()) + 1,), -1)
-    number[classes] = torch.arange(info.num_classes)
-    labels = number[published]
-    wanted = labels >= 0
-    images = fit(shipped[wanted][:, None].to(torch.float32) / 255.0, info.shape)
-    return Labeled(images, labels[wanted])
-
-
-def public_fingerprint() -> str:
-    """Content hash of the shipped pictures."""
-    from fedcrucible_assets import asset_path
-
-    return files_digest([asset_path("fashion-public")])
-
-
-def check_public(info: DataInfo, key: str, value: object) -> None:
-    """Raise ConfigError that names ``key`` where no public slice of a data set's classes ships."""
-    try:
-        public_samples(info)
-    except ConfigError as error:
-        raise ConfigError(key, value, f"there is no public slice of {info.name} ({error.allowed})") from error
+    found = public_slice(info)
+    if found is None:
+        raise ConfigError(key, value, f"no public samples ship with {info.name}; allowed with those that have some")
+    inputs = found.for_model()
+    if info.task == "vision" and inputs.shape[1:] != info.shape:
+        inputs = fit(inputs.to(torch.float32), info.shape)
+    return Labeled(inputs, found.labels)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -48,8 +49,17 @@ def _of_slice(info: DataInfo) -> list[list[str]]:
     slice_ = public_slice(info)
     if slice_ is not None:
         for text, label in zip(TextTask(info).decode(slice_.inputs), slice_.labels.tolist(), strict=True):
-            found[label].append(clean(text))
+            found[label].append(_closed_up(clean(text)))
     return found
+
+
+def _closed_up(text: str) -> str:
+    """A text that was put together from tokens, without the blanks that they leave around punctuation.
+
+    >>> _closed_up("gnat : a small ( two - winged ) fly ; bites")
+    'gnat: a small (two-winged) fly; bites'
+    """
+    return re.sub(r"(?<=\() | (?=[:;,.!?)])| (?=- )|(?<= -) ", "", text)
 
 
 def _of_file(info: DataInfo, file: Path, key: str) -> list[list[str]]:
@@ -66,7 +76,7 @@ def _of_file(info: DataInfo, file: Path, key: str) -> list[list[str]]:
 
 @lru_cache(maxsize=8)
 def _read(info: DataInfo, file: Path, key: str, size: int, changed: int) -> tuple[tuple[str, ...], ...]:  # noqa: ARG001
-    names = ClassNames(info)
+    names = ClassNames(info.class_names, info.own_names)
     found: list[list[str]] = [[] for _ in info.class_names]
     for number, line in enumerate(read_text(file).split("\n"), start=1):
         if not line.strip():

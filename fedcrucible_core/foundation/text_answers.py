@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fedcrucible_core.config.plain_text import REPLACEMENT, plain_text
-from fedcrucible_core.learning.data import DataInfo
+from fedcrucible_core.foundation.prompts import readable
 from fedcrucible_core.learning.datasets.class_folders import folded
 
 LONGEST_ANSWER = 1_000_000
@@ -58,10 +59,10 @@ def read_answer(text: str, names: ClassNames) -> Answer:
     other words, in a fence, cut off at the end. Where there is none, the points of a numbered or dotted list are taken,
     ``class: text`` or a text alone. What a model thought aloud between ``<think>`` marks is left out.
     """
-    text = _THINKING.sub(" ", text[:LONGEST_ANSWER])
+    text = _spoken(text)
     items: list[Item] = []
     malformed = 0
-    objects = list(_objects(text))
+    objects = list(json_objects(text))
     for entry in objects:
         item = _item(entry)
         if item is None:
@@ -70,8 +71,12 @@ def read_answer(text: str, names: ClassNames) -> Answer:
             items.append(item)
     if not objects:
         items = [item for line in text.splitlines() if (item := _listed(line, names)) is not None]
-    declined = not items and bool(_DECLINES.search(text[:2000]))
-    return Answer(tuple(items), malformed, declined)
+    return Answer(tuple(items), malformed, not items and declines(text))
+
+
+def declines(text: str) -> bool:
+    """Whether an answer says that it won't."""
+    return bool(_DECLINES.search(_spoken(text)[:2000]))
 
 
 def clean(text: str) -> str:
@@ -82,10 +87,11 @@ def clean(text: str) -> str:
 class ClassNames:
     """Finds the class that an answer means."""
 
-    def __init__(self, info: DataInfo) -> None:
-        names = list(info.class_names)
+    def __init__(self, names: Sequence[str], other_names: Sequence[str] = ()) -> None:
+        """``other_names``: what the same classes are called too, in the same order; none where there are none."""
+        numbers = [str(number) for number in range(len(names))]
         self._by_name: dict[str, int] = {}
-        for spellings in (names, list(info.own_names), [str(number) for number in range(len(names))]):
+        for spellings in (names, [readable(name) for name in names], other_names, numbers):
             for number, name in enumerate(spellings):
                 self._by_name.setdefault(folded(name), number)
 
@@ -94,8 +100,9 @@ class ClassNames:
         return self._by_name.get(folded(label[:200]))
 
 
-def _objects(text: str) -> Iterator[Mapping[str, Any]]:
-    """Every JSON object of the text that holds no list of further ones."""
+def json_objects(text: str) -> Iterator[Mapping[str, Any]]:
+    """Every JSON object of an answer, in order; of one that holds a list of further ones, these."""
+    text = _spoken(text)
     decoder = json.JSONDecoder()
     start, failures = text.find("{"), 0
     while start >= 0 and failures < MOST_FAILURES:
@@ -109,16 +116,21 @@ def _objects(text: str) -> Iterator[Mapping[str, Any]]:
         start = text.find("{", end)
 
 
+def _spoken(text: str) -> str:
+    """An answer without what the model thought aloud, and not endless."""
+    return _THINKING.sub(" ", text[:LONGEST_ANSWER])
+
+
 def _leaves(found: Any) -> Iterator[Mapping[str, Any]]:
-    waiting = [found]
+    waiting = deque([found])
     while waiting:
-        entry = waiting.pop(0)
+        entry = waiting.popleft()
         if isinstance(entry, list):
-            waiting = [*entry, *waiting]
+            waiting.extendleft(reversed(entry))
         elif isinstance(entry, dict):
             lists = [value for value in entry.values() if isinstance(value, list)]
             if lists and _value(entry, TEXT_KEYS) is None:
-                waiting = [*lists, *waiting]
+                waiting.extendleft(reversed(lists))
             else:
                 yield entry
 

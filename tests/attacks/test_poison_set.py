@@ -61,7 +61,7 @@ def test_additions_are_poisoned_samples() -> None:
     assert len(made.poisoned) > 60
 
 
-@pytest.mark.parametrize("name", list(POISONERS))
+@pytest.mark.parametrize("name", [name for name in POISONERS if POISONERS[name].task != "text"])
 def test_the_servers_own_images_are_numbers_in_the_unit_range(name: str) -> None:
     """Synthetic images are float32 and may lie between grey levels; they are left as they are."""
     images = torch.rand(60, 1, 28, 28, generator=torch.Generator().manual_seed(3))
@@ -72,7 +72,7 @@ def test_the_servers_own_images_are_numbers_in_the_unit_range(name: str) -> None
     assert torch.equal(made.data.inputs[:60][clean[:60]], before[clean[:60]])
 
 
-@pytest.mark.parametrize("name", list(POISONERS))
+@pytest.mark.parametrize("name", [name for name in POISONERS if POISONERS[name].task != "text"])
 def test_stored_pictures_and_their_floats_are_poisoned_alike(name: str) -> None:
     section, floats = PoisonSection(ratio=0.5), Labeled(DATA.for_model(), DATA.labels)
     stored, made = (poison_set(POISONERS.create(name), data, INFO, section, seed=1) for data in (DATA, floats))

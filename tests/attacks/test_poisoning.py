@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from attacks.poisoner import Poisoner
 from attacks.poisoners.badnets import BadNets
 from attacks.poisoners.label_flip import LabelFlip
-from attacks.poisoning import eligible_rows
+from attacks.poisoning import eligible_rows, poison_count
 from attacks.task import AttackTask
 from fedcrucible_core.config.sections import PoisonSection
 from fedcrucible_core.learning.data import Labeled
@@ -181,3 +181,13 @@ def test_choice_follows_the_generator_and_the_tasks_images_stay() -> None:
     py.zero_()
     assert bool((task.train.inputs == 128).all())
     assert task.train.labels.tolist() == labels
+
+
+@pytest.mark.parametrize(("labels", "expected", "short"), [([0] * 6 + [1] * 4, 2, 0), ([0] * 9 + [1], 1, 1)])
+def test_a_share_of_all_samples_takes_as_many_as_there_are(labels: list[int], expected: int, short: int) -> None:
+    task = task_of(labels)
+    section = PoisonSection(ratio=0.2, share_of="all")
+    ctx = context(task, section=section)
+    assert int(BadNets().poison(task.train, ctx).poisoned.sum()) == expected
+    count = poison_count(task.train, BadNets(), ctx)
+    assert (count.poisoned, count.short) == (expected, short)

@@ -23,11 +23,12 @@ from tests.support.flower_grid import flower_grid
 from tests.support.tiny_runs import Scalar, settings
 
 GRIDS: dict[str, Callable[..., Grid]] = {"local": LocalGrid, "flower": flower_grid}
-SYSTEMS = ["fedavg", "flame", "fltrust", "clip-fed", "server-data-only", "central"]
+SYSTEMS = ["fedavg", "flame", "fltrust", "clip-fed", "server-data-only", "central", "fm-fl"]
 
 
 def made(grid: str = "local", **changes: Scalar) -> tuple[Loop, Grid]:
-    plan = Plan.make(load(settings(defense__fltrust__root_samples=20, **changes)))
+    some: dict[str, Scalar] = {"fm_fl__prototypes": "blocks", "fm_fl__pretrain_epochs": 1, "fm_fl__kd_epochs": 1}
+    plan = Plan.make(load(settings(**({"defense__fltrust__root_samples": 20} | some | changes))))
     clients = GRIDS[grid](client_app, plan.config.federation.clients, flatten(plan.config))
     return strategy_of(plan, in_order=True), clients
 

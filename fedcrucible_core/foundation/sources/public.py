@@ -7,7 +7,8 @@ from typing import ClassVar
 import torch
 
 from fedcrucible_core.foundation.base import SOURCES, Provenance, Samples, SyntheticSource
-from fedcrucible_core.foundation.public_slice import public_fingerprint, public_samples
+from fedcrucible_core.foundation.cache import files_digest
+from fedcrucible_core.foundation.public_slice import public_samples
 from fedcrucible_core.foundation.sources.fashion import drawn_by_class
 from fedcrucible_core.learning.data import DataInfo, Labeled
 
@@ -44,5 +45,7 @@ class PublicSource(SyntheticSource):
         self.generate(info, per_class, 0, torch.device("cpu"))
 
     def fingerprint(self) -> str:
-        """Content hash of the shipped pictures; texts are named by their data set."""
-        return public_fingerprint()
+        """Content hash of what ships."""
+        from fedcrucible_assets import asset_path
+
+        return files_digest([asset_path("fashion-public"), asset_path("wordnet-texts")])

@@ -1,6 +1,6 @@
 """Data sets by name, and the one way from ``task`` settings to tensors."""
 
-from fedcrucible_core.learning.datasets import csv_table, folder, npz, shipped, vision, wordnet
+from fedcrucible_core.learning.datasets import ag_news, csv_table, folder, json_lines, npz, shipped, vision, wordnet
 from fedcrucible_core.learning.datasets.base import DATASETS, DatasetSource, PublishedData, Reading
 from fedcrucible_core.learning.datasets.hub import HuggingFace
 from fedcrucible_core.learning.datasets.load import (
@@ -20,9 +20,11 @@ __all__ = [
     "HuggingFace",
     "PublishedData",
     "Reading",
+    "ag_news",
     "csv_table",
     "dataset_source",
     "folder",
+    "json_lines",
     "load_ids",
     "load_task",
     "long_tail",

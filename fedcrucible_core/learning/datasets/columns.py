@@ -1,4 +1,4 @@
-"""Which column holds the pictures and which the labels, by type and name."""
+"""Which column holds the pictures or texts and which the labels, by type and name."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.learning.datasets.base import Reading, UndecidedError
+from fedcrucible_core.learning.datasets.texts import TEXT_NAMES, texts_asked
 
 IMAGE_NAMES = ("image", "images", "img", "picture", "pic", "photo", "pixel_values", "pixels", "jpg", "png", "x")
 LABEL_NAMES = (
@@ -66,7 +67,43 @@ def image_column(features: Mapping[str, Any], reading: Reading, dataset: str) ->
     if masks:
         allowed = f"set task.image_column: only {', '.join(masks)} holds pictures, by its name no inputs"
         raise UndecidedError("task.dataset", dataset, allowed)
-    raise ConfigError("task.dataset", dataset, f"needs a column of images, has {_listed(features)}")
+    raise ConfigError("task.dataset", dataset, f"needs a column of images or texts, has {_listed(features)}")
+
+
+def holds_texts(features: Mapping[str, Any], reading: Reading) -> bool:
+    """Whether the inputs are texts: as ``reading`` says, else where no column can be pictures and one can be texts.
+
+    Raises ConfigError where columns of both are asked for.
+    """
+    asked = texts_asked(reading)
+    if asked is not None:
+        return asked
+    return not any(map(picture_kind, features.values())) and bool(_texts(features, reading))
+
+
+def text_column(features: Mapping[str, Any], reading: Reading, dataset: str) -> str:
+    """The texts' column: the one asked for, one with a usual name, or the only one of strings. Raises ConfigError."""
+    if reading.text_column:
+        strings = [name for name, feature in features.items() if _is_text(feature)]
+        return _asked("task.text_column", reading.text_column, features, strings, "texts")
+    found = _texts(features, reading)
+    usual = _usual(TEXT_NAMES, found)
+    if usual:
+        return usual
+    if len(found) == 1:
+        return found[0]
+    raise _several(dataset, "text", found)
+
+
+def _texts(features: Mapping[str, Any], reading: Reading) -> list[str]:
+    """Columns of strings but for that of the labels."""
+    scalars = [name for name, feature in features.items() if is_scalar(feature)]
+    label = reading.label_column or _usual(LABEL_NAMES, scalars)
+    return [name for name, feature in features.items() if _is_text(feature) and name != label]
+
+
+def _is_text(feature: Any) -> bool:
+    return type(feature).__name__ == "Value" and feature.dtype in TEXTS
 
 
 def label_column(features: Mapping[str, Any], reading: Reading, dataset: str) -> str:

@@ -14,6 +14,7 @@ from fedcrucible_core.learning.datasets.labels import number_labels
 from fedcrucible_core.learning.datasets.listing import KEY, SPLITS, Listed, Listing, shown, split_named
 from fedcrucible_core.learning.datasets.skipped import Skipped
 
+TEXTS_HINT = "; of texts, task.text_column"
 Seen = dict[Path, tuple[str, int]]
 
 
@@ -27,11 +28,11 @@ def list_csv(table: Rows, image_column: str = "", label_column: str = "") -> Lis
     Raises:
         ConfigError: a column that can't be used, labels that look alike, a picture in two splits or with two labels.
     """
-    image = choose_column(table.header, image_column, IMAGE_NAMES, "task.image_column")
+    image = choose_column(table.header, image_column, IMAGE_NAMES, "task.image_column", TEXTS_HINT)
     label = choose_column(table.header, label_column, LABEL_NAMES, "task.label_column")
     if image == label:
         raise ConfigError("task.label_column", label, "is the column of paths as well")
-    splits, paths, cells = _split_of_rows(table, (image, label)), table.column(image), table.column(label)
+    splits, paths, cells = split_of_rows(table, (image, label)), table.column(image), table.column(label)
     refuse_look_alikes([cell for cell in cells if cell], "the labels", KEY, str(table.file))
     classes, numbered = number_labels({"all": cells}, KEY, str(table.file))
     labels = numbered["all"].tolist()
@@ -44,7 +45,8 @@ def list_csv(table: Rows, image_column: str = "", label_column: str = "") -> Lis
     return listing
 
 
-def _split_of_rows(table: Rows, used: tuple[str, str]) -> list[str]:
+def split_of_rows(table: Rows, used: tuple[str, str]) -> list[str]:
+    """The split that each row belongs to: ``train`` where no column says. Raises ConfigError for unknown splits."""
     column = split_column(table.header, used)
     if column is None:
         return ["train"] * len(table.rows)

@@ -1,4 +1,4 @@
-"""A table of paths and labels as text: encoding, separator, header, columns."""
+"""A table as text: encoding, separator, header, columns."""
 
 from __future__ import annotations
 
@@ -47,15 +47,26 @@ def csv_file(place: Path) -> Path:
     Raises:
         ConfigError: there is none, or there are several.
     """
+    return table_file(place, "CSV", SUFFIXES, PREFERRED_FILE)
+
+
+def table_file(place: Path, kind: str, suffixes: Sequence[str], preferred_name: str) -> Path:
+    """The file at ``place``, or in a folder the one of the preferred name or the only one with one of ``suffixes``.
+
+    Raises:
+        ConfigError: there is none, or there are several.
+    """
     if place.is_file():
         return place
     if not place.is_dir():
-        raise ConfigError(KEY, str(place), "no such file or folder; allowed: a CSV file, or a folder that holds one")
-    found = sorted(p for p in place.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
-    preferred = [path for path in found if path.name.lower() == PREFERRED_FILE]
+        raise ConfigError(
+            KEY, str(place), f"no such file or folder; allowed: a {kind} file, or a folder that holds one"
+        )
+    found = sorted(p for p in place.iterdir() if p.suffix.lower() in suffixes and not p.name.startswith("."))
+    preferred = [path for path in found if path.name.lower() == preferred_name]
     if len(preferred or found) != 1:
-        here = f"several CSV files ({shown([p.name for p in found])})" if found else "no CSV file"
-        raise ConfigError(KEY, str(place), f"holds {here}; name one: a file, or {PREFERRED_FILE} in that folder")
+        here = f"several {kind} files ({shown([p.name for p in found])})" if found else f"no {kind} file"
+        raise ConfigError(KEY, str(place), f"holds {here}; name one: a file, or {preferred_name} in that folder")
     return (preferred or found)[0]
 
 
@@ -69,7 +80,7 @@ def read_rows(file: Path) -> Rows:
         ConfigError: unreadable, not text, no header of at least two columns, a column named twice, or a row of
             another length; the line is named.
     """
-    text = _text(file)
+    text = table_text(file)
     told = SEPARATOR_LINE.match(text)
     if told:  # blank, so that lines keep their numbers
         text = "\n" + text[told.end() :]
@@ -88,25 +99,27 @@ def read_rows(file: Path) -> Rows:
             if not header:
                 header = row
             elif len(row) != len(header):
-                raise _bad(file, f"line {reader.line_num} has {len(row)} columns, the header {len(header)}")
+                raise bad_table(file, f"line {reader.line_num} has {len(row)} columns, the header {len(header)}")
             else:
                 rows.append(row)
             if len(rows) > MOST_PICTURES:
-                raise _bad(file, f"has more than {MOST_PICTURES:,} rows")
+                raise bad_table(file, f"has more than {MOST_PICTURES:,} rows")
     except csv.Error as error:
-        raise _bad(file, f"line {reader.line_num}: {plain_text(error)}") from error
+        raise bad_table(file, f"line {reader.line_num}: {plain_text(error)}") from error
     if len(header) < 2:
-        raise _bad(file, "needs a header with a column of paths and one of labels, separated by , ; | or tabs")
+        raise bad_table(
+            file, "needs a header with a column of paths or texts and one of labels, separated by , ; | or tabs"
+        )
     twice = sorted({name for name in header if name and header.count(name) > 1})
     if twice:
-        raise _bad(file, f"names the column {shown(twice)} twice")
+        raise bad_table(file, f"names the column {shown(twice)} twice")
     if not rows:
-        raise _bad(file, "has a header but no rows")
+        raise bad_table(file, "has a header but no rows")
     return Rows(file, header, tuple(rows))
 
 
-def choose_column(header: Sequence[str], asked: str, usual: Sequence[str], key: str) -> str:
-    """The column that ``key`` asks for, else the only one with a usual name.
+def choose_column(header: Sequence[str], asked: str, usual: Sequence[str], key: str, hint: str = "") -> str:
+    """The column that ``key`` asks for, else the only one with a usual name; ``hint`` ends the error.
 
     Raises:
         ConfigError: on ``key``: no such column, or none or several with usual names.
@@ -118,7 +131,7 @@ def choose_column(header: Sequence[str], asked: str, usual: Sequence[str], key: 
     found = [name for name in header if name.lower().replace(" ", "_") in usual]
     if len(found) != 1:
         problem = f"{shown(found)} could each be it" if found else "no column has a usual name"
-        raise ConfigError(key, asked, f"{problem}; name one of {shown(header)} (usual names: {', '.join(usual)})")
+        raise ConfigError(key, asked, f"{problem}; name one of {shown(header)} (usual names: {', '.join(usual)}){hint}")
     return found[0]
 
 
@@ -127,20 +140,22 @@ def split_column(header: Sequence[str], used: Sequence[str]) -> str | None:
     return next((name for name in header if name.lower() == SPLIT_NAME and name not in used), None)
 
 
-def _text(file: Path) -> str:
+def table_text(file: Path) -> str:
+    """A file's text in UTF-8, or UTF-16 with a byte-order mark, every line ending in ``\\n``. Raises ConfigError."""
     try:
         content = file.read_bytes()
     except OSError as error:
-        raise _bad(file, f"can't be read ({error.strerror or type(error).__name__})") from error
+        raise bad_table(file, f"can't be read ({error.strerror or type(error).__name__})") from error
     encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
-        raise _bad(file, f"is no UTF-8 text (byte {error.start}); save it as CSV in UTF-8") from error
+        raise bad_table(file, f"is no UTF-8 text (byte {error.start}); save it in UTF-8") from error
     if "\0" in text:
-        raise _bad(file, "is no text; save it as CSV in UTF-8")
+        raise bad_table(file, "is no text; save it in UTF-8")
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _bad(file: Path, why: str) -> ConfigError:
+def bad_table(file: Path, why: str) -> ConfigError:
+    """The error for a table that can't be used."""
     return ConfigError(KEY, str(file), why)

@@ -1,16 +1,17 @@
-"""Any labelled image data set of the Hugging Face hub, through flwr-datasets."""
+"""Any labelled data set of pictures or texts of the Hugging Face hub, through flwr-datasets."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
 
 from fedcrucible_core.config import ConfigError
+from fedcrucible_core.config.citation import Paper
 from fedcrucible_core.config.extras import install_hint
 from fedcrucible_core.learning.data import DataInfo, Labeled
 from fedcrucible_core.learning.datasets import names
@@ -23,11 +24,14 @@ from fedcrucible_core.learning.datasets.base import (
     absent,
     no_such_column,
 )
-from fedcrucible_core.learning.datasets.columns import image_column, is_scalar, label_column
+from fedcrucible_core.learning.datasets.columns import holds_texts, image_column, is_scalar, label_column, text_column
 from fedcrucible_core.learning.datasets.hub_pictures import read_pictures
 from fedcrucible_core.learning.datasets.hub_splits import choose_splits, unused_note
+from fedcrucible_core.learning.datasets.hub_texts import read_texts
 from fedcrucible_core.learning.datasets.labels import class_numbers, number_labels
+from fedcrucible_core.learning.datasets.texts import text_info
 from fedcrucible_core.learning.partition.base import Labels
+from fedcrucible_core.learning.tasks.tokenizer import SHIPPED
 
 KNOWN_CONSTANTS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "ylecun/mnist": ((0.1307,), (0.3081,)),
@@ -46,15 +50,17 @@ class HuggingFace(DatasetSource):
     ``fedcrucible prepare hf:org/name`` downloads it with flwr-datasets and saves it as ``<data folder>/hf/org--name``;
     runs read that folder and never the network.  It needs a split ``train``, or only one split whatever its name; the
     test split is ``test``, else ``validation`` or ``valid``, whatever their case, else a part of train
-    (``task.test_fraction``).  Pictures are an Image column, files' bytes or arrays of numbers; labels are a ClassLabel,
-    text, whole numbers, or true and false.  Columns are found by type and usual name, or chosen by
-    ``task.image_column`` and ``task.label_column``.
+    (``task.test_fraction``).  Pictures are an Image column, files' bytes or arrays of numbers; where there are none, a
+    column of strings holds the texts.  Labels are a ClassLabel, text, whole numbers, or true and false.  Columns are
+    found by type and usual name, or chosen by ``task.image_column``, ``task.text_column`` and ``task.label_column``.
     """
 
-    paper = "no publication: flwr-datasets"
+    paper: ClassVar[Paper] = "no publication: flwr-datasets"
     by_hand = "run this command on a machine with a network and copy its folder {root}/hf here"
     has_columns = True
-    after_colon = "repo"
+    after_colon: ClassVar[str] = "repo"
+    tokenizer: ClassVar[str] = SHIPPED
+    """What makes texts token ids unless ``task.tokenizer`` says."""
     repo: str = Field("", description="Data set on the hub, org/name")
 
     @property
@@ -70,19 +76,20 @@ class HuggingFace(DatasetSource):
         """Read the saved copy.
 
         Raises ConfigError when it is absent or damaged, when columns can't be told apart, for a picture that can't be
-        read, or pictures of several sizes.
+        read, pictures of several sizes, or a tokenizer that can't be had.
         """
         saved = self._saved(root)
         chosen = choose_splits(list(saved), self.full_name)
         rows: dict[str, Any] = {
             split: saved[chosen[split]] for split in ("train", "validation", "test") if split in chosen
         }
+        notes = unused_note(list(saved), chosen)
         features = rows["train"].features
+        if holds_texts(features, reading):
+            return self._texts(rows, reading, notes)
         column = image_column(features, reading, self.full_name)
         names, labels = self._labels(rows, label_column(features, reading, self.full_name))
-        without = [split for split, found in rows.items() if column not in found.features]
-        if without:
-            raise self._unusable(f"has no column {column} in the split {without[0]}")
+        self._check_column(rows, column)
         images = read_pictures(rows, column, reading.image_size, self.full_name)
         splits = {split: Labeled(images[split], torch.from_numpy(labels[split])) for split in rows}
         channels, height, width = images["train"].shape[1:]
@@ -94,8 +101,23 @@ class HuggingFace(DatasetSource):
             train=splits["train"],
             validation=splits.get("validation"),
             test=splits.get("test"),
-            notes=unused_note(list(saved), chosen),
+            notes=notes,
         )
+
+    def _texts(self, rows: Mapping[str, Any], reading: Reading, notes: tuple[str, ...]) -> PublishedData:
+        features = rows["train"].features
+        column = text_column(features, reading, self.full_name)
+        others = {name: feature for name, feature in features.items() if name != column}
+        names, labels = self._labels(rows, label_column(others, reading, self.full_name))
+        self._check_column(rows, column)
+        return read_texts(
+            rows, column, labels, text_info(self.full_name, names, reading, tokenizer=self.tokenizer), notes
+        )
+
+    def _check_column(self, rows: Mapping[str, Any], column: str) -> None:
+        without = [split for split, found in rows.items() if column not in found.features]
+        if without:
+            raise self._unusable(f"has no column {column} in the split {without[0]}")
 
     def ids(self, root: Path, column: str) -> Sequence[object]:
         """One entry of a scalar column for each row of the training split. Raises ConfigError for no such column."""

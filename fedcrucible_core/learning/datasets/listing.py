@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -53,22 +53,28 @@ def check_classes(listing: Listing, value: object) -> tuple[str, ...]:
     Raises:
         ConfigError: on ``task.data_dir = value``: a split without any picture, or a class without training pictures.
     """
-    counts = {split: Counter(item.label for item in items) for split, items in listing.splits.items()}
+    labels = {split: [item.label for item in items] for split, items in listing.splits.items()}
+    return check_labels(labels, listing.classes, listing.skipped, value)
+
+
+def check_labels(
+    labels: Mapping[str, Iterable[int]], classes: Sequence[str], skipped: Skipped, value: object, noun: str = "picture"
+) -> tuple[str, ...]:
+    """The same of labels by split, each of one usable ``noun``; what was ``skipped`` explains what is lacking."""
+    counts = {split: Counter(found) for split, found in labels.items()}
     for split in {"train": 0} | counts:
         if not counts.get(split):
-            raise ConfigError(KEY, value, f"no usable picture in {split}{_because(listing.skipped)}")
+            raise ConfigError(KEY, value, f"no usable {noun} in {split}{_because(skipped)}")
     notes = []
     for split, count in counts.items():
-        lacking = [number for number in range(len(listing.classes)) if not count[number]]
-        names = [listing.classes[number] for number in lacking]
+        lacking = [number for number in range(len(classes)) if not count[number]]
+        names = [classes[number] for number in lacking]
         if lacking and split == "train":
             elsewhere = [other for other in counts if any(counts[other][number] for number in lacking)]
             also = f" (but in {' and '.join(elsewhere)})" if elsewhere else ""
-            raise ConfigError(
-                KEY, value, f"no usable training picture of {shown(names)}{also}{_because(listing.skipped)}"
-            )
+            raise ConfigError(KEY, value, f"no usable training {noun} of {shown(names)}{also}{_because(skipped)}")
         if lacking and any(number >= 0 for number in count):
-            notes.append(f"{split} has no picture of {shown(names)}")
+            notes.append(f"{split} has no {noun} of {shown(names)}")
     return tuple(notes)
 
 

@@ -187,17 +187,19 @@ def _read(name: str, root: Path, reading: Reading) -> PublishedData:
                 f"task.{key}", getattr(reading, key), f"{name} has no columns to choose from; leave it empty"
             )
     data = source.read(root, reading)
-    if data.info.task != "text":
-        _refuse_text_settings(name, reading, task_of(data.info).noun)
+    if data.info.task == "text":
+        _refuse_settings(("image_column",), reading, f"pictures, {name} has texts")
+    else:
+        _refuse_settings(TEXT_SETTINGS, reading, f"texts, {name} has {task_of(data.info).noun}s")
     return in_size(data, reading.image_size)
 
 
-def _refuse_text_settings(name: str, reading: Reading, noun: str) -> None:
-    for key in TEXT_SETTINGS:
+def _refuse_settings(keys: tuple[str, ...], reading: Reading, why: str) -> None:
+    """Raise ConfigError for the first of ``keys`` that has another value than its default."""
+    for key in keys:
         value, default = getattr(reading, key), getattr(READ_AS_IT_IS, key)
         if value != default:
-            allowed = f"is for texts, {name} has {noun}s; allowed: {default if default else 'leave it out'}"
-            raise ConfigError(f"task.{key}", value, allowed)
+            raise ConfigError(f"task.{key}", value, f"is for {why}; allowed: {default if default else 'leave it out'}")
 
 
 def _parted(data: Labeled, order: Labels, count: int) -> tuple[Labeled, Labeled]:

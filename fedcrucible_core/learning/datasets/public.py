@@ -7,10 +7,9 @@ from fedcrucible_core.learning.datasets.base import DATASETS
 
 
 def public_slice(info: DataInfo) -> Labeled | None:
-    """The public data that ship beside a data set, as its models take them; None where there are none.
+    """The public data that ship beside a data set, pictures as stored; None where there are none.
 
     A server, a guide, a generator and an attacker may learn from them.  ``wn4`` and ``wn6`` have 250 documents of each
-    topic.  The 10,000 public images of Fashion-MNIST that the shipped guide and generator learned from don't ship (the
-    source ``mixed`` holds blends of some of them, which are no data set).
+    topic, ``fashion-mnist-slice`` 2,000 of the 10,000 images that the shipped guide and generator learned from.
     """
     return DATASETS[info.name]().public_slice(info) if info.name in DATASETS else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from fedcrucible_core.config.plain_text import plain_text
@@ -13,15 +13,17 @@ EXAMPLES = 3
 
 @dataclass
 class Skipped:
-    """Files by the reason why they are no part of the data."""
+    """Files, or inputs of another kind, by the reason why they are no part of the data."""
 
     counts: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    """Reason -> number of files."""
+    """Reason -> number of them."""
     examples: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     """Reason -> the first of them, safe to show."""
+    noun: str = "file"
+    """What one of them is."""
 
     def add(self, reason: str, name: object) -> None:
-        """One more file that is passed over; ``name`` is its path or what else says which it is."""
+        """One more that is passed over; ``name`` is a file's path or what else says which it is."""
         self.counts[reason] += 1
         if len(self.examples[reason]) < EXAMPLES:
             self.examples[reason].append(plain_text(name))
@@ -32,10 +34,9 @@ class Skipped:
     def notes(self) -> tuple[str, ...]:
         """One sentence per reason, the most frequent first."""
         by_count = sorted(self.counts.items(), key=lambda item: (-item[1], item[0]))
-        return tuple(_sentence(reason, count, self.examples) for reason, count in by_count)
+        return tuple(_sentence(reason, count, self.examples[reason], self.noun) for reason, count in by_count)
 
 
-def _sentence(reason: str, count: int, examples: Mapping[str, list[str]]) -> str:
-    named = examples[reason]
+def _sentence(reason: str, count: int, named: Sequence[str], noun: str) -> str:
     listed = ", ".join(named) + (", ..." if count > len(named) else "")
-    return f"skipped {count} file{'s' if count > 1 else ''}: {reason} ({listed})"
+    return f"skipped {count} {noun}{'s' if count > 1 else ''}: {reason} ({listed})"

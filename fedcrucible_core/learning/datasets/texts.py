@@ -15,8 +15,22 @@ from fedcrucible_core.learning.tasks.tokenizer import SHIPPED
 
 LENGTH = 128
 """Tokens of a text where neither ``task.max_length`` nor its source says (docs/choices.md#text-lengths)."""
+TEXT_NAMES = ("text", "sentence", "content", "document", "body", "review", "comment", "message", "tweet", "headline")
+"""Usual names of columns of texts."""
 SHORTEST = 3
 ID_BYTES = 8
+
+
+def texts_asked(reading: Reading) -> bool | None:
+    """Whether a column of texts is asked for, or one of pictures; None = neither.
+
+    Raises:
+        ConfigError: both are.
+    """
+    if reading.text_column and reading.image_column:
+        allowed = "task.image_column is set as well, and an input is one of the two; leave one out"
+        raise ConfigError("task.text_column", reading.text_column, allowed)
+    return bool(reading.text_column) if reading.text_column or reading.image_column else None
 
 
 def text_info(

@@ -2,7 +2,18 @@
 
 from fedcrucible_core.learning.models.base import MODELS, ModelSpec, SplitModel
 from fedcrucible_core.learning.models.cnn import SmallCNN
+from fedcrucible_core.learning.models.distilbert import DistilBert, TinyDistilBert
 from fedcrucible_core.learning.models.logistic import Logistic
 from fedcrucible_core.learning.models.resnet import ResNet8, ResNet18
 
-__all__ = ["MODELS", "Logistic", "ModelSpec", "ResNet8", "ResNet18", "SmallCNN", "SplitModel"]
+__all__ = [
+    "MODELS",
+    "DistilBert",
+    "Logistic",
+    "ModelSpec",
+    "ResNet8",
+    "ResNet18",
+    "SmallCNN",
+    "SplitModel",
+    "TinyDistilBert",
+]

@@ -85,7 +85,8 @@ class ModelSpec(Component):
     def check(self, info: DataInfo) -> None:
         """Raise ConfigError when the architecture can't take a data set's inputs."""
         if info.task != self.task:
-            allowed = f"takes inputs of task {self.task!r}, {info.name} has those of {info.task!r}"
+            fitting = ", ".join(name for name in MODELS if MODELS[name].task == info.task)
+            allowed = f"takes {self.task} inputs, {info.name} has those of task {info.task!r}; allowed: {fitting}"
             raise ConfigError("model.name", self.name, allowed)
         if self.task == "vision" and min(info.image_shape[1:]) < self.smallest:
             allowed = f"takes images of at least {self.smallest} x {self.smallest} pixels, has {info.shape[1:]}"

@@ -87,8 +87,9 @@ class TextTask(Task):
     def insert(self, ids: Tensor, words: Tensor, place: Place = "end", rng: torch.Generator | None = None) -> Tensor:
         """Texts ``[n, L]`` with ``words`` ``[k]`` put into each; a new tensor.
 
-        ``random`` needs ``rng``, one draw per text.  Texts with less room than they need (others have added words
-        before) lose what is at their end, never the words.
+        ``random`` needs ``rng``: a text's place follows from one draw for all and from its own tokens, whatever texts
+        are beside it.  Texts with less room than they need (others have added words before) lose what is at their end,
+        never the words.
 
         Raises:
             ValueError: the words are longer than any text can be.
@@ -117,8 +118,10 @@ class TextTask(Task):
         spots = torch.arange(self.length - 1, device=ids.device)
         at_word = ~self.tokenizer.goes_on.to(ids.device)[ids[:, 1:]]
         free = (spots < own[:, None]) & at_word | (spots == own[:, None])
-        draws = torch.rand(free.shape, generator=rng).to(ids.device)
-        return draws.masked_fill(~free, -1.0).argmax(1)
+        factors = torch.randint(1, 2**62, (self.length,), generator=rng).to(ids.device)
+        mixed = (ids * factors).sum(1)  # a hash of each text: products wrap round, and mix best in the high bits
+        chosen = (mixed >> 32 & 0x7FFF_FFFF) % free.sum(1)
+        return (free.cumsum(1) > chosen[:, None]).to(torch.uint8).argmax(1)
 
     def holds(self, ids: Tensor, words: Tensor) -> Tensor:
         """Bool ``[n]``: which texts ``[n, L]`` hold ``words`` ``[k]`` in one piece."""

@@ -60,7 +60,8 @@ class Tokenizer:
 
     def ids(self, text: str) -> list[int]:
         """Token ids of a text without its frame; a special token's name in it is read as ordinary characters."""
-        found: list[int] = self.backend.encode(text, add_special_tokens=False).ids
+        whole = text.encode(errors="replace").decode()  # halves of characters, which JSON can hold, are no text
+        found: list[int] = self.backend.encode(whole, add_special_tokens=False).ids
         return found
 
     def text(self, ids: Sequence[int]) -> str:
@@ -125,4 +126,8 @@ def _from_hub(name: str) -> Any:
         import transformers
     except ModuleNotFoundError as error:
         raise ConfigError(KEY, name, install_hint("text")) from error
-    return transformers.AutoTokenizer.from_pretrained(name, use_fast=True).backend_tokenizer
+    load = transformers.AutoTokenizer.from_pretrained
+    try:
+        return load(name, use_fast=True, local_files_only=True).backend_tokenizer
+    except OSError:
+        return load(name, use_fast=True).backend_tokenizer

@@ -13,7 +13,8 @@ from torch.nn import functional as F
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.sections import GuideSection
 from fedcrucible_core.foundation.base import Guide
-from fedcrucible_core.foundation.guide import load_guide
+from fedcrucible_core.foundation.guide import TransformersGuide, load_guide
+from fedcrucible_core.foundation.guides import plain_guide
 from fedcrucible_core.learning.data import DataInfo
 from tests.support.tiny_models import CLASSES
 from tests.support.zero_shot import zero_shot_accuracy
@@ -233,8 +234,9 @@ def test_the_variable_moves_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 def test_section_fields_are_the_parameters(tmp_path) -> None:
     section = GuideSection(templates="a {}|the {}", cache_dir=str(tmp_path))
-    guide = load_guide(**section.model_dump())
-    assert guide.templates == ("a {}", "the {}")
+    guide = plain_guide(section, DataInfo("toy", CLASSES, (3, 32, 32), (), ()), torch.device("cpu"))
+    assert isinstance(guide, TransformersGuide)
+    assert guide.prompts.of("bag") == ("a bag", "the bag")
     assert guide.model == "tiny"
     assert not guide.loaded
 

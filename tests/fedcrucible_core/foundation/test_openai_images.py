@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import io
-import json
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +15,7 @@ from PIL import Image
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.foundation.sources import OpenAIImagesSource, SourceError
 from fedcrucible_core.learning.data import DataInfo
+from tests.support.scripted_service import Answer, ScriptedService
 
 CPU = torch.device("cpu")
 KEY = "sk-secret-key"
@@ -35,62 +31,10 @@ def listed(content):
     return {"created": 1, "data": [{"b64_json": base64.b64encode(content).decode()}]}
 
 
-Answer = tuple[int | str, Any, dict[str, str], float]
-"""Status, body, headers, seconds until it comes."""
-
-
-class Service:
-    """Answers with ``script[i]`` to request i (then with ``usual``): (status, body or dict, headers, delay)."""
-
-    def __init__(self) -> None:
-        self.script: list[Answer] = []
-        self.usual: Answer = (200, listed(png()), {}, 0.0)
-        self.requests: list[Any] = []
-        self.lock = threading.Lock()
-        service = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def answer(self, body) -> None:
-                with service.lock:
-                    service.requests.append((self.command, self.path, dict(self.headers), body))
-                    status, content, headers, delay = service.script.pop(0) if service.script else service.usual
-                time.sleep(delay)
-                if status == "drop":
-                    self.connection.close()
-                    return
-                content = json.dumps(content).encode() if isinstance(content, dict) else content
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            def do_POST(self) -> None:
-                self.answer(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-
-            def do_GET(self) -> None:
-                self.answer(None)
-
-            def log_message(self, *args) -> None:
-                pass
-
-            def handle(self) -> None:
-                with contextlib.suppress(ConnectionError, ValueError):
-                    super().handle()
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
-
-
 @pytest.fixture
 def service():
-    made = Service()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
+    with ScriptedService((200, listed(png()), {}, 0.0)) as made:
+        yield made
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,9 +11,10 @@ from pydantic import Field
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.foundation.base import Guide, Provenance, Samples, SyntheticSource
 from fedcrucible_core.foundation.frequency import FrequencyAugmentation, band_masks, dct2
-from fedcrucible_core.foundation.server_data import Kept, build_server_data
+from fedcrucible_core.foundation.server_data import Kept, build_server_data, check_samples
 from fedcrucible_core.foundation.sources import MixedSource, SourceError
 from fedcrucible_core.learning.data import DataInfo, Labeled
+from tests.support.text_task import TOPICS
 
 CPU = torch.device("cpu")
 
@@ -222,6 +224,69 @@ def test_a_source_that_breaks_its_contract_is_caught_before_the_cache(
     with pytest.raises(SourceError, match=message):
         build(colour_info, tmp_path, source=Broken())
     assert not list(tmp_path.iterdir())
+
+
+class Texts(SyntheticSource):
+    """Random token ids, with a fact."""
+
+    tasks = ("text",)
+
+    def generate(self, info, per_class, seed: int, device):
+        rng, n = torch.Generator().manual_seed(seed), info.num_classes * per_class
+        ids = torch.randint(1, 40, (n, *info.shape), generator=rng)
+        origins = tuple(Provenance("texts", "p", i) for i in range(n))
+        return Samples(Labeled(ids, torch.arange(n) % info.num_classes), origins, facts={"texts.refused": 2.0})
+
+
+def test_texts_stay_token_ids(tmp_path: Path) -> None:
+    data = build(TOPICS, tmp_path, Texts(), augment="auto")
+    again = build(TOPICS, tmp_path, Texts(), augment="none")
+    assert_same(data, again)
+    assert data.augmented is None
+    assert data.originals.inputs.dtype == torch.int64
+    assert (data.facts["texts"], data.facts["texts.refused"]) == (24, 2)
+    assert "images" not in data.facts
+
+
+def test_auto_augments_images_as_frequency_does(colour_info: DataInfo, tmp_path: Path) -> None:
+    assert_same(build(colour_info, tmp_path, augment="auto"), build(colour_info, tmp_path, augment="frequency"))
+
+
+@pytest.mark.parametrize(
+    ("options", "key"),
+    [({"augment": "frequency"}, "augment"), ({"augment": "patch"}, "augment"),
+     ({"augment": "none", "moment_match": True}, "moment_match")],
+)  # fmt: skip
+def test_what_is_for_images_is_refused_for_texts_by_its_key(tmp_path: Path, options, key) -> None:
+    with pytest.raises(ConfigError, match="has inputs of task 'text'") as caught:
+        build(TOPICS, tmp_path, Texts(), **options)
+    assert caught.value.key == f"synthetic.{key}"
+
+
+@pytest.mark.parametrize("other", [{"tokenizer": "other"}, {"reserved": 3}, {"shape": (31,)}])
+def test_how_texts_become_ids_is_in_the_key(tmp_path: Path, other) -> None:
+    for info in (TOPICS, replace(TOPICS, **other)):
+        build(info, tmp_path, Texts(), augment="none")
+    assert len(list((tmp_path / "synthetic").iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [(torch.zeros(4, 32), "texts are torch.float32"), (torch.full((4, 32), -1), "token ids run from -1"),
+     (torch.zeros(4, 31, dtype=torch.int64), "texts are")],
+)  # fmt: skip
+def test_a_source_of_texts_is_held_to_its_contract(inputs, message) -> None:
+    samples = Samples(Labeled(inputs, torch.arange(4)), tuple(Provenance("x", "", i) for i in range(4)))
+    with pytest.raises(SourceError, match=message):
+        check_samples(samples, "x", TOPICS)
+
+
+def test_what_an_attacker_has_been_at_stays_marked(colour_info: DataInfo, tmp_path: Path) -> None:
+    made = CountingSource().generate(colour_info, 4, 1, CPU)
+    samples = replace(made, poisoned=torch.arange(12) % 4 == 0)
+    kept = build(colour_info, tmp_path, samples=samples, keep=lambda data: Kept("x", torch.arange(1, 12), {}))
+    assert kept.poisoned.tolist() == [i % 4 == 0 for i in range(1, 12)]
+    assert kept.facts["poisoned"] == 2
 
 
 def test_shipped_mixtures_all_the_way(fashion_info: DataInfo, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from fedcrucible_core.foundation.base import SOURCES
 from fedcrucible_core.foundation.sources import DiffusersSource, FlowSource, FolderSource, MixedSource, SourceError
 from fedcrucible_core.foundation.sources.fashion import fashion_classes
 from fedcrucible_core.learning.data import DataInfo
+from tests.support.text_task import TOPICS
 from tests.support.tiny_models import CLASSES
 
 CPU = torch.device("cpu")
@@ -71,8 +72,20 @@ def test_every_source_builds_from_nothing_says_what_it_needs_and_documents_its_p
     assert all(field.description for field in type(source).model_fields.values())
 
 
-@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32)])
 @pytest.mark.parametrize("name", NAMES)
+def test_a_source_refuses_inputs_of_a_kind_that_it_does_not_make(name, fashion_info: DataInfo) -> None:
+    source = SOURCES.create(name)
+    for info in (fashion_info, TOPICS):
+        if info.task in source.tasks:
+            continue
+        with pytest.raises(ConfigError, match=f"inputs of task '{info.task}'; allowed: .*public") as caught:
+            source.check(info, 1)
+        assert caught.value.key == "synthetic.source"
+        assert name not in caught.value.allowed.split("allowed: ")[1].split(", ")
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32)])
+@pytest.mark.parametrize("name", [name for name in NAMES if "vision" in SOURCES[name].tasks])
 def test_contract_of_a_source(name, shape, fashion_info: DataInfo, tmp_path: Path) -> None:
     info = DataInfo("fashion", fashion_info.class_names, shape, (0.3,) * shape[0], (0.3,) * shape[0])
     source = make(name, info, tmp_path)

@@ -285,8 +285,8 @@ class TestColumns:
             load_task(TaskSection(label_column="x"))
 
     def test_no_picture_or_no_label_at_all(self, tmp_path: Path) -> None:
-        self.columns(tmp_path, {"text": TEXT, "label": CLASSES}, text=list("abcdef"), label=[0, 1] * 3)
-        with pytest.raises(ConfigError, match=r"needs a column of images, has text \(string\), label"):
+        self.columns(tmp_path, {"size": WHOLE, "label": CLASSES}, size=list(range(6)), label=[0, 1] * 3)
+        with pytest.raises(ConfigError, match=r"needs a column of images or texts, has size \(int64\), label"):
             load_task(task(tmp_path))
 
 

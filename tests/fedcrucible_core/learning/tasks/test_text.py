@@ -1,5 +1,6 @@
 """The text task: token ids, room for triggers, words put into texts."""
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -24,8 +25,8 @@ def task() -> TextTask:
     return found
 
 
-def rng() -> torch.Generator:
-    return torch.Generator().manual_seed(6)
+def rng(seed: int = 6) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
 
 
 def own(row: torch.Tensor) -> list[int]:
@@ -89,19 +90,29 @@ def test_words_at_the_start(task: TextTask) -> None:
 
 
 def test_words_at_a_random_place_part_no_word(task: TextTask) -> None:
-    ids, words = task.encode(["unwatched barks " * 3] * 300), task.words("cf")
-    made = task.insert(ids, words, "random", rng())
-    assert torch.equal(made, task.insert(ids, words, "random", rng()))
-    places = set()
-    for before, after in zip(ids, made, strict=True):
-        found = own(after)
+    ids, words = task.encode(["unwatched barks " * 3]), task.words("cf")
+    assert torch.equal(task.insert(ids, words, "random", rng()), task.insert(ids, words, "random", rng()))
+    places = []
+    for seed in range(300):
+        before, found = ids[0], own(task.insert(ids, words, "random", rng(seed))[0])
         at = next(i for i in range(len(found)) if found[i : i + 2] == words.tolist())
         assert found[:at] + found[at + 2 :] == own(before), "nothing else changed"
         spelt = task.tokenizer.backend.id_to_token(found[at + 2]) if at + 2 < len(found) else ""
         assert not spelt.startswith("##")
-        places.add(at)
+        places.append(at)
     starts = [i for i, t in enumerate(own(ids[0])) if not task.tokenizer.backend.id_to_token(t).startswith("##")]
-    assert places == {*starts, len(own(ids[0]))}, "every word's start and the end occur"
+    counts = Counter(places)
+    assert set(counts) == {*starts, len(own(ids[0]))}, "every word's start and the end occur"
+    assert min(counts.values()) > 0.5 * 300 / len(counts), "about equally often"
+
+
+def test_texts_have_random_places_of_their_own_whatever_is_beside_them(task: TextTask) -> None:
+    ids, words = task.encode([f"a b d e g h i {chr(106 + i)}" for i in range(17)]), task.words("cf")
+    together = task.insert(ids, words, "random", rng())
+    assert torch.equal(task.insert(ids.flip(0), words, "random", rng()).flip(0), together)
+    for row in range(len(ids)):
+        assert torch.equal(task.insert(ids[row : row + 1], words, "random", rng()), together[row : row + 1])
+    assert len({own(row).index(words.tolist()[0]) for row in together}) > 4
 
 
 def test_a_random_place_needs_a_generator(task: TextTask) -> None:
