@@ -124,9 +124,10 @@ def _run(
         for prototype, weights in population.items():
             of = loop.parts.models[prototype]
             slots = parameter_slots(of), buffer_slots(of)
-            record.write_model(weights, *slots, "" if prototype == SOLE else prototype)
+            record.write_model(weights, *slots, "" if of is model else prototype)
     first_of(population).load_into(model)
     _keep_shown(record, plan, evaluator, model, None if loop.phase is None else loop.phase.data)
+    keep_synthetic(record, task_of(plan.data.info), loop.synthetic)
     if config.output.report:
         from fedcrucible_core.reports.pages.run_report import render_report  # plots and t-SNE: seconds of imports
 
@@ -198,9 +199,7 @@ def _describe(plan: Plan, evaluator: Evaluator, facts: AttackFacts, start: Start
 def _keep_shown(
     record: RunRecord, plan: Plan, evaluator: Evaluator, model: SplitModel, server: ServerData | None
 ) -> None:
-    task = task_of(plan.data.info)
-    keep_examples(record, task, examples_of(evaluator, server))
-    keep_synthetic(record, plan, task)
+    keep_examples(record, task_of(plan.data.info), examples_of(evaluator, server))
     if plan.system.trains:
         features, truth, mask = evaluator.features(model, plan.config.run.seed)
         record.save_embedding(f"{plan.system.name}, last round", features, truth, mask)

@@ -11,20 +11,14 @@ from defenses.sanitizing import FATES, SyntheticSet
 from fedcrucible_core.learning.tasks import Task
 from fedcrucible_core.records.synthetic import StoredPicture, SyntheticExample, SyntheticExamples
 from fedcrucible_core.records.writer import RunRecord
-from server_app.plan import Plan
 
 SHOWN = 12
 
 
-def keep_synthetic(record: RunRecord, plan: Plan, task: Task) -> None:
-    """Write some of the set that an attacker has been at; of the first stage's where none was."""
-    config = plan.config
-    if not plan.system.kind.synthetic:
-        return
-    stages = (["initialisation"] if config.fm_fl.initialise else []) + ["distillation"]
-    sets = [plan.synthetic(stage) for stage in stages]  # type: ignore[arg-type]
-    chosen = next((one for one in sets if one.before is not None and one.before.poisoned is not None), sets[0])
-    record.save_synthetic(synthetic_examples(chosen, task, sanitized="flagged" in chosen.facts))
+def keep_synthetic(record: RunRecord, task: Task, data: SyntheticSet | None) -> None:
+    """Write some of them, with what became of each; nothing where there are none."""
+    if data is not None:
+        record.save_synthetic(synthetic_examples(data, task, sanitized="flagged" in data.facts))
 
 
 def synthetic_examples(made: SyntheticSet, task: Task, *, sanitized: bool) -> SyntheticExamples:

@@ -27,11 +27,19 @@ class FmFlStrategy(Loop):
 
     data: SyntheticSet | None = None
     """What is distilled on."""
+    first: SyntheticSet | None = None
+    """What prototypes are pre-trained on; None = on nothing."""
+
+    @property
+    def synthetic(self) -> SyntheticSet | None:
+        """What was distilled on, or pre-trained on where an attacker has been at that alone."""
+        altered = [one for one in (self.data, self.first) if one is not None and "poisoned" in one.facts]
+        return altered[0] if altered else self.data
 
     def begin(self, population: Population, outcome: RoundOutcome) -> Population:
         """G_p, pre-trained on D_syn; both synthetic sets are made here, so that what is wrong with them comes first."""
         section, config = self.config.fm_fl, self.config
-        first = self.parts.synthetic("initialisation") if section.initialise else None
+        self.first = first = self.parts.synthetic("initialisation") if section.initialise else None
         self.data = second = self.parts.synthetic("distillation")
         sets = {"initialisation": first, "distillation": second}
         for stage, found in sets.items():

@@ -11,6 +11,7 @@ from flwr.common.logger import log
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
 
+from defenses.sanitizing import SyntheticSet
 from fedcrucible_core.learning.device import deterministic_threads
 from strategies.checkpoints import Checkpoints
 from strategies.client_metrics import ClientMetrics
@@ -58,6 +59,11 @@ class Loop(Strategy):
         self._ready = False
         self._given: Population | None = None
         """The population in the arrays that came last from outside."""
+
+    @property
+    def synthetic(self) -> SyntheticSet | None:
+        """The synthetic data that the system used, for pages; None = it used none by itself."""
+        return None
 
     @property
     def initial_arrays(self) -> ArrayRecord:

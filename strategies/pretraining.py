@@ -58,7 +58,9 @@ def _one(
     with one_at_a_time(path):
         kept = _read(path, weights)
         if kept is not None:
-            return kept, True
+            trained, value = kept
+            outcome.facts[fact_name("pretrained.loss", prototype)] = value
+            return trained, True
         weights.load_into(model)
 
         def loss(logits: Tensor, labels: Tensor, _rows: Tensor) -> Tensor:
@@ -71,7 +73,8 @@ def _one(
             outcome.notes.append(plain_text(text))
             return weights, False
         outcome.facts[fact_name("pretrained.loss", prototype)] = value
-        write_tensors(path, {"parameters": trained.parameters, "buffers": trained.buffers})
+        last_loss = torch.tensor(value, dtype=torch.float64)
+        write_tensors(path, {"parameters": trained.parameters, "buffers": trained.buffers, "loss": last_loss})
     return trained, False
 
 
@@ -93,12 +96,13 @@ def _path(
     return folder / "pretrained" / f"{key}.safetensors"
 
 
-def _read(path: Path, like: Weights) -> Weights | None:
+def _read(path: Path, like: Weights) -> tuple[Weights, float] | None:
+    """The weights and the last epoch's mean loss; None where there are none that fit."""
     content = read_tensors(path)
     if content is None:
         return None
-    parameters, buffers = content[0].get("parameters"), content[0].get("buffers")
-    if parameters is None or buffers is None:
+    parameters, buffers, loss = (content[0].get(name) for name in ("parameters", "buffers", "loss"))
+    if parameters is None or buffers is None or loss is None:
         return None
     fits = usable(parameters, tuple(like.parameters.shape)) and usable(buffers, tuple(like.buffers.shape))
-    return Weights(parameters, buffers) if fits else None
+    return (Weights(parameters, buffers), float(loss)) if fits and usable(loss, ()) else None

@@ -22,7 +22,7 @@ class Holder(Protocol):
 
     @property
     def own_data(self) -> bool:
-        """Whether it trains on images of its own."""
+        """Whether it trains on data of its own."""
 
 
 class RosterNews:
@@ -53,7 +53,7 @@ class RosterNews:
             return []
         notes = self._at_the_start(self._present) if self._told is None else self._changes(self._told, self._present)
         if set(self._own) - set(self._told_own):
-            notes.append(f"{partitions(self._own, 'client')} on images of their nodes' own (own-data)")
+            notes.append(f"{partitions(self._own, 'client')} on data of their nodes' own (own-data)")
         fresh = {i: cause for i, cause in self._causes.items() if self._told_causes.get(i) != cause}
         notes += [f"{self._label(i)} is not used: {cause}" for i, cause in list(fresh.items())[:MOST_NODES]]
         if len(fresh) > MOST_NODES:

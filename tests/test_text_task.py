@@ -7,20 +7,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 
 from fedcrucible.commands.data import examine
 from fedcrucible.engines.in_process import run_in_process
 from fedcrucible_core.config import ConfigError
-from fedcrucible_core.config.compose import run_config_type
-from fedcrucible_core.config.load import default_keys, load
+from fedcrucible_core.config.load import load
 from fedcrucible_core.learning.data import DataInfo, Labeled
 from fedcrucible_core.learning.datasets.base import DATASETS, READ_AS_IT_IS, DatasetSource, PublishedData, Reading
-from fedcrucible_core.learning.models.base import MODELS, ModelSpec, SplitModel
 from fedcrucible_core.learning.tasks import TextTask, task_of
-from fedcrucible_core.learning.tasks.tokenizer import tokenizer_of
 from fedcrucible_core.records.reader import read
 from server_app.plan import Plan
+from tests.support.word_model import registered
 
 WORDS, LENGTH, PAD = 40, 12, 0
 CLASSES = ("about cats", "about dogs", "about fish")
@@ -49,28 +46,10 @@ def _sentences(count: int, seed: int) -> Labeled:
     return Labeled(ids.where(torch.arange(LENGTH) < lengths, PAD), labels)
 
 
-class Words(ModelSpec):
-    """The mean of word vectors, then one linear layer; the mask is made of the ids."""
-
-    task = "text"
-
-    def make(self, info: DataInfo) -> SplitModel:
-        return SplitModel(nn.EmbeddingBag(tokenizer_of(info.tokenizer).size, 8, mode="mean", padding_idx=PAD), 8, info)
-
-
 @pytest.fixture(autouse=True)
-def words(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    caches = (run_config_type, default_keys)
-    for registry, name, cls in ((DATASETS, "sentences", Sentences), (MODELS, "words", Words)):
-        list(registry)  # loads its own first
-        monkeypatch.setitem(registry._classes, name, cls)
-        monkeypatch.setattr(cls, "name", name)
-    for cache in caches:
-        getattr(cache, "cache_clear", lambda: None)()
-    yield
-    monkeypatch.undo()
-    for cache in caches:
-        getattr(cache, "cache_clear", lambda: None)()
+def words() -> Iterator[None]:
+    with registered((DATASETS, "sentences", Sentences)):
+        yield
 
 
 def settings(tmp_path: Path, **more: object) -> dict[str, object]:

@@ -118,10 +118,16 @@ class Encoder:
         """L2-normalised float32 ``[n, e]`` on the CPU of images ``[n, 1 or 3, H, W]`` in [0, 1]."""
         parts = []
         for start in range(0, len(images), batch_size):
-            pixels = self.preprocess(images[start : start + batch_size], self.device)
-            features = self.model.get_image_features(pixel_values=pixels)
-            parts.append(F.normalize(_pooled(features).float(), dim=-1).cpu())
+            parts.append(self._embedded(self.preprocess(images[start : start + batch_size], self.device)).cpu())
         return torch.cat(parts)
+
+    def smooth_images(self, images: Tensor) -> Tensor:
+        """Nearly the same on the encoder's device, with a gradient that reaches the pixels."""
+        return self._embedded(self.preprocess.smooth(images.to(self.device)))
+
+    def _embedded(self, pixels: Tensor) -> Tensor:
+        features = self.model.get_image_features(pixel_values=pixels)
+        return F.normalize(_pooled(features).float(), dim=-1)
 
     @torch.no_grad()
     def texts(self, texts: Sequence[str]) -> Tensor:

@@ -102,6 +102,10 @@ class TransformersGuide(CachedGuide):
         cosines = embeddings @ text_embeddings.T
         return cosines * (self._wanted_scale or scale.to(cosines)) + bias.to(cosines)
 
+    def smooth_logits(self, images: Tensor, text_embeddings: Tensor) -> Tensor:
+        """Nearly the logits ``[n, C]`` of images, with a gradient that reaches their pixels; kept nowhere."""
+        return self.logits(self._load().smooth_images(images), text_embeddings)
+
     def head(self) -> tuple[Tensor, Tensor]:
         """exp(logit_scale) and logit_bias (0 for CLIP), scalars on the CPU."""
         if self._head is None:

@@ -63,6 +63,13 @@ class Preprocess:
         Bytes are resized on the CPU, so every device sees the same pictures.
         """
         pictures = images.detach().to("cpu", torch.float32).clamp(0.0, 1.0).mul(255.0).round_().to(torch.uint8)
+        return self._normalised(self._resized(pictures).to(device).to(torch.float32) / 255.0)
+
+    def smooth(self, images: Tensor) -> Tensor:
+        """Nearly the same of floats where they lie, so that a gradient reaches the pixels."""
+        return self._normalised(self._resized(images).clamp(0.0, 1.0))
+
+    def _resized(self, pictures: Tensor) -> Tensor:
         height, width = pictures.shape[-2:]
         if self.edge:
             short = min(height, width)
@@ -71,9 +78,10 @@ class Preprocess:
             height, width = self.size
         if pictures.shape[-2:] != (height, width):
             pictures = F.interpolate(pictures, size=(height, width), mode=self.mode, antialias=True)
-        if self.crop:
-            pictures = center_crop(pictures, *self.crop)
-        pixels = to_channels(pictures.to(device).to(torch.float32) / 255.0, 3)
+        return center_crop(pictures, *self.crop) if self.crop else pictures
+
+    def _normalised(self, pixels: Tensor) -> Tensor:
+        pixels, device = to_channels(pixels, 3), pixels.device
         mean = torch.tensor(self.mean, device=device)[None, :, None, None]
         std = torch.tensor(self.std, device=device)[None, :, None, None]
         return (pixels - mean) / std

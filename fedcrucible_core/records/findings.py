@@ -14,8 +14,6 @@ MOST_DROPPED_PERCENT = 50.0
 """Where more replies than this were dropped, a reader is told."""
 MOST_CONFUSED_PERCENT = 50.0
 """Where a larger base rate than this is behind the ASR, too: such a model needs no trigger."""
-PLANTED = ("compromise.triggered", "synthetic.poisoned")
-"""Ends of the facts that count synthetic samples with a trigger."""
 SHOWN = 10
 """Clients that a note names."""
 
@@ -52,19 +50,9 @@ def attack_rounds(rounds: Sequence[RoundRecord]) -> int:
     return sum(bool(r.attackers) for r in _trained(rounds))
 
 
-def took_place(run: RunDescription, rounds: Sequence[RoundRecord]) -> bool:
-    """Whether anybody attacked: a client in some round, or somebody outside at the server's synthetic data."""
-    return bool(attack_rounds(rounds)) or from_outside(run, rounds)
-
-
-def from_outside(run: RunDescription, rounds: Sequence[RoundRecord]) -> bool:
-    """Whether the attack had no client, and got at the server's synthetic data."""
-    return not run.malicious and planted(rounds) > 0
-
-
-def planted(rounds: Sequence[RoundRecord]) -> float:
-    """Synthetic samples that an attacker has been at."""
-    return max((value for r in rounds for name, value in r.facts.items() if name.endswith(PLANTED)), default=0.0)
+def attacked(rounds: Sequence[RoundRecord]) -> bool:
+    """Whether the attack took place: a client attacked, or the server's own synthetic data held poisoned samples."""
+    return attack_rounds(rounds) > 0 or any(r.facts.get(fact, 0.0) > 0 for r in rounds for fact in PLANTED)
 
 
 def findings(run: RunDescription, rounds: Sequence[RoundRecord]) -> tuple[str, ...]:
@@ -121,15 +109,18 @@ def _of_the_attack(run: RunDescription, rounds: Sequence[RoundRecord]) -> Iterat
             f"all {len(sent)} replies of attacking clients were dropped before the rule saw them: the attack never "
             "reached the model"
         )
-    attacked = took_place(run, rounds)
-    if run.attack_expected and not attacked:
+    if run.attack_expected and not attacked(rounds):
         yield "no client attacked in any round: the numbers say nothing about the attack or a defence against it"
     final = _final(rounds)
-    if attacked and final.asr_percent is not None and (final.base_rate_percent or 0.0) > MOST_CONFUSED_PERCENT:
+    if attacked(rounds) and final.asr_percent is not None and (final.base_rate_percent or 0.0) > MOST_CONFUSED_PERCENT:
         yield (
             f"{final.base_rate_percent:.1f} % of the {run.inputs} are called the target without any trigger: the ASR "
             f"of {final.asr_percent:.1f} % is mostly that"
         )
+
+
+PLANTED = ("synthetic.poisoned", "server_data.poisoned")
+"""Facts that say how many of the server's own samples an attacker has been at."""
 
 
 def _trained(rounds: Sequence[RoundRecord]) -> list[RoundRecord]:

@@ -124,8 +124,8 @@ class RunRecord:
     ) -> str:
         """Write model.safetensors with the model's own tensor names and shapes; returns ``model_sha256``.
 
-        One of several prototypes has a file of its own, model-PROTOTYPE.safetensors.  Bounds on activations are there
-        as ``bounds.<module>``.
+        Of several prototypes all but the first have files of their own, model-PROTOTYPE.safetensors.  Bounds on
+        activations are there as ``bounds.<module>``.
         """
         tensors = {slot.name: _cut(model.parameters, slot) for slot in parameter_slots}
         tensors.update({slot.name: _cut(model.buffers, slot) for slot in buffer_slots})

@@ -16,6 +16,8 @@ from fedcrucible_core.learning.training import TrainingHook
 from tests.support.attack_view_fake import fake_view
 from tests.support.tiny_task import context, labelled, make_task, measured_on
 
+QUICK: dict[str, dict[str, int]] = {"guide-patch": {"steps": 1, "samples": 4}}
+"""Parameters of poisoners that would train a trigger for seconds."""
 EXEMPT: dict[tuple[str, str], str] = {}
 """(name, check) -> why it can't be kept."""
 
@@ -34,7 +36,7 @@ def cases(names: list[str], checks: list[str]) -> list[object]:
 
 @pytest.mark.parametrize(("name", "check"), cases(list(POISONERS), [name for name, _ in poisoner_checks()]))
 def test_poisoner(name: str, check: str) -> None:
-    dict(poisoner_checks())[check](POISONERS.create(name))
+    dict(poisoner_checks())[check](POISONERS.create(name, QUICK.get(name, {})))
 
 
 @pytest.mark.parametrize(("name", "check"), cases([*UPLOADERS, "plain"], [name for name, _ in uploader_checks()]))

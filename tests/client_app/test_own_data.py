@@ -202,7 +202,7 @@ class TestWholeRuns:
         grid = LocalGrid(app, 3, flatten(plan.config), node_configs=nodes)
         summary = execute(plan, grid, in_order=False)
         rounds = read(Path(summary.folder)).rounds
-        assert rounds[0].notes == ("clients 0 to 2 on images of their nodes' own (own-data)",)
+        assert rounds[0].notes == ("clients 0 to 2 on data of their nodes' own (own-data)",)
         assert summary.dropped == {}
         assert summary.ma_percent == 100.0, "each class by its name"
         assert list(rounds[-1].weights.values()) == pytest.approx([80 / 160, 40 / 160, 40 / 160])
@@ -248,7 +248,7 @@ class TestWholeRuns:
         plan = Plan.make(load(settings(server, federation__own_data=False, federation__max_examples=69)))
         grid = LocalGrid(app, 3, flatten(plan.config), node_configs={1: own(folder)})
         rounds = read(Path(execute(plan, grid, in_order=False).folder)).rounds
-        assert rounds[0].notes == ("client 1 on images of their nodes' own (own-data)",)
+        assert rounds[0].notes == ("client 1 on data of their nodes' own (own-data)",)
         assert rounds[1].dropped == {"1": "claims 70 examples, allowed 1 to 69 (federation.max_examples)"}
 
     def test_a_plain_data_dir_stays_a_place(self, server: Path, tmp_path: Path, runs_folder: Path) -> None:

@@ -117,3 +117,23 @@ def test_one_class_is_said_to_be_too_few(fedcrucible, tmp_path: Path) -> None:
     assert (
         "has one class only (apple), a run needs two; are its class folders one folder further down?" in result.output
     )
+
+
+def test_texts_are_counted_and_shown_one_of_each_class(fedcrucible) -> None:
+    report = json.loads(fedcrucible("data", "task.dataset=wn4", "task.max_length=30", "--json").stdout)
+    assert (report["noun"], report["shape"], report["channels"]) == ("text", [30], None)
+    assert report["form"] == "of 30 tokens by wordnet, 16 kept free"
+    assert [example["class"] for example in report["examples"]] == ["person", "animal", "artifact", "location"]
+    assert all(example["text"] for example in report["examples"])
+    (note,) = report["notes"]
+    assert "of 4600 training texts fill all 12 tokens that they may have" in note
+    shown = fedcrucible("data", "task.dataset=wn4").stdout
+    assert "4 classes, texts of 64 tokens by wordnet, 16 kept free" in shown
+    assert f"person: {report['examples'][0]['text'][:20]}" in shown
+
+
+def test_pictures_have_no_example_texts(fedcrucible, tmp_path: Path) -> None:
+    write_folder(tmp_path, 6)
+    report = json.loads(fedcrucible("data", *OWN, f"task.data_dir={tmp_path}", "--json").stdout)
+    assert report["examples"] == []
+    assert report["form"] == "3x8x8 (CxHxW)"

@@ -1,6 +1,8 @@
 """Writes the golden digests anew: ``python -m tests.golden``, from the top of the checkout, about a minute.
 
-Only after a change that is meant to change numbers: the difference of ``digests.json``
+``python -m tests.golden new`` plays and adds only the cells that have none yet, on the machine of the others.
+
+All of them only after a change that is meant to change numbers: the difference of ``digests.json``
 shows which runs it changed.
 """
 
@@ -8,21 +10,28 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import tempfile
 from pathlib import Path
 
 from fedcrucible_core.config.atomic_file import write_atomic
 from tests.golden.cells import CELLS
-from tests.golden.digest import DIGESTS, Golden, play, this_machine
+from tests.golden.digest import DIGESTS, Golden, play, recorded, this_machine
 
 
 def main() -> None:
     """Run all cells and replace ``digests.json``."""
     logging.disable(logging.WARNING)
+    kept = recorded() if sys.argv[1:] == ["new"] else Golden(machine=this_machine(), runs={})
+    if kept.machine != this_machine():
+        raise SystemExit("the digests are of another machine: write all of them")
     with tempfile.TemporaryDirectory() as folder:
         os.environ["XDG_CACHE_HOME"] = str(Path(folder) / "cache")
         runs = {}
         for name in CELLS:
+            if name in kept.runs:
+                runs[name] = kept.runs[name]
+                continue
             runs[name] = play(name, Path(folder) / "runs")
             print(f"{name}: {runs[name].parameters_sha256[:12]}", flush=True)
     write_atomic(DIGESTS, Golden(machine=this_machine(), runs=runs).text().encode())

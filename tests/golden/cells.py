@@ -28,6 +28,17 @@ BASE: Mapping[str, Scalar] = {
 }
 """What all runs share; a run's own settings come on top."""
 
+FM_FL: Settings = {
+    "strategy": "fm-fl",
+    "fm_fl.prototypes": "blocks",
+    "fm_fl.blocks": "1, 2",
+    "fm_fl.widths": "8, 12",
+    "fm_fl.pretrain_epochs": 2,
+    "fm_fl.kd_epochs": 1,
+    "training.optimiser": "adam",
+    "training.lr": 0.002,
+}
+
 CHANGES: Mapping[str, Settings] = {
     # Every rule; those that average everyone under attacks whose upload then reaches the model.
     "fedavg": {},
@@ -203,13 +214,26 @@ CHANGES: Mapping[str, Settings] = {
                       "purifier.clip-guided-plus.feature_rectification": True},
     "bf16": {"run.precision": "bf16", "run.channels_last": False, "training.augment": "crop-flip",
              "training.weight_decay": 0.001, "run.seed": 2},
+    # Prototypes that begin on the server's synthetic data and learn from their clients' ensemble on it.
+    "fm-fl": {**FM_FL, "attack.name": "bd-fmfl", "splitter.name": "guide-agreement",
+              "synthetic.sanitizer": "relabel-confident", "federation.clients": 5},
+    "fm-fl-classic": {**FM_FL, "attack.name": "bd-fl", "adversary.malicious_ids": "0", "defense.name": "krum",
+                      "attack.bd-fl.kd_trigger_labels": "none", "poison.share_of": "all",
+                      "fm_fl.prototypes": "one"},
+    "fm-fl-no-init": {**FM_FL, "attack.name": "bd-fmfl-no-init", "fm_fl.teachers": "own-group",
+                      "splitter.name": "loss-only", "synthetic.sanitizer": "unlearn"},
+    "fm-fl-no-kd": {**FM_FL, "attack.name": "bd-fmfl-no-kd", "fm_fl.fusion": "logits-only", "fm_fl.alpha": 0.0,
+                    "federation.clients": 4},
+    "fm-fl-free": {**FM_FL, "attack.name": "af-fl", "federation.fraction_evaluate": 1.0, "partition.test_fraction": 0.2,
+                   "federation.evaluate_model": "fine-tuned", "federation.evaluate_triggered": "common",
+                   "federation.clients": 3},
     # A rule and an attack that both remember, stopped after one round and gone on with.
     "whole": {"strategy": "foolsgold", "attack.name": "lp", "attack.lp.patience": 2, "attack.lp.least": 0.0,
               "attack.lp.refresh": 9, "federation.clients": 5, "attack.malicious_fraction": 0.4},
 }  # fmt: skip
 """Name -> what its run changes of ``BASE``."""
 
-STOPPED: Mapping[str, tuple[str, int]] = {"resumed": ("whole", 1)}
+STOPPED: Mapping[str, tuple[str, int]] = {"resumed": ("whole", 1), "fm-fl-resumed": ("fm-fl", 1)}
 """Name -> the run it must equal, and the round after which it is stopped and goes on from its checkpoint."""
 
 CELLS: Mapping[str, Settings] = {name: {**BASE, **changes} for name, changes in CHANGES.items()} | {

@@ -30,6 +30,8 @@ PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "hdbscan",
 """Packages whose version may change the last bit of a number."""
 TIMES = {"seconds": True, "peak_memory_mb": True, "per_client": {"client_seconds"}}
 """What differs between two equal runs."""
+FROM_THE_CACHE = ("pretrained.computed", "pretrained.cached")
+"""Facts that say what was found on disk."""
 PROJECTIONS, SEED = 8, 20240
 VECTOR_TOLERANCE = 1e-3
 """Elsewhere: of norm and projection, relative to the recorded norm."""
@@ -134,6 +136,9 @@ def metrics_sha256(rounds: tuple[RoundRecord, ...]) -> str:
     """SHA-256 of the rounds as canonical JSON, times and values that are defaults left out."""
     # Without defaults a field that a later version adds changes no digest of runs that don't use it.
     dumped = [r.model_dump(mode="json", exclude=TIMES, exclude_defaults=True) for r in rounds]
+    for facts in (line.get("facts", {}) for line in dumped):
+        for name in FROM_THE_CACHE:
+            facts.pop(name, None)
     return hashlib.sha256(json.dumps(dumped, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 

@@ -14,9 +14,10 @@ from tests.golden.cells import CELLS, Settings
 from tests.golden.digest import Golden, differences, digest_of
 
 pytestmark = pytest.mark.slow
-SIMULATED = ("pruning", "lp-adaptive", "whole")
-"""A survey, colluders who simulate the server, rule and attackers with a memory; five clients each."""
-DEPLOYED = "three-clients"
+SIMULATED = ("pruning", "lp-adaptive", "whole", "fm-fl")
+"""A survey, colluders who simulate the server, rule and attackers with a memory, four prototypes; five clients each."""
+DEPLOYED = ("three-clients", "fm-fl-free")
+"""Of three clients each: one architecture, and three."""
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +40,10 @@ def test_a_simulated_run_ends_in_its_golden_numbers(
     assert not wrong, "\n".join(wrong)
 
 
-def test_a_deployed_run_ends_in_its_golden_numbers(golden: Golden, exact: bool, records: Path) -> None:
-    settings = settings_of(DEPLOYED, records, "deployed")
+@pytest.mark.parametrize("name", DEPLOYED)
+def test_a_deployed_run_ends_in_its_golden_numbers(name: str, golden: Golden, exact: bool, records: Path) -> None:
+    settings = settings_of(name, records, "deployed")
     with Deployment([NodeSpec(partition) for partition in range(3)]) as deployment:  # roles are drawn by the seed
         summary = deployment.run(settings, lambda line: None)
-    wrong = differences(DEPLOYED, golden.runs[DEPLOYED], digest_of(summary, settings), exact=exact)
+    wrong = differences(name, golden.runs[name], digest_of(summary, settings), exact=exact)
     assert not wrong, "\n".join(wrong)

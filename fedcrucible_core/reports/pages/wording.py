@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fedcrucible_core.config.values import Scalar
-from fedcrucible_core.records.findings import took_place
+from fedcrucible_core.records.findings import attacked
 from fedcrucible_core.records.privacy import privacy_line
 from fedcrucible_core.records.reader import RecordedRun
 from fedcrucible_core.records.schema import PHASES, Environment, RunDescription
@@ -89,7 +89,7 @@ def verdict(record: RecordedRun) -> str:
     text += f" and gives {summary.asr_percent:.1f} % of {record.run.attack_inputs} the attacker's class"
     if summary.base_rate_percent is not None and summary.net_asr_percent is not None:
         text += f"; {summary.base_rate_percent:.1f} % get it without any trigger"
-        if took_place(record.run, record.rounds):
+        if attacked(record.rounds):
             text += f", which leaves {summary.net_asr_percent:+.1f} points to the attack"
     text += "."
     caught = summary.detection
@@ -100,7 +100,7 @@ def verdict(record: RecordedRun) -> str:
         text += f"{rate(caught.fpr_percent)} % of honest ones."
     elif caught is not None:
         text += " The server rejected no client."
-    if record.run.attack_expected and not took_place(record.run, record.rounds):
+    if record.run.attack_expected and not attacked(record.rounds):
         text += " No client attacked, so this says nothing about the attack or a defence against it."
     return text
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fedcrucible_core.records.findings import attack_rounds, from_outside, took_place
+from fedcrucible_core.records.findings import attack_rounds, attacked
 from fedcrucible_core.records.reader import RecordedRun
 from fedcrucible_core.reports.statistics.measures import measured
 from fedcrucible_core.reports.statistics.printed import Printed
@@ -83,8 +83,8 @@ def is_sanitized(run: RecordedRun) -> bool:
 
 def is_attacked(run: RecordedRun) -> bool:
     """Whether clients took part, and some of them or somebody at the server's data attacked."""
-    by_clients = run.run.malicious and attack_rounds(run.rounds)
-    return bool(run.run.rule and (by_clients or from_outside(run.run, run.rounds)))
+    by_clients = attack_rounds(run.rounds) > 0
+    return bool(run.run.rule and (run.run.malicious if by_clients else attacked(run.rounds)))
 
 
 def notes_of(runs: Sequence[RecordedRun]) -> dict[str, list[int]]:
@@ -101,7 +101,7 @@ def _rested(run: RecordedRun) -> bool:
     expected = run.run.attack_expected
     if expected is None:  # an older record
         expected = bool(run.run.rule and run.run.malicious)
-    return expected and run.summary.rounds > 0 and not took_place(run.run, run.rounds)
+    return expected and run.summary.rounds > 0 and not attacked(run.rounds)
 
 
 def _of_runs(what: str, count: int, total: int) -> str:

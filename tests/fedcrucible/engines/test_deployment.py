@@ -95,7 +95,7 @@ def test_deployment_and_in_process_end_in_the_same_model(
 def test_a_nodes_own_images_are_its_partition(on_mnist: Settings, deployment: Deployment, own_folder: Path) -> None:
     summary = deployment.run(on_mnist, lambda line: None)
     rounds = read_rounds(Path(summary.folder) / files.METRICS)
-    assert f"client {OWNER} on images of their nodes' own (own-data)" in rounds[0].notes
+    assert f"client {OWNER} on data of their nodes' own (own-data)" in rounds[0].notes
     assert list(rounds[1].weights.values()) == pytest.approx([60 / 190, 60 / 190, 70 / 190])
     nodes = {1: {"role": "malicious"}, OWNER: {"data-dir": str(own_folder), "own-data": True}}
     plan = Plan.make(load(on_mnist))

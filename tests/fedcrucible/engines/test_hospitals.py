@@ -71,7 +71,7 @@ def test_three_hospitals_train_on_all_they_have(folders: list[Path], tmp_path: P
     assert summary.dropped == {}
     assert summary.state == "ok"
     first, last = read_rounds(Path(summary.folder) / files.METRICS)
-    assert first.notes == ("clients 0 to 2 on images of their nodes' own (own-data)",)
+    assert first.notes == ("clients 0 to 2 on data of their nodes' own (own-data)",)
     assert last.participants == (0, 1, 2)
     assert any("27 of its 30 training images are set aside for tests" in note for note in summary.notes)
     plan = Plan.make(load(settings))
