@@ -37,6 +37,7 @@ from fedcrucible_core.learning.partition import Partitioner
 from fedcrucible_core.learning.partition.base import PARTITIONERS
 from fedcrucible_core.learning.partition.shares import partition_notes
 from fedcrucible_core.learning.rng import torch_generator
+from fedcrucible_core.learning.tasks import task_of
 from server_app.checks import check_combination
 from server_app.root_set import build_root_set, describe_root_set
 from strategies.population import Prototype
@@ -230,7 +231,7 @@ class Plan:
     def root_description(self) -> str:
         """What the root set is, for the record; empty without one."""
         wanted = self.system.rule_needs.root
-        return "" if wanted is None else describe_root_set(self.config, wanted)
+        return "" if wanted is None else describe_root_set(self.config, wanted, task_of(self.data.info).noun)
 
     def model(self) -> SplitModel:
         """The initial global model on the server's device; of several prototypes the first."""

@@ -49,6 +49,7 @@ class CompareTable(_Table):
     axes: dict[str, Any] = Field({}, description="Other axes: KEY = [values], or NAME.POINT = {settings}")
     reference: str = Field("", description="System that the others are tested against; empty = the first")
     columns: str = Field("", description="Axis that makes the columns of tables; empty = attacks, else the first")
+    systems: str = Field("", description="Axis whose values compete; empty = strategies, else the first of the defence")
     margin: float = Field(5.0, ge=0.0, le=100.0, description="Points of MA that the best ASR may cost")
     paper: PaperTable | None = Field(None, description="Table of a paper beside ours")
     stated: dict[str, str] = Field({}, description="Key -> what the paper says of it")

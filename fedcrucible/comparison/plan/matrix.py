@@ -87,6 +87,8 @@ class Matrix:
     title: str = "Comparison"
     reference: str = ""
     """System that the others are tested against; empty = the first."""
+    systems: str = ""
+    """Axis whose values compete; empty = the strategies, else the first that varies something of the defence."""
     columns: str = ""
     """Axis that makes the columns of tables; empty = the attacks, else the first that varies."""
     margin: float = 5.0
@@ -140,7 +142,9 @@ class Matrix:
 
     @property
     def system_axis(self) -> str:
-        """The axis whose values compete: the strategies, else the first that varies something of the defence."""
+        """The axis whose values compete: the one asked for, the strategies, else the first that varies the defence."""
+        if self.systems:
+            return self.systems
         names = [axis.name for axis in self.varied if any(key.startswith(DEFENCE) for key in axis.keys)]
         return SYSTEM if SYSTEM in names or not names else names[0]
 

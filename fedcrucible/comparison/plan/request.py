@@ -79,6 +79,7 @@ def matrix(options: Options) -> Matrix:
         title=table.title or "Comparison",
         reference=options.reference or table.reference,
         columns=table.columns,
+        systems=table.systems,
         margin=table.margin if options.margin is None else options.margin,
         paper=table.paper.table if table.paper else "",
         paper_labels=table.paper.labels if table.paper else {},
@@ -94,9 +95,10 @@ def matrix(options: Options) -> Matrix:
         labels = found.labels_of(found.system_axis)
         found = replace(found, tuning=Tuning.of(table.tuning, labels, seeds, list(MEASURES)))
     _check_reference(found)
-    if table.columns and table.columns not in axes:
-        allowed = f"{did_you_mean(table.columns, axes)}allowed: {', '.join(axes)}"
-        raise ConfigError("compare.columns", table.columns, allowed)
+    for entry, name, names in (("columns", table.columns, [*axes]), ("systems", table.systems, [*axes, SYSTEM])):
+        if name and name not in names:
+            allowed = f"{did_you_mean(name, names)}allowed: {', '.join(dict.fromkeys(names))}"
+            raise ConfigError(f"compare.{entry}", name, allowed)
     return found
 
 
