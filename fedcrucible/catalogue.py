@@ -140,10 +140,7 @@ def _attacks() -> list[Entry]:
     def kind(name: str) -> str:
         return "poisoner" if name in POISONERS else "server's data" if name in COMPROMISES else "upload attack"
 
-    return [
-        replace(entry, parts={"kind": kind(entry.name)})
-        for entry in _components("attacks", "attack")
-    ]
+    return [replace(entry, parts={"kind": kind(entry.name)}) for entry in _components("attacks", "attack")]
 
 
 def _strategies() -> list[Entry]:
