@@ -6,6 +6,8 @@ from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from attacks.poisoner import PoisonContext, Poisoner
 from fedcrucible_core.config import Component, Registry
 from fedcrucible_core.foundation.alteration import Alteration
@@ -29,6 +31,8 @@ class Query:
     """What the foundation model answers to the query as it is."""
     fresh: Callable[[int, int], Samples]
     """Answers to further queries of so many samples a class, by seed, unaltered."""
+    guide: Callable[[Tensor], Tensor]
+    """What the attacker's guide says of inputs: logits ``[n, C]``; asked by attacks that go by it alone."""
     altered: Callable[[Alteration], Samples] | None
     """The answer to an altered query; None = the source reads no instructions, and what it would do is simulated."""
 
@@ -47,8 +51,8 @@ class Compromise(Component):
     def alter(self, query: Query, stage: Stage) -> Samples:
         """The samples that the server gets.
 
-        ``poisoned`` tells the altered ones, the unaltered come first and are ``query.clean``'s own where the attack
-        adds; a label of -1 says that a sample has none.
+        ``poisoned`` tells those with the trigger, the others come first and have ``query.clean``'s own inputs where the
+        attack adds; a label of -1 says that a sample has none.
         """
 
 

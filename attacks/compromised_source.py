@@ -28,6 +28,8 @@ class CompromisedSource:
     context: Callable[[], PoisonContext]
     """What the poisoner goes by; a generator of its own at every call, so that every stage gets the same."""
     sampling: Sampling
+    guide: Callable[[torch.Tensor], torch.Tensor]
+    """What the attacker's guide says of inputs."""
     device: torch.device
 
     def samples(self, info: DataInfo, per_class: int, seed: int, stage: Stage) -> Samples:
@@ -36,7 +38,7 @@ class CompromisedSource:
         if not self.compromise.reaches(stage):
             return clean
         altered = partial(self._altered, info, per_class, seed) if self.source.obeys else None
-        query = Query(info, per_class, seed, self.poisoner, self.context(), clean, self.sampling, altered)
+        query = Query(info, per_class, seed, self.poisoner, self.context(), clean, self.sampling, self.guide, altered)
         return self.compromise.alter(query, stage)
 
     def _altered(self, info: DataInfo, per_class: int, seed: int, alteration: Alteration) -> Samples:

@@ -1,4 +1,4 @@
-"""The server's own labelled images for rules that need some; never a client's, never a test image."""
+"""The server's own labelled inputs for rules that need some; never a client's, never one of the test split."""
 
 from __future__ import annotations
 
@@ -17,31 +17,32 @@ from fedcrucible_core.foundation.base import ServerData
 from fedcrucible_core.learning.data import DataSplits, Labeled
 from fedcrucible_core.learning.datasets.subsets import stratified_order
 from fedcrucible_core.learning.rng import numpy_generator
+from fedcrucible_core.learning.tasks import task_of
 
 
 def check_root_set(config: RunConfigBase, rule: str, wanted: RootNeeds, data: DataSplits) -> None:
     """Raise ConfigError when the run can't provide the root set that the rule of this name asks for."""
-    key, samples = f"defense.{rule}", wanted.samples
+    key, samples, noun = f"defense.{rule}", wanted.samples, task_of(data.info).noun
     if wanted.kind == "synthetic":
         made = config.synthetic.per_class * data.info.num_classes
         if samples > made:
-            allowed = f"at most the {made} images of synthetic.per_class = {config.synthetic.per_class}"
+            allowed = f"at most the {made} {noun}s of synthetic.per_class = {config.synthetic.per_class}"
             raise ConfigError(f"{key}.root_samples", samples, allowed)
         return
     if config.task.eval_split == "validation":
-        allowed = "its images are the validation split, which task.eval_split = validation measures; allowed: synthetic"
+        allowed = f"its {noun}s are the validation split, which task.eval_split measures; allowed: synthetic"
         raise ConfigError(f"{key}.root", wanted.kind, allowed)
     available = len(_held_out(config, data))
     if samples > available:
-        allowed = f"at most the {available} images held out by task.validation_fraction"
+        allowed = f"at most the {available} {noun}s held out by task.validation_fraction"
         raise ConfigError(f"{key}.root_samples", samples, allowed)
 
 
-def describe_root_set(config: RunConfigBase, wanted: RootNeeds) -> str:
-    """What the record says that the rule was given."""
+def describe_root_set(config: RunConfigBase, wanted: RootNeeds, noun: str) -> str:
+    """What the record says that the rule was given; ``noun`` is what the task calls one input."""
     if wanted.kind == "synthetic":
-        return f"root set: {wanted.samples} synthetic server images ({config.synthetic.source})"
-    return f"root set: {wanted.samples} clean real images (validation split, no client's)"
+        return f"root set: {wanted.samples} synthetic server {noun}s ({config.synthetic.source})"
+    return f"root set: {wanted.samples} clean real {noun}s (validation split, no client's)"
 
 
 def build_root_set(

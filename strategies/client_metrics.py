@@ -36,9 +36,10 @@ class ClientMetrics:
         return self.parts.system.rule is not None and self.parts.config.federation.fraction_evaluate > 0.0
 
     def due(self, server_round: int) -> bool:
-        """Whether clients are asked after this round: whenever the server measures too."""
+        """Whether clients are asked after this round: whenever the server measures too, unless the settings differ."""
         run = self.parts.config.run
-        return self.wanted and (server_round % run.eval_every == 0 or server_round == run.rounds)
+        every = self.parts.config.federation.evaluate_every or run.eval_every
+        return self.wanted and (server_round % every == 0 or server_round == run.rounds)
 
     def ask(self, server_round: int, population: Population, grid: Grid) -> list[Message]:
         """An evaluate message for each client that is drawn, with its own prototype's weights."""

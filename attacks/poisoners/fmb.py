@@ -54,7 +54,6 @@ class Fmb(Poisoner):
 
     def check_task(self, task: AttackTask) -> None:
         """Pictures, and classes to mix."""
-        task.require_pictures(self.name)
         if task.info.num_classes < 3:
             raise ConfigError("attack.fmb.pairs", self.pairs, "needs three classes: two to mix, and the target")
         if self.pairs == "one-to-one":

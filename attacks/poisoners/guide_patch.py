@@ -51,7 +51,6 @@ class GuidePatch(Poisoner):
 
     def check_task(self, task: AttackTask) -> None:
         """Pictures, and a patch that fits them."""
-        task.require_pictures(self.name)
         self.mask(task.info.image_shape)
 
     def mask(self, shape: tuple[int, int, int]) -> Tensor:

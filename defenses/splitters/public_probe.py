@@ -32,7 +32,7 @@ class PublicProbe(Splitter):
     classifier: Literal["auto", "model", "probe"] = Field(
         "auto", description="model: the run's architecture; probe: linear on the guide's embeddings; auto: by task"
     )
-    epochs: int = Field(60, ge=1, description="Epochs on the slice")
+    epochs: int = Field(20, ge=1, description="Epochs on the slice")
     lr: float = Field(0.01, gt=0.0, description="Learning rate (Adam)")
     weight_decay: float = Field(1e-5, ge=0.0, description="L2 weight decay")
     batch_size: int = Field(64, ge=1, description="Samples per batch")

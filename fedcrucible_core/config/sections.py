@@ -111,6 +111,9 @@ class FederationSection(Section):
         le=1.0,
         description="Share (fraction) of clients that measure the model on test data of their own; 0 = none",
     )
+    evaluate_every: int = Field(
+        0, ge=0, description="Such clients measure every k rounds and after the last; 0 = whenever the server does"
+    )
     evaluate_model: Literal["received", "fine-tuned"] = Field(
         "received",
         description="What such a client measures: the model it received, or that after its local training on it",
@@ -321,10 +324,10 @@ class GuideSection(Section):
 
 
 class SyntheticSection(Section):
-    """The server's own labelled images; no client image is ever among them."""
+    """The server's own labelled samples; no client's are ever among them."""
 
     source: str = Field("flow", description="Source by registered name")
-    per_class: int = Field(100, ge=1, description="Images per class, M_c")
+    per_class: int = Field(100, ge=1, description="Samples per class, M_c")
     sanitizer: Literal["none", "drop", "relabel", "relabel-confident", "unlearn"] = Field(
         "drop",
         description="What becomes of samples that splitter.name doesn't call clean: none = they stay; dropped; "

@@ -15,7 +15,7 @@ from fedcrucible_core.learning.tasks.vision import crop_flip
 from fedcrucible_core.learning.training import train
 
 FORWARD_BATCH = 500
-"""Images per forward pass without gradient."""
+"""Inputs per forward pass without gradient."""
 
 
 def supervised_contrastive(features: Tensor, labels: Tensor, temperature: float) -> Tensor:
@@ -53,13 +53,19 @@ class _Projected(nn.Module):
         return projected
 
 
+def _view(x: Tensor, rng: torch.Generator) -> Tensor:
+    """One view of a batch of pictures float32, or of token ids int64."""
+    return crop_flip(x, rng) if x.is_floating_point() else x
+
+
 @dataclass(frozen=True)
 class ContrastiveTraining:
     """A way for clients to train; stands in for :func:`learning.training.train`.
 
-    1. Extractor: ``local_epochs`` of the run over the images, each batch seen in two random crop-and-flip views, by the
-       supervised contrastive loss of a two-layer projection head, which is drawn anew every time and never uploaded.
-    2. Classifier: ``classifier_epochs`` by cross-entropy on the frozen features of the images themselves.
+    1. Extractor: ``local_epochs`` of the run over the inputs, each batch seen in two views, by the supervised
+       contrastive loss of a two-layer projection head, which is drawn anew every time and never uploaded.  Views of
+       images are random crops and flips; a text is seen twice as it is, parted by the model's dropout (gao2021simcse).
+    2. Classifier: ``classifier_epochs`` by cross-entropy on the frozen features of the inputs themselves.
     """
 
     temperature: float
@@ -82,7 +88,7 @@ class ContrastiveTraining:
         projected = _Projected(model, self.projection, seed)
 
         def contrast(x: Tensor, y: Tensor) -> Tensor:
-            views = torch.cat([crop_flip(x, rng), crop_flip(x, rng)])
+            views = torch.cat([_view(x, rng), _view(x, rng)])
             return supervised_contrastive(projected(views), torch.cat([y, y]), self.temperature)
 
         train(projected, inputs, labels, plain, rng, precision=precision, objective=contrast)

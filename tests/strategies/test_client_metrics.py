@@ -156,3 +156,10 @@ def test_a_hostile_answer_is_dropped_counted_and_shown(kind: str, runs_folder: P
     (note,) = [note for note in last.notes if "evaluation of client 2 dropped" in note]
     assert cause in note
     assert note.isprintable()
+
+
+@pytest.mark.parametrize(("every", "expected"), [(0, [0, 5, 5, 5]), (2, [0, 0, 5, 5]), (9, [0, 0, 0, 5])])
+def test_clients_may_measure_less_often_than_the_server(every: int, expected: list[int], runs_folder: Path) -> None:
+    _, rounds = play(**ASKED, federation__evaluate_every=every, run__rounds=3)
+    assert [len(r.client_metrics) for r in rounds] == expected
+    assert all(r.ma_percent is not None for r in rounds)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from fedcrucible.comparison.plan.cell import IN_PROCESS, SEED, Cell
+from fedcrucible.comparison.plan.ladders import Tuning
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.load import DEFENCE, overlaid
 from fedcrucible_core.config.old_keys import today
@@ -106,6 +107,10 @@ class Matrix:
     """Columns of the table on the terminal."""
     whole_records: bool = False
     """Whether each run's record keeps its model, and has a page of its own."""
+    tuning: Tuning | None = None
+    """What is tried before, to choose settings of defences."""
+    chosen: Mapping[tuple[Scalar, ...], Mapping[str, Scalar]] = field(default_factory=dict)
+    """Labels of all axes in their order -> settings that tuning has chosen for these cells."""
 
     def __post_init__(self) -> None:
         owners: dict[str, str] = {}
@@ -125,7 +130,8 @@ class Matrix:
         for seed in self.seeds:
             for points in itertools.product(*(axis.points for axis in self.axes)):
                 labels = {axis.name: point.label for axis, point in zip(self.axes, points, strict=True)}
-                settings = overlaid(self.settings, *(point.settings for point in points))
+                own = self.chosen.get(tuple(point.label for point in points), {})
+                settings = overlaid(self.settings, *(point.settings for point in points), own)
                 engine = next((point.engine for point in points if point.engine), self.engine)
                 yield Cell({**labels, SEED: seed}, {**settings, KEY_OF_AXIS[SEED]: seed}, engine)
 

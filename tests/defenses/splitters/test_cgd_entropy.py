@@ -54,7 +54,7 @@ def test_the_worked_sets() -> None:
     found = CgdEntropy().split(data, guide, model(SCORES[::-1]), RNG)
     assert found.scores["s_guide"].tolist() == pytest.approx(SCORES)
     assert found.scores["s_model"].tolist() == pytest.approx(SCORES[::-1], rel=1e-5)
-    # r_model = 1.0 .6 .7 .8 .3 .4 .9 .2 .5 .1: clean where r_guide <= .8 and r_model >= .2, triggered where r_guide > .9
+    # r_model = 1.0 .6 .7 .8 .3 .4 .9 .2 .5 .1; clean: r_guide <= .8 and r_model >= .2; triggered: r_guide > .9
     assert found.clean.tolist() == [0, 1, 2, 4, 5, 6, 7, 8]
     assert found.triggered.tolist() == [9]
     assert found.mixed.tolist() == [3]
