@@ -17,6 +17,7 @@ from fedcrucible_core.config.load import flatten, load
 from fedcrucible_core.config.preset import PRESETS, load_preset
 from fedcrucible_core.config.values import value_text
 from fedcrucible_core.reports.statistics.measures import MEASURES
+from fedcrucible_core.rooms import ROOT
 
 TABLES = ["fig2", "fig3", "table1", "table2", "table3", "table4", "table5"]
 PRESET_NAMES = [f"fm-fl/{table}{size}" for table in TABLES for size in ("", "-small")]
@@ -246,3 +247,10 @@ def test_the_command_prints_what_the_paper_says(fedcrucible) -> None:
     figure = fedcrucible("paper", "fm-fl", "fig3", "--numbers").stdout
     assert "above 80" in figure
     assert max(map(len, figure.splitlines()[1:25])) < 80
+
+
+def test_the_docs_count_the_runs_of_the_small_twins() -> None:
+    text = (ROOT / "docs" / "fm-fl.md").read_text(encoding="utf-8")
+    for table in TABLES:
+        (line,) = [line for line in text.splitlines() if line.startswith("| `fm-fl/") and f"`fm-fl/{table}`" in line]
+        assert line.split("|")[3].split()[0] == str(len(the_matrix(f"fm-fl/{table}-small").cells()))
