@@ -94,7 +94,7 @@ def test_what_is_for_pictures_is_refused_by_its_key(tmp_path: Path) -> None:
     for more, key in (
         ({"training__augment": "crop-flip"}, "training.augment"),
         ({"model__name": "cnn"}, "model.name"),
-        ({"strategy": "clip-fed"}, "guide.model"),
+        ({"strategy": "clip-fed"}, "synthetic.source"),
         ({"strategy": "fine-tune"}, "synthetic.source"),
         ({"attack__name": "badnets"}, "attack.name"),
         ({"attack__name": "semantic"}, "attack.name"),
