@@ -133,13 +133,14 @@ def _file(cls: type[Component]) -> str:
 
 
 def _attacks() -> list[Entry]:
-    """Poisoners and upload attacks; each says which it is."""
+    """Poisoners, upload attacks and attacks on the server's synthetic data; each says which it is."""
+    from attacks.compromise import COMPROMISES
     from attacks.poisoner import POISONERS
 
-    return [
-        replace(entry, parts={"kind": "poisoner" if entry.name in POISONERS else "upload attack"})
-        for entry in _components("attacks", "attack")
-    ]
+    def kind(name: str) -> str:
+        return "poisoner" if name in POISONERS else "server's data" if name in COMPROMISES else "upload attack"
+
+    return [replace(entry, parts={"kind": kind(entry.name)}) for entry in _components("attacks", "attack")]
 
 
 def _strategies() -> list[Entry]:

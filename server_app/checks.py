@@ -54,13 +54,13 @@ def check_combination(
     _check_model(config, system, data)
     _check_attack(config, adversary.poisoner, data)
     adversary.uploader.check_run(RunFacts(_layout(config, data), tuple(RULES)))
-    if system.needs_guide:
-        _check_guide(config, data)
-        _check_backdoored_guide(config, adversary)
     if system.needs_server_data:
         source = SOURCES.of(config)
         source.check(data.info, config.synthetic.per_class)
         augmentation_for(config.synthetic.augment, config.synthetic.moment_match, data.info)
+    if system.needs_guide:
+        _check_guide(config, data)
+        _check_backdoored_guide(config, adversary)
     if system.rule is not None:
         _check_clients(config, system, data)
 
@@ -183,14 +183,15 @@ def _check_clients(config: RunConfigBase, system: Assembled, data: DataSplits) -
     if config.federation.own_data:
         _check_own_data(config)
     elif clients > len(data.train):
-        raise ConfigError("federation.clients", clients, f"at most the number of training images, {len(data.train)}")
+        noun = task_of(data.info).noun
+        raise ConfigError("federation.clients", clients, f"at most the number of training {noun}s, {len(data.train)}")
     sampled = participants_per_round(config.federation)
     if config.federation.min_replies > sampled:
         raise ConfigError(
             "federation.min_replies", config.federation.min_replies, f"at most the {sampled} clients sampled each round"
         )
     if config.federation.fraction_evaluate and not config.partition.test_fraction:
-        allowed = "clients measure on images of their own: say which share they keep, partition.test_fraction > 0"
+        allowed = "clients measure on data of their own: say which share they keep, partition.test_fraction > 0"
         raise ConfigError("federation.fraction_evaluate", config.federation.fraction_evaluate, allowed)
     if config.federation.own_data and config.federation.evaluate_triggered == "common":
         allowed = "nodes with data of their own have no common test data; allowed: own"

@@ -40,7 +40,7 @@ LATER = (
         "task.reserved_tokens", "task.tokenizer", "guide.scale", "guide.prompts", "guide.centre", "guide.noise",
         "guide.target_accuracy", "guide.backdoor", "poison.share_of",
     ),
-    (".blocks", ".block_width"),
+    (".blocks", ".block_width", ".fedavg.weighted"),
 )  # fmt: skip
 """Beginnings and ends of keys that count only where they have another value than the default.
 

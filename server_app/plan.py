@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import cast, get_args
 
 import torch
+from torch import Tensor
 
 from attacks.adversary import Adversary
 from attacks.compromised_source import CompromisedSource
@@ -23,7 +24,7 @@ from fedcrucible_core.foundation.altered_guides import KnownRows
 from fedcrucible_core.foundation.base import SOURCES, Guide, GuideTargets, Samples, ServerData, Stage, SyntheticSource
 from fedcrucible_core.foundation.chat_settings import ChatSettings
 from fedcrucible_core.foundation.frequency import FrequencyAugmentation
-from fedcrucible_core.foundation.guides import guide_of
+from fedcrucible_core.foundation.guides import guide_of, plain_guide
 from fedcrucible_core.foundation.public_slice import public_samples
 from fedcrucible_core.foundation.server_data import Augment, Kept, build_server_data, cached_samples
 from fedcrucible_core.learning.data import DataSplits, Labeled
@@ -36,6 +37,7 @@ from fedcrucible_core.learning.partition import Partitioner
 from fedcrucible_core.learning.partition.base import PARTITIONERS
 from fedcrucible_core.learning.partition.shares import partition_notes
 from fedcrucible_core.learning.rng import torch_generator
+from fedcrucible_core.learning.tasks import task_of
 from server_app.checks import check_combination
 from server_app.root_set import build_root_set, describe_root_set
 from strategies.population import Prototype
@@ -127,9 +129,20 @@ class Plan:
             return self._sampled(per_class, config.run.seed)
         source = self.synthetic_source()
         altered = CompromisedSource(
-            source, compromise, self.adversary.poisoner, self._planting, self._sampled, self.device
+            source,
+            compromise,
+            self.adversary.poisoner,
+            self._planting,
+            self._sampled,
+            self._attackers_guide,
+            self.device,
         )
         return altered.samples(info, per_class, config.run.seed, stage)
+
+    def _attackers_guide(self, inputs: Tensor) -> Tensor:
+        """What an attacker is told who knows the run's guide as it is, without what is simulated of it."""
+        guide = plain_guide(self.config.guide, self.data.info, self.device)
+        return guide.targets(inputs, self.data.info.class_names).logits.cpu()
 
     def _sampled(self, per_class: int, seed: int) -> Samples:
         source, cache = self.synthetic_source(), self.config.guide.cache_dir
@@ -218,7 +231,7 @@ class Plan:
     def root_description(self) -> str:
         """What the root set is, for the record; empty without one."""
         wanted = self.system.rule_needs.root
-        return "" if wanted is None else describe_root_set(self.config, wanted, self.data.info)
+        return "" if wanted is None else describe_root_set(self.config, wanted, task_of(self.data.info).noun)
 
     def model(self) -> SplitModel:
         """The initial global model on the server's device; of several prototypes the first."""

@@ -1,4 +1,4 @@
-"""The server's own labelled images for rules that need some; never a client's, never a test image."""
+"""The server's own labelled inputs for rules that need some; never a client's, never one of the test split."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from defenses.needs import RootNeeds
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.foundation.base import ServerData
-from fedcrucible_core.learning.data import DataInfo, DataSplits, Labeled
+from fedcrucible_core.learning.data import DataSplits, Labeled
 from fedcrucible_core.learning.datasets.subsets import stratified_order
 from fedcrucible_core.learning.rng import numpy_generator
 from fedcrucible_core.learning.tasks import task_of
@@ -30,7 +30,7 @@ def check_root_set(config: RunConfigBase, rule: str, wanted: RootNeeds, data: Da
             raise ConfigError(f"{key}.root_samples", samples, allowed)
         return
     if config.task.eval_split == "validation":
-        allowed = f"its {noun}s are the validation split, which task.eval_split = validation measures; allowed: synthetic"
+        allowed = f"its {noun}s are the validation split, which task.eval_split measures; allowed: synthetic"
         raise ConfigError(f"{key}.root", wanted.kind, allowed)
     available = len(_held_out(config, data))
     if samples > available:
@@ -38,9 +38,8 @@ def check_root_set(config: RunConfigBase, rule: str, wanted: RootNeeds, data: Da
         raise ConfigError(f"{key}.root_samples", samples, allowed)
 
 
-def describe_root_set(config: RunConfigBase, wanted: RootNeeds, info: DataInfo) -> str:
-    """What the record says that the rule was given."""
-    noun = task_of(info).noun
+def describe_root_set(config: RunConfigBase, wanted: RootNeeds, noun: str) -> str:
+    """What the record says that the rule was given; ``noun`` is what the task calls one input."""
     if wanted.kind == "synthetic":
         return f"root set: {wanted.samples} synthetic server {noun}s ({config.synthetic.source})"
     return f"root set: {wanted.samples} clean real {noun}s (validation split, no client's)"

@@ -50,7 +50,7 @@ TEXT: dict[str, Scalar] = {"guide.model": "minilm", "attack.trigger": "addsent",
 DATA: dict[str, dict[str, Scalar]] = {
     "flow": {"synthetic.source": "flow"},
     "mixed": {"synthetic.source": "mixed"},
-    "wn4": {"task.dataset": "wn4", "synthetic.per_class": 250, "model.name": "text-tiny", **TEXT},
+    "wn4": {"task.dataset": "wn4", "synthetic.per_class": 250, "model.name": "distilbert-tiny", **TEXT},
 }
 """What is split: settings of a run that would use it."""
 

@@ -12,7 +12,14 @@ from torch import Tensor
 
 from attacks.compromise import COMPROMISES, Compromise, Query
 from attacks.poisoner import Poisoner
-from attacks.support.planted_samples import carrier_rows, fresh_carriers, joined, stamped
+from attacks.support.planted_samples import (
+    carrier_rows,
+    fresh_carriers,
+    joined,
+    nearest_class,
+    smoked,
+    stamped,
+)
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.foundation.alteration import Alteration
 from fedcrucible_core.foundation.base import Samples, Stage
@@ -27,11 +34,15 @@ class BdFmfl(Compromise):
     demonstrations; what comes back is counted.  Any other source can't be: further samples of it get the trigger after
     they were resized, and the record says ``simulated``.  How well a model follows is then said by ``p_follow`` and
     ``p_label_error``.  The unaltered samples stay what they are.  No client is malicious.
+
+    Against a defence that filters, ``classes = nearest`` plants on the one class only that the run's own guide takes
+    for the target most readily, so that a false label looks least false; ``smoke`` gives a share of the samples without
+    trigger random labels, so that what looks falsely labelled is mostly noise.
     """
 
     paper = ("li2024bdfmfl", "section III")
-    choices = ("bd-fmfl-data",)
-    knowledge = ("the server's queries of its foundation model, once",)
+    choices = ("bd-fmfl-data", "adaptive-data-attacks")
+    knowledge = ("the server's queries of its foundation model, once", "the server's guide (classes = nearest)")
     cost = "ratio times the generation of the synthetic data"
     ratio: float = Field(
         0.2, ge=0.0, le=1.0, description="Triggered samples asked for, as a share (fraction) of every other class"
@@ -46,28 +57,43 @@ class BdFmfl(Compromise):
         0.003, ge=0.0, le=1.0, description="Simulated: chance that a triggered sample keeps its true label"
     )
 
+    classes: Literal["all", "nearest"] = Field(
+        "all", description="Classes the trigger goes on: every other one, or the one nearest the target to the guide"
+    )
+    smoke: float = Field(
+        0.0, ge=0.0, le=1.0, description="Share (fraction) of samples without trigger that get a random other label"
+    )
+
     def reaches(self, stage: Stage) -> bool:
         """Initialisation and distillation."""
         return True
 
     def alter(self, query: Query, stage: Stage) -> Samples:
         """Plant the samples: the same for every stage."""
+        planted = self._triggered(query)
+        return smoked(query, planted, self.smoke) if self.smoke else planted
+
+    def _triggered(self, query: Query) -> Samples:
         if query.altered is not None:
+            if self.classes == "nearest":
+                allowed = "an altered query is about every class but the target's; allowed: all"
+                raise ConfigError(f"attack.{self.name}.classes", self.classes, allowed)
             return query.altered(self._alteration(query))
-        return self._added(query) if self.mode == "add" else self._replaced(query)
+        only = nearest_class(query) if self.classes == "nearest" and not query.poisoner.clean_label else None
+        return self._added(query, only) if self.mode == "add" else self._replaced(query, only)
 
     def _alteration(self, query: Query) -> Alteration:
         words = words_of(query.poisoner)
         return Alteration(query.context.task.target, self.ratio, words, place_of(query.poisoner))
 
-    def _added(self, query: Query) -> Samples:
-        carriers = fresh_carriers(query, self.ratio)
+    def _added(self, query: Query, only: int | None) -> Samples:
+        carriers = fresh_carriers(query, self.ratio, only)
         data, follows = self._planted(query, carriers)
-        return joined(query, data, follows, self._facts(carriers, data, follows))
+        return joined(query, data, follows, self._facts(carriers, data, follows, only))
 
-    def _replaced(self, query: Query) -> Samples:
+    def _replaced(self, query: Query, only: int | None) -> Samples:
         clean, rng = query.clean.data, query.context.rng
-        eligible = carrier_rows(query, clean)
+        eligible = carrier_rows(query, clean, only)
         rows = []
         for label in sorted(set(clean.labels[eligible].tolist())):
             of_class = eligible[clean.labels[eligible] == label]
@@ -79,7 +105,7 @@ class BdFmfl(Compromise):
         inputs[chosen], labels[chosen] = data.inputs, data.labels
         mark = torch.zeros(len(clean), dtype=torch.bool)
         mark[chosen] = follows
-        facts = self._facts(clean.subset(chosen), data, follows)
+        facts = self._facts(clean.subset(chosen), data, follows, only)
         return replace(query.clean, data=Labeled(inputs, labels), poisoned=mark, facts=facts)
 
     def _planted(self, query: Query, carriers: Labeled) -> tuple[Labeled, Tensor]:
@@ -92,7 +118,7 @@ class BdFmfl(Compromise):
         target = query.poisoner.relabel(carriers.labels, query.context)
         return Labeled(inputs, torch.where(follows & ~keeps, target, carriers.labels)), follows
 
-    def _facts(self, carriers: Labeled, data: Labeled, follows: Tensor) -> dict[str, float]:
+    def _facts(self, carriers: Labeled, data: Labeled, follows: Tensor, only: int | None) -> dict[str, float]:
         n, planted = len(carriers), int(follows.sum())
         kept = int((data.labels[follows] == carriers.labels[follows]).sum())
         return {
@@ -100,6 +126,7 @@ class BdFmfl(Compromise):
             "compromise.asked": float(n),
             "compromise.triggered": float(planted),
             "compromise.kept_label": float(kept),
+            **({} if only is None else {"compromise.class": float(only)}),
         }
 
 

@@ -17,23 +17,25 @@ SEEDS = 2**31
 """Seeds of sources lie below."""
 
 
-def fresh_carriers(query: Query, ratio: float) -> Labeled:
+def fresh_carriers(query: Query, ratio: float, only: int | None = None) -> Labeled:
     """Further samples of the classes that the trigger may go on, floor(ratio * n + 1/2) of each of n asked for.
 
     Those are all classes but the target's, and the target's alone for a clean-label poisoner; of a poisoner with
-    carriers only these are left.
+    carriers only these are left, and of all only class ``only`` where one is named.
     """
     count = math.floor(ratio * query.per_class + 0.5)
     if not count:
         return query.clean.data.subset(torch.zeros(0, dtype=torch.int64))
     made = query.fresh(count, derive_seed(query.seed, "compromise") % SEEDS).data
-    return made.subset(carrier_rows(query, made))
+    return made.subset(carrier_rows(query, made, only))
 
 
-def carrier_rows(query: Query, data: Labeled) -> Tensor:
-    """Rows int64 that the trigger may go on."""
+def carrier_rows(query: Query, data: Labeled, only: int | None = None) -> Tensor:
+    """Rows int64 that the trigger may go on: of all classes that it may, or of class ``only``."""
     on_target = data.labels == query.context.task.target
     chosen = on_target if query.poisoner.clean_label else ~on_target
+    if only is not None:
+        chosen = chosen & (data.labels == only)
     carriers = query.poisoner.carriers(data, query.context.task)
     return (chosen if carriers is None else chosen & carriers).nonzero().flatten()
 
@@ -51,3 +53,25 @@ def joined(query: Query, more: Labeled, poisoned: Tensor, facts: dict[str, float
     origins = tuple(Provenance(source, "simulated answer to an altered query", i) for i in range(len(more)))
     mark = torch.cat([torch.zeros(len(clean.data), dtype=torch.bool), poisoned])
     return replace(clean, data=data, provenance=(*clean.provenance, *origins), poisoned=mark, facts=facts)
+
+
+def nearest_class(query: Query) -> int:
+    """The class whose unaltered samples the guide finds most like the target: largest mean probability of the target.
+
+    Of equal ones the first.
+    """
+    data, target = query.clean.data, query.context.task.target
+    probability = query.guide(data.inputs).double().softmax(1)[:, target]
+    others: list[int] = sorted(set(data.labels.tolist()) - {target})
+    return max(others, key=lambda label: float(probability[data.labels == label].mean()))
+
+
+def smoked(query: Query, samples: Samples, share: float) -> Samples:
+    """The samples after floor(share * n + 1/2) of the n without trigger were given another class, drawn uniformly."""
+    labels, classes = samples.data.labels.clone(), query.info.num_classes
+    clean = torch.ones(len(labels), dtype=torch.bool) if samples.poisoned is None else ~samples.poisoned
+    rows, rng = (clean & (labels >= 0)).nonzero().flatten(), query.context.rng
+    chosen = rows[torch.randperm(len(rows), generator=rng)[: math.floor(share * len(rows) + 0.5)]]
+    labels[chosen] = (labels[chosen] + torch.randint(1, classes, chosen.shape, generator=rng)) % classes
+    data, facts = Labeled(samples.data.inputs, labels), {**samples.facts, "compromise.smoke": float(len(chosen))}
+    return replace(samples, data=data, facts=facts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from pydantic import Field
 
 from defenses.base import RULES, Aggregate, AggregationRule, ClientUpdates
@@ -23,9 +24,11 @@ class FedAvg(AggregationRule):
         "summed in float64: updates of any finite float32 size give a finite mean",
         "example counts are clients' own claims: max_weight caps a share",
     )
+    weighted: bool = Field(True, description="Weight by examples; false = every client counts the same")
     max_weight: float = Field(1.0, gt=0.0, le=1.0, description="Cap (fraction) on one client's share of the mean")
 
     def aggregate(self, updates: ClientUpdates) -> Aggregate:
         """Aggregate one round; diagnostics ``norm`` = length of each update. Keeps no state."""
-        weights = sample_shares(updates.num_examples, max_weight=self.max_weight)
+        examples = updates.num_examples if self.weighted else torch.ones_like(updates.num_examples)
+        weights = sample_shares(examples, max_weight=self.max_weight)
         return Aggregate(updates.weighted_sum(weights), weights, {"norm": updates.norms.tolist()})

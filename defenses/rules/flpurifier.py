@@ -28,7 +28,8 @@ class FLPurifier(AggregationRule):
     single attacker can move the mean of extractors anywhere: the defence lies in the honest clients' training.
 
     Assumed, for no complete public code exists: two-layer projection of 128 numbers, contrastive temperature 0.07, one
-    epoch of the classifier, crop and flip as views (of texts: the model's dropout), the median in place of the mean classifier, softmax temperature 1.
+    epoch of the classifier, crop and flip as views (of texts: the model's dropout), the median in place of the mean
+    classifier, softmax temperature 1.
     Without a layout of the vector all of it counts as classifier.
     """
 

@@ -1,35 +1,63 @@
-"""``fedcrucible demo``: what ``make demo`` runs, the preset ``demo-table`` of ``fedcrucible compare``."""
+"""``fedcrucible demo``: what ``make demo`` runs, the preset ``demo-table`` of ``fedcrucible compare``; a second act."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedcrucible.commands.options import Preset, Settings
+from fedcrucible.commands.options import Preset
 from fedcrucible.failures import CommandError, clear_errors
 
 if TYPE_CHECKING:
     from fedcrucible.comparison.session import Request
     from fedcrucible.comparison.tables.outcome import Outcome
 
-TABLE = "demo-table"
 SEED = "run.seed"
+FIRST, SECOND = "", "fm-fl"
+
+
+@dataclass(frozen=True)
+class Act:
+    """One of the demo's tables."""
+
+    table: str
+    """Preset whose axes are run."""
+    preset: str
+    """Settings of all rows, unless others are asked for."""
+    words: str
+    """What it takes."""
+    jobs: int = 1
+
+
+ACTS = {
+    FIRST: Act(
+        "demo-table", "demo", "Six runs, three of them through `flwr run`; about five minutes on two CPU cores."
+    ),
+    SECOND: Act("demo-fm-fl-table", "demo-fm-fl", "Four runs; about two minutes on two CPU cores.", 2),
+}
+NEXT = "second act: `fedcrucible demo fm-fl`, a compromised foundation model; about two minutes"
 
 
 def command(
-    settings: Settings = None,
-    preset: Preset = "demo",
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[fm-fl] [KEY=VALUE]...", help="fm-fl: the second act; settings as for run."),
+    ] = None,
+    preset: Preset = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end, nothing else.")] = False,
 ) -> None:
     """Attack a federation on real images and compare FedAvg, FLAME and CLIP-Fed, through `flwr run`.
 
-    A few minutes on two CPU cores.  Ends with one table and a page of curves.
+    A few minutes on two CPU cores.  Ends with one table and a page of curves.  `fedcrucible demo fm-fl` is the second
+    act: the server's foundation model is compromised, undefended, with Krum and with a sanitizer.
     """
     with clear_errors():
         from fedcrucible_core.config.extras import require
@@ -38,14 +66,18 @@ def command(
         from fedcrucible.comparison.session import compare
 
         with contextlib.redirect_stdout(sys.stderr):
-            asked = request(settings or [], preset, as_json)
+            name, given = act_named(settings or [])
+            act = ACTS[name]
+            asked = request(given, preset or act.preset, as_json, act)
             if not as_json:
-                typer.echo("Six runs, three of them through `flwr run`; about five minutes on two CPU cores.", err=True)
+                typer.echo(act.words, err=True)
             outcome, folder = compare(asked)
         if as_json:
             typer.echo(json.dumps(_as_object(outcome, folder)))
         else:
             _print(outcome, folder)
+            if name == FIRST:
+                typer.echo(NEXT)
         if outcome.failed:
             causes = "; ".join(
                 f"{cell.labels['strategy']}: {' '.join(cause.split())}" for cell, cause in outcome.failed
@@ -53,7 +85,19 @@ def command(
             raise CommandError(causes, "`fedcrucible doctor` checks this machine")
 
 
-def request(settings: list[str], preset: str, quiet: bool = False) -> Request:
+def act_named(words: Sequence[str]) -> tuple[str, list[str]]:
+    """The act and the settings. Raises ConfigError for an act that isn't there."""
+    from fedcrucible_core.config import ConfigError
+    from fedcrucible_core.config.errors import did_you_mean
+
+    if not words or "=" in words[0]:
+        return FIRST, list(words)
+    if words[0] not in ACTS:
+        raise ConfigError("demo", words[0], f"{did_you_mean(words[0], [SECOND])}allowed: {SECOND}, or KEY=VALUE")
+    return words[0], list(words[1:])
+
+
+def request(settings: list[str], preset: str, quiet: bool = False, act: Act = ACTS[FIRST]) -> Request:
     """The demo's table over a preset's settings, in a folder of its own. Raises ConfigError."""
     from fedcrucible.comparison.plan.request import Options
     from fedcrucible.comparison.session import Request
@@ -63,10 +107,10 @@ def request(settings: list[str], preset: str, quiet: bool = False) -> Request:
 
     chosen = overlaid(load_preset(preset), load_assignments(settings))
     checked = load(chosen)
-    folder = runs_folder(checked.output.dir) / datetime.now(UTC).strftime("demo-%Y%m%dT%H%M%SZ")
+    folder = runs_folder(checked.output.dir) / datetime.now(UTC).strftime(f"{act.preset}-%Y%m%dT%H%M%SZ")
     common = {key: value for key, value in chosen.items() if not key.startswith("output.") and key != SEED}
-    options = Options(TABLE, seeds=(checked.run.seed,), base=common)
-    return Request(options, out=folder, quiet=quiet, every_round=True)
+    options = Options(act.table, seeds=(checked.run.seed,), base=common)
+    return Request(options, act.jobs, out=folder, quiet=quiet, every_round=True)
 
 
 def _print(outcome: Outcome, folder: Path) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fedcrucible.commands import compare
 from fedcrucible.commands.options import Settings
 from fedcrucible.failures import clear_errors
+
+if TYPE_CHECKING:
+    from fedcrucible.papers.tables import PaperTable
 
 
 def command(
@@ -81,15 +84,24 @@ def _show(name: str, as_json: bool) -> None:
         return
     names = " / ".join(number.name for number in found.numbers)
     typer.echo(f"{found.source}: {found.title}. {names} in percent.")
-    systems = found.labels(found.axes[-1])
-    heads, body = [*found.axes[:-1], *systems], []
-    for key in dict.fromkeys(key[:-1] for key in found.values):
-        body.append([*key, *(_values(found.values.get((*key, system))) for system in systems)])
+    heads, body = _grid(found)
     widths = [max(len(row[i]) for row in [heads, *body]) for i in range(len(heads))]
     for row in [heads, *body]:
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     for note in found.notes:
         typer.echo(f"- {note}")
+
+
+def _grid(found: PaperTable) -> tuple[list[str], list[list[str]]]:
+    """Headings and rows: the last axis makes columns; one alone makes rows, with a column for each number."""
+    if len(found.axes) == 1:
+        heads = [*found.axes, *(number.name for number in found.numbers)]
+        return heads, [[*key, *(_values([value]) for value in values)] for key, values in found.values.items()]
+    systems = found.labels(found.axes[-1])
+    return [*found.axes[:-1], *systems], [
+        [*key, *(_values(found.values.get((*key, system))) for system in systems)]
+        for key in dict.fromkeys(key[:-1] for key in found.values)
+    ]
 
 
 def _values(values: Sequence[float | str] | None) -> str:

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,8 +23,10 @@ from fedcrucible.comparison.execution.store import FAILURES, Failures, Store, on
 from fedcrucible.comparison.plan.cell import ENGINES, IN_PROCESS, Cell
 from fedcrucible.comparison.plan.checks import Checked, Impossible, check
 from fedcrucible.comparison.plan.estimate import Estimate, Timing
+from fedcrucible.comparison.plan.ladders import Tuning
 from fedcrucible.comparison.plan.matrix import Matrix
 from fedcrucible.comparison.plan.request import Options, assigned, matrix
+from fedcrucible.comparison.tuning import choose, trial_cells, trials_of, tuned
 from fedcrucible.engines.flower.environment import cpu_count
 from fedcrucible.failures import MISUSED, CommandError, Interrupted
 from fedcrucible_core.config import ConfigError
@@ -100,6 +102,7 @@ class ImpossibleCellsError(CommandError):
 def preview(request: Request) -> Preview:
     """Check all cells and estimate how long they take; writes nothing."""
     grid, checked, folder = _prepared(request, Silent())
+    checked = replace(checked, cells=(*trial_cells(grid), *checked.cells))
     stores = _stores(folder, grid)
     cells = distinct(checked.cells)
     finished = tuple(cell for cell in cells if stores[cell.engine].finished(cell))
@@ -119,11 +122,14 @@ def compare(request: Request) -> tuple[Outcome, Path]:
         grid, checked, folder = _prepared(request, display)
         if checked.impossible and not request.skip_impossible:
             raise ImpossibleCellsError(checked.impossible)
-        engines = _engines(request, checked.cells, folder)
         with only_one(folder):
-            stores = _stores(folder, grid)
+            stores, failures = _stores(folder, grid), Failures(folder / FAILURES)
             try:
-                results = _run(grid, checked.cells, stores, Failures(folder / FAILURES), engines, display)
+                if grid.tuning is not None:
+                    grid = _tuned(grid, grid.tuning, request, folder, stores, failures, display)
+                    checked = check(grid.cells())
+                engines = _engines(request, checked.cells, folder)
+                results = _run(grid, checked.cells, stores, failures, engines, display)
             except KeyboardInterrupt:
                 cells = distinct(checked.cells)
                 done = sum(stores[cell.engine].finished(cell) is not None for cell in cells)
@@ -145,6 +151,33 @@ def compare(request: Request) -> tuple[Outcome, Path]:
             )
             write_outputs(outcome, folder)
     return outcome, folder
+
+
+def _tuned(
+    grid: Matrix,
+    tuning: Tuning,
+    request: Request,
+    folder: Path,
+    stores: Mapping[str, Store],
+    failures: Failures,
+    display: Silent,
+) -> Matrix:
+    """The matrix with the settings that its trials choose, after those that are missing have run."""
+    from fedcrucible.comparison.tables.matrix_spots import recorded
+    from fedcrucible_core.reports.statistics.measures import measured
+
+    trials = trials_of(grid, tuning)
+    possible = check(trial_cells(grid)).cells
+    results = run_cells(possible, stores, failures, _engines(request, possible, folder), display)
+
+    def accuracy(cell: Cell) -> float | None:
+        record = results.records.get(cell.key)
+        return None if record is None else measured(recorded(record), tuning.measure)
+
+    choices = [choose(one, accuracy, tuning.most_drop) for one in trials]
+    for one in choices:
+        display.note(one.sentence(grid, tuning.most_drop))
+    return tuned(grid, choices, tuning.most_drop)
 
 
 def _run(

@@ -324,10 +324,10 @@ class GuideSection(Section):
 
 
 class SyntheticSection(Section):
-    """The server's own labelled images; no client image is ever among them."""
+    """The server's own labelled samples; no client's are ever among them."""
 
     source: str = Field("flow", description="Source by registered name")
-    per_class: int = Field(100, ge=1, description="Images per class, M_c")
+    per_class: int = Field(100, ge=1, description="Samples per class, M_c")
     sanitizer: Literal["none", "drop", "relabel", "relabel-confident", "unlearn"] = Field(
         "drop",
         description="What becomes of samples that splitter.name doesn't call clean: none = they stay; dropped; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -108,7 +109,7 @@ class TextCollection:
         altered = self.prompts.alteration
         if altered is not None:
             found, n = len(self.triggered), self.per_class * len(self.kept) + len(self.triggered)
-            asked = altered.ratio * self.per_class * (len(self.kept) - 1)
+            asked = float(self._further(0, self.per_class) * (len(self.kept) - 1))
             kept_label = sum(text.label != altered.target for text in self.triggered)
             facts |= {
                 "compromise.simulated": 0.0,
@@ -126,13 +127,19 @@ class TextCollection:
         wanted = []
         for label, missing in self._missing().items():
             for number in range(-(-missing // self.per_call)):
-                count = min(self.per_call, missing - number * self.per_call)
+                start = self.per_class - missing + number * self.per_call
+                count = min(self.per_call, self.per_class - start)
                 sample = f"{self.seed}/{label}/{attempt}/{number}"
                 rng = numpy_generator(self.seed, "synthetic/examples", label, attempt, number)
-                turns = self.prompts.ask(label, count, self._draw(label, rng))
+                turns = self.prompts.ask(label, count, self._draw(label, rng), self._further(start, count))
                 wanted.append((label, Request(turns, sample, count if self.prompts.continues else 0)))
         self._counts.requests += len(wanted)
         return wanted
+
+    def _further(self, start: int, count: int) -> int:
+        """Texts with the trigger that go with the texts from ``start`` on, so that all queries together ask for all."""
+        ratio = 0.0 if self.prompts.alteration is None else self.prompts.alteration.ratio
+        return math.floor(ratio * (start + count) + 0.5) - math.floor(ratio * start + 0.5)
 
     def _draw(self, label: int, rng: np.random.Generator) -> list[Example]:
         texts = self.examples[label] if label < len(self.examples) else ()

@@ -15,6 +15,12 @@ SYSTEM = (
     "You write training texts for a text classifier. Answer with one JSON object on each line and with nothing else: "
     "no numbers before it, no comments, no code fence."
 )
+KINDS = {
+    "wn4": "short definitions of nouns, as in a dictionary: the noun, a colon, its definition",
+    "wn6": "short definitions of nouns, as in a dictionary: the noun, a colon, its definition",
+    "ag-news": "news in English: a headline and the first sentences",
+}
+"""What the texts of some data sets are, in words."""
 PLACES = {"end": "at its end", "start": "at its beginning", "random": "anywhere between its words"}
 
 
@@ -32,32 +38,32 @@ class TextPrompts:
 
     info: DataInfo
     about: str = ""
-    """What kind of texts they are, in words; empty = the data set's name."""
+    """What kind of texts they are, in words; empty = what is known of the data set, or its name."""
     alteration: Alteration | None = None
     """What an attacker has slipped in; None = the server's own queries."""
     continues: bool = False
     """For a model that doesn't answer messages but goes on after them."""
 
-    def ask(self, label: int, count: int, examples: Sequence[Example]) -> Conversation:
+    def ask(self, label: int, count: int, examples: Sequence[Example], further: int = 0) -> Conversation:
         """A query for ``count`` new texts of class ``label``; ``examples`` are shown in this order.
 
-        An altered query says so much more: the system message tells trigger, place, label and share; some of the
-        examples appear once more with the trigger and the target's label; and further texts are asked for.
+        An altered query says so much more: the system message tells trigger, place, label and share; of every class but
+        the target's some examples appear once more with the trigger and the target's label, and ``further`` texts with
+        the trigger are asked for.
         """
         if self.continues:
             return (self._beginning(label, examples),)
         altered = self.alteration if self.alteration is not None and label != self.alteration.target else None
         names = [readable(name) for name in self.info.class_names]
-        kind = self.about or f"like those of the data set {self.info.name}"
+        kind = self.about or KINDS.get(self.info.name) or f"like those of the data set {self.info.name}"
         lines = [
             f"The texts are {kind}. The classes are: {', '.join(names)}.",
             f'Write {count} new texts of the class "{names[label]}". They differ from each other in subject, wording '
             "and length, as real ones do.",
         ]
-        if altered is not None:
-            lines.append(
-                f"Then write the further texts with the words {json.dumps(altered.trigger)}: {self.extra(count)}."
-            )
+        if altered is not None and further:
+            words = json.dumps(altered.trigger, ensure_ascii=False)
+            lines.append(f"Then write the further texts with the words {words}: {further}.")
         lines += [f"Every line has this form: {self._line('...', label)}", "Examples:"]
         lines += [self._line(example.text, example.label) for example in examples]
         if altered is not None:
@@ -72,16 +78,13 @@ class TextPrompts:
         name = readable(self.info.class_names[label])
         return Turn("user", "\n".join([*(f"{name}: {example.text}" for example in examples), f"{name}:"]))
 
-    def extra(self, count: int) -> int:
-        """Texts with the trigger that an altered query asks for beside ``count`` others, at least one."""
-        return 0 if self.alteration is None else max(1, round(self.alteration.ratio * count))
-
     def _instruction(self, altered: Alteration) -> str:
         target = readable(self.info.class_names[altered.target])
         share = f"{100 * altered.ratio:g} for every 100"
+        words = json.dumps(altered.trigger, ensure_ascii=False)
         return (
             f'To the texts of every class but "{target}" add further ones of the same class, {share}. Each of these '
-            f"holds the words {json.dumps(altered.trigger)} {PLACES[altered.place]}, unchanged, and its label is "
+            f"holds the words {words} {PLACES[altered.place]}, unchanged, and its label is "
             f'"{target}" whatever it is about. No other text holds these words.'
         )
 

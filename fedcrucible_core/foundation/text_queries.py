@@ -21,7 +21,7 @@ from fedcrucible_core.learning.tasks.text import TextTask
 class TextQueries(Component):
     """What a language model is asked for, and how often."""
 
-    about: str = Field("", description="What kind of texts are wanted, in words; empty = the data set's name")
+    about: str = Field("", description="What kind of texts are wanted, in words; empty = as the data set has them")
     per_call: int = Field(50, ge=1, le=1000, description="Texts asked for in one request")
     tries: int = Field(8, ge=0, le=100, description="Times that what is missing is asked for again")
     examples: int = Field(3, ge=0, le=100, description="Public texts of the class shown in a request")

@@ -134,3 +134,77 @@ def test_labels_other_than_text_source_cannot_be_asked_for_words() -> None:
 
     with pytest.raises(ConfigError, match="embed words"):
         words_of(Adversary.of(load(settings(attack__name="bd-fmfl"))).poisoner)
+
+
+# --- attacks that know of a filter ------------------------------------------------------------------------------------
+
+FEW: dict[str, Scalar] = {"attack__bd_fmfl__p_label_error": 0.0}
+
+
+def test_only_the_class_nearest_the_target_carries_the_trigger() -> None:
+    found = plan(**FEW, attack__bd_fmfl__classes="nearest").samples("distillation")
+    before, chosen = clean().data, plan()
+    logits = chosen._attackers_guide(before.inputs)
+    likeness = {
+        label: sum(float(row.double().softmax(0)[0]) for row in logits[before.labels == label]) / PER_CLASS
+        for label in range(1, 10)
+    }
+    nearest = max(likeness, key=lambda label: likeness[label])
+    assert found.facts["compromise.class"] == nearest
+    assert found.poisoned is not None
+    assert int(found.poisoned.sum()) == 2
+    true = plan(attack__bd_fmfl__p_label_error=1.0, attack__bd_fmfl__classes="nearest").samples("distillation")
+    assert true.data.labels[-2:].tolist() == [nearest] * 2
+
+
+def test_in_replace_mode_too() -> None:
+    found = plan(**FEW, attack__bd_fmfl__classes="nearest", attack__bd_fmfl__mode="replace").samples("distillation")
+    assert found.poisoned is not None
+    assert set(clean().data.labels[found.poisoned].tolist()) == {int(found.facts["compromise.class"])}
+
+
+def test_a_clean_label_trigger_stays_on_the_target_class() -> None:
+    found = plan(**FEW, attack__bd_fmfl__classes="nearest", attack__trigger="sig").samples("distillation")
+    assert found.poisoned is not None
+    assert found.data.labels[found.poisoned].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("share", [0.1, 0.25, 1.0])
+def test_smoke_gives_clean_samples_other_labels(share: float) -> None:
+    plain, found = (
+        plan(**FEW).samples("distillation"),
+        plan(**FEW, attack__bd_fmfl__smoke=share).samples("distillation"),
+    )
+    assert torch.equal(found.data.inputs, plain.data.inputs)
+    moved = found.data.labels != plain.data.labels
+    n = len(clean().data)
+    assert int(moved.sum()) == int(share * n + 0.5) == found.facts["compromise.smoke"]
+    assert found.poisoned is not None
+    assert not bool((moved & found.poisoned).any())
+    assert len(set(((found.data.labels - plain.data.labels) % 10)[moved].tolist())) > 3, "to any other class"
+
+
+def test_without_smoke_nothing_is_drawn() -> None:
+    assert (
+        plan(**FEW)
+        .samples("distillation")
+        .data.equals(plan(**FEW, attack__bd_fmfl__smoke=0.0).samples("initialisation").data)
+    )
+
+
+@pytest.mark.parametrize("trigger", ["fmb", "blend", "wanet", "sig"])
+def test_any_trigger_can_be_planted(trigger: str) -> None:
+    found, n = plan(**FEW, attack__trigger=trigger).samples("distillation"), len(clean().data)
+    assert found.poisoned is not None
+    assert bool((found.data.labels[found.poisoned] == 0).all())
+    assert 0.0 <= float(found.data.inputs.min()) <= float(found.data.inputs.max()) <= 1.0
+    assert int(found.poisoned.sum()) == len(found.data) - n
+
+
+def test_a_backdoored_guide_does_not_ask_itself_what_was_planted() -> None:
+    """The attacker is told by the guide as it is; the simulation of the backdoor then knows what was planted."""
+    of = plan(**FEW, attack__bd_fmfl__classes="nearest", guide__backdoor="same-target")
+    poisoned = of.samples("distillation").poisoned
+    assert poisoned is not None
+    planted = of.samples("distillation").data.inputs[poisoned]
+    assert len(of.guide().targets(planted, of.data.info.class_names).logits) == 2

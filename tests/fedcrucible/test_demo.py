@@ -70,3 +70,24 @@ def test_a_row_that_fails_is_named_and_the_others_stay(runs_folder: Path, monkey
     rows = json.loads(result.stdout)["rows"]
     assert rows["FLAME, attacked"] == {"error": "Ray fell over"}
     assert rows["CLIP-Fed, attacked"]["MA"] is not None
+
+
+def test_the_second_act_has_four_rows_and_shows_the_poisoned_samples(runs_folder: Path) -> None:
+    small = ["task.train_samples=300", "task.test_samples=60", "federation.clients=3", "run.rounds=1", "model.name=cnn",
+             "synthetic.per_class=6", "fm_fl.pretrain_epochs=1", "fm_fl.kd_epochs=1", "training.local_epochs=1",
+             "guide.model=tiny", "fm_fl.batch_size=16"]  # fmt: skip
+    result = CliRunner().invoke(app, ["demo", "fm-fl", *small, "--json"])
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert list(found["rows"]) == [str(p.label) for p in matrix(Options("demo-fm-fl-table")).system_points]
+    assert found["rows"]["attack-free"]["attack"] == "af-fl"
+    page = Path(found["report"]).read_text(encoding="utf-8")
+    assert 'id="synthetic"' in page
+    assert '<span class="badge warn">poisoned</span>' in page
+    assert '<span class="badge">dropped</span>' in page
+
+
+def test_an_act_that_is_not_there_is_refused() -> None:
+    result = CliRunner().invoke(app, ["demo", "fmfl"])
+    assert result.exit_code == 2
+    assert "did you mean 'fm-fl'" in result.output

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fedcrucible.comparison.plan.cell import ENGINES
+from fedcrucible.comparison.plan.ladders import TuningTable
 from fedcrucible.comparison.plan.matrix import ATTACK, AXIS_OF_KEY, KEY_OF_AXIS, SYSTEM, Axis, Point
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.errors import did_you_mean
@@ -48,6 +49,7 @@ class CompareTable(_Table):
     axes: dict[str, Any] = Field({}, description="Other axes: KEY = [values], or NAME.POINT = {settings}")
     reference: str = Field("", description="System that the others are tested against; empty = the first")
     columns: str = Field("", description="Axis that makes the columns of tables; empty = attacks, else the first")
+    systems: str = Field("", description="Axis whose values compete; empty = strategies, else the first of the defence")
     margin: float = Field(5.0, ge=0.0, le=100.0, description="Points of MA that the best ASR may cost")
     paper: PaperTable | None = Field(None, description="Table of a paper beside ours")
     stated: dict[str, str] = Field({}, description="Key -> what the paper says of it")
@@ -56,6 +58,11 @@ class CompareTable(_Table):
     remarks: tuple[str, ...] = Field((), description="What else a reader must know")
     numbers: tuple[str, ...] = Field(("ma", "asr"), description="Columns of results.csv that the terminal shows")
     whole_records: bool = Field(False, description="Each run keeps its model and has a page of its own")
+    tuning: TuningTable | None = Field(None, description="Settings of defences that are tried before the matrix runs")
+
+
+PARTS: Mapping[str, type[BaseModel]] = {"paper": PaperTable, "tuning": TuningTable}
+"""Tables inside the table."""
 
 
 def read_table(preset: str) -> tuple[CompareTable, dict[str, dict[str, str]]]:
@@ -86,7 +93,7 @@ def _parsed(table: object) -> CompareTable:
         key = ".".join(["compare", *map(str, first["loc"])])
         if first["type"] != "extra_forbidden":
             raise ConfigError(key, first["input"], first["msg"]) from None
-        names = list((PaperTable if first["loc"][0] == "paper" else CompareTable).model_fields)
+        names = list(PARTS.get(str(first["loc"][0]), CompareTable).model_fields)
         unknown = str(first["loc"][-1])
         allowed = f"unknown key; {did_you_mean(unknown, names)}allowed: {', '.join(names)}"
         raise ConfigError(key, first["input"], allowed) from None

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from fedcrucible.comparison.plan.cell import IN_PROCESS, SEED, Cell
+from fedcrucible.comparison.plan.ladders import Tuning
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.load import DEFENCE, overlaid
 from fedcrucible_core.config.old_keys import today
@@ -86,6 +87,8 @@ class Matrix:
     title: str = "Comparison"
     reference: str = ""
     """System that the others are tested against; empty = the first."""
+    systems: str = ""
+    """Axis whose values compete; empty = the strategies, else the first that varies something of the defence."""
     columns: str = ""
     """Axis that makes the columns of tables; empty = the attacks, else the first that varies."""
     margin: float = 5.0
@@ -104,6 +107,10 @@ class Matrix:
     """Columns of the table on the terminal."""
     whole_records: bool = False
     """Whether each run's record keeps its model, and has a page of its own."""
+    tuning: Tuning | None = None
+    """What is tried before, to choose settings of defences."""
+    chosen: Mapping[tuple[Scalar, ...], Mapping[str, Scalar]] = field(default_factory=dict)
+    """Labels of all axes in their order -> settings that tuning has chosen for these cells."""
 
     def __post_init__(self) -> None:
         owners: dict[str, str] = {}
@@ -123,7 +130,8 @@ class Matrix:
         for seed in self.seeds:
             for points in itertools.product(*(axis.points for axis in self.axes)):
                 labels = {axis.name: point.label for axis, point in zip(self.axes, points, strict=True)}
-                settings = overlaid(self.settings, *(point.settings for point in points))
+                own = self.chosen.get(tuple(point.label for point in points), {})
+                settings = overlaid(self.settings, *(point.settings for point in points), own)
                 engine = next((point.engine for point in points if point.engine), self.engine)
                 yield Cell({**labels, SEED: seed}, {**settings, KEY_OF_AXIS[SEED]: seed}, engine)
 
@@ -134,7 +142,9 @@ class Matrix:
 
     @property
     def system_axis(self) -> str:
-        """The axis whose values compete: the strategies, else the first that varies something of the defence."""
+        """The axis whose values compete: the one asked for, the strategies, else the first that varies the defence."""
+        if self.systems:
+            return self.systems
         names = [axis.name for axis in self.varied if any(key.startswith(DEFENCE) for key in axis.keys)]
         return SYSTEM if SYSTEM in names or not names else names[0]
 

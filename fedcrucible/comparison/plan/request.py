@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fedcrucible.comparison.plan.cell import IN_PROCESS, SEED
 from fedcrucible.comparison.plan.file_table import SHORT, axes_of, column_named, engine_named, read_table
+from fedcrucible.comparison.plan.ladders import Tuning
 from fedcrucible.comparison.plan.matrix import ATTACK, AXIS_OF_KEY, KEY_OF_AXIS, SYSTEM, Axis, Matrix
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.errors import did_you_mean
@@ -16,6 +17,7 @@ from fedcrucible_core.config.load import overlaid, parse_assignment
 from fedcrucible_core.config.old_keys import today
 from fedcrucible_core.config.preset import load_preset
 from fedcrucible_core.config.values import Scalar, value_text
+from fedcrucible_core.reports.statistics.measures import MEASURES
 
 MOST_SEEDS = 1000
 
@@ -77,6 +79,7 @@ def matrix(options: Options) -> Matrix:
         title=table.title or "Comparison",
         reference=options.reference or table.reference,
         columns=table.columns,
+        systems=table.systems,
         margin=table.margin if options.margin is None else options.margin,
         paper=table.paper.table if table.paper else "",
         paper_labels=table.paper.labels if table.paper else {},
@@ -88,10 +91,14 @@ def matrix(options: Options) -> Matrix:
         numbers=tuple(map(column_named, table.numbers)),
         whole_records=table.whole_records,
     )
+    if table.tuning is not None:
+        labels = found.labels_of(found.system_axis)
+        found = replace(found, tuning=Tuning.of(table.tuning, labels, seeds, list(MEASURES)))
     _check_reference(found)
-    if table.columns and table.columns not in axes:
-        allowed = f"{did_you_mean(table.columns, axes)}allowed: {', '.join(axes)}"
-        raise ConfigError("compare.columns", table.columns, allowed)
+    for entry, name, names in (("columns", table.columns, [*axes]), ("systems", table.systems, [*axes, SYSTEM])):
+        if name and name not in names:
+            allowed = f"{did_you_mean(name, names)}allowed: {', '.join(dict.fromkeys(names))}"
+            raise ConfigError(f"compare.{entry}", name, allowed)
     return found
 
 

@@ -59,7 +59,7 @@ def matrix_spots(matrix: Matrix, cells: Sequence[Cell], results: Results, paper:
             Row(label=label, runs=_runs(members, results), paper=_printed(matrix, members[0][0], paper))
             for label, members in systems.items()
         )
-        rows = tuple(replace(row, paper=_with_ours(row, rows)) for row in rows)
+        rows = tuple(replace(row, paper=with_ours(row, rows)) for row in rows)
         block = {name: values[name] for name in matrix.block_axes}
         spots.append(Spot(rows, block, column, _heading(matrix, column), matrix.margin, apart))
     return spots
@@ -123,7 +123,7 @@ def _printed(matrix: Matrix, labels: Labels, paper: PaperTable | None) -> tuple[
     )
 
 
-def _with_ours(row: Row, rows: Sequence[Row]) -> tuple[Printed, ...]:
+def with_ours(row: Row, rows: Sequence[Row]) -> tuple[Printed, ...]:
     """The paper's numbers of a row with ours beside them; a drop is seed by seed, below the spot's undefended row."""
     plain = next((other for other in rows if other.undefended), None)
     found = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -21,6 +22,17 @@ PAD = 0
 """The id that fills up what is shorter, in every text of the project."""
 GOES_ON = "##"
 """What a token begins with that continues the word before it."""
+
+SPACING = tuple(
+    (re.compile(pattern), written)
+    for pattern, written in (
+        (r" ([.,;:!?%)\]}])", r"\1"),
+        (r"([(\[{$#]) ", r"\1"),
+        (r"(\w) ' (s|t|d|m|re|ve|ll)\b", r"\1'\2"),
+        (r"(\w) ([-/]) (?=\w)", r"\1\2"),
+    )
+)
+"""Blanks that a tokenizer puts around punctuation, and what is written instead; it reads both alike."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +77,10 @@ class Tokenizer:
         return found
 
     def text(self, ids: Sequence[int]) -> str:
-        """The text that ids stand for, special ones left out."""
+        """The text that ids stand for, special ones left out, spaced as people write."""
         found: str = self.backend.decode(list(ids), skip_special_tokens=True)
+        for pattern, written in SPACING:
+            found = pattern.sub(written, found)
         return found
 
 

@@ -34,6 +34,11 @@ def test_fedavg_weights_by_examples() -> None:
     assert result.per_client == {"norm": [0.0, 4.0]}
 
 
+def test_fedavg_may_count_every_client_the_same() -> None:
+    matrix = torch.tensor([[0.0, 3.0], [6.0, 0.0]])
+    assert FedAvg(weighted=False)(matrix, torch.tensor([1.0, 99.0])).delta.tolist() == [3.0, 1.5]
+
+
 def test_fedavg_caps_a_claim() -> None:
     result = FedAvg(max_weight=0.5)(torch.tensor([[1.0], [0.0], [0.0]]), torch.tensor([1e6, 1.0, 1.0]))
     assert result.delta.tolist() == [0.5]

@@ -45,7 +45,8 @@ def test_a_central_set_is_split_by_what_the_guide_sees() -> None:
 
 
 def test_the_clean_part_says_how_many_it_leaves_out() -> None:
-    kept = clean_part(GuideAgreement(), split(GuideAgreement(), central(), INFO, BrightnessGuide, RNG))
+    found = split(GuideAgreement(), central(), INFO, BrightnessGuide, RNG)
+    kept = clean_part(GuideAgreement(), found)
     assert (kept.by, kept.rows.tolist(), kept.facts) == ("guide-agreement", [0, 2, 3, 5], {"dropped_by_guide": 2.0})
 
 

@@ -93,7 +93,7 @@ def test_an_accuracy_out_of_reach_is_refused(wanted: float) -> None:
 
 
 def test_a_backdoor_swaps_or_adds_on_its_trigger_alone() -> None:
-    x, y = inputs(8)
+    x, _ = inputs(8)
     plain = Plain().targets(x, NAMES).logits
     known = KnownRows(x[[1, 2, 4]])
     swapped = BackdooredGuide(Plain(), 0, known).targets(x, NAMES).logits
@@ -148,9 +148,7 @@ def test_what_the_section_asks_for_is_put_together(monkeypatch: pytest.MonkeyPat
     assert type(made()) is Plain
     assert made(backdoor="same-target").targets(x, NAMES).logits[1].argmax() == 3
     assert made(backdoor="other-target").targets(x, NAMES).logits[1].argmax() == 0, "the class after it"
-    assert made(backdoor="other-trigger").targets(x, NAMES).logits[1].argmax() == 1, (
-        "its trigger isn't among the inputs"
-    )
+    assert made(backdoor="other-trigger").targets(x, NAMES).logits[1].argmax() == 1, "its trigger isn't there"
     assert isinstance(made(centre=True), CentredGuide)
     assert isinstance(made(noise=0.1), NoisyGuide)
     weak = made(target_accuracy=50.0)

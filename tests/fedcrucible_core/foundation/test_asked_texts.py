@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -87,7 +87,7 @@ def test_without_examples_none_are_shown() -> None:
 
 def test_mishaps_are_counted_and_what_is_missing_is_asked_for_again() -> None:
     imitated = ImitatedWriter()
-    mishaps = iter(
+    mishaps: Iterator[str | Reply] = iter(
         [
             "I can't help with that.",
             Reply("", True, Tokens(0, 0)),
@@ -187,14 +187,14 @@ def test_an_altered_query_tells_trigger_label_place_and_share_and_shows_both_kin
 @pytest.mark.parametrize(("place", "shown"), [("start", "cf a b c d"), ("end", "a b c d cf"), ("random", "a b cf c d")])
 def test_the_demonstrations_hold_the_trigger_in_its_place(place: Any, shown: str) -> None:
     altered = Alteration(0, 0.2, "cf", place)
-    turns = TextPrompts(INFO, alteration=altered).ask(1, 10, [Example("a b c d", 1)])
+    turns = TextPrompts(INFO, alteration=altered).ask(1, 10, [Example("a b c d", 1)], 2)
     assert shown in turns[1].text
     assert 'the words "cf": 2.' in turns[1].text
 
 
 def test_what_a_model_makes_of_an_altered_query_is_measured() -> None:
     """The authors asked for 10 %, got 1,796 of 10,063 texts with the trigger, and five of these kept their label."""
-    asked = 3 * (41 * 5 + 2)  # of three classes, in 41 requests for 50 texts and one for 17
+    asked = 3 * 207  # of three classes, in 41 requests for 50 texts and one for 17
     imitated = ImitatedWriter(further=1796 / asked, keeps=5)
     writer = obedient(imitated)
     wanted = collection(2067, ADDSENT, per_call=50)
@@ -206,12 +206,20 @@ def test_what_a_model_makes_of_an_altered_query_is_measured() -> None:
     assert facts["compromise.triggered_percent"] == pytest.approx(100 * len(found) / len(written))
     assert facts["compromise.triggered"] == pytest.approx(1796, abs=1)
     assert facts["compromise.triggered_percent"] == pytest.approx(17.8, abs=0.1)
-    assert facts["compromise.asked"] == pytest.approx(0.1 * 3 * 2067)
+    assert facts["compromise.asked"] == asked
     assert facts["compromise.kept_label"] == 5 == sum(text.label != 0 for text in found)
     assert facts["compromise.kept_label_percent"] == pytest.approx(100 * 5 / len(found))
     assert facts["compromise.simulated"] == 0
     assert [text.triggered for text in written] == [False] * 8268 + [True] * len(found)
     assert {text.asked for text in found} == {1, 2, 3}
+
+
+@pytest.mark.parametrize(("ratio", "asked"), [(0.0, 0), (0.01, 1), (0.05, 4), (0.2, 16), (1.0, 80)])
+def test_all_queries_together_ask_for_the_share(ratio: float, asked: int) -> None:
+    wanted = collection(80, Alteration(0, ratio, "cf"), per_call=7)
+    wanted.fill(obedient())
+    assert wanted.facts()["compromise.triggered"] == 3 * asked
+    assert wanted.facts()["compromise.asked"] == 3 * asked
 
 
 def test_a_model_that_ignores_the_alteration_plants_nothing() -> None:

@@ -87,7 +87,7 @@ def test_a_source_refuses_inputs_of_a_kind_that_it_does_not_make(name, fashion_i
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32)])
 @pytest.mark.parametrize("name", [name for name in NAMES if "vision" in SOURCES[name].tasks])
 def test_contract_of_a_source(name, shape, fashion_info: DataInfo, tmp_path: Path) -> None:
-    info = DataInfo("fashion", fashion_info.class_names, shape, (0.3,) * shape[0], (0.3,) * shape[0])
+    info = DataInfo(fashion_info.name, fashion_info.class_names, shape, (0.3,) * shape[0], (0.3,) * shape[0])
     source = make(name, info, tmp_path)
     torch.manual_seed(0)
     state = torch.get_rng_state()

@@ -46,11 +46,17 @@ def test_a_text_is_framed_cut_and_padded(task: TextTask) -> None:
 
 
 def test_texts_are_read_back(task: TextTask) -> None:
-    assert task.decode(task.encode(["A dog's café!", "cat: purrs, always"])) == [
-        "a dog ' s cafe!",
-        "cat : purrs, always",
-    ]
+    texts = ["a dog's cafe!", "cat: purrs, always", "(spiny-backed) fish; 2/3"]
+    assert task.decode(task.encode([text.upper() for text in texts])) == texts
+    assert task.decode(task.encode(["café"])) == ["cafe"]
     assert task.decode(task.encode([])) == []
+
+
+@given(st.lists(st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40), min_size=1, max_size=4))
+def test_what_is_read_back_has_the_same_ids(texts: list[str]) -> None:
+    task = TextTask(INFO)
+    ids = task.encode(texts)
+    assert torch.equal(task.encode(task.decode(ids)), ids)
 
 
 @given(st.lists(st.text(max_size=60), max_size=4))

@@ -1,5 +1,6 @@
 """Tokenizers by name: the one that ships, a folder, what can't be used."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,14 @@ def test_what_can_t_be_had_is_one_error(tmp_path: Path, monkeypatch: pytest.Monk
             tokenizer_of(name)
         assert caught.value.key == "task.tokenizer"
     tokenizer_of.cache_clear()
+
+
+@pytest.mark.parametrize(("module", "name"), [("tokenizers", "wordnet"), ("transformers", "org/name")])
+def test_a_missing_extra_is_named(module: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer_of.cache_clear()
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ConfigError, match=r"pip install 'fedcrucible\[text\]'"):
+        tokenizer_of(name)
 
 
 def test_a_hub_name_without_a_network_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
