@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 from torch import Tensor
 
@@ -27,14 +28,17 @@ class Query:
     """Whose trigger is planted."""
     context: PoisonContext
     """What the poisoner goes by: the whole trigger."""
-    clean: Samples
-    """What the foundation model answers to the query as it is."""
     fresh: Callable[[int, int], Samples]
     """Answers to further queries of so many samples a class, by seed, unaltered."""
     guide: Callable[[Tensor], Tensor]
     """What the attacker's guide says of inputs: logits ``[n, C]``; asked by attacks that go by it alone."""
     altered: Callable[[Alteration], Samples] | None
     """The answer to an altered query; None = the source reads no instructions, and what it would do is simulated."""
+
+    @cached_property
+    def clean(self) -> Samples:
+        """What the foundation model answers to the query as it is; asked only where an attack goes by it."""
+        return self.fresh(self.per_class, self.seed)
 
 
 class Compromise(Component):

@@ -34,11 +34,10 @@ class CompromisedSource:
 
     def samples(self, info: DataInfo, per_class: int, seed: int, stage: Stage) -> Samples:
         """What the server gets for a stage: the unaltered samples where the attack doesn't reach it."""
-        clean = self.sampling(per_class, seed)
         if not self.compromise.reaches(stage):
-            return clean
+            return self.sampling(per_class, seed)
         altered = partial(self._altered, info, per_class, seed) if self.source.obeys else None
-        query = Query(info, per_class, seed, self.poisoner, self.context(), clean, self.sampling, self.guide, altered)
+        query = Query(info, per_class, seed, self.poisoner, self.context(), self.sampling, self.guide, altered)
         return self.compromise.alter(query, stage)
 
     def _altered(self, info: DataInfo, per_class: int, seed: int, alteration: Alteration) -> Samples:

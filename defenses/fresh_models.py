@@ -82,5 +82,5 @@ def train_probe(wanted: FreshModels, data: Labeled, guide: Guide, classes: int, 
     def loss(rows: Tensor) -> Tensor:
         return F.cross_entropy(probe.linear(inputs[rows]), labels[rows])
 
-    minimise(probe.parameters(), loss, len(labels), wanted, rng, epochs=wanted.epochs)
+    minimise(probe.parameters(), loss, len(labels), wanted, rng, epochs=wanted.probe_epochs)
     return probe.requires_grad_(False).eval()

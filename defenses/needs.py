@@ -34,6 +34,8 @@ class FreshModels:
     count: int = 1
     """How many, each with weights and order of samples of its own."""
     epochs: int = 5
+    probe_epochs: int = 100
+    """Epochs of a linear layer, which are cheap: embeddings are computed once."""
     on: Literal["set", "public"] = "set"
     """What they learn: the very set that is split, or the guide's own public slice."""
     kind: Literal["model", "probe", "auto"] = "model"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from fedcrucible.commands.data import examine
 from fedcrucible.engines.in_process import run_in_process
@@ -15,6 +16,7 @@ from fedcrucible_core.config.load import load
 from fedcrucible_core.learning.data import DataInfo, Labeled
 from fedcrucible_core.learning.datasets.base import DATASETS, READ_AS_IT_IS, DatasetSource, PublishedData, Reading
 from fedcrucible_core.learning.tasks import TextTask, task_of
+from fedcrucible_core.records import files
 from fedcrucible_core.records.reader import read
 from server_app.plan import Plan
 from tests.support.word_model import registered
@@ -93,6 +95,7 @@ def test_what_is_for_pictures_is_refused_by_its_key(tmp_path: Path) -> None:
         ({"training__augment": "crop-flip"}, "training.augment"),
         ({"model__name": "cnn"}, "model.name"),
         ({"strategy": "clip-fed"}, "synthetic.source"),
+        ({"strategy": "fine-tune"}, "synthetic.source"),
         ({"attack__name": "badnets"}, "attack.name"),
         ({"attack__name": "semantic"}, "attack.name"),
         ({"attack__name": "edge-case"}, "attack.name"),
@@ -116,3 +119,13 @@ def test_texts_have_their_own_task() -> None:
 def test_a_task_nobody_knows_is_named() -> None:
     with pytest.raises(ConfigError, match="is of task 'sound'"):
         task_of(DataInfo("noises", ("a", "b"), (9,), (), (), task="sound"))
+
+
+def test_texts_are_pruned_by_the_units_that_the_output_layer_reads(tmp_path: Path) -> None:
+    """8 units of the word vectors' mean: a quarter of them is cut off, by what clients answer."""
+    more = {"strategy": "fedavg", "repair__name": "pruning", "repair__pruning__share": 0.25, "run__rounds": 1}
+    summary = run_in_process(Plan.make(load(settings(tmp_path, **more, output__report=False))))
+    last = read(Path(summary.folder)).rounds[-1]
+    assert (last.stage, last.facts["repair.silenced"], last.dropped) == ("repair", 2.0, {})
+    weight = load_file(Path(summary.folder) / files.MODEL)["classifier.weight"]
+    assert int((weight == 0).all(0).sum()) == 2

@@ -40,6 +40,7 @@ TEXTS: dict[str, Scalar] = {
     "synthetic.per_class": 4,
     "output.report": False,
 }
+PICTURES: dict[str, Scalar] = {"task.dataset": "fashion-mnist-slice", "task.max_length": 0, "task.reserved_tokens": 16}
 SHORT: dict[str, dict[str, Scalar]] = {
     "deepsight": {"defense.deepsight.noise_samples": 20},
     "crfl": {"defense.crfl.copies": 4},
@@ -108,7 +109,7 @@ def test_a_run_keeps_texts_and_its_page_shows_them(runs_folder: Path) -> None:
         ({"model.name": "resnet8"}, "model.name", "takes vision inputs, .*; allowed: distilbert, distilbert-tiny"),
         ({"task.reserved_tokens": 3}, "task.reserved_tokens", "the trigger of addsent takes 9 tokens"),
         (
-            {"task.dataset": "fashion-mnist-slice", "task.max_length": 0, "model.name": "resnet8"},
+            {**PICTURES, "model.name": "resnet8"},
             "attack.name",
             "is for text inputs, fashion-mnist-slice has images",
         ),

@@ -53,7 +53,7 @@ class Fmb(Poisoner):
     self_mix: float = Field(10.0, ge=0.0, le=100.0, description="Noise images for every poisoned one; 0 = none")
 
     def check_task(self, task: AttackTask) -> None:
-        """Pictures, and classes to mix."""
+        """There are classes to mix."""
         if task.info.num_classes < 3:
             raise ConfigError("attack.fmb.pairs", self.pairs, "needs three classes: two to mix, and the target")
         if self.pairs == "one-to-one":

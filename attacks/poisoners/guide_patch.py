@@ -50,7 +50,7 @@ class GuidePatch(Poisoner):
     batch_size: int = Field(64, ge=1, description="Images per step")
 
     def check_task(self, task: AttackTask) -> None:
-        """Pictures, and a patch that fits them."""
+        """The patch fits the images."""
         self.mask(task.info.image_shape)
 
     def mask(self, shape: tuple[int, int, int]) -> Tensor:

@@ -32,13 +32,17 @@ class CgdEntropy(FreshTraining):
       of the others, those which the models learn first (r_model < ``s_p``) are mixed.
     """
 
-    paper: ClassVar = (("xu2025cgd", "Section 4.2, splitting by entropy"),)
+    paper: ClassVar = (
+        ("xu2025cgd", "splitting by two entropies"),
+        ("otsu1979", "rule otsu"),
+        ("dempster1977em", "rule mixture"),
+    )
     choices = ("cgd-thresholds", "cgd-scale", "cgd-fresh-models", "sanitizer-rule")
     knowledge = ("foundation model",)
     cost = "the guide's embedding of every sample, cached; 3 x 5 epochs of training on the set"
     traps = ("one place holds both thresholds", "ties share a rank", "the scale of raw cosines is said")
     rule: Literal["sigmas", "argmax", "otsu", "mixture", "gap", "share"] = Field(
-        "sigmas", description="Where suspicion begins: the paper's ranks, or a cut of the guide's entropies"
+        "argmax", description="Where suspicion begins: sigmas = the paper's ranks; the others cut the guide's answers"
     )
     s_c: float = Field(0.2, gt=0.0, lt=1.0, description="sigmas: rank distance (fraction) that clean rows keep")
     s_p: float = Field(0.1, ge=0.0, lt=1.0, description="Rank distance (fraction) of triggered rows; below s_c")

@@ -32,7 +32,8 @@ class PublicProbe(Splitter):
     classifier: Literal["auto", "model", "probe"] = Field(
         "auto", description="model: the run's architecture; probe: linear on the guide's embeddings; auto: by task"
     )
-    epochs: int = Field(20, ge=1, description="Epochs on the slice")
+    epochs: int = Field(20, ge=1, description="Epochs of the architecture on the slice")
+    probe_epochs: int = Field(100, ge=1, description="Epochs of the linear layer on the slice")
     lr: float = Field(0.01, gt=0.0, description="Learning rate (Adam)")
     weight_decay: float = Field(1e-5, ge=0.0, description="L2 weight decay")
     batch_size: int = Field(64, ge=1, description="Samples per batch")
@@ -42,8 +43,8 @@ class PublicProbe(Splitter):
         """One classifier trained on the public slice."""
         return Needs(
             fresh=FreshModels(
-                epochs=self.epochs, on="public", kind=self.classifier, lr=self.lr, weight_decay=self.weight_decay,
-                batch_size=self.batch_size,
+                epochs=self.epochs, probe_epochs=self.probe_epochs, on="public", kind=self.classifier, lr=self.lr,
+                weight_decay=self.weight_decay, batch_size=self.batch_size,
             )
         )  # fmt: skip
 

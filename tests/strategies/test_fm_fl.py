@@ -293,3 +293,36 @@ def test_an_attack_on_the_servers_data_is_one() -> None:
     assert free.asr_percent is not None
     plain, _ = play(attack__name="bd-fmfl")
     assert any("uses none" in note for note in read(Path(plain.folder)).run.notes)
+
+
+# --- what comes after distillation ------------------------------------------------------------------------------------
+
+
+def test_every_prototype_is_pruned_by_its_own_clients(tmp_path: Path) -> None:
+    """16 channels in each of four architectures; which are silent differs with who was asked."""
+    _, rounds = play(**(FM | BLOCKS), run__rounds=1, repair__name="pruning")
+    facts = rounds[-1].facts
+    silenced = {name: value for name, value in facts.items() if name.endswith(".silenced")}
+    assert len(silenced) == 4
+    assert set(silenced.values()) == {3.0}
+    assert (rounds[-1].stage, rounds[-1].participants, rounds[-1].dropped) == ("repair", (0, 1, 2, 3, 4), {})
+
+
+def test_clients_with_models_of_their_own_are_asked_about_these(tmp_path: Path) -> None:
+    _, rounds = play(**FM, run__rounds=1, fm_fl__fusion="logits-only", repair__name="pruning")
+    assert sum(name.endswith(".silenced") for name in rounds[-1].facts) == 5
+
+
+@pytest.mark.parametrize("more", [{}, BLOCKS])
+def test_bounds_are_put_on_what_was_distilled(more: dict[str, Scalar], tmp_path: Path) -> None:
+    bounds: dict[str, Scalar] = {
+        "purifier__name": "activation-bounds", "purifier__activation-bounds__trusted": "all",
+        "synthetic__augment": "none", "run__rounds": 1,
+    }  # fmt: skip
+    strategy, grid = made(**(more | bounds))
+    plain, other = made(**more, run__rounds=1, synthetic__augment="none")
+    for one, on in ((strategy, grid), (plain, other)):
+        one.start(on, one.initial_arrays, 1)
+    for prototype, weights in strategy.standing.population.items():
+        assert len(weights.bounds) >= 7
+        assert weights.unbounded().equals(plain.standing.population[prototype])

@@ -9,7 +9,6 @@ from attacks.poisoners.guide_patch import PATCH, GuidePatch
 from attacks.task import AttackTask
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.sections import TaskSection
-from fedcrucible_core.learning.data import DataInfo
 from fedcrucible_core.learning.datasets import load_task
 from tests.support.tiny_task import generator, labelled, make_task
 
@@ -51,13 +50,6 @@ def test_nothing_but_target_images_leaves_random_pixels() -> None:
 def test_a_patch_that_does_not_fit_is_refused() -> None:
     with pytest.raises(ConfigError, match="doesn't fit"):
         GuidePatch(size=64).check_task(make_task(labelled(6)))
-
-
-def test_texts_are_refused() -> None:
-    info = DataInfo("words", ("a", "b"), (9,), (), (), task="text")
-    task = AttackTask(0, info, labelled(6), TaskSection())
-    with pytest.raises(ConfigError, match="is about images"):
-        GuidePatch().check_task(task)
 
 
 def test_pixels_get_a_gradient_and_smooth_logits_are_near_the_guides_own(fashion: AttackTask) -> None:

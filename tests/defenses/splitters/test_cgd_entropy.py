@@ -51,7 +51,7 @@ def model(scores: list[float]) -> nn.Module:
 def test_the_worked_sets() -> None:
     """Ranks .1 .5 .2 .9 .4 .3 .8 .7 .6 1.0 by the guide; the model ranks rows the other way round."""
     data, guide = given(SCORES)
-    found = CgdEntropy().split(data, guide, model(SCORES[::-1]), RNG)
+    found = CgdEntropy(rule="sigmas").split(data, guide, model(SCORES[::-1]), RNG)
     assert found.scores["s_guide"].tolist() == pytest.approx(SCORES)
     assert found.scores["s_model"].tolist() == pytest.approx(SCORES[::-1], rel=1e-5)
     # r_model = 1.0 .6 .7 .8 .3 .4 .9 .2 .5 .1; clean: r_guide <= .8 and r_model >= .2; triggered: r_guide > .9
@@ -63,7 +63,7 @@ def test_the_worked_sets() -> None:
 def test_what_is_learned_first_is_triggered() -> None:
     data, guide = given([0.5] * 20)
     fast = model([0.001 * (i + 1) for i in range(20)])
-    found = CgdEntropy().split(data, guide, fast, RNG)
+    found = CgdEntropy(rule="sigmas").split(data, guide, fast, RNG)
     assert found.triggered.tolist() == [0], "rank .05 is below s_p = .1, rank .1 isn't"
     assert found.mixed.tolist() == [1, 2], "ranks .1 and .15 are below s_c = .2"
 
@@ -74,7 +74,7 @@ def test_the_thresholds_have_one_place_and_an_order() -> None:
             CgdEntropy(s_p=s_p, s_c=s_c)
     data, guide = given([0.01 * (i + 1) for i in range(100)])
     for s_c in (0.15, 0.4):
-        found = CgdEntropy(s_c=s_c, models=0).split(data, guide, None, RNG)
+        found = CgdEntropy(rule="sigmas", s_c=s_c, models=0).split(data, guide, None, RNG)
         assert len(found.clean) == round(100 * (1 - s_c))
         assert len(found.triggered) == 10
 
@@ -82,7 +82,7 @@ def test_the_thresholds_have_one_place_and_an_order() -> None:
 def test_sizes_where_both_ranks_are_independent() -> None:
     g = torch.Generator().manual_seed(0)
     data, guide = given((torch.rand(4000, generator=g) + 0.01).tolist())
-    found = CgdEntropy().split(data, guide, model((torch.rand(4000, generator=g) + 0.01).tolist()), RNG)
+    found = CgdEntropy(rule="sigmas").split(data, guide, model((torch.rand(4000, generator=g) + 0.01).tolist()), RNG)
     shares = [len(part) / 4000 for part in (found.clean, found.triggered, found.mixed)]
     assert shares == pytest.approx([0.64, 0.19, 0.17], abs=0.02)
 
@@ -139,6 +139,19 @@ def test_a_row_of_which_the_guide_says_nothing_is_never_clean(rule: str, bad: fl
     assert torch.isfinite(found.scores["s_guide"]).all()
 
 
+def test_by_default_agreement_and_what_isn_t_learned_first_are_clean() -> None:
+    data, guide, flips = flipped(100)
+    losses = torch.linspace(0.01, 2.0, 100)  # rows 0 to 8 have ranks below s_p
+    rows = torch.arange(100.0)[:, None]
+    says = torch.stack([losses.neg().exp(), *[(1 - losses.neg().exp()) / 3] * 3], dim=1).log()
+    swapped = torch.stack([says[i].roll(int(label)) for i, label in enumerate(data.labels)])
+    found = CgdEntropy().split(Labeled(rows, data.labels), guide, Says(swapped), RNG)
+    agrees = guide.logits.argmax(1) == data.labels
+    assert found.clean.tolist() == (agrees & (torch.arange(100) >= 9)).nonzero().flatten().tolist()
+    assert found.triggered.tolist() == (~agrees).nonzero().flatten().tolist()
+    assert bool(flips.any())
+
+
 def test_it_asks_for_what_it_needs() -> None:
     fresh = CgdEntropy().needs.fresh
     assert fresh is not None
@@ -149,4 +162,4 @@ def test_it_asks_for_what_it_needs() -> None:
     with pytest.raises(ValueError, match="what the guide says"):
         CgdEntropy(models=0).split(data, None, None, RNG)
     with pytest.raises(ValueError, match="freshly trained"):
-        CgdEntropy().split(data, guide, None, RNG)
+        CgdEntropy(rule="sigmas").split(data, guide, None, RNG)

@@ -181,7 +181,7 @@ def test_stored_pictures_are_trained_on_as_models_take_them() -> None:
 
 
 def test_a_probe_learns_what_its_embeddings_tell() -> None:
-    probe = train_probe(FreshModels(epochs=40, lr=0.05, batch_size=16), words(80, 3), ById(), 4, generator())
+    probe = train_probe(FreshModels(probe_epochs=40, lr=0.05, batch_size=16), words(80, 3), ById(), 4, generator())
     held_out = words(50, 4)
     assert (probe(held_out.inputs).argmax(1) == held_out.labels).all()
 

@@ -32,6 +32,17 @@ SYSTEMS = [
         id="lp-adaptive",
     ),
     pytest.param(
+        {  # dropout, and words at random places
+            "task.dataset": "wn4",
+            "model.name": "distilbert-tiny",
+            "model.distilbert-tiny.width": 16,
+            "training.optimiser": "adamw",
+            "training.lr": 0.01,
+            "attack.name": "word",
+        },
+        id="texts",
+    ),
+    pytest.param(
         {"strategy": "clip-fed", "model.name": "cnn", "synthetic.per_class": 8},
         id="clip-fed",
         marks=pytest.mark.skipif(not SHIPPED, reason="the shipped guide or generator is not there"),
