@@ -12,7 +12,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 help:
 	@awk -F ' ## ' '/^[a-z-]+:.* ## / { sub(/:.*/, "", $$1); printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(STAMP) ## FedAvg, FLAME and CLIP-Fed under BadNets, through `flwr run`
+demo: $(STAMP) ## FedAvg, FLAME and CLIP-Fed under BadNets, through `flwr run`; then: fedcrucible demo fm-fl
 	@$(BIN)/fedcrucible demo
 
 check: lint ## lint, types and the unit tests of what changed since main
