@@ -39,6 +39,15 @@ FM_FL: Settings = {
     "training.lr": 0.002,
 }
 
+TEXTS: Settings = {
+    "task.dataset": "wn4",
+    "task.train_samples": 160,
+    "model.name": "distilbert-tiny",
+    "federation.clients": 4,
+    "training.optimiser": "adamw",
+    "training.lr": 0.002,
+}
+
 CHANGES: Mapping[str, Settings] = {
     # Every rule; those that average everyone under attacks whose upload then reaches the model.
     "fedavg": {},
@@ -214,6 +223,15 @@ CHANGES: Mapping[str, Settings] = {
                       "purifier.clip-guided-plus.feature_rectification": True},
     "bf16": {"run.precision": "bf16", "run.channels_last": False, "training.augment": "crop-flip",
              "training.weight_decay": 0.001, "run.seed": 2},
+    # Texts.
+    "addsent": {**TEXTS, "attack.name": "addsent"},
+    "word": {**TEXTS, "attack.name": "word", "strategy": "krum", "training.optimiser": "sgd", "training.lr": 0.05},
+    "fm-fl-texts": {**TEXTS, "strategy": "fm-fl", "attack.name": "bd-fmfl", "attack.trigger": "addsent",
+                    "synthetic.source": "markov", "fm_fl.pretrain_epochs": 1, "fm_fl.kd_epochs": 1},
+    # Attackers of a filter of the server's data.
+    "guide-patch": {"attack.name": "guide-patch", "attack.guide-patch.steps": 3, "attack.guide-patch.samples": 16},
+    "fmb": {"attack.name": "fmb", "attack.fmb.self_mix": 1.0},
+    "bounds": {"purifier.name": "activation-bounds", "purifier.activation-bounds.epochs": 1, "run.rounds": 1},
     # Prototypes that begin on the server's synthetic data and learn from their clients' ensemble on it.
     "fm-fl": {**FM_FL, "attack.name": "bd-fmfl", "splitter.name": "guide-agreement",
               "synthetic.sanitizer": "relabel-confident", "federation.clients": 5},
