@@ -10,14 +10,14 @@ from fedcrucible_core.config.load import load
 from fedcrucible_core.foundation.altered_guides import BackdooredGuide, NoisyGuide
 from server_app.plan import Plan
 
-BASE: dict[str, object] = {
+BASE: dict[str, str | int | float] = {
     "strategy": "fine-tune", "attack.name": "bd-fmfl", "attack.trigger": "badnets", "splitter.name": "guide-agreement",
     "synthetic.source": "mixed", "synthetic.per_class": 10, "task.train_samples": 200, "run.device": "cpu",
 }  # fmt: skip
 
 
-def plan(**more: object) -> Plan:
-    return Plan.make(load({**BASE, **{key.replace("__", "."): value for key, value in more.items()}}))  # type: ignore[arg-type]
+def plan(**more: str | float) -> Plan:
+    return Plan.make(load({**BASE, **{key.replace("__", "."): value for key, value in more.items()}}))
 
 
 def test_a_backdoored_guide_lets_what_was_planted_pass() -> None:
