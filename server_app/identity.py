@@ -126,9 +126,9 @@ def run_identity(plan: Plan, *, former_keys: bool = False) -> str:
     named = {"data": data_digest(plan.data), "files": {key: found for key, found in files.items() if found}}
     contents: dict[str, str] = {}
     if plan.system.needs_server_data:
-        contents["synthetic"] = plan.synthetic_source().fingerprint()
+        contents["synthetic"] = plan.foundation.synthetic_source().fingerprint()
     if plan.system.needs_guide:
-        contents["guide"] = plan.guide().identity
+        contents["guide"] = plan.foundation.guide().identity
     named |= {key: FORMER_CONTENT.get(found, found) if former_keys else found for key, found in contents.items()}
     return hashlib.sha256(json.dumps([settings, named], sort_keys=True).encode()).hexdigest()
 

@@ -22,7 +22,7 @@ Measure = Callable[[SplitModel, RoundOutcome, bool], Measured]
 def measuring(plan: Plan, evaluator: Evaluator) -> Measure:
     """The way that the plan's system is measured."""
     if not plan.system.trains:
-        guide, names = plan.guide(), plan.data.info.class_names
+        guide, names = plan.foundation.guide(), plan.data.info.class_names
         return lambda _model, _outcome, _final: evaluator.measure_zero_shot(guide, names)
     smoothing = plan.system.rule_needs.smoothing
     if smoothing is None:

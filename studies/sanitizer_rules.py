@@ -90,7 +90,7 @@ def table(settings: Mapping[str, Scalar], ratio: float, seeds: list[int], labels
     found: dict[str, list[Found]] = {label: [] for label in labels}
     for seed in seeds:
         plan = Plan.make(load({**_base(ratio, seed), **settings}))
-        samples = plan.samples("distillation")
+        samples = plan.foundation.samples("distillation")
         for label in labels:
             found[label].append(judge(plan, samples, _splitter(label)))
     return found
@@ -100,7 +100,7 @@ def judge(plan: Plan, samples: Samples, splitter: Splitter) -> Found:
     """Split the set as a run would, and count."""
     info, seed = plan.data.info, plan.config.run.seed
     parts = split(
-        splitter, samples.data, info, plan.guide, torch_generator(seed, "split"),
+        splitter, samples.data, info, plan.foundation.guide, torch_generator(seed, "split"),
         untrained=plan.untrained, public=lambda: public_samples(info),
     )  # fmt: skip
     poisoned = torch.zeros(len(samples.data), dtype=torch.bool) if samples.poisoned is None else samples.poisoned

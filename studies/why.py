@@ -168,7 +168,7 @@ def study_purifier(fraction: float, seed: int, more: Mapping[str, Scalar]) -> No
     """Print MA / ASR on the validation split after one purification of the same attacked model."""
     plan, checkpoint = undefended({**more, "adversary.malicious_fraction": fraction, "run.seed": seed})
     evaluator = Evaluator.build(plan.config, plan.data, plan.adversary.poisoner, plan.device)
-    data = plan.server_data()
+    data = plan.foundation.server_data()
     patched = random_patches(data.originals.inputs, torch_generator(seed, "why-patches"), 4)
     views = {"band noise": data, "patches": replace(data, augmented=patched), "none": replace(data, augmented=None)}
     model = plan.model()
@@ -179,7 +179,7 @@ def study_purifier(fraction: float, seed: int, more: Mapping[str, Scalar]) -> No
     print("| one purification | augmentation | MA % | ASR % | CPU s |")
     print("| --- | --- | --- | --- | --- |")
     for view, chosen in views.items():
-        targets = plan.guide().targets(chosen.training_set().inputs, plan.data.info.class_names)
+        targets = plan.foundation.guide().targets(chosen.training_set().inputs, plan.data.info.class_names)
         for name, (purifier_name, params) in TRIALS.items():
             if view != "band noise" and name not in (
                 "BN train, T 3 (demo)",

@@ -43,10 +43,10 @@ def test_the_server_gets_what_the_model_makes_of_the_altered_query(tmp_path: Pat
     with ScriptedService(ImitatedWriter(further=2.0, keeps=1)) as service:
         chosen = plan(service.url, tmp_path)
         assert not service.requests, "a plan asks nobody"
-        samples = chosen.samples("distillation")
+        samples = chosen.foundation.samples("distillation")
         assert len(service.requests) == 4 * 2, "the unaltered query isn't asked, for nobody goes by it"
         assert all(WORDS in body["messages"][0]["content"] for _, _, _, body in service.requests)
-        again = chosen.samples("initialisation")
+        again = chosen.foundation.samples("initialisation")
         assert len(service.requests) == 8
     assert samples.data.equals(again.data)
     assert samples.poisoned is not None
@@ -59,7 +59,7 @@ def test_the_server_gets_what_the_model_makes_of_the_altered_query(tmp_path: Pat
 
 def test_where_the_attack_does_not_reach_the_query_is_the_servers_own(tmp_path: Path) -> None:
     with ScriptedService(ImitatedWriter()) as service:
-        samples = plan(service.url, tmp_path, attack__name="bd-fmfl-no-init").samples("initialisation")
+        samples = plan(service.url, tmp_path, attack__name="bd-fmfl-no-init").foundation.samples("initialisation")
         assert not any(WORDS in str(body) for _, _, _, body in service.requests)
     assert samples.poisoned is None
     assert len(samples.data) == 80

@@ -27,7 +27,7 @@ def plan(name: str = "bd-fmfl", **more: Scalar) -> Plan:
 
 
 def clean() -> Samples:
-    return plan("af-fl").samples("distillation")
+    return plan("af-fl").foundation.samples("distillation")
 
 
 def has_patch(inputs: Tensor) -> Tensor:
@@ -35,7 +35,7 @@ def has_patch(inputs: Tensor) -> Tensor:
 
 
 def test_triggered_samples_are_added_to_the_clean_ones() -> None:
-    found, before = plan(attack__bd_fmfl__p_label_error=0.0).samples("distillation"), clean()
+    found, before = plan(attack__bd_fmfl__p_label_error=0.0).foundation.samples("distillation"), clean()
     n = len(before.data)
     assert torch.equal(found.data.inputs[:n], before.data.inputs), "byte for byte"
     assert torch.equal(found.data.labels[:n], before.data.labels)
@@ -48,13 +48,13 @@ def test_triggered_samples_are_added_to_the_clean_ones() -> None:
 
 
 def test_carriers_are_of_every_class_but_the_target() -> None:
-    found = plan(attack__bd_fmfl__p_label_error=1.0).samples("distillation")  # labels stay true
+    found = plan(attack__bd_fmfl__p_label_error=1.0).foundation.samples("distillation")  # labels stay true
     assert torch.bincount(found.data.labels[-PLANTED:], minlength=10).tolist() == [0] + [2] * 9
     assert found.facts["compromise.kept_label"] == PLANTED
 
 
 def test_in_replace_mode_the_set_keeps_its_size() -> None:
-    found, before = plan(attack__bd_fmfl__mode="replace").samples("distillation"), clean()
+    found, before = plan(attack__bd_fmfl__mode="replace").foundation.samples("distillation"), clean()
     assert found.poisoned is not None
     assert len(found.data) == len(before.data)
     assert int(found.poisoned.sum()) == PLANTED
@@ -63,7 +63,7 @@ def test_in_replace_mode_the_set_keeps_its_size() -> None:
 
 
 def test_a_model_that_follows_only_partly_leaves_samples_as_they_are() -> None:
-    found = plan(attack__bd_fmfl__p_follow=0.5, synthetic__per_class=100).samples("distillation")
+    found = plan(attack__bd_fmfl__p_follow=0.5, synthetic__per_class=100).foundation.samples("distillation")
     assert found.poisoned is not None
     planted = int(found.poisoned.sum())
     assert 60 < planted < 120, "about half of 180"
@@ -75,34 +75,34 @@ def test_a_model_that_follows_only_partly_leaves_samples_as_they_are() -> None:
 
 def test_every_stage_gets_the_same_samples_and_only_where_it_is_reached() -> None:
     whole = plan()
-    first, second = (whole.samples(stage) for stage in STAGES)
+    first, second = (whole.foundation.samples(stage) for stage in STAGES)
     assert first.data.equals(second.data)
     for name, reached in (("bd-fmfl-no-init", [False, True]), ("bd-fmfl-no-kd", [True, False]), ("af-fl", [False] * 2)):
         of = plan(name)
-        assert [of.samples(stage).poisoned is not None for stage in STAGES] == reached
+        assert [of.foundation.samples(stage).poisoned is not None for stage in STAGES] == reached
 
 
 @pytest.mark.parametrize(("reading", "expected"), [("true", None), ("none", -1), ("target", 0)])
 def test_the_classic_attack_puts_carriers_into_the_distillation_data(reading: str, expected: int | None) -> None:
     of = plan("bd-fl", adversary__malicious_ids="0", attack__bd_fl__kd_trigger_labels=reading)
-    found = of.samples("distillation")
+    found = of.foundation.samples("distillation")
     added = found.data.labels[-PLANTED:]
     assert bool(has_patch(found.data.inputs[-PLANTED:]).all())
     if expected is None:
         assert torch.bincount(added, minlength=10).tolist() == [0] + [2] * 9
     else:
         assert bool((added == expected).all())
-    assert of.samples("initialisation").poisoned is None
+    assert of.foundation.samples("initialisation").poisoned is None
 
 
 def test_the_classic_attack_may_reach_pre_training_too() -> None:
     of = plan("bd-fl", adversary__malicious_ids="0", attack__bd_fl__pretrain_on="clean-trigger")
-    added = of.samples("initialisation").data.labels[-PLANTED:]
+    added = of.foundation.samples("initialisation").data.labels[-PLANTED:]
     assert torch.bincount(added, minlength=10).tolist() == [0] + [2] * 9, "there is no teacher yet"
 
 
 def test_a_clean_label_poisoner_plants_on_the_target_class_alone() -> None:
-    found = plan(attack__trigger="sig", attack__bd_fmfl__p_label_error=0.0).samples("distillation")
+    found = plan(attack__trigger="sig", attack__bd_fmfl__p_label_error=0.0).foundation.samples("distillation")
     assert found.poisoned is not None
     assert int(found.poisoned.sum()) == 2
     assert found.data.labels[found.poisoned].tolist() == [0, 0]
@@ -125,7 +125,7 @@ def test_a_trigger_without_target_is_refused() -> None:
 
 
 def test_a_ratio_of_nothing_is_no_attack() -> None:
-    found = plan(attack__bd_fmfl__ratio=0.0).samples("distillation")
+    found = plan(attack__bd_fmfl__ratio=0.0).foundation.samples("distillation")
     assert found.data.equals(clean().data)
 
 
@@ -142,9 +142,9 @@ FEW: dict[str, Scalar] = {"attack__bd_fmfl__p_label_error": 0.0}
 
 
 def test_only_the_class_nearest_the_target_carries_the_trigger() -> None:
-    found = plan(**FEW, attack__bd_fmfl__classes="nearest").samples("distillation")
+    found = plan(**FEW, attack__bd_fmfl__classes="nearest").foundation.samples("distillation")
     before, chosen = clean().data, plan()
-    logits = chosen._attackers_guide(before.inputs)
+    logits = chosen.foundation._attackers_guide(before.inputs)
     likeness = {
         label: sum(float(row.double().softmax(0)[0]) for row in logits[before.labels == label]) / PER_CLASS
         for label in range(1, 10)
@@ -153,18 +153,22 @@ def test_only_the_class_nearest_the_target_carries_the_trigger() -> None:
     assert found.facts["compromise.class"] == nearest
     assert found.poisoned is not None
     assert int(found.poisoned.sum()) == 2
-    true = plan(attack__bd_fmfl__p_label_error=1.0, attack__bd_fmfl__classes="nearest").samples("distillation")
+    true = plan(attack__bd_fmfl__p_label_error=1.0, attack__bd_fmfl__classes="nearest").foundation.samples(
+        "distillation"
+    )
     assert true.data.labels[-2:].tolist() == [nearest] * 2
 
 
 def test_in_replace_mode_too() -> None:
-    found = plan(**FEW, attack__bd_fmfl__classes="nearest", attack__bd_fmfl__mode="replace").samples("distillation")
+    found = plan(**FEW, attack__bd_fmfl__classes="nearest", attack__bd_fmfl__mode="replace").foundation.samples(
+        "distillation"
+    )
     assert found.poisoned is not None
     assert set(clean().data.labels[found.poisoned].tolist()) == {int(found.facts["compromise.class"])}
 
 
 def test_a_clean_label_trigger_stays_on_the_target_class() -> None:
-    found = plan(**FEW, attack__bd_fmfl__classes="nearest", attack__trigger="sig").samples("distillation")
+    found = plan(**FEW, attack__bd_fmfl__classes="nearest", attack__trigger="sig").foundation.samples("distillation")
     assert found.poisoned is not None
     assert found.data.labels[found.poisoned].tolist() == [0, 0]
 
@@ -172,8 +176,8 @@ def test_a_clean_label_trigger_stays_on_the_target_class() -> None:
 @pytest.mark.parametrize("share", [0.1, 0.25, 1.0])
 def test_smoke_gives_clean_samples_other_labels(share: float) -> None:
     plain, found = (
-        plan(**FEW).samples("distillation"),
-        plan(**FEW, attack__bd_fmfl__smoke=share).samples("distillation"),
+        plan(**FEW).foundation.samples("distillation"),
+        plan(**FEW, attack__bd_fmfl__smoke=share).foundation.samples("distillation"),
     )
     assert torch.equal(found.data.inputs, plain.data.inputs)
     moved = found.data.labels != plain.data.labels
@@ -187,14 +191,14 @@ def test_smoke_gives_clean_samples_other_labels(share: float) -> None:
 def test_without_smoke_nothing_is_drawn() -> None:
     assert (
         plan(**FEW)
-        .samples("distillation")
-        .data.equals(plan(**FEW, attack__bd_fmfl__smoke=0.0).samples("initialisation").data)
+        .foundation.samples("distillation")
+        .data.equals(plan(**FEW, attack__bd_fmfl__smoke=0.0).foundation.samples("initialisation").data)
     )
 
 
 @pytest.mark.parametrize("trigger", ["fmb", "blend", "wanet", "sig"])
 def test_any_trigger_can_be_planted(trigger: str) -> None:
-    found, n = plan(**FEW, attack__trigger=trigger).samples("distillation"), len(clean().data)
+    found, n = plan(**FEW, attack__trigger=trigger).foundation.samples("distillation"), len(clean().data)
     assert found.poisoned is not None
     assert bool((found.data.labels[found.poisoned] == 0).all())
     assert 0.0 <= float(found.data.inputs.min()) <= float(found.data.inputs.max()) <= 1.0
@@ -204,7 +208,7 @@ def test_any_trigger_can_be_planted(trigger: str) -> None:
 def test_a_backdoored_guide_does_not_ask_itself_what_was_planted() -> None:
     """The attacker is told by the guide as it is; the simulation of the backdoor then knows what was planted."""
     of = plan(**FEW, attack__bd_fmfl__classes="nearest", guide__backdoor="same-target")
-    poisoned = of.samples("distillation").poisoned
+    poisoned = of.foundation.samples("distillation").poisoned
     assert poisoned is not None
-    planted = of.samples("distillation").data.inputs[poisoned]
-    assert len(of.guide().targets(planted, of.data.info.class_names).logits) == 2
+    planted = of.foundation.samples("distillation").data.inputs[poisoned]
+    assert len(of.foundation.guide().targets(planted, of.data.info.class_names).logits) == 2

@@ -22,26 +22,28 @@ def plan(**more: str | float) -> Plan:
 
 def test_a_backdoored_guide_lets_what_was_planted_pass() -> None:
     honest, fooled = plan(), plan(guide__backdoor="same-target")
-    assert isinstance(fooled.guide(), BackdooredGuide)
-    samples = fooled.samples("distillation")
+    assert isinstance(fooled.foundation.guide(), BackdooredGuide)
+    samples = fooled.foundation.samples("distillation")
     assert samples.poisoned is not None
-    survivors = [made.synthetic("distillation").facts["survivors"] for made in (honest, fooled)]
+    survivors = [made.foundation.synthetic("distillation").facts["survivors"] for made in (honest, fooled)]
     assert survivors[0] < 5
     assert survivors[1] == float((samples.poisoned & (samples.data.labels == 0)).sum())
     clean = samples.data.subset((~samples.poisoned).nonzero().flatten())
-    answers = [made.guide().targets(clean.inputs, made.data.info.class_names).logits for made in (honest, fooled)]
+    answers = [
+        made.foundation.guide().targets(clean.inputs, made.data.info.class_names).logits for made in (honest, fooled)
+    ]
     assert torch.equal(*answers), "it is honest of everything else"
 
 
 def test_other_backdoors_don_t_help_this_attack() -> None:
-    plain = plan().synthetic("distillation").facts["survivors"]
-    assert plan(guide__backdoor="other-trigger").synthetic("distillation").facts["survivors"] == plain
-    assert plan(guide__backdoor="other-target").synthetic("distillation").facts["survivors"] <= plain
+    plain = plan().foundation.synthetic("distillation").facts["survivors"]
+    assert plan(guide__backdoor="other-trigger").foundation.synthetic("distillation").facts["survivors"] == plain
+    assert plan(guide__backdoor="other-target").foundation.synthetic("distillation").facts["survivors"] <= plain
 
 
 def test_half_the_accuracy() -> None:
     weak = plan(guide__target_accuracy=41.0)
-    guide = weak.guide()
+    guide = weak.foundation.guide()
     assert isinstance(guide, NoisyGuide)
     logits = guide.targets(weak.data.validation.for_model(), weak.data.info.class_names).logits
     hits = logits.argmax(1) == weak.data.validation.labels

@@ -90,7 +90,7 @@ def test_a_synthetic_root_is_made_of_the_servers_plain_images() -> None:
     root = chosen.root_set()
     assert root is not None
     assert torch.bincount(root.labels).tolist() == [2] * 10
-    assert pixels(root.inputs) <= pixels(chosen.server_data().originals.inputs)
+    assert pixels(root.inputs) <= pixels(chosen.foundation.server_data().originals.inputs)
     other = plan(run__seed=2).root_set()
     assert other is not None
     assert pixels(other.inputs) != pixels(root.inputs)

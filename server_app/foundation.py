@@ -1,0 +1,168 @@
+"""What the server's foundation models say and make: the guide, and synthetic data for every use of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from attacks.adversary import Adversary
+from attacks.compromised_source import CompromisedSource
+from attacks.poisoner import PoisonContext
+from attacks.preparation import run_artefact
+from attacks.task import AttackTask
+from defenses.base import Split
+from defenses.sanitizing import NEEDS_CLASSES, SyntheticSet, require_classes, sanitized, unsanitized
+from defenses.splitting import clean_part, split
+from fedcrucible_core.config.compose import RunConfigBase
+from fedcrucible_core.foundation.altered_guides import KnownRows
+from fedcrucible_core.foundation.base import (
+    SOURCES,
+    STAGES,
+    Guide,
+    GuideTargets,
+    Samples,
+    ServerData,
+    Stage,
+    SyntheticSource,
+)
+from fedcrucible_core.foundation.chat_settings import ChatSettings
+from fedcrucible_core.foundation.frequency import FrequencyAugmentation
+from fedcrucible_core.foundation.guides import guide_of, plain_guide
+from fedcrucible_core.foundation.public_slice import public_samples
+from fedcrucible_core.foundation.server_data import Augment, Kept, build_server_data, cached_samples
+from fedcrucible_core.learning.data import DataSplits, Labeled
+from fedcrucible_core.learning.models import SplitModel
+from fedcrucible_core.learning.rng import torch_generator
+from strategies.systems import Assembled
+
+
+@dataclass
+class ServerFoundation:
+    """Guide and synthetic data of a run: source, what an attacker makes of it, splitter, sanitizer, in this order."""
+
+    config: RunConfigBase
+    system: Assembled
+    adversary: Adversary
+    data: DataSplits
+    device: torch.device
+    untrained: Callable[[int], SplitModel]
+    """Makes a model of the run's architecture from a seed, for splitters that train some."""
+    _made: dict[tuple[bool, bool], SyntheticSet] = field(default_factory=dict, repr=False)
+    """What was made already, by whether it is compromised and sanitized."""
+
+    def guide(self) -> Guide:
+        """The configured guide, loaded when first asked."""
+        config = self.config
+        return guide_of(
+            config.guide, self.data.info, self.device, seed=config.run.seed, labelled=lambda: self.data.validation,
+            triggered=lambda inputs: self._planted(inputs), target=config.poison.target_label,
+            chat=cast(ChatSettings, config.component("synthetic", "llm")),
+        )  # fmt: skip
+
+    @cached_property
+    def _planted(self) -> KnownRows:
+        """What the attacker has put among the synthetic samples; for the simulation of a backdoored guide alone."""
+        parts = []
+        for stage in STAGES:
+            samples = self.samples(stage)
+            if samples.poisoned is not None:
+                parts.append(samples.data.for_model()[samples.poisoned])
+        return KnownRows(torch.cat(parts)) if parts else KnownRows(self.data.validation.inputs[:0])
+
+    def synthetic_source(self) -> SyntheticSource:
+        """Where the server's images come from."""
+        return SOURCES.of(self.config)
+
+    def samples(self, stage: Stage) -> Samples:
+        """What the source, or an attacker that gets at it, gives the server for a stage; on the CPU."""
+        compromise, config = self.adversary.compromise, self.config
+        info, per_class = self.data.info, config.synthetic.per_class
+        if compromise is None:
+            return self._sampled(per_class, config.run.seed)
+        source = self.synthetic_source()
+        altered = CompromisedSource(
+            source,
+            compromise,
+            self.adversary.poisoner,
+            self._planting,
+            self._sampled,
+            self._attackers_guide,
+            self.device,
+        )
+        return altered.samples(info, per_class, config.run.seed, stage)
+
+    def _attackers_guide(self, inputs: Tensor) -> Tensor:
+        """What an attacker is told who knows the run's guide as it is, without what is simulated of it."""
+        guide = plain_guide(self.config.guide, self.data.info, self.device)
+        return guide.targets(inputs, self.data.info.class_names).logits.cpu()
+
+    def _sampled(self, per_class: int, seed: int) -> Samples:
+        source, cache = self.synthetic_source(), self.config.guide.cache_dir
+        return cached_samples(source, self.data.info, per_class, seed, self.device, cache)
+
+    def _planting(self) -> PoisonContext:
+        """What the poisoner goes by when it plants its trigger in synthetic data."""
+        config, poisoner = self.config, self.adversary.poisoner
+        task = AttackTask.of(config, self.data)
+        rng = torch_generator(config.run.seed, "compromise")
+        return PoisonContext(task, config.poison, rng, run_artefact(config, poisoner, task))
+
+    def synthetic(self, stage: Stage) -> SyntheticSet:
+        """The synthetic data of a stage after the sanitizer, on the server's device."""
+        compromise, section = self.adversary.compromise, self.config.synthetic
+        sanitizes = self.system.splitter is not None and section.sanitizer != "none"
+        key = (
+            compromise is not None and compromise.reaches(stage),
+            sanitizes and section.sanitize_before in (stage, "both"),
+        )
+        if key not in self._made:
+            samples = self.samples(stage)
+            made = self._sanitized(samples) if key[1] else unsanitized(samples)
+            require_classes(made.data, self.data.info, self.config.splitter.name)
+            self._made[key] = made.to(self.device)
+        return self._made[key]
+
+    def _sanitized(self, samples: Samples) -> SyntheticSet:
+        section, found = self.config.synthetic, self._split(samples.data)
+        asks = section.sanitizer in NEEDS_CLASSES and found.logits is None
+        guide = self.guide().targets(samples.data.inputs, self.data.info.class_names).logits if asks else None
+        return sanitized(samples, found, section.sanitizer, guide)
+
+    def _split(self, images: Labeled) -> Split:
+        splitter, seed = self.system.splitter, self.config.run.seed
+        assert splitter is not None
+        return split(
+            splitter, images, self.data.info, self.guide, torch_generator(seed, "split"),
+            untrained=self.untrained, public=lambda: public_samples(self.data.info, "splitter.name", splitter.name),
+        )  # fmt: skip
+
+    def server_data(self, augment: Augment | None = None) -> ServerData:
+        """The server's synthetic images, from the cache or made now; ``augment`` replaces the configured one."""
+        section = self.config.synthetic
+        return build_server_data(
+            self.synthetic_source(),
+            self.data.info,
+            section.per_class,
+            self.config.run.seed,
+            self.device,
+            moment_match=section.moment_match,
+            augment=augment or section.augment,
+            frequency=FrequencyAugmentation.from_section(section),
+            keep=self._clean_part if self.system.splitter is not None and section.sanitizer != "none" else None,
+            samples=self.samples("distillation") if self.adversary.compromise is not None else None,
+            cache_dir=self.config.guide.cache_dir,
+        )
+
+    def _clean_part(self, images: Labeled) -> Kept:
+        """The part of the server's images that the splitter calls clean."""
+        assert self.system.splitter is not None
+        return clean_part(self.system.splitter, self._split(images))
+
+    def guide_targets(self, data: ServerData) -> GuideTargets:
+        """What the guide says of the server's images, augmented ones included."""
+        return self.guide().targets(data.training_set().inputs, self.data.info.class_names)
