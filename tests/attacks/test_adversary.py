@@ -1,4 +1,4 @@
-"""``attack.name`` takes a poisoner or an upload attack; ``attack.trigger`` says what the latter plants."""
+"""``attack.name`` takes an attack of any kind; ``attack.trigger`` says what upload attacks and attacks on the server plant."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from attacks.adversary import ATTACKS, Adversary
+from attacks.compromise import COMPROMISES
 from attacks.poisoner import POISONERS
 from attacks.poisoners.badnets import BadNets
 from attacks.uploader import UPLOADERS, PlainUpload
@@ -37,8 +38,16 @@ def test_an_upload_attack_plants_badnets_unless_it_is_untargeted(name: str) -> N
 
 
 def test_every_name_is_of_one_kind() -> None:
-    assert set(ATTACKS) == set(POISONERS) | set(UPLOADERS)
-    assert not set(POISONERS) & set(UPLOADERS)
+    kinds = [list(POISONERS), list(UPLOADERS), list(COMPROMISES)]
+    assert sorted(ATTACKS) == sorted(name for kind in kinds for name in kind)
+
+
+@pytest.mark.parametrize("name", list(COMPROMISES))
+def test_an_attack_on_the_servers_data_plants_what_the_trigger_says(name: str) -> None:
+    made = adversary(name, "blend")
+    assert made.compromise is not None
+    assert (made.compromise.name, made.poisoner.name) == (name, "blend")
+    assert isinstance(made.uploader, PlainUpload)
 
 
 @pytest.mark.parametrize("name", sorted(set(UPLOADERS) - UNTARGETED))
