@@ -1,4 +1,4 @@
-"""``attack.name`` takes an attack of any kind; ``attack.trigger`` says what upload attacks and attacks on the server plant."""
+"""``attack.name`` takes an attack of any kind; ``attack.trigger`` says what others than poisoners plant."""
 
 from __future__ import annotations
 
