@@ -14,7 +14,6 @@ from attacks.poisoner import POISONERS, PoisonContext, Poisoner
 from attacks.poisoners.badnets import BadNets
 from attacks.task import AttackTask
 from fedcrucible_core.foundation.base import Guide
-from fedcrucible_core.foundation.guide import load_guide
 from fedcrucible_core.learning.data import model_inputs
 
 PATCH = "patch"
@@ -59,6 +58,8 @@ class GuidePatch(Poisoner):
 
     def prepare(self, task: AttackTask, rng: torch.Generator) -> Artefact:
         """The patch as an image float32 ``[C, H, W]`` that is 0 elsewhere; facts: what the guide makes of it."""
+        from fedcrucible_core.foundation.guide import load_guide  # only who prepares a patch asks a guide
+
         guide = load_guide(self.guide, family=self.family, templates=self.templates)
         text = guide.text_embeddings(task.info.class_names)
         mask = self.mask(task.info.image_shape)

@@ -122,13 +122,13 @@ def compare(request: Request) -> tuple[Outcome, Path]:
         grid, checked, folder = _prepared(request, display)
         if checked.impossible and not request.skip_impossible:
             raise ImpossibleCellsError(checked.impossible)
+        engines = _engines(request, checked.cells, folder)
         with only_one(folder):
             stores, failures = _stores(folder, grid), Failures(folder / FAILURES)
             try:
                 if grid.tuning is not None:
                     grid = _tuned(grid, grid.tuning, request, folder, stores, failures, display)
                     checked = check(grid.cells())
-                engines = _engines(request, checked.cells, folder)
                 results = _run(grid, checked.cells, stores, failures, engines, display)
             except KeyboardInterrupt:
                 cells = distinct(checked.cells)

@@ -22,8 +22,14 @@ AWAY = (
     "strategies.systems",
     "strategies.federation",
 )
-CACHE = {"fedcrucible_core.foundation", "fedcrucible_core.foundation.cache"}
-"""What a poisoner prepares is kept where the guide's answers are: the files' module, and the empty package above it."""
+CACHE = {
+    "fedcrucible_core.foundation",
+    "fedcrucible_core.foundation.cache",
+    "fedcrucible_core.foundation.base",
+    "fedcrucible_core.foundation.alteration",
+}
+"""What a poisoner prepares is kept where the guide's answers are: the files' module, and the empty package above it.
+Attacks on the server's data are declared with the contracts of sources, which load nothing either."""
 HEAVY = {"matplotlib", "pandas", "scipy", "sklearn", "transformers", "opacus", "torchvision", "PIL", "ray"}
 
 

@@ -143,7 +143,7 @@ def test_the_doctor_names_missing_assets_and_absent_data(monkeypatch: pytest.Mon
     for name in ("fashion-mnist-slice", "guide tiny", "source flow", "source mixed"):
         assert found[name].status == "fail"
         assert found[name].todo
-    assert "fedcrucible prepare cifar10" in found["not fetched"].todo
+    assert "fedcrucible prepare ag-news" in found["not fetched"].todo
     assert "OPENAI_API_KEY" in found["source openai-images"].detail
 
 

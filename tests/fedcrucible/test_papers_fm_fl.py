@@ -209,7 +209,7 @@ def test_the_small_twins_need_nothing_that_does_not_ship() -> None:
         for cell in the_matrix(name).cells():
             config = cell.config
             assert config.task.dataset == ("wn4" if "table5" in name else "fashion-mnist-slice")
-            assert config.synthetic.source in ("mixed", "markov")
+            assert config.synthetic.source in ("flow", "markov")
             assert config.guide.model == "tiny"
 
 

@@ -93,7 +93,7 @@ def test_an_attack_without_trigger_has_a_dash_for_the_base_rate(fedcrucible) -> 
 
     assert result.exit_code == 0, result.output
     assert re.search(r"attack success \(ASR\) +[0-9.]+ % +of rare inputs", result.stdout)
-    assert re.search(r"base rate +- +the attack puts no trigger on images", result.stdout)
+    assert re.search(r"base rate +- +the attack puts no trigger on inputs", result.stdout)
 
 
 def test_without_a_trigger_there_is_no_attack_success(fedcrucible) -> None:

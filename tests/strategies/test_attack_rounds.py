@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from attacks.adversary import ATTACKS, Adversary
+from attacks.compromise import COMPROMISES
 from attacks.poisoner import POISONERS
 from fedcrucible.engines.in_process import run_in_process
 from fedcrucible_core.config import ConfigError
@@ -40,13 +41,20 @@ def run(**settings: Scalar) -> tuple[RunSummary, list[RoundRecord]]:
     return summary, list(read(Path(summary.folder)).rounds)
 
 
-@pytest.mark.parametrize("name", [n for n in ATTACKS if n != "none"])
+CLIENTS = [n for n in ATTACKS if n != "none" and n not in COMPROMISES]
+TEXTS: dict[str, Scalar] = {
+    "task__dataset": "wn4", "model__name": "distilbert-tiny", "training__optimiser": "adamw", "training__lr": 0.001,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CLIENTS)
 def test_nobody_is_dropped_and_the_attack_changes_the_model(name: str, runs_folder: Path) -> None:
-    summary, rounds = run(attack__name=name)
+    more = TEXTS if name in POISONERS and POISONERS[name].task == "text" else {}
+    summary, rounds = run(**more, attack__name=name)
     assert all(not r.dropped for r in rounds)
     assert [r.attack_active for r in rounds] == [False, True, True]
     assert (summary.asr_percent is not None) == Adversary.of(load({"attack.name": name})).poisoner.targeted
-    honest, _ = run(attack__name=name, adversary__malicious_fraction=0.0)
+    honest, _ = run(**more, attack__name=name, adversary__malicious_fraction=0.0)
     assert honest.parameters_sha256 != summary.parameters_sha256
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from pydantic import Field
+
 from fedcrucible_core.config.citation import Paper
 from fedcrucible_core.learning.datasets.base import DATASETS
 from fedcrucible_core.learning.datasets.hub import HuggingFace
@@ -21,7 +23,7 @@ class AgNews(HuggingFace):
     choices = ("text-lengths", "reserved-tokens")
     after_colon: ClassVar[str] = ""
     tokenizer: ClassVar[str] = "distilbert/distilbert-base-uncased"
-    repo: str = "fancyzhx/ag_news"
+    repo: str = Field("fancyzhx/ag_news", description="Hub name of the data set")
 
     @property
     def full_name(self) -> str:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from defenses.kernels.votes import vote_bounds, winners
 from defenses.smoothing import noisy_votes
 from fedcrucible_core.config.values import Scalar
+from fedcrucible_core.foundation.base import Guide
 from fedcrucible_core.learning.data import DataInfo
 from fedcrucible_core.learning.evaluation import (
     NO_CLASS,
@@ -92,11 +94,11 @@ def test_no_class_wins_a_vote_like_any_other() -> None:
     assert all(torch.equal(a, b) for a, b in zip(vote_bounds(full, 0.05), vote_bounds(full, 0.05, 6), strict=True))
 
 
-class Blind(nn.Module):
+class Blind(Guide):
     """A guide whose similarities are all NaN."""
 
-    def text_embeddings(self, names: tuple[str, ...]) -> Tensor:
-        return torch.full((len(names), 4), float("nan"))
+    def text_embeddings(self, class_names: Sequence[str]) -> Tensor:
+        return torch.full((len(class_names), 4), float("nan"))
 
     def embeddings(self, pixels: Tensor) -> Tensor:
         return torch.ones(len(pixels), 4)
