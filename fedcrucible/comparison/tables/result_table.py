@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,6 +22,9 @@ from fedcrucible_core.reports.statistics.measures import MEASURES
 from fedcrucible_core.reports.statistics.spots import Spot, notes_by_place
 from fedcrucible_core.reports.statistics.spread import Spread
 
+WIDEST_HEAD, LEAST_NAME = 14, 16
+"""Characters of a heading's line, and of the names of systems however many numbers stand beside them."""
+
 
 def print_outcome(outcome: Outcome, folder: Path) -> None:
     """The numbers, one line per system and attack, so that it fits 80 columns."""
@@ -29,12 +33,12 @@ def print_outcome(outcome: Outcome, folder: Path) -> None:
     table = Table(title=outcome.matrix.title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     if outcome.matrix.column_axis or outcome.matrix.block_axes:
         table.add_column(outcome.matrix.column_axis or "", overflow="fold")
-    table.add_column(outcome.matrix.system_axis, overflow="fold")
+    table.add_column(outcome.matrix.system_axis, overflow="fold", min_width=LEAST_NAME)
     shown = [MEASURES[column] for column in outcome.matrix.numbers]
     heads = [number.title if number.unit == "%" else number.unit or number.title for number in shown]
     papers = [f"paper {number.name}" for number in paper]
     for name in (*heads, *apart, *papers, *(("seeds",) if _several(outcome) else ())):
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column("\n".join(textwrap.wrap(name, WIDEST_HEAD)), justify="right", no_wrap=True)
     for spot in outcome.spots:
         _add(table, outcome, spot, apart, len(paper))
     console().print(table)
