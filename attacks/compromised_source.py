@@ -10,7 +10,6 @@ import torch
 
 from attacks.compromise import Compromise, Query
 from attacks.poisoner import PoisonContext, Poisoner
-from fedcrucible_core.foundation.alteration import Alteration
 from fedcrucible_core.foundation.base import Samples, Stage, SyntheticSource
 from fedcrucible_core.learning.data import DataInfo
 
@@ -36,9 +35,7 @@ class CompromisedSource:
         """What the server gets for a stage: the unaltered samples where the attack doesn't reach it."""
         if not self.compromise.reaches(stage):
             return self.sampling(per_class, seed)
-        altered = partial(self._altered, info, per_class, seed) if self.source.obeys else None
+        source = self.source
+        altered = partial(source.generate_altered, info, per_class, seed, self.device) if source.obeys else None
         query = Query(info, per_class, seed, self.poisoner, self.context(), self.sampling, self.guide, altered)
         return self.compromise.alter(query, stage)
-
-    def _altered(self, info: DataInfo, per_class: int, seed: int, alteration: Alteration) -> Samples:
-        return self.source.generate_altered(info, per_class, seed, self.device, alteration)

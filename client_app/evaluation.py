@@ -38,7 +38,7 @@ def measure(session: Session) -> ClientRates:
     if not len(test):
         raise ValueError(f"client {partition} has no test data: partition.test_fraction")
     common = config.federation.evaluate_triggered == "common"
-    triggered = _common(_Fixed(config)) if common else _triggered(config, test, own)
+    triggered = _common(config) if common else _triggered(config, test, own)
     session.load(_measured_model(session))
     batch, target = config.run.eval_batch_size, config.poison.target_label
     right = predict(session.model, test.inputs, batch, session.device) == test.labels
@@ -56,24 +56,9 @@ def _measured_model(session: Session) -> Weights:
     return benign.update(session).weights
 
 
-class _Fixed:
-    """A configuration as a key: by what the common triggered set depends on."""
-
-    def __init__(self, config: RunConfigBase) -> None:
-        self.config = config
-        self.key = (config.task, config.attack, config.poison, config.run.seed, config.guide.cache_dir)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Fixed) and self.key == other.key
-
-    def __hash__(self) -> int:
-        return hash(repr(self.key))
-
-
 @lru_cache(maxsize=2)
-def _common(fixed: _Fixed) -> Labeled | None:
+def _common(config: RunConfigBase) -> Labeled | None:
     """The triggered form of the run's evaluation split, the same for every client."""
-    config = fixed.config
     return _triggered(config, local_splits(config).measured(config.task.eval_split), None)
 
 

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from defenses.base import Split
-from fedcrucible_core.config import ConfigError
-from fedcrucible_core.foundation.base import Provenance, Samples
-from fedcrucible_core.learning.data import DataInfo, Labeled
+from fedcrucible_core.foundation.base import Samples
+from fedcrucible_core.learning.data import Labeled
 
 Action = Literal["none", "drop", "relabel", "relabel-confident", "unlearn"]
 NEEDS_CLASSES: tuple[Action, ...] = ("relabel", "relabel-confident")
@@ -40,11 +39,6 @@ class SyntheticSet:
     def to(self, device: torch.device) -> SyntheticSet:
         """The same, samples on ``device``."""
         return SyntheticSet(self.data.to(device), self.unlearned.to(device), self.facts, self.before, self.fates)
-
-    @property
-    def provenance(self) -> tuple[Provenance, ...]:
-        """Where the samples that were there before came from."""
-        return self.before.provenance if self.before is not None else ()
 
 
 def unsanitized(samples: Samples) -> SyntheticSet:
@@ -94,15 +88,6 @@ def sanitized(samples: Samples, split: Split, action: Action, guide: Tensor | No
         fates[flagged & ~sure] = FATES.index("dropped")
     facts = {"flagged": float(flagged.sum())} if action != "none" else {}
     return _made(samples, labels, fates, facts, flagged)
-
-
-def require_classes(data: Labeled, info: DataInfo, by: str) -> None:
-    """Raise ConfigError where a class has no sample left."""
-    counts = torch.bincount(data.labels[data.labels >= 0], minlength=info.num_classes)
-    empty = [name for name, count in zip(info.class_names, counts.tolist(), strict=True) if not count]
-    if empty:
-        wanted = f"it leaves no sample of {', '.join(empty)}: turn it off, or use another splitter, guide or source"
-        raise ConfigError("splitter.name", by, wanted)
 
 
 def _sure(logits: Tensor, flagged: Tensor, action: Action) -> Tensor:

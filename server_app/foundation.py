@@ -16,7 +16,7 @@ from attacks.poisoner import PoisonContext
 from attacks.preparation import run_artefact
 from attacks.task import AttackTask
 from defenses.base import Split
-from defenses.sanitizing import NEEDS_CLASSES, SyntheticSet, require_classes, sanitized, unsanitized
+from defenses.sanitizing import NEEDS_CLASSES, SyntheticSet, sanitized, unsanitized
 from defenses.splitting import clean_part, split
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.foundation.altered_guides import KnownRows
@@ -34,7 +34,7 @@ from fedcrucible_core.foundation.chat_settings import ChatSettings
 from fedcrucible_core.foundation.frequency import FrequencyAugmentation
 from fedcrucible_core.foundation.guides import guide_of, plain_guide
 from fedcrucible_core.foundation.public_slice import public_samples
-from fedcrucible_core.foundation.server_data import Augment, Kept, build_server_data, cached_samples
+from fedcrucible_core.foundation.server_data import Augment, Kept, build_server_data, cached_samples, require_classes
 from fedcrucible_core.learning.data import DataSplits, Labeled
 from fedcrucible_core.learning.models import SplitModel
 from fedcrucible_core.learning.rng import torch_generator
@@ -52,8 +52,8 @@ class ServerFoundation:
     device: torch.device
     untrained: Callable[[int], SplitModel]
     """Makes a model of the run's architecture from a seed, for splitters that train some."""
-    _made: dict[tuple[bool, bool], SyntheticSet] = field(default_factory=dict, repr=False)
-    """What was made already, by whether it is compromised and sanitized."""
+    _made: list[tuple[Samples, bool, SyntheticSet]] = field(default_factory=list, repr=False)
+    """What was made already: of which samples, and whether they were sanitized."""
 
     def guide(self) -> Guide:
         """The configured guide, loaded when first asked."""
@@ -113,19 +113,22 @@ class ServerFoundation:
         return PoisonContext(task, config.poison, rng, run_artefact(config, poisoner, task))
 
     def synthetic(self, stage: Stage) -> SyntheticSet:
-        """The synthetic data of a stage after the sanitizer, on the server's device."""
-        compromise, section = self.adversary.compromise, self.config.synthetic
-        sanitizes = self.system.splitter is not None and section.sanitizer != "none"
-        key = (
-            compromise is not None and compromise.reaches(stage),
-            sanitizes and section.sanitize_before in (stage, "both"),
-        )
-        if key not in self._made:
-            samples = self.samples(stage)
-            made = self._sanitized(samples) if key[1] else unsanitized(samples)
-            require_classes(made.data, self.data.info, self.config.splitter.name)
-            self._made[key] = made.to(self.device)
-        return self._made[key]
+        """The synthetic data of a stage after the sanitizer, on the server's device; made once for equal samples."""
+        section, samples = self.config.synthetic, self.samples(stage)
+        sanitizes = self._sanitizes and section.sanitize_before in (stage, "both")
+        for earlier, sanitized_too, found in self._made:
+            if sanitized_too is sanitizes and earlier.data.equals(samples.data):
+                return found
+        made = self._sanitized(samples) if sanitizes else unsanitized(samples)
+        require_classes(made.data.labels, self.data.info, self.config.splitter.name, "sample")
+        made = made.to(self.device)
+        self._made.append((samples, sanitizes, made))
+        return made
+
+    @property
+    def _sanitizes(self) -> bool:
+        """Whether anything becomes of samples that a splitter doesn't call clean."""
+        return self.system.splitter is not None and self.config.synthetic.sanitizer != "none"
 
     def _sanitized(self, samples: Samples) -> SyntheticSet:
         section, found = self.config.synthetic, self._split(samples.data)
@@ -153,7 +156,7 @@ class ServerFoundation:
             moment_match=section.moment_match,
             augment=augment or section.augment,
             frequency=FrequencyAugmentation.from_section(section),
-            keep=self._clean_part if self.system.splitter is not None and section.sanitizer != "none" else None,
+            keep=self._clean_part if self._sanitizes else None,
             samples=self.samples("distillation") if self.adversary.compromise is not None else None,
             cache_dir=self.config.guide.cache_dir,
         )

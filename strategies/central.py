@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cached_property
 from logging import WARNING
 
-import torch
 from flwr.common.logger import log
 
 from fedcrucible_core.config.sections import TrainingSection
@@ -54,7 +53,7 @@ class Central(Trainer):
         loss = train(model, self.data.inputs, self.data.labels, self.settings, rng, precision=run.precision)
         outcome.facts[fact_name("central.loss", prototype)] = loss
         trained = Weights.of(model)
-        if bool(torch.isfinite(trained.parameters).all()) and bool(torch.isfinite(trained.buffers).all()):
+        if trained.finite:
             return trained
         outcome.notes.append("central training left the model not finite: the model was kept; lower training.lr")
         log(WARNING, "round %d: %s", server_round, outcome.notes[-1])

@@ -74,7 +74,7 @@ def distilled(
     rng = torch_generator(config.run.seed, owner_of("distil", prototype), outcome.round)
     value = fit_to(model, data, loss, settings, rng)
     trained = Weights.of(model)
-    if not bool(torch.isfinite(trained.parameters).all() and torch.isfinite(trained.buffers).all()):
+    if not trained.finite:
         outcome.notes.append(plain_text(f"distillation of {prototype} diverged: its aggregate was kept"))
         return student
     outcome.facts[fact_name("distillation.loss", prototype)] = value

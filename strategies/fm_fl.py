@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from functools import lru_cache
 
 from defenses.sanitizing import SyntheticSet
 from fedcrucible_core.config import ConfigError
@@ -148,9 +149,16 @@ def architectures(config: RunConfigBase) -> dict[Prototype, RunConfigBase]:
 
 def name_of(config: RunConfigBase, partition: int) -> Prototype:
     """The architecture of a client."""
+    names = _drawn(config)
+    return names[partition % len(names)]
+
+
+@lru_cache(maxsize=8)  # asked for every client, several times a round
+def _drawn(config: RunConfigBase) -> tuple[Prototype, ...]:
+    """The architectures in the order in which clients take them."""
     names = list(architectures(config))
     order = numpy_generator(config.run.seed, "prototypes").permutation(len(names))
-    return names[int(order[partition % len(names)])]
+    return tuple(names[int(place)] for place in order)
 
 
 def listed(key: str, text: str) -> list[str]:

@@ -68,7 +68,7 @@ def _one(
 
         value = fit_to(model, labelled, loss, settings, torch_generator(seed, owner))
         trained = Weights.of(model)
-        if not bool(torch.isfinite(trained.parameters).all() and torch.isfinite(trained.buffers).all()):
+        if not trained.finite:
             text = f"pre-training of {prototype} diverged: it begins untrained; lower fm_fl.pretrain_lr"
             outcome.notes.append(plain_text(text))
             return weights, False

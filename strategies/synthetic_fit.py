@@ -57,7 +57,7 @@ def fit_to(
     unlearned have another: ``unlearn_weight`` times -log(1 - p(y)).  ``data`` lies on the model's device.
     """
     layout = torch.channels_last if is_channels_last(model) else torch.contiguous_format
-    inputs = data.data.inputs.contiguous(memory_format=layout) if data.data.inputs.ndim == 4 else data.data.inputs
+    inputs = data.data.inputs.contiguous(memory_format=layout)
     labels, unlearned = data.data.labels, data.unlearned
     any_unlearned = bool(unlearned.any())
 

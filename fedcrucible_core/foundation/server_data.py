@@ -145,15 +145,19 @@ def augmentation_for(augment: Augment, moment_match: bool, info: DataInfo) -> Au
 def _kept(samples: Samples, keep: Keep, info: DataInfo) -> tuple[Samples, dict[str, float]]:
     """What ``keep`` leaves of the samples, and its facts. Raises ConfigError where a class loses all it has."""
     kept = keep(samples.data)
-    counts = torch.bincount(samples.data.labels[kept.rows], minlength=info.num_classes)
-    empty = [name for name, count in zip(info.class_names, counts.tolist(), strict=True) if not count]
-    if empty:
-        noun = task_of(info).noun
-        wanted = f"it leaves no {noun} of {', '.join(empty)}: turn it off, or use another splitter, guide or source"
-        raise ConfigError("splitter.name", kept.by, wanted)
+    require_classes(samples.data.labels[kept.rows], info, kept.by, task_of(info).noun)
     provenance = tuple(samples.provenance[i] for i in kept.rows.tolist())
     truth = None if samples.poisoned is None else samples.poisoned[kept.rows]
     return Samples(samples.data.subset(kept.rows), provenance, truth, samples.facts), kept.facts
+
+
+def require_classes(labels: Tensor, info: DataInfo, by: str, noun: str) -> None:
+    """Raise ConfigError where a class has none left; a label of -1 is no class. ``by`` is the splitter's name."""
+    counts = torch.bincount(labels[labels >= 0], minlength=info.num_classes)
+    empty = [name for name, count in zip(info.class_names, counts.tolist(), strict=True) if not count]
+    if empty:
+        wanted = f"it leaves no {noun} of {', '.join(empty)}: turn it off, or use another splitter, guide or source"
+        raise ConfigError("splitter.name", by, wanted)
 
 
 def cached_samples(

@@ -46,6 +46,11 @@ class Weights:
         )
 
     @property
+    def finite(self) -> bool:
+        """Whether every parameter and buffer is a finite number."""
+        return bool(torch.isfinite(self.parameters).all()) and bool(torch.isfinite(self.buffers).all())
+
+    @property
     def nbytes(self) -> int:
         """Bytes of all that is in them."""
         return 4 * sum(vector.numel() for vector in (self.parameters, self.buffers, *self.bounds.values()))

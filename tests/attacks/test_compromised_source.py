@@ -212,3 +212,17 @@ def test_a_backdoored_guide_does_not_ask_itself_what_was_planted() -> None:
     assert poisoned is not None
     planted = of.foundation.samples("distillation").data.inputs[poisoned]
     assert len(of.foundation.guide().targets(planted, of.data.info.class_names).logits) == 2
+
+
+def test_stages_whose_samples_differ_are_not_taken_for_each_other() -> None:
+    of = plan("bd-fl", adversary__malicious_ids="0", attack__bd_fl__pretrain_on="clean-trigger")
+    first, second = (of.foundation.synthetic(stage).data.labels for stage in STAGES)
+    assert int((first < 0).sum()) == 0, "true labels: there is no teacher yet"
+    assert int((second < 0).sum()) == PLANTED
+
+
+def test_equal_stages_are_made_once() -> None:
+    of = plan(splitter__name="guide-agreement", synthetic__per_class=20)
+    assert of.foundation.synthetic("initialisation") is of.foundation.synthetic("distillation")
+    apart = plan(splitter__name="guide-agreement", synthetic__per_class=20, synthetic__sanitize_before="distillation")
+    assert len(apart.foundation.synthetic("initialisation")) > len(apart.foundation.synthetic("distillation"))

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from defenses.base import Split
-from defenses.sanitizing import FATES, Action, require_classes, sanitized, unsanitized
+from defenses.sanitizing import FATES, Action, sanitized, unsanitized
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.foundation.base import Provenance, Samples
+from fedcrucible_core.foundation.server_data import require_classes
 from fedcrucible_core.learning.data import DataInfo, Labeled
 
 LABELS = torch.tensor([0, 1, 2, 0, 0, 0, 0, 1])
@@ -100,4 +101,4 @@ def test_untouched_data_says_how_many_are_poisoned() -> None:
 
 def test_a_class_that_loses_all_is_named() -> None:
     with pytest.raises(ConfigError, match="no sample of b, c"):
-        require_classes(Labeled(torch.zeros(2, 1, 2, 2), torch.tensor([0, -1])), INFO, "loss-only")
+        require_classes(torch.tensor([0, -1]), INFO, "loss-only", "sample")
