@@ -36,8 +36,8 @@ class BdFmfl(Compromise):
     A source that reads instructions (a language model) is really asked, by an altered query with triggered
     demonstrations; what comes back is counted.  Any other source can't be: further samples of it get the trigger after
     they were resized, and the record says ``simulated``.  How well a model follows is then said by ``p_follow`` and
-    ``p_label_error``; both, ``mode`` and ``classes`` are refused where a source is really asked.  The unaltered samples stay
-    what they are.  No client is malicious.
+    ``p_label_error``; both, ``mode`` and ``classes`` are refused where a source is really asked.  The
+    unaltered samples stay what they are.  No client is malicious.
 
     Against a defence that filters, ``classes = nearest`` plants on the one class only that the run's own guide takes
     for the target most readily, so that a false label looks least false; ``smoke`` gives a share of the samples without
