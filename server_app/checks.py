@@ -57,6 +57,8 @@ def check_combination(
     if system.needs_server_data:
         source = SOURCES.of(config)
         source.check(data.info, config.synthetic.per_class)
+        if adversary.compromise is not None:
+            adversary.compromise.check_source(source)
         augmentation_for(config.synthetic.augment, config.synthetic.moment_match, data.info)
     if system.needs_guide:
         _check_guide(config, data)

@@ -22,8 +22,11 @@ from attacks.support.planted_samples import (
 )
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.foundation.alteration import Alteration
-from fedcrucible_core.foundation.base import Samples, Stage
+from fedcrucible_core.foundation.base import Samples, Stage, SyntheticSource
 from fedcrucible_core.learning.data import Labeled
+
+SIMULATED = ("mode", "p_follow", "p_label_error", "classes")
+"""Settings of what is simulated where a source can't be asked."""
 
 
 @COMPROMISES.register("bd-fmfl")
@@ -33,7 +36,8 @@ class BdFmfl(Compromise):
     A source that reads instructions (a language model) is really asked, by an altered query with triggered
     demonstrations; what comes back is counted.  Any other source can't be: further samples of it get the trigger after
     they were resized, and the record says ``simulated``.  How well a model follows is then said by ``p_follow`` and
-    ``p_label_error``.  The unaltered samples stay what they are.  No client is malicious.
+    ``p_label_error``; both, ``mode`` and ``classes`` are refused where a source is really asked.  The
+    unaltered samples stay what they are.  No client is malicious.
 
     Against a defence that filters, ``classes = nearest`` plants on the one class only that the run's own guide takes
     for the target most readily, so that a false label looks least false; ``smoke`` gives a share of the samples without
@@ -64,6 +68,17 @@ class BdFmfl(Compromise):
         0.0, ge=0.0, le=1.0, description="Share (fraction) of samples without trigger that get a random other label"
     )
 
+    def check_source(self, source: SyntheticSource) -> None:
+        """A source that reads instructions does what it likes: settings of what is simulated would mean nothing."""
+        for name in SIMULATED if source.obeys else ():
+            value, usual = getattr(self, name), type(self).model_fields[name].default
+            if value != usual:
+                allowed = (
+                    f"synthetic.source {source.name!r} is really asked, by an altered query about every class but the "
+                    f"target's, and adds what it writes; allowed: {usual}"
+                )
+                raise ConfigError(f"attack.{self.name}.{name}", value, allowed)
+
     def reaches(self, stage: Stage) -> bool:
         """Initialisation and distillation."""
         return True
@@ -75,9 +90,6 @@ class BdFmfl(Compromise):
 
     def _triggered(self, query: Query) -> Samples:
         if query.altered is not None:
-            if self.classes == "nearest":
-                allowed = "an altered query is about every class but the target's; allowed: all"
-                raise ConfigError(f"attack.{self.name}.classes", self.classes, allowed)
             return query.altered(self._alteration(query))
         only = nearest_class(query) if self.classes == "nearest" and not query.poisoner.clean_label else None
         return self._added(query, only) if self.mode == "add" else self._replaced(query, only)

@@ -74,6 +74,10 @@ def test_where_the_attack_does_not_reach_the_query_is_the_servers_own(tmp_path: 
         ({"synthetic.llm.base_url": "localhost"}, "synthetic.llm.base_url"),
         ({"synthetic.llm.budget": 1.0}, "synthetic.llm.budget"),
         ({"synthetic.llm.api_key_env": "NO_SUCH_VARIABLE_HERE"}, "synthetic.llm.api_key_env"),
+        ({"attack.bd-fmfl.mode": "replace"}, "attack.bd-fmfl.mode"),
+        ({"attack.bd-fmfl.p_follow": 0.5}, "attack.bd-fmfl.p_follow"),
+        ({"attack.bd-fmfl.p_label_error": 0.0}, "attack.bd-fmfl.p_label_error"),
+        ({"attack.bd-fmfl.classes": "nearest"}, "attack.bd-fmfl.classes"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_starts(tmp_path: Path, more: dict[str, Scalar], key: str) -> None:

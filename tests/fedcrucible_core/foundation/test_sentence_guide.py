@@ -159,7 +159,7 @@ def test_word_vectors_are_a_mean(tmp_path: Path) -> None:
 def test_wordllama_s_own_vectors() -> None:
     from safetensors.numpy import load_file
     from tokenizers import Tokenizer
-    from wordllama.inference import WordLlamaInference  # type: ignore[import-not-found,unused-ignore]
+    from wordllama.inference import WordLlamaInference  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
     folder = packaged_folder("wordllama")
     assert folder is not None
