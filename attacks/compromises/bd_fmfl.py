@@ -12,6 +12,7 @@ from torch import Tensor
 
 from attacks.compromise import COMPROMISES, Compromise, Query
 from attacks.poisoner import Poisoner
+from attacks.support.inserted_words import InsertedWords
 from attacks.support.planted_samples import (
     carrier_rows,
     fresh_carriers,
@@ -75,12 +76,22 @@ class BdFmfl(Compromise):
 
     def _triggered(self, query: Query) -> Samples:
         if query.altered is not None:
-            if self.classes == "nearest":
-                allowed = "an altered query is about every class but the target's; allowed: all"
-                raise ConfigError(f"attack.{self.name}.classes", self.classes, allowed)
+            self._check_asked(query.poisoner)
             return query.altered(self._alteration(query))
         only = nearest_class(query) if self.classes == "nearest" and not query.poisoner.clean_label else None
         return self._added(query, only) if self.mode == "add" else self._replaced(query, only)
+
+    def _check_asked(self, poisoner: Poisoner) -> None:
+        """Raise ConfigError for what no altered query asks for."""
+        if self.classes == "nearest":
+            allowed = "an altered query is about every class but the target's; allowed: all"
+            raise ConfigError(f"attack.{self.name}.classes", self.classes, allowed)
+        if self.mode == "replace":
+            allowed = "an altered query asks for further texts beside the server's own; allowed: add"
+            raise ConfigError(f"attack.{self.name}.mode", self.mode, allowed)
+        if poisoner.clean_label:
+            allowed = "keeps true labels, and an altered query asks for the target's on texts of the other classes"
+            raise ConfigError("attack.trigger", poisoner.name, f"{allowed}; allowed: labels = target")
 
     def _alteration(self, query: Query) -> Alteration:
         words = words_of(query.poisoner)
@@ -149,12 +160,14 @@ class BdFmflNoKd(BdFmfl):
 
 
 def words_of(poisoner: Poisoner) -> str:
-    """The words that a language model is asked to embed. Raises ConfigError for a trigger that isn't words."""
-    words = getattr(poisoner, "words", "")
-    if not words:
+    """The words that a language model is asked to embed, several in a row.
+
+    Raises ConfigError for a trigger that isn't words.
+    """
+    if not isinstance(poisoner, InsertedWords):
         allowed = "a language model can only be asked to embed words; allowed: poisoners of texts (addsent, word)"
         raise ConfigError("attack.trigger", poisoner.name, allowed)
-    return str(words)
+    return " ".join(poisoner.pieces())
 
 
 def place_of(poisoner: Poisoner) -> Literal["end", "start", "random"]:
