@@ -47,7 +47,7 @@ class Compromise(Component):
     It has no client, sees no update and doesn't know the model.  ``attack.trigger`` names whose trigger it plants.
     """
 
-    def check_source(self, source: SyntheticSource) -> None:
+    def check_source(self, source: SyntheticSource, poisoner: Poisoner) -> None:
         """Raise ConfigError for settings that mean nothing where this source answers; called before it is asked."""
 
     @abstractmethod

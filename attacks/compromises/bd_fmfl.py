@@ -12,6 +12,7 @@ from torch import Tensor
 
 from attacks.compromise import COMPROMISES, Compromise, Query
 from attacks.poisoner import Poisoner
+from attacks.support.inserted_words import InsertedWords
 from attacks.support.planted_samples import (
     carrier_rows,
     fresh_carriers,
@@ -68,9 +69,14 @@ class BdFmfl(Compromise):
         0.0, ge=0.0, le=1.0, description="Share (fraction) of samples without trigger that get a random other label"
     )
 
-    def check_source(self, source: SyntheticSource) -> None:
+    def check_source(self, source: SyntheticSource, poisoner: Poisoner) -> None:
         """A source that reads instructions does what it likes: settings of what is simulated would mean nothing."""
-        for name in SIMULATED if source.obeys else ():
+        if not source.obeys:
+            return
+        if poisoner.clean_label:
+            allowed = "keeps true labels, and an altered query asks for the target's on texts of the other classes"
+            raise ConfigError("attack.trigger", poisoner.name, f"{allowed}; allowed: labels = target")
+        for name in SIMULATED:
             value, usual = getattr(self, name), type(self).model_fields[name].default
             if value != usual:
                 allowed = (
@@ -161,12 +167,14 @@ class BdFmflNoKd(BdFmfl):
 
 
 def words_of(poisoner: Poisoner) -> str:
-    """The words that a language model is asked to embed. Raises ConfigError for a trigger that isn't words."""
-    words = getattr(poisoner, "words", "")
-    if not words:
+    """The words that a language model is asked to embed, several in a row.
+
+    Raises ConfigError for a trigger that isn't words.
+    """
+    if not isinstance(poisoner, InsertedWords):
         allowed = "a language model can only be asked to embed words; allowed: poisoners of texts (addsent, word)"
         raise ConfigError("attack.trigger", poisoner.name, allowed)
-    return str(words)
+    return " ".join(poisoner.pieces())
 
 
 def place_of(poisoner: Poisoner) -> Literal["end", "start", "random"]:

@@ -86,7 +86,8 @@ def _lines(outcome: Outcome, spot: Spot, apart: Sequence[str], papers: int) -> I
             *([escape(one.text()) for one in row.paper] or [MISSING] * papers),
             *([str(len(row.seeds))] if _several(outcome) else []),
         )
-        yield FittingRow(tuple(escape(named[heading]) for heading in headings), numbers, 1 < number + 1 == len(spot.rows))
+        names = tuple(escape(named[heading]) for heading in headings)
+        yield FittingRow(names, numbers, ends_section=1 < number + 1 == len(spot.rows))
 
 
 def _several(outcome: Outcome) -> bool:
