@@ -36,7 +36,7 @@ def main(grid: Grid, context: Context) -> None:
         console = Console(plan.config.run.rounds)
         discovery = plan.config.federation.discovery
         in_order = in_simulation(grid) if discovery == "auto" else discovery == "order"
-        summary = execute(plan, grid, in_order=in_order, observers=[console])
+        summary = execute(plan, grid, in_order=in_order, observers=[console], flower_run=context.run_id)
     except (ConfigError, TooFewNodesError) as error:
         print(f"error: {plain_text(error, LONGEST_ERROR)}", flush=True)
         raise

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from fedcrucible_core.config.plain_text import visible
+from fedcrucible_core.records import files
+from fedcrucible_core.records.events import read_chain
 from fedcrucible_core.records.privacy import privacy_line
 from fedcrucible_core.records.schema import RunSummary
 from strategies.outcome import Checkpoint, RoundOutcome
@@ -60,5 +64,7 @@ class Console:
         """Print the final numbers and where they lie."""
         rates = f"MA {percent(summary.ma_percent)}, ASR {percent(summary.asr_percent)}"
         notes = [f"note: {note}" for note in summary.notes]
-        lines = [f"{summary.strategy}: {rates}", privacy_line(summary), *notes, f"record: {summary.folder}"]
+        chain = read_chain(Path(summary.folder) / files.EVENTS)
+        proof = f"events: {chain.lines} lines, head {chain.head}"  # a copy of it that the folder's writers can't change
+        lines = [f"{summary.strategy}: {rates}", privacy_line(summary), *notes, proof, f"record: {summary.folder}"]
         print("\n".join(visible(line) for line in lines if line), flush=True)

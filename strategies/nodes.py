@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from flwr.proto.node_pb2 import NodeInfo
@@ -12,8 +12,9 @@ from flwr.serverapp import Grid
 from fedcrucible_core.config.plain_text import plain_text
 from fedcrucible_core.config.sections import FederationSection
 from fedcrucible_core.learning.data import DataInfo
-from strategies.bindings import Bindings
+from strategies.bindings import Bindings, fingerprint
 from strategies.claims import Claim
+from strategies.outcome import NodeIdentity
 from strategies.partition_query import UNANSWERED, PartitionQuery
 from strategies.roster_news import RosterNews, partitions
 
@@ -62,6 +63,7 @@ class NodeDirectory:
         """When (``_begun``) a node first claimed a partition."""
         self._order: dict[int, int] = {}
         self._news = RosterNews(settings.clients)
+        self._known: dict[int, NodeIdentity] = {}
 
     def wait(self, grid: Grid) -> None:
         """Wait until all clients are online, at most ``wait_for_clients_s``; then go on with those that are.
@@ -85,6 +87,17 @@ class NodeDirectory:
     def news(self) -> list[str]:
         """Notes on what changed among the nodes since the last call."""
         return self._news.take()
+
+    def identities(self, among: Collection[int]) -> dict[int, NodeIdentity]:
+        """Who holds or last held each partition of ``among``; nothing where nodes are virtual."""
+        held = {} if self.in_order else {p: self.by_partition[p] for p in among if p in self.by_partition}
+        for node in held.values():
+            told = self._online.get(node.node_id)
+            if told is not None:
+                self._known[node.node_id] = NodeIdentity(
+                    node.node_id, plain_text(told.name, 60), fingerprint(told.public_key)
+                )
+        return {p: self._known.get(node.node_id, NodeIdentity(node.node_id, "", "")) for p, node in held.items()}
 
     def _registered(self, grid: Grid) -> list[Node]:
         """By order of registration; a partition stays with its node, and later ones get what is left."""
