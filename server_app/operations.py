@@ -42,7 +42,12 @@ class Operations:
         self.status.ended(summary)
 
     def failed(self, error: BaseException) -> None:
-        """Told that a run that had begun ended early; what can't be written then stays unwritten."""
+        """Told that a run ended early; what can't be written then stays unwritten.
+
+        A resumed run that hadn't begun leaves the record as it was.
+        """
+        if not self.status.recorder.opened:
+            return
         with contextlib.suppress(OSError):
             self.events.failed(error)
         self.status.failed(error)
