@@ -21,6 +21,7 @@ from fedcrucible.commands import (
     report,
     run,
     verify,
+    watch,
 )
 
 _PYTHONS_OWN = warnings.showwarning
@@ -43,6 +44,7 @@ app.command("doctor")(doctor.command)
 app.command("data")(data.command)
 app.command("prepare")(prepare.command)
 app.command("report")(report.command)
+app.command("watch")(watch.command)
 app.command("verify")(verify.command)
 app.command("flower-env")(flower_env.command)
 

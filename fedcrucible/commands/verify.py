@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fedcrucible.failures import CommandError, clear_errors
+from fedcrucible.failures import FAILED, CommandError, clear_errors
 
 
 def command(
@@ -47,8 +47,8 @@ def command(
             _tell(found.problems, found.remarks)
             verdict = "whole" if found.whole else "BROKEN"
             typer.echo(f"{verdict}: {len(found.chain.events)} events, {found.rounds} rounds, head {found.chain.head}")
-        if not found.whole:
-            raise typer.Exit(1)
+    if not found.whole:
+        raise typer.Exit(FAILED)
 
 
 def _tell(problems: tuple[str, ...], remarks: tuple[str, ...]) -> None:

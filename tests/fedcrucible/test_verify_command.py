@@ -23,6 +23,7 @@ def test_a_whole_record_a_changed_one_and_none(fedcrucible, runs_folder, tmp_pat
     events.write_bytes(events.read_bytes().replace(b'"round":1', b'"round":3'))
     broken = fedcrucible("verify", folder)
     assert broken.exit_code == 1
+    assert broken.stderr == ""
     assert broken.stdout.startswith("wrong: events.jsonl, line 3 was changed: its SHA-256 is another one\nBROKEN: 2 ")
     assert not json.loads(fedcrucible("verify", folder, "--json").stdout)["whole"]
 
