@@ -91,14 +91,14 @@ def drop_lines(record: RoundRecord, most: int = 20) -> Iterator[str]:
 
 
 def site_lines(sites: Sequence[Site]) -> Iterator[str]:
-    """The clients that lost a reply or were rejected."""
+    """The clients that were absent, lost a reply or were rejected."""
     for site in sites:
-        if site.dropped or site.rejected:
+        if site.dropped or site.rejected or site.absent:
             name = f" ({site.name})" if site.name else ""
             yield visible(
-                f"client {site.client}{name}: replied {site.replied} of {site.asked}, rejected {site.rejected}, "
+                f"client {site.client}{name}: replied {site.replied} of {site.asked}, rejected {site.rejected}, absent {site.absent}, "
                 f"last heard in round {'-' if site.last_heard is None else site.last_heard}"
-                + (f"; last drop in {site.cause}" if site.cause else "")
+                + (f"; last missing in {site.cause}" if site.cause else "")
             )
 
 
@@ -132,7 +132,7 @@ def _sites(sites: Sequence[Site], most: int) -> Table:
     from rich.text import Text
 
     table = Table(expand=True, box=None, header_style="bold", padding=(0, 1))
-    for name in ("client", "node", "replied", "rejected", "dropped", "last heard"):
+    for name in ("client", "node", "replied", "rejected", "dropped", "absent", "last heard"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("last cause", ratio=1, no_wrap=True, overflow="ellipsis")
     for site in sites[:most]:
@@ -142,11 +142,12 @@ def _sites(sites: Sequence[Site], most: int) -> Table:
             f"{site.replied}/{site.asked}",
             str(site.rejected),
             Text(str(site.dropped), style="bold red" if site.dropped else ""),
+            Text(str(site.absent), style="bold red" if site.absent else ""),
             "never" if site.last_heard is None else str(site.last_heard),
             Text(plain_text(site.cause, LONGEST_CAUSE)),
         )
     if len(sites) > most:
-        table.add_row("...", Text(f"{len(sites) - most} more"), "", "", "", "", "")
+        table.add_row("...", Text(f"{len(sites) - most} more"), "", "", "", "", "", "")
     return table
 
 

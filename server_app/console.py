@@ -11,6 +11,9 @@ from fedcrucible_core.records.privacy import privacy_line
 from fedcrucible_core.records.schema import RunSummary
 from strategies.outcome import Checkpoint, RoundOutcome
 
+MOST_CAUSES = 3
+"""Dropped replies whose cause is printed, per round."""
+
 
 def percent(value: float | None) -> str:
     """A rate in percent with two decimals, or a dash."""
@@ -43,6 +46,16 @@ def round_line(outcome: RoundOutcome, rounds: int) -> str:
     return visible("  ".join([*parts, *outcome.notes]))
 
 
+def dropped_lines(outcome: RoundOutcome) -> list[str]:
+    """Why replies of a round were dropped, for the first few."""
+    causes = [
+        visible(f"round {outcome.round}: reply of client {client} dropped: {cause}")
+        for client, cause in outcome.dropped.items()
+    ]
+    more = len(causes) - MOST_CAUSES
+    return causes[:MOST_CAUSES] + ([f"round {outcome.round}: {more} more dropped"] if more > 0 else [])
+
+
 class Console:
     """Prints rounds as they end."""
 
@@ -50,8 +63,8 @@ class Console:
         self.rounds = rounds
 
     def on_round(self, outcome: RoundOutcome) -> None:
-        """Print the round."""
-        print(round_line(outcome, self.rounds), flush=True)
+        """Print the round, and why replies were dropped."""
+        print("\n".join([round_line(outcome, self.rounds), *dropped_lines(outcome)]), flush=True)
 
     def on_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Nothing to print."""

@@ -67,6 +67,8 @@ class EventLog:
                 "asked": len(outcome.participants),
                 "rejected": [partition for partition, weight in outcome.weights.items() if weight <= 0],
                 "dropped": {str(partition): cause for partition, cause in outcome.dropped.items()},
+                "absent": outcome.absent,
+                "quorum_missed": outcome.quorum_missed,
             },
         )
 
@@ -86,6 +88,7 @@ class EventLog:
             "end",
             {
                 "state": summary.state,
+                "status": summary.status,
                 "model_sha256": summary.parameters_sha256,
                 "files": {path.name: file_sha256(path) for path in (folder / files.SUMMARY, *models)},
             },

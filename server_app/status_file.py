@@ -57,9 +57,9 @@ class StatusFile:
     def on_note(self, text: str) -> None:
         """Nothing to tell: notes are the record's."""
 
-    def ended(self, summary: RunSummary) -> None:  # noqa: ARG002
-        """Write that the run is over."""
-        self._write("finished")
+    def ended(self, summary: RunSummary) -> None:
+        """Write that the run is over, and whether all came that were required."""
+        self._write("degraded" if summary.status == "degraded" else "finished")
 
     def failed(self, error: BaseException) -> None:
         """Write that the run ended early, and why."""

@@ -38,6 +38,10 @@ class RoundOutcome:
     """Weight (fraction) of each valid reply; 0 = rejected by the rule."""
     dropped: dict[int, str] = field(default_factory=dict)
     """Partition to the cause for which its reply never reached the rule."""
+    absent: list[int] = field(default_factory=list)
+    """Clients without a usable node when the round's participants were drawn."""
+    quorum_missed: str = ""
+    """Why fewer replied than are required, with the sites that were lost; empty where all is well."""
     per_client: dict[str, list[float]] = field(default_factory=dict)
     facts: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)

@@ -32,10 +32,12 @@ class Site:
     replied: int = 0
     rejected: int = 0
     dropped: int = 0
+    absent: int = 0
+    """Rounds in which no usable node of it was online."""
     last_heard: int | None = None
     """The last round in which a valid reply of it came."""
     cause: str = ""
-    """Why its last dropped reply was dropped, and in which round."""
+    """Why it gave no valid reply the last time that it gave none, and in which round."""
 
 
 @dataclass(frozen=True)
@@ -127,10 +129,14 @@ class Watcher:
 
 
 def sites_of(rounds: Sequence[RoundRecord], names: Mapping[int, str] | None = None) -> list[Site]:
-    """What rounds say of each client that was ever asked, those that lost most replies first."""
+    """What rounds say of each client that was ever asked or should have been, those that lost most replies first."""
     found: dict[int, Site] = {}
     for record in rounds:
         valid = set(replied(record))
+        for client in record.absent:
+            site = found.setdefault(client, Site(client, (names or {}).get(client, "")))
+            site.absent += 1
+            site.cause = f"round {record.round}: no usable node was online"
         for client in record.participants:
             site = found.setdefault(client, Site(client, (names or {}).get(client, "")))
             site.asked += 1
@@ -141,7 +147,7 @@ def sites_of(rounds: Sequence[RoundRecord], names: Mapping[int, str] | None = No
             else:
                 site.dropped += 1
                 site.cause = f"round {record.round}: {record.dropped[str(client)]}"
-    return sorted(found.values(), key=lambda site: (-site.dropped, -site.rejected, site.client))
+    return sorted(found.values(), key=lambda site: (-site.dropped - site.absent, -site.rejected, site.client))
 
 
 def _names(path: Path) -> dict[int, str]:

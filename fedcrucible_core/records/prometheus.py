@@ -33,71 +33,55 @@ def _lines(status: RunStatus) -> Iterator[str]:
 
 
 def _metrics(status: RunStatus) -> Iterator[tuple[str, str, str, Samples]]:
-    none: dict[str, str] = {}
-    yield (
-        "state",
-        "gauge",
-        "1 for the state that the run is in.",
-        [({"state": state}, float(state == status.state)) for state in get_args(State)],
-    )
-    yield "updated_timestamp_seconds", "gauge", "When this file was written.", [(none, status.updated)]
-    yield "started_timestamp_seconds", "gauge", "When this process began or resumed the run.", [(none, status.started)]
-    yield "rounds", "gauge", "Rounds that there shall be.", [(none, float(status.rounds))]
-    if status.round is None or status.last_round is None:
-        return
-    yield "round", "gauge", "The last round that ended.", [(none, float(status.round))]
-    yield "last_round_timestamp_seconds", "gauge", "When the last round ended.", [(none, status.last_round)]
-    yield "clients_asked", "gauge", "Clients asked in the last round.", [(none, float(len(status.asked)))]
-    yield (
-        "clients_replied",
-        "gauge",
-        "Clients with a valid reply in the last round.",
-        [(none, float(len(status.replied)))],
-    )
-    yield (
-        "clients_rejected",
-        "gauge",
-        "Clients that the rule rejected in the last round.",
-        [(none, float(len(status.rejected)))],
-    )
-    yield (
-        "replies_dropped",
-        "gauge",
-        "Replies dropped in the last round, by kind of cause.",
-        [({"cause": kind}, float(status.dropped_by_cause.get(kind, 0))) for kind in KINDS],
-    )
-    yield (
-        "replies_dropped_total",
-        "counter",
-        "Replies dropped in all rounds, by kind of cause.",
-        [({"cause": kind}, float(status.dropped_total.get(kind, 0))) for kind in KINDS],
-    )
-    yield (
-        "client_replies_dropped_total",
-        "counter",
-        "Replies dropped in all rounds, of clients that lost any.",
-        [({"client": client}, float(count)) for client, count in status.dropped_by_client.items()],
-    )
-    yield (
-        "round_phase_seconds",
-        "gauge",
-        "Wall-clock seconds of the last round, by phase.",
-        [({"phase": phase}, seconds) for phase, seconds in status.seconds.items()],
-    )
-    yield (
-        "phase_seconds_total",
-        "counter",
-        "Wall-clock seconds of all rounds, by phase.",
-        [({"phase": phase}, seconds) for phase, seconds in status.seconds_total.items()],
-    )
-    yield "sent_bytes_total", "counter", "Bytes of models sent to clients.", [(none, float(status.bytes_down))]
-    yield "received_bytes_total", "counter", "Bytes of models received from clients.", [(none, float(status.bytes_up))]
+    """Name, type, meaning and samples of each metric; those of rounds only once there is one."""
+    states = [({"state": state}, float(state == status.state)) for state in get_args(State)]
+    yield "state", "gauge", "1 for the state that the run is in.", states
+    yield "updated_timestamp_seconds", "gauge", "When this file was written.", _one(status.updated)
+    yield "started_timestamp_seconds", "gauge", "When this process began or resumed the run.", _one(status.started)
+    yield "rounds", "gauge", "Rounds that there shall be.", _one(status.rounds)
+    if status.round is not None and status.last_round is not None:
+        yield "round", "gauge", "The last round that ended.", _one(status.round)
+        yield "last_round_timestamp_seconds", "gauge", "When the last round ended.", _one(status.last_round)
+        yield from _of_clients(status)
+        yield from _of_work(status)
+
+
+def _of_clients(status: RunStatus) -> Iterator[tuple[str, str, str, Samples]]:
+    yield "clients_asked", "gauge", "Clients asked in the last round.", _one(len(status.asked))
+    yield "clients_replied", "gauge", "Clients with a valid reply in the last round.", _one(len(status.replied))
+    yield "clients_rejected", "gauge", "Clients rejected by the rule in the last round.", _one(len(status.rejected))
+    yield "clients_absent", "gauge", "Clients without a usable node in the last round.", _one(len(status.absent))
+    yield "quorum_met", "gauge", "1 where all required replied in the last round.", _one(not status.quorum_missed)
+    yield "rounds_degraded_total", "counter", "Rounds that missed the quorum.", _one(status.rounds_degraded)
+    for name, kind, when, counts in (
+        ("replies_dropped", "gauge", "the last round", status.dropped_by_cause),
+        ("replies_dropped_total", "counter", "all rounds", status.dropped_total),
+    ):
+        samples = [({"cause": cause}, float(counts.get(cause, 0))) for cause in KINDS]
+        yield name, kind, f"Replies dropped in {when}, by kind of cause.", samples
+    lost = [({"client": client}, float(count)) for client, count in status.dropped_by_client.items()]
+    yield "client_replies_dropped_total", "counter", "Replies dropped in all rounds, of clients that lost any.", lost
+
+
+def _of_work(status: RunStatus) -> Iterator[tuple[str, str, str, Samples]]:
+    for name, kind, when, seconds in (
+        ("round_phase_seconds", "gauge", "the last round", status.seconds),
+        ("phase_seconds_total", "counter", "all rounds", status.seconds_total),
+    ):
+        samples = [({"phase": phase}, value) for phase, value in seconds.items()]
+        yield name, kind, f"Wall-clock seconds of {when}, by phase.", samples
+    yield "sent_bytes_total", "counter", "Bytes of models sent to clients.", _one(status.bytes_down)
+    yield "received_bytes_total", "counter", "Bytes of models received from clients.", _one(status.bytes_up)
     for name, meaning, percent in (
         ("accuracy_ratio", "Accuracy on clean test inputs (MA), 0 to 1.", status.ma_percent),
         ("attack_success_ratio", "Attacked test inputs called the target (ASR), 0 to 1.", status.asr_percent),
     ):
         if percent is not None:
-            yield name, "gauge", meaning, [(none, percent / 100.0)]
+            yield name, "gauge", meaning, _one(percent / 100.0)
+
+
+def _one(value: float) -> Samples:
+    return [({}, float(value))]
 
 
 def _escaped(text: str) -> str:

@@ -53,6 +53,10 @@ class RunStatus(Record):
     """Client -> why its reply never reached the rule."""
     dropped_by_cause: dict[Line, int] = Field(default_factory=dict)
     """Kind of cause (``records/drops.py``) -> replies."""
+    absent: tuple[int, ...] = ()
+    """Clients that were not asked, for no usable node of theirs was online."""
+    quorum_missed: Line = ""
+    """Why fewer replied than are required; empty where all is well."""
     seconds: dict[Line, float] = Field(default_factory=dict)
     """Phase -> wall-clock seconds."""
     ma_percent: float | None = None
@@ -68,6 +72,8 @@ class RunStatus(Record):
     """Kind of cause -> replies, over all rounds."""
     dropped_by_client: dict[Line, int] = Field(default_factory=dict)
     """Client -> replies of it that were dropped, over all rounds."""
+    rounds_degraded: int = 0
+    """Rounds that missed the quorum."""
     seconds_total: dict[Line, float] = Field(default_factory=dict)
     """Phase -> wall-clock seconds, over all rounds."""
     events: int = 0
@@ -97,6 +103,9 @@ def of_rounds(rounds: Sequence[RoundRecord]) -> dict[str, object]:
         "rejected": last.rejected,
         "dropped": last.dropped,
         "dropped_by_cause": counted(last.dropped.values()),
+        "absent": last.absent,
+        "quorum_missed": last.quorum_missed,
+        "rounds_degraded": sum(bool(r.quorum_missed) for r in rounds),
         "seconds": last.seconds,
         "ma_percent": None if measured is None else measured.ma_percent,
         "asr_percent": None if measured is None else measured.asr_percent,
