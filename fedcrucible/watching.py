@@ -95,11 +95,10 @@ def site_lines(sites: Sequence[Site]) -> Iterator[str]:
     for site in sites:
         if site.dropped or site.rejected or site.absent:
             name = f" ({site.name})" if site.name else ""
-            yield visible(
-                f"client {site.client}{name}: replied {site.replied} of {site.asked}, rejected {site.rejected}, absent {site.absent}, "
-                f"last heard in round {'-' if site.last_heard is None else site.last_heard}"
-                + (f"; last missing in {site.cause}" if site.cause else "")
-            )
+            heard = "never heard" if site.last_heard is None else f"last heard in round {site.last_heard}"
+            counts = f"replied {site.replied} of {site.asked}, rejected {site.rejected}, absent {site.absent}"
+            cause = f"; last missing in {site.cause}" if site.cause else ""
+            yield visible(f"client {site.client}{name}: {counts}, {heard}{cause}")
 
 
 def _rounds(records: Sequence[RoundRecord], phases: Phases) -> Table:

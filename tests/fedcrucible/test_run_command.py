@@ -186,9 +186,8 @@ def test_a_run_that_missed_its_quorum_is_recorded_and_ends_with_4(fedcrucible, r
     assert result.exit_code == 4
     content = json.loads(result.stdout)
     assert content["status"] == "degraded"
-    assert any(
-        note.startswith("degraded: round 1 of 1 missed the quorum; first, round 1:") for note in content["notes"]
-    )
+    said = "degraded: round 1 of 1 missed the quorum; first, round 1:"
+    assert any(note.startswith(said) for note in content["notes"])
     assert "lost: client 0 (claims " in result.stderr
     assert (runs_folder / "x" / "model.safetensors").is_file()
     assert fedcrucible("watch", runs_folder / "x", "--once").exit_code == 4

@@ -185,5 +185,5 @@ def test_once_says_how_it_stands(fedcrucible, run: Fake) -> None:
         "round 1/3  MA 50.00 %  replied 2 of 3  rejected 1  dropped 1 (1 late)  train 2.0 s  total 2.0 s",
         "  client 2 dropped: no reply in time",
     ]
-    assert "client 2: replied 0 of 1, rejected 0, absent 0, last heard in round -; last missing in " in result.stdout
+    assert "client 2: replied 0 of 1, rejected 0, absent 0, never heard; last missing in round 1: " in result.stdout
     assert result.stdout.splitlines()[-1].startswith("running  round 1 of 3")
