@@ -8,6 +8,7 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from fedcrucible_core.config import ConfigError
+from fedcrucible_core.config.json_log import wanted
 from fedcrucible_core.config.load import load
 from fedcrucible_core.config.plain_text import plain_text
 from fedcrucible_core.records.schema import RunSummary
@@ -46,11 +47,13 @@ def main(grid: Grid, context: Context) -> None:
         console = Console(plan.config.run.rounds)
         discovery = plan.config.federation.discovery
         in_order = in_simulation(grid) if discovery == "auto" else discovery == "order"
-        summary = execute(plan, grid, in_order=in_order, observers=[console], flower_run=context.run_id)
+        people = [] if wanted(plan.config.output.log) else [console]
+        summary = execute(plan, grid, in_order=in_order, observers=people, flower_run=context.run_id)
     except (ConfigError, TooFewNodesError) as error:
         print(f"error: {plain_text(error, LONGEST_ERROR)}", flush=True)
         raise
-    console.finish(summary)
+    if people:
+        console.finish(summary)
     if summary.status == "degraded":
         degraded = DegradedRunError(summary)
         print(f"error: {plain_text(degraded, LONGEST_ERROR)}", flush=True)

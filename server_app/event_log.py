@@ -17,7 +17,7 @@ from fedcrucible_core.records.schema import Environment, RunSummary
 from fedcrucible_core.records.verification import file_sha256
 from server_app.recorder import Recorder
 from server_app.resume import Start
-from strategies.outcome import Checkpoint, NodeIdentity, RoundOutcome
+from strategies.outcome import NodeIdentity, RoundOutcome
 
 RUN_ID_BYTES = 8
 
@@ -71,9 +71,6 @@ class EventLog:
                 "quorum_missed": outcome.quorum_missed,
             },
         )
-
-    def on_checkpoint(self, checkpoint: Checkpoint) -> None:
-        """Nothing: a checkpoint carries a checksum of its own, and its model's hash is its round's."""
 
     def on_note(self, text: str) -> None:
         """Write what befell the run."""

@@ -76,11 +76,12 @@ def execute(
             )
             recorded = recorder.rounds
             operations = Operations(recorder, start, flower_run)
-            _tell((*description.notes, *start.notes), observers)
-            if not start.continues:
-                recorder.open()
-                operations.opened()
-            return _run(plan, grid, in_order, recorder, operations, evaluator, start, observers)
+            with operations.speaking():
+                _tell((*description.notes, *start.notes), [*operations.heard, *observers])
+                if not start.continues:
+                    recorder.open()
+                    operations.opened()
+                return _run(plan, grid, in_order, recorder, operations, evaluator, start, observers)
         except BaseException as error:
             if not recorded and not start.continues:
                 shutil.rmtree(record.folder, ignore_errors=True)

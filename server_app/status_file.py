@@ -16,7 +16,7 @@ from fedcrucible_core.records.schema import RoundRecord, RunSummary
 from fedcrucible_core.records.status import RunStatus, State, of_rounds
 from server_app.event_log import EventLog
 from server_app.recorder import Recorder
-from strategies.outcome import Checkpoint, RoundOutcome
+from strategies.outcome import RoundOutcome
 
 
 class StatusFile:
@@ -50,12 +50,6 @@ class StatusFile:
             self._earlier = self.recorder.record.rounds()[: -len(self.recorder.rounds)]
         found = of_rounds([*self._earlier, *self.recorder.rounds])
         self._write("running", last_round=time.time(), **found)
-
-    def on_checkpoint(self, checkpoint: Checkpoint) -> None:
-        """Nothing to tell."""
-
-    def on_note(self, text: str) -> None:
-        """Nothing to tell: notes are the record's."""
 
     def ended(self, summary: RunSummary) -> None:
         """Write that the run is over, and whether all came that were required."""

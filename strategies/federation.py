@@ -11,6 +11,7 @@ from flwr.common.logger import log
 from flwr.serverapp import Grid
 
 from defenses.base import RULES, Aggregate, AggregationRule
+from fedcrucible_core.config.json_log import TOLD
 from fedcrucible_core.config.plain_text import plain_text
 from fedcrucible_core.learning.data import Labeled
 from fedcrucible_core.learning.weights import Weights
@@ -99,7 +100,7 @@ class Federation(Trainer):
         outcome.quorum_missed = self.roster.nodes.quorum.missed(outcome.valid, outcome.dropped, outcome.absent)
         if outcome.quorum_missed:
             outcome.notes.append(f"quorum missed: {outcome.quorum_missed}")
-            log(WARNING, "round %d: %s", outcome.round, outcome.notes[-1])
+            log(WARNING, "round %d: %s", outcome.round, outcome.notes[-1], extra={TOLD: True})
         needed = self.config.federation.min_replies
         if len(replies) < needed:
             outcome.notes.append(f"{len(replies)} valid replies, {needed} needed: the model was kept")

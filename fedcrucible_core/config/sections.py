@@ -373,4 +373,7 @@ class OutputSection(Section):
     dir: str = Field("", description="Absolute folder of run records; empty = FEDCRUCIBLE_RUNS or ./runs of the user")
     name: str = Field("", description="Folder name of this run; empty = strategy-attack-seed and a time stamp")
     report: bool = Field(True, description="Write report.html at the end; `fedcrucible report` can write it later")
+    log: Literal["text", "json"] = Field(
+        "text", description="What the run prints while it goes: lines for people, or one JSON object per line"
+    )
     save_model: bool = Field(True, description="Write the final model as safetensors")

@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fedcrucible_core.config.plain_text import plain_text
+from fedcrucible_core.config.plain_json import plain_json
 from fedcrucible_core.records import files
 
 GENESIS = "0" * 64
@@ -92,7 +91,8 @@ class EventWriter:
     def append(self, kind: str, facts: Mapping[str, Any]) -> str:
         """Write one event and bring it to the disk; returns its hash. Raises OSError that names the file."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        body: dict[str, Any] = {"number": self.lines, "utc": now, "event": kind, "facts": _plain(facts)}
+        told = plain_json(facts, LONGEST_TEXT)
+        body: dict[str, Any] = {"number": self.lines, "utc": now, "event": kind, "facts": told}
         sealed = json.dumps({**body, "previous": self.head}, separators=(",", ":"), allow_nan=False)
         digest = hashlib.sha256(sealed.encode()).hexdigest()
         files.append_line(self.path, f'{sealed[:-1]},"sha256":"{digest}"}}'.encode())
@@ -127,14 +127,3 @@ def _last_hash(path: Path) -> str:
     line = path.read_bytes().split(b"\n")[-2]
     found = _SEALED.fullmatch(line)
     return found[2].decode() if found else hashlib.sha256(line).hexdigest()
-
-
-def _plain(value: Any) -> Any:
-    """Facts as JSON may hold them, every text one plain line: a site may have chosen it."""
-    if isinstance(value, Mapping):
-        return {plain_text(key, LONGEST_TEXT): _plain(item) for key, item in value.items()}
-    if isinstance(value, str):
-        return plain_text(value, LONGEST_TEXT)
-    if isinstance(value, Sequence):
-        return [_plain(item) for item in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
