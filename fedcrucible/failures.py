@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import typer
 
-FAILED, MISUSED, INTERRUPTED = 1, 2, 130
+FAILED, MISUSED, DEGRADED, INTERRUPTED = 1, 2, 4, 130
+"""Exit codes.  DEGRADED: the run ended and its record is whole, but fewer sites replied than were required."""
 LONGEST_MESSAGE = 4000
 """Characters of an unexpected error's message."""
 TRACEBACK_ENV = "FEDCRUCIBLE_TRACEBACK"

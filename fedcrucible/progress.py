@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from strategies.outcome import Checkpoint, RoundOutcome
 
 T = TypeVar("T")
-MOST_CAUSES = 3
-"""Dropped replies whose cause is printed, per round."""
 
 
 class Silent:
@@ -51,7 +49,7 @@ class Lines(Silent):
 
     def on_round(self, outcome: RoundOutcome) -> None:
         """Print the round and why replies were dropped."""
-        from server_app.console import round_line
+        from server_app.console import dropped_lines, round_line
 
         print("\n".join([round_line(outcome, self.rounds), *dropped_lines(outcome)]), file=sys.stderr, flush=True)
 
@@ -77,7 +75,7 @@ class Bar(Silent):
 
     def on_round(self, outcome: RoundOutcome) -> None:
         """Move on by one round."""
-        from server_app.console import rates
+        from server_app.console import dropped_lines, rates
 
         shown: dict[str, str] = {"last": rates(outcome)} if outcome.measured is not None else {}
         self.progress.update(self.task, description="rounds", completed=outcome.round, clients="", **shown)  # type: ignore[arg-type]
@@ -87,16 +85,6 @@ class Bar(Silent):
     def on_note(self, text: str) -> None:
         """Print the note above the bar."""
         self.progress.console.print(visible(f"note: {text}"), markup=False, highlight=False)
-
-
-def dropped_lines(outcome: RoundOutcome) -> list[str]:
-    """Why replies of a round were dropped, for the first few."""
-    causes = [
-        visible(f"round {outcome.round}: reply of client {client} dropped: {cause}")
-        for client, cause in outcome.dropped.items()
-    ]
-    more = len(causes) - MOST_CAUSES
-    return causes[:MOST_CAUSES] + ([f"round {outcome.round}: {more} more dropped"] if more > 0 else [])
 
 
 @contextlib.contextmanager

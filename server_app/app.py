@@ -8,12 +8,23 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from fedcrucible_core.config import ConfigError
+from fedcrucible_core.config.json_log import wanted
 from fedcrucible_core.config.load import load
 from fedcrucible_core.config.plain_text import plain_text
+from fedcrucible_core.records.schema import RunSummary
 from server_app.console import Console
 from server_app.plan import Plan
 from server_app.run import execute
 from strategies.nodes import TooFewNodesError
+
+
+class DegradedRunError(RuntimeError):
+    """A run whose record is whole, but in which fewer sites replied than were required: Flower calls it failed."""
+
+    def __init__(self, summary: RunSummary) -> None:
+        of = f"{summary.rounds_degraded} of {summary.rounds} rounds"
+        super().__init__(f"degraded: {of} missed federation.quorum or federation.required; record: {summary.folder}")
+
 
 app = ServerApp()
 LONGEST_ERROR = 4000
@@ -36,11 +47,17 @@ def main(grid: Grid, context: Context) -> None:
         console = Console(plan.config.run.rounds)
         discovery = plan.config.federation.discovery
         in_order = in_simulation(grid) if discovery == "auto" else discovery == "order"
-        summary = execute(plan, grid, in_order=in_order, observers=[console])
+        people = [] if wanted(plan.config.output.log) else [console]
+        summary = execute(plan, grid, in_order=in_order, observers=people, flower_run=context.run_id)
     except (ConfigError, TooFewNodesError) as error:
         print(f"error: {plain_text(error, LONGEST_ERROR)}", flush=True)
         raise
-    console.finish(summary)
+    if people:
+        console.finish(summary)
+    if summary.status == "degraded":
+        degraded = DegradedRunError(summary)
+        print(f"error: {plain_text(degraded, LONGEST_ERROR)}", flush=True)
+        raise degraded
 
 
 def in_simulation(grid: Grid) -> bool:

@@ -30,6 +30,7 @@ from fedcrucible_core.learning.tasks import task_of
 from fedcrucible_core.learning.vector import Slot, parameter_slots
 from server_app.root_set import check_root_set
 from strategies.bindings import Bindings
+from strategies.quorum import Quorum
 from strategies.sampling import participants_per_round
 from strategies.systems import Assembled
 
@@ -201,6 +202,7 @@ def _check_clients(config: RunConfigBase, system: Assembled, data: DataSplits) -
         allowed = "nodes with data of their own have no common test data; allowed: own"
         raise ConfigError("federation.evaluate_triggered", "common", allowed)
     Bindings.of(config.federation)
+    Quorum.of(config.federation)
     share = len(attackers(config)) / clients
     rule = system.rule
     assert rule is not None

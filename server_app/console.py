@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from fedcrucible_core.config.plain_text import visible
+from fedcrucible_core.records import files
+from fedcrucible_core.records.events import read_chain
 from fedcrucible_core.records.privacy import privacy_line
 from fedcrucible_core.records.schema import RunSummary
 from strategies.outcome import Checkpoint, RoundOutcome
+
+MOST_CAUSES = 3
+"""Dropped replies whose cause is printed, per round."""
 
 
 def percent(value: float | None) -> str:
@@ -39,6 +46,16 @@ def round_line(outcome: RoundOutcome, rounds: int) -> str:
     return visible("  ".join([*parts, *outcome.notes]))
 
 
+def dropped_lines(outcome: RoundOutcome) -> list[str]:
+    """Why replies of a round were dropped, for the first few."""
+    causes = [
+        visible(f"round {outcome.round}: reply of client {client} dropped: {cause}")
+        for client, cause in outcome.dropped.items()
+    ]
+    more = len(causes) - MOST_CAUSES
+    return causes[:MOST_CAUSES] + ([f"round {outcome.round}: {more} more dropped"] if more > 0 else [])
+
+
 class Console:
     """Prints rounds as they end."""
 
@@ -46,8 +63,8 @@ class Console:
         self.rounds = rounds
 
     def on_round(self, outcome: RoundOutcome) -> None:
-        """Print the round."""
-        print(round_line(outcome, self.rounds), flush=True)
+        """Print the round, and why replies were dropped."""
+        print("\n".join([round_line(outcome, self.rounds), *dropped_lines(outcome)]), flush=True)
 
     def on_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Nothing to print."""
@@ -60,5 +77,7 @@ class Console:
         """Print the final numbers and where they lie."""
         rates = f"MA {percent(summary.ma_percent)}, ASR {percent(summary.asr_percent)}"
         notes = [f"note: {note}" for note in summary.notes]
-        lines = [f"{summary.strategy}: {rates}", privacy_line(summary), *notes, f"record: {summary.folder}"]
+        chain = read_chain(Path(summary.folder) / files.EVENTS)
+        proof = f"events: {chain.lines} lines, head {chain.head}"  # a copy of it that the folder's writers can't change
+        lines = [f"{summary.strategy}: {rates}", privacy_line(summary), *notes, proof, f"record: {summary.folder}"]
         print("\n".join(visible(line) for line in lines if line), flush=True)

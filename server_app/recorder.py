@@ -60,6 +60,8 @@ def to_record(outcome: RoundOutcome, config: RunConfigBase, idle: Collection[int
             "rejected": rejected,
             "weights": {str(i): weight for i, weight in outcome.weights.items()},
             "dropped": {str(i): cause for i, cause in outcome.dropped.items()},
+            "absent": outcome.absent,
+            "quorum_missed": outcome.quorum_missed,
             "attack_active": bool(attacking),
             "attacking": attacking,
             "rested": [i for i in outcome.rested if i not in idle],

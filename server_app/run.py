@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,21 +14,23 @@ from fedcrucible_core.foundation.base import ServerData
 from fedcrucible_core.learning.models.base import SplitModel
 from fedcrucible_core.learning.tasks import task_of
 from fedcrucible_core.learning.vector import buffer_slots, parameter_slots
+from fedcrucible_core.records.model_digest import population_sha256
 from fedcrucible_core.records.schema import RoundRecord, RunDescription, RunSummary
-from fedcrucible_core.records.writer import RunRecord, model_sha256
+from fedcrucible_core.records.writer import RunRecord
 from server_app.attack_facts import AttackFacts, attack_facts
 from server_app.checks import attackers
 from server_app.evaluation import Evaluator
 from server_app.examples import examples_of, keep_examples
 from server_app.identity import data_digest, run_identity
 from server_app.measuring import measuring
+from server_app.operations import Operations
 from server_app.plan import Plan
 from server_app.recorder import Recorder
 from server_app.resume import Start, starting_point
 from server_app.strategy_of import strategy_of
 from server_app.synthetic_examples import keep_synthetic
 from strategies.outcome import Checkpoint, Observer
-from strategies.population import SOLE, Population, first_of
+from strategies.population import first_of
 
 
 def execute(
@@ -40,12 +40,13 @@ def execute(
     in_order: bool,
     observers: Sequence[Observer] = (),
     on_folder: Callable[[Path], None] | None = None,
+    flower_run: int | None = None,
 ) -> RunSummary:
     """Run all rounds over ``grid`` and write the record.
 
     ``in_order`` says that nodes registered in partition order (simulation, in-process); otherwise they are asked.
-    ``on_folder`` is told the record's folder once it holds something worth keeping.  A run that fails before the
-    initial model was measured leaves no folder behind.
+    ``on_folder`` is told the record's folder once it holds something worth keeping.  ``flower_run`` is Flower's id of
+    the run.  A run that fails before the initial model was measured leaves no folder behind.
     """
     config = plan.config
     if in_order and config.federation.own_data:
@@ -60,6 +61,7 @@ def execute(
     ) as record:
         start = starting_point(record, plan)
         recorded: list[RoundRecord] = []
+        operations: Operations | None = None
         try:
             evaluator = Evaluator.build(config, plan.data, plan.adversary.poisoner, plan.device)
             description = _describe(plan, evaluator, facts, start)
@@ -73,13 +75,18 @@ def execute(
                 on_folder=on_folder,
             )
             recorded = recorder.rounds
-            _tell((*description.notes, *start.notes), observers)
-            if not start.continues:
-                recorder.open()
-            return _run(plan, grid, in_order, recorder, evaluator, start, [recorder, *observers])
-        except BaseException:
+            operations = Operations(recorder, start, flower_run)
+            with operations.speaking():
+                _tell((*description.notes, *start.notes), [*operations.heard, *observers])
+                if not start.continues:
+                    recorder.open()
+                    operations.opened()
+                return _run(plan, grid, in_order, recorder, operations, evaluator, start, observers)
+        except BaseException as error:
             if not recorded and not start.continues:
                 shutil.rmtree(record.folder, ignore_errors=True)
+            elif operations is not None:
+                operations.failed(error)
             raise
 
 
@@ -102,6 +109,7 @@ def _run(
     grid: Grid,
     in_order: bool,
     recorder: Recorder,
+    operations: Operations,
     evaluator: Evaluator,
     start: Start,
     observers: Sequence[Observer],
@@ -111,7 +119,7 @@ def _run(
         plan,
         in_order=in_order,
         evaluate=measuring(plan, evaluator),
-        observers=observers,
+        observers=[recorder, operations, *observers],
         resume_from=_checkpoint(start),
     )
     rounds = config.run.rounds if plan.system.trains else 0
@@ -119,7 +127,7 @@ def _run(
     population, model = loop.standing.population, loop.parts.model
     recorder.open()
     # The summary first: of all that is left to write it is the smallest and the one that can't be made again.
-    summary = record.write_summary(_sha256(population), recorder.seconds)
+    summary = record.write_summary(population_sha256(population), recorder.seconds)
     if config.output.save_model:
         for prototype, weights in population.items():
             of = loop.parts.models[prototype]
@@ -132,15 +140,8 @@ def _run(
         from fedcrucible_core.reports.pages.run_report import render_report  # plots and t-SNE: seconds of imports
 
         render_report(record.folder)
+    operations.ended(summary)
     return summary
-
-
-def _sha256(population: Population) -> str:
-    """Digest of the run's models: of one its own, of several that of their digests."""
-    digests = {name: model_sha256(weights) for name, weights in population.items()}
-    if set(digests) == {SOLE}:
-        return digests[SOLE]
-    return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
 
 
 def _checkpoint(start: Start) -> Checkpoint | None:

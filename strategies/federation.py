@@ -11,6 +11,7 @@ from flwr.common.logger import log
 from flwr.serverapp import Grid
 
 from defenses.base import RULES, Aggregate, AggregationRule
+from fedcrucible_core.config.json_log import TOLD
 from fedcrucible_core.config.plain_text import plain_text
 from fedcrucible_core.learning.data import Labeled
 from fedcrucible_core.learning.weights import Weights
@@ -35,6 +36,8 @@ class Federation(Trainer):
     asks_clients = True
     asked: list[Node]
     """This round's participants, in partition order."""
+    absent: Sequence[int] = ()
+    """Clients without a usable node when they were drawn."""
     root: Labeled | None = None
     aggregated: Sequence[Reply] = ()
     """This round's valid replies, in partition order, where they were aggregated; none where the model was kept."""
@@ -61,6 +64,7 @@ class Federation(Trainer):
     def ask(self, server_round: int, population: Population, grid: Grid) -> list[Message]:
         """A training message for each participant: its own prototype's weights."""
         self.asked = self.roster.participants(server_round, grid)
+        self.absent = list(self.roster.nodes.absent)
         wanted = {self.prototype(node.partition) for node in self.asked}
         contents = {
             prototype: train_content(weights.unbounded(), server_round, len(self.asked), self.parts.info)
@@ -92,6 +96,11 @@ class Federation(Trainer):
         with timed(outcome, "validate"):
             replies = self._valid(population, answers, outcome)
         answers.clear()
+        outcome.absent = list(self.absent)
+        outcome.quorum_missed = self.roster.nodes.quorum.missed(outcome.valid, outcome.dropped, outcome.absent)
+        if outcome.quorum_missed:
+            outcome.notes.append(f"quorum missed: {outcome.quorum_missed}")
+            log(WARNING, "round %d: %s", outcome.round, outcome.notes[-1], extra={TOLD: True})
         needed = self.config.federation.min_replies
         if len(replies) < needed:
             outcome.notes.append(f"{len(replies)} valid replies, {needed} needed: the model was kept")

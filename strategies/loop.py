@@ -242,6 +242,8 @@ class Loop(Strategy):
 
     def _tell(self) -> None:
         self.outcome.notes += self.parts.nodes.news()
+        self.outcome.nodes = self.parts.nodes.identities(self.outcome.participants)
+        self.outcome.population = self.standing.population
         for observer in self.parts.observers:
             observer.on_round(self.outcome)
 

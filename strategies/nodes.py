@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from flwr.proto.node_pb2 import NodeInfo
@@ -12,9 +12,11 @@ from flwr.serverapp import Grid
 from fedcrucible_core.config.plain_text import plain_text
 from fedcrucible_core.config.sections import FederationSection
 from fedcrucible_core.learning.data import DataInfo
-from strategies.bindings import Bindings
+from strategies.bindings import Bindings, fingerprint
 from strategies.claims import Claim
+from strategies.outcome import NodeIdentity
 from strategies.partition_query import UNANSWERED, PartitionQuery
+from strategies.quorum import Quorum
 from strategies.roster_news import RosterNews, partitions
 
 CONTESTED = "both claim it, and the first takes part; federation.node_partitions can say who may"
@@ -62,16 +64,21 @@ class NodeDirectory:
         """When (``_begun``) a node first claimed a partition."""
         self._order: dict[int, int] = {}
         self._news = RosterNews(settings.clients)
+        self.quorum = Quorum.of(settings)
+        self.absent: list[int] = []
+        """Partitions that no usable node held when the nodes were last looked at."""
+        self._known: dict[int, NodeIdentity] = {}
 
     def wait(self, grid: Grid) -> None:
         """Wait until all clients are online, at most ``wait_for_clients_s``; then go on with those that are.
 
-        Raises TooFewNodesError when they are fewer than ``min_replies``.
+        Raises TooFewNodesError when they are fewer than ``min_replies``, or lack one that the quorum requires.
         """
         deadline = time.monotonic() + self.settings.wait_for_clients_s
         while len(nodes := self.refresh(grid)) < self.settings.clients and (left := deadline - time.monotonic()) > 0:
             time.sleep(min(self.settings.poll_s, 1.0, left))
-        if len(nodes) < self.settings.min_replies:
+        held = {node.partition for node in nodes}
+        if len(nodes) < self.settings.min_replies or self.quorum.shortage(held):
             raise TooFewNodesError(self._shortage(nodes))
         self._begun = 1
 
@@ -79,12 +86,26 @@ class NodeDirectory:
         """Nodes that are online and used now, in partition order; never waits for a node's answer."""
         self._begun += self._begun > 0
         nodes = self._registered(grid) if self.in_order else self._claimed(grid)
+        held = {node.partition for node in nodes}
+        everybody = len(held) == self.settings.clients
+        self.absent = [] if everybody else [k for k in range(self.settings.clients) if k not in held]
         self._news.see(nodes, self._causes(steps=2 if self._begun else 1), self._labels())
         return nodes
 
     def news(self) -> list[str]:
         """Notes on what changed among the nodes since the last call."""
         return self._news.take()
+
+    def identities(self, among: Collection[int]) -> dict[int, NodeIdentity]:
+        """Who holds or last held each partition of ``among``; nothing where nodes are virtual."""
+        held = {} if self.in_order else {p: self.by_partition[p] for p in among if p in self.by_partition}
+        for node in held.values():
+            told = self._online.get(node.node_id)
+            if told is not None:
+                self._known[node.node_id] = NodeIdentity(
+                    node.node_id, plain_text(told.name, 60), fingerprint(told.public_key)
+                )
+        return {p: self._known.get(node.node_id, NodeIdentity(node.node_id, "", "")) for p, node in held.items()}
 
     def _registered(self, grid: Grid) -> list[Node]:
         """By order of registration; a partition stays with its node, and later ones get what is left."""
@@ -144,7 +165,8 @@ class NodeDirectory:
 
     def _shortage(self, nodes: list[Node]) -> str:
         held, labels = {node.partition for node in nodes}, self._labels()
-        causes = [f"{labels[i]}: {cause}" for i, cause in self._causes().items()]
+        causes = self.quorum.shortage(held)
+        causes += [f"{labels[i]}: {cause}" for i, cause in self._causes().items()]
         if self.bindings is not None:
             seen = {self.bindings.entry(node) for node in self._online.values()}
             causes += [f"{plain_text(name)}: not online" for name in self.bindings.partitions if name not in seen]

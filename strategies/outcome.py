@@ -38,6 +38,10 @@ class RoundOutcome:
     """Weight (fraction) of each valid reply; 0 = rejected by the rule."""
     dropped: dict[int, str] = field(default_factory=dict)
     """Partition to the cause for which its reply never reached the rule."""
+    absent: list[int] = field(default_factory=list)
+    """Clients without a usable node when the round's participants were drawn."""
+    quorum_missed: str = ""
+    """Why fewer replied than are required, with the sites that were lost; empty where all is well."""
     per_client: dict[str, list[float]] = field(default_factory=dict)
     facts: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -51,6 +55,21 @@ class RoundOutcome:
     """Training started over from the initial model: nothing more happens to it this round."""
     model: Literal["changed", "kept", "initial"] = "initial"
     """The global model after the round: changed by it, as it was before, or the initial one, bit for bit."""
+    population: Population = field(default_factory=dict)
+    """The models after the round, for observers: theirs to read, nobody's to change."""
+    nodes: dict[int, NodeIdentity] = field(default_factory=dict)
+    """Which node each participant is, where nodes are real machines."""
+
+
+@dataclass(frozen=True)
+class NodeIdentity:
+    """A node as an operator knows it."""
+
+    node_id: int
+    name: str
+    """Under which it was registered, as plain text; empty for none."""
+    key: str
+    """``SHA256:...`` fingerprint of its public key; empty where it has none."""
 
 
 @dataclass(frozen=True)

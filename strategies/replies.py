@@ -13,6 +13,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, Re
 from flwr.common.logger import log
 from torch import Tensor, nn
 
+from fedcrucible_core.config.json_log import TOLD
 from fedcrucible_core.config.plain_text import error_text, plain_repr, plain_text, uncoloured
 from fedcrucible_core.learning.vector import Slot, buffer_slots
 from fedcrucible_core.learning.weights import Weights
@@ -110,7 +111,7 @@ def read_all(
             valid[partition] = read(answer, partition)
         except InvalidReplyError as cause:
             dropped[partition] = str(cause)
-            log(WARNING, "round %d: reply of client %d dropped: %s", round, partition, cause)
+            log(WARNING, "round %d: reply of client %d dropped: %s", round, partition, cause, extra={TOLD: True})
     return valid, dropped
 
 

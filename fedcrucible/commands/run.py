@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedcrucible.commands.options import Preset, Settings
-from fedcrucible.failures import RecordFolder, clear_errors
+from fedcrucible.failures import DEGRADED, RecordFolder, clear_errors
 
 if TYPE_CHECKING:
     from fedcrucible_core.records.schema import RunSummary
@@ -27,12 +27,15 @@ def command(
 
     Settings are KEY=VALUE, e.g. strategy=clip-fed attack.name=badnets run.seed=2: those of `flwr run . --run-config`;
     `fedcrucible config` explains each. The command line goes before the preset, the preset before the defaults.
+    Exit code 4: the run is recorded, but it missed federation.quorum or federation.required in some round.
     """
     with clear_errors() as record:
         # What libraries print belongs to the progress: stdout is for the result.
         with contextlib.redirect_stdout(sys.stderr):
             summary = run(settings or [], preset, quiet, record)
         show(summary, as_json)
+    if summary.status == "degraded":
+        raise typer.Exit(DEGRADED)
 
 
 def run(settings: list[str], preset: str, quiet: bool, record: RecordFolder) -> RunSummary:
@@ -41,11 +44,14 @@ def run(settings: list[str], preset: str, quiet: bool, record: RecordFolder) -> 
 
     with progress_display(quiet) as display:
         from fedcrucible.engines.in_process import run_in_process
+        from fedcrucible_core.config.json_log import wanted
         from fedcrucible_core.config.load import load, load_assignments, overlaid
         from fedcrucible_core.config.preset import load_preset
         from server_app.plan import Plan
 
         plan = Plan.make(load(overlaid(load_preset(preset), load_assignments(settings))))
+        if wanted(plan.config.output.log):
+            return run_in_process(plan, on_folder=record.learn)
         display.started(plan.config.run.rounds)
         return run_in_process(plan, [display], display.on_reply, record.learn)
 
@@ -88,5 +94,6 @@ def as_object(summary: RunSummary) -> dict[str, object]:
         "rounds": summary.rounds,
         "seed": summary.seed,
         "state": summary.state,
+        "status": summary.status,
         "notes": list(summary.notes),
     }

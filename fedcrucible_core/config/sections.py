@@ -123,6 +123,18 @@ class FederationSection(Section):
         description="What it measures attack success on: its own test data, or the run's evaluation split, as all do",
     )
     min_replies: int = Field(2, ge=1, description="Fewer valid replies than this keep the model as it was")
+    quorum: int = Field(
+        0,
+        ge=0,
+        description="Clients that must be there at the start and reply validly in every round; where fewer do the run "
+        "ends as degraded (exit code 4); 0 = no such number",
+    )
+    required: str = Field(
+        "",
+        description="Clients that must be there at the start and reply validly whenever they are asked, by commas: "
+        "partitions, or nodes of federation.node_partitions; all = everybody; where one is lost the run ends as "
+        "degraded",
+    )
     max_examples: int = Field(
         0, ge=0, description="A reply that claims more examples is dropped; 0 = ten times the largest fair share"
     )
@@ -361,4 +373,7 @@ class OutputSection(Section):
     dir: str = Field("", description="Absolute folder of run records; empty = FEDCRUCIBLE_RUNS or ./runs of the user")
     name: str = Field("", description="Folder name of this run; empty = strategy-attack-seed and a time stamp")
     report: bool = Field(True, description="Write report.html at the end; `fedcrucible report` can write it later")
+    log: Literal["text", "json"] = Field(
+        "text", description="What the run prints while it goes: lines for people, or one JSON object per line"
+    )
     save_model: bool = Field(True, description="Write the final model as safetensors")

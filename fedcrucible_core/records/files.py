@@ -21,7 +21,13 @@ SYNTHETIC = "synthetic.json"
 EMBEDDINGS = "embeddings"
 CHECKPOINTS = "checkpoints"
 REPORT = "report.html"
-FILES = (RUN, CONFIG, CONFIG_TOML, ENVIRONMENT, METRICS, SUMMARY, MODEL, EXAMPLES, TEXTS, SYNTHETIC, REPORT)
+EVENTS = "events.jsonl"
+STATUS = "status.json"
+PROMETHEUS = "metrics.prom"
+FILES = (
+    RUN, CONFIG, CONFIG_TOML, ENVIRONMENT, METRICS, SUMMARY, MODEL, EXAMPLES, TEXTS, SYNTHETIC, REPORT, EVENTS, STATUS,
+    PROMETHEUS,
+)  # fmt: skip
 FOLDERS = (EMBEDDINGS, CHECKPOINTS)
 
 
@@ -29,6 +35,12 @@ def model_of(prototype: str) -> str:
     """Name of the file of one of several prototypes' models."""
     stem, dot, ending = MODEL.partition(".")
     return f"{stem}-{re.sub(r'[^A-Za-z0-9_-]', '_', prototype)}{dot}{ending}"
+
+
+def models_in(folder: Path) -> list[Path]:
+    """The files of the final models that lie in a record, the one that rates are about first."""
+    stem, dot, ending = MODEL.partition(".")
+    return [path for path in (folder / MODEL, *sorted(folder.glob(f"{stem}-*{dot}{ending}"))) if path.is_file()]
 
 
 def append_line(path: Path, line: bytes) -> None:

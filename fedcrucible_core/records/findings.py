@@ -90,6 +90,12 @@ def _of_the_model(run: RunDescription, rounds: Sequence[RoundRecord]) -> Iterato
 
 
 def _of_replies(rounds: Sequence[RoundRecord]) -> Iterator[str]:
+    degraded = [r for r in rounds if r.quorum_missed]
+    if degraded:
+        yield (
+            f"degraded: {_rounds([r.round for r in degraded])} of {len(_trained(rounds))} missed the quorum; "
+            f"first, round {degraded[0].round}: {degraded[0].quorum_missed}"
+        )
     asked, lost = sum(len(r.participants) for r in rounds), sum(len(r.dropped) for r in rounds)
     if asked and 100.0 * lost / asked > MOST_DROPPED_PERCENT:
         yield f"{lost} of {asked} replies of clients were dropped, and never reached the rule"

@@ -189,6 +189,11 @@ class RoundRecord(Record):
     client_metrics: dict[Line, dict[Line, float]] = Field(default_factory=dict, exclude_if=operator.not_)
     """Partition -> what that client says of the model on its own test images: rates in percent and ``examples``; in the
     record only where clients measure (``federation.fraction_evaluate``)."""
+    absent: tuple[int, ...] = Field(default=(), exclude_if=operator.not_)
+    """Clients without a usable node when the round's participants were drawn; not written where there are none."""
+    quorum_missed: Line = Field(default="", exclude_if=operator.not_)
+    """Why fewer replied than federation.quorum and federation.required ask for, with the sites that were lost; not
+    written where all is well."""
     confusion: tuple[tuple[int, ...], ...] | None = None
     """Triggered test images: counts by true class (row) and predicted class (column); a last column counts images for
     which the model's outputs weren't finite, where there are any."""
@@ -371,6 +376,16 @@ class RunSummary(Record):
     server changed it, but clients were to take part and no update of theirs ever entered it; dead: the final model's
     outputs aren't finite for some images; unknown: an older record, which doesn't say.  Only numbers of runs that are
     ok or unknown are compared."""
+    status: Literal["complete", "partial", "degraded"] | None = None
+    """Whether all came that were asked for.  partial: some client that was asked, or that the run was set up for, gave
+    no valid reply in some round; degraded: so few that federation.quorum or federation.required was missed.  None in
+    older records."""
+    rounds_degraded: int = 0
+    """Rounds that missed the quorum."""
+    lost: dict[Line, int] = Field(default_factory=dict)
+    """Client -> rounds without a valid reply of it, though it was asked or should have been there."""
+    never_heard: tuple[int, ...] = ()
+    """Those of them that never gave a valid reply."""
     rounds_changed: int | None = None
     """Rounds that changed the global model; None in older records."""
     attack_rounds: int | None = None

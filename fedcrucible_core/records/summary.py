@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from fedcrucible_core.records.attendance import attendance
 from fedcrucible_core.records.detection import pooled_detection
 from fedcrucible_core.records.fact_summaries import (
     LAST_FEW,
@@ -83,6 +84,7 @@ def summarize(
         privacy=run.privacy,
         notes=(*run.notes, *run.history, *findings(run, rounds)),
         state=state_of(run, rounds),
+        **attendance(rounds),
         rounds_changed=rounds_changed(rounds),
         attack_rounds=attack_rounds(rounds),
     )

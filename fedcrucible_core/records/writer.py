@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ from fedcrucible_core.records import checkpoint, files
 from fedcrucible_core.records.checkpoint import BOUNDS
 from fedcrucible_core.records.environment import collect_environment
 from fedcrucible_core.records.location import claimed_folder, run_folder
+from fedcrucible_core.records.model_digest import model_sha256
 from fedcrucible_core.records.reader import (
     DamagedRecordError,
     RecordedRun,
@@ -210,14 +210,6 @@ class RunRecord:
 
     def _write_json(self, name: str, model: BaseModel) -> None:
         write_atomic(self.folder / name, (model.model_dump_json(indent=1) + "\n").encode())
-
-
-def model_sha256(model: Weights) -> str:
-    """SHA-256 of the float32 bytes of parameters, buffers, bounds in this order: equal models, equal digests."""
-    digest = hashlib.sha256()
-    for vector in (model.parameters, model.buffers, *model.bounds.values()):
-        digest.update(vector.detach().to("cpu", torch.float32).contiguous().numpy().astype("<f4").tobytes())
-    return digest.hexdigest()
 
 
 def _cut(vector: Tensor, slot: Slot) -> Tensor:

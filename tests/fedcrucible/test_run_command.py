@@ -176,3 +176,18 @@ def test_dropped_replies_are_named_in_the_progress(fedcrucible, monkeypatch: pyt
     assert result.exit_code == 0, result.output
     assert ("no memory left" in result.stderr) == bool(failing)
     assert ("dropped 3" in result.stderr) == bool(failing)
+
+
+def test_a_run_that_missed_its_quorum_is_recorded_and_ends_with_4(fedcrucible, runs_folder) -> None:
+    """Every reply claims more examples than are believed, so that all are dropped."""
+    settings = (*TINY, "federation.max_examples=1", "federation.required=0,2")
+    result = fedcrucible("run", *settings, "output.name=x", "--json")
+
+    assert result.exit_code == 4
+    content = json.loads(result.stdout)
+    assert content["status"] == "degraded"
+    said = "degraded: round 1 of 1 missed the quorum; first, round 1:"
+    assert any(note.startswith(said) for note in content["notes"])
+    assert "lost: client 0 (claims " in result.stderr
+    assert (runs_folder / "x" / "model.safetensors").is_file()
+    assert fedcrucible("watch", runs_folder / "x", "--once").exit_code == 4

@@ -14,11 +14,10 @@ from fedcrucible.engines.flower.output import plain
 from fedcrucible.engines.flower.processes import ProcessSet
 from fedcrucible.engines.flower.submission import FlowerRunError, Submission
 from fedcrucible.failures import CommandError, clear_errors
-from fedcrucible.progress import dropped_lines
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.records.schema import LONGEST_LINE, Environment, RoundRecord, RunDescription, RunSummary
 from fedcrucible_core.reports.pages.matrix import MatrixPage, render_matrix
-from server_app.console import round_line
+from server_app.console import dropped_lines, round_line
 from strategies.outcome import RoundOutcome
 
 HOSTILE = "red \x1b[31m\u202e\ud800\x07 end"

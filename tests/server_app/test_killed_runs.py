@@ -21,6 +21,7 @@ from fedcrucible.engines.in_process import run_in_process
 from fedcrucible_core.config.load import load
 from fedcrucible_core.records import files
 from fedcrucible_core.records.reader import read
+from fedcrucible_core.records.verification import verify
 from server_app.plan import Plan
 from tests.support import tiny_runs
 from tests.support.tiny_runs import Scalar
@@ -66,7 +67,9 @@ def test_a_killed_run_resumes_to_the_same_end(kind: str, runs_folder: Path) -> N
         again = settings | {"output.name": f"cut-{kill}", "run.resume": True}
         for _ in range(2):  # the second time it is killed while it resumes
             _run_and_kill(again, moments.uniform(0.0, 1.1) * duration)
-        assert outcome(play(again)) == whole
+        folder = play(again)
+        assert outcome(folder) == whole
+        assert verify(folder).problems == ()
 
 
 def _run_and_kill(settings: dict[str, Scalar], seconds: float) -> None:

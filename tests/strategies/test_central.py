@@ -14,8 +14,8 @@ from fedcrucible_core.learning.models.base import MODELS
 from fedcrucible_core.learning.rng import torch_generator
 from fedcrucible_core.learning.training import train
 from fedcrucible_core.learning.weights import Weights
+from fedcrucible_core.records.model_digest import model_sha256
 from fedcrucible_core.records.reader import read
-from fedcrucible_core.records.writer import model_sha256
 from server_app.plan import Plan
 from tests.support.tiny_runs import play, settings
 

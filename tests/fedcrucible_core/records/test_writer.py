@@ -17,10 +17,11 @@ from fedcrucible_core.learning.bounds import set_bounds
 from fedcrucible_core.learning.vector import buffer_slots, parameter_slots
 from fedcrucible_core.learning.weights import Weights
 from fedcrucible_core.records import environment, files
+from fedcrucible_core.records.model_digest import model_sha256
 from fedcrucible_core.records.reader import read, read_rounds
 from fedcrucible_core.records.sampling import embedding_sample
 from fedcrucible_core.records.schema import RoundRecord, RunDescription
-from fedcrucible_core.records.writer import RunRecord, model_sha256
+from fedcrucible_core.records.writer import RunRecord
 
 
 @pytest.fixture
