@@ -19,7 +19,9 @@ from fedcrucible_core.config.values import Scalar
 UNCLEAN = "control characters and broken Unicode are not allowed"
 LARGEST_INT = 2**63 - 1
 """Flower's messages hold 64-bit integers."""
-WITHOUT_EFFECT = ("output.", "run.resume", "run.checkpoint_every", "task.data_dir", "guide.cache_dir")
+WITHOUT_EFFECT = (
+    "output.", "run.resume", "run.checkpoint_every", "run.checkpoints_kept", "task.data_dir", "guide.cache_dir",
+)  # fmt: skip
 """Keys (or sections) that say where things lie, not what is computed."""
 DEFENCE = ("strategy", "defense.", "purifier.", "repair.", "splitter.", "guide.", "synthetic.")
 """Keys (or sections) that belong to the defender: their values compete, those of others are what systems face."""

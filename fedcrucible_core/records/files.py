@@ -20,9 +20,10 @@ TEXTS = "examples.json"
 SYNTHETIC = "synthetic.json"
 EMBEDDINGS = "embeddings"
 CHECKPOINTS = "checkpoints"
+DIAGNOSTICS = "diagnostics"
 REPORT = "report.html"
 FILES = (RUN, CONFIG, CONFIG_TOML, ENVIRONMENT, METRICS, SUMMARY, MODEL, EXAMPLES, TEXTS, SYNTHETIC, REPORT)
-FOLDERS = (EMBEDDINGS, CHECKPOINTS)
+FOLDERS = (EMBEDDINGS, CHECKPOINTS, DIAGNOSTICS)
 
 
 def model_of(prototype: str) -> str:
