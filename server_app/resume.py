@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.compose import RunConfigBase
-from fedcrucible_core.config.load import BEFORE, default_keys, flatten, load
+from fedcrucible_core.config.load import default_keys, flatten, load, of_record
 from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.records import files
 from fedcrucible_core.records.checkpoint import Checkpoint
@@ -163,7 +163,7 @@ def differences(recorded: Mapping[str, Scalar], old: Mapping[str, Scalar], confi
     here counts unless it had its default of then, ``old``.
     """
     values, defaults = flatten(config), default_keys()
-    before = defaults | dict(BEFORE) | {key: value for key, value in recorded.items() if key in defaults}
+    before = of_record(recorded)
     ours = continued_settings(config)
     try:
         theirs = continued_settings(load(before))

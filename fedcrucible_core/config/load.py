@@ -44,6 +44,15 @@ def as_before(settings: Mapping[str, Scalar]) -> dict[str, Scalar]:
     return found
 
 
+def of_record(recorded: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """The settings that a record stands for today: those of its keys that are known, and of the others what was.
+
+    A key that the record doesn't know had its default, or what was computed before it existed.
+    """
+    defaults = default_keys()
+    return defaults | dict(BEFORE) | {key: value for key, value in recorded.items() if key in defaults}
+
+
 def has_effect(key: str, settings: Mapping[str, Scalar]) -> bool:
     """Whether the numbers of a run with these settings depend on ``key``."""
     if key == "task.data_dir":
