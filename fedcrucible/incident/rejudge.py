@@ -44,11 +44,11 @@ class Rejudged:
     """Why it can judge no round of any record; empty where it can."""
 
     def verdict(self, round: int, site: int) -> str:
-        """In one word; a dash where there is none."""
+        """rejected, or the weight that it gives; a dash where it judged no such reply."""
         weights = self.weights.get(round, {})
         if site not in weights:
             return "-"
-        return "accepted" if weights[site] > 0 else "rejected"
+        return f"{100 * weights[site]:.0f} %" if weights[site] > 0 else "rejected"
 
     @property
     def rejections(self) -> dict[int, tuple[int, int]]:
@@ -119,7 +119,7 @@ def _weights(
     states: dict[str, State],
     assumed: int,
 ) -> dict[int, float]:
-    federation, round, n = config.federation, each.record.round, len(geometry.ids)
+    federation, number, n = config.federation, each.record.round, len(geometry.ids)
     if n < rule.min_clients:
         raise ValueError(f"{rule.name} needs {rule.min_clients} clients, {n} replied")
     excluded = len(each.record.excluded)
@@ -129,8 +129,8 @@ def _weights(
         rounds=config.run.rounds,
         assumed_malicious=assumed,
     )
-    rng = torch_generator(config.run.seed, owner_of("rule", prototype), round)
-    result = rule.aggregate(StoredUpdates(geometry, round, rng, states.get(prototype, {}), view))
+    rng = torch_generator(config.run.seed, owner_of("rule", prototype), number)
+    result = rule.aggregate(StoredUpdates(geometry, number, rng, states.get(prototype, {}), view))
     found = dict(zip(geometry.ids.tolist(), result.weights.tolist(), strict=True))
     states[prototype] = result.state
     return found

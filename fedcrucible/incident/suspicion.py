@@ -1,9 +1,10 @@
 """Which sites look guilty, and since when: from what they sent alone, never from who really attacked.
 
 Of every round and every number that grows with suspicion (``evidence.MEANINGS``) a site's deviation is
-(its number - the others' median) / (1.4826 x the others' median absolute deviation + a quarter of that median), cut at 5
-either way.  Being rejected counts as the normal deviate of the share that was: alone among five 0.84, with four of five
-nothing.  The largest is what the site stands out by in the round, less the median of all sites' largest.  A site's
+(its number - the others' median) / (1.4826 x the others' median absolute deviation + half that median), cut at 5 either
+way.  Being rejected counts as the normal deviate of the share that was: alone among five 0.84, with four of five
+nothing.  The mean of the two largest (one number alone may be chance) is what the site stands out by in the round, less
+the median of that over all sites.  A site's
 suspicion is the largest, over all stretches of rounds in which it took part, of their sum over the square root of their
 number: a site that stands out a little for long counts as one that does by much and briefly.
 """
@@ -23,7 +24,7 @@ from fedcrucible.incident.evidence import Evidence, Numbers, RoundEvidence, know
 
 MOST = 5.0
 """Deviations that one round counts at most."""
-FLAGGED = 3.0
+FLAGGED = 4.0
 """Suspicion from which a site stands out."""
 LONGEST = 1500
 """Rounds whose stretches are all tried; of longer runs all that end with the last round."""
@@ -60,26 +61,25 @@ class Suspect:
 
 
 def suspects(evidence: Evidence) -> list[Suspect]:
-    """All sites, the most suspicious first; of equal ones the lowest."""
+    """All sites, the most suspicious first; of equal ones those whose replies were dropped more often."""
     series: dict[int, list[tuple[int, float, str]]] = {site: [] for site in evidence.sites}
     for each in evidence.rounds:
         for site, (deviation, reason) in deviations(each).items():
             series[site].append((each.record.round, deviation, reason))
     found = [_suspect(site, rounds, evidence) for site, rounds in series.items()]
-    return sorted(found, key=lambda suspect: (-suspect.suspicion, suspect.site))
+    return sorted(found, key=lambda suspect: (-suspect.suspicion, -suspect.dropped, suspect.site))
 
 
 def deviations(each: RoundEvidence) -> dict[int, tuple[float, str]]:
     """Of every judged site what it stands out by in a round, in deviations, and by which number."""
     by_name = {name: _against_the_others(numbers) for name, numbers in each.signals.items()}
     by_name[REJECTED] = _rejections(each)
-    largest: dict[int, tuple[float, str]] = {}
-    for name, numbers in by_name.items():
-        for site, value in numbers.items():
-            if site not in largest or value > largest[site][0]:
-                largest[site] = (value, name)
-    middle = statistics.median([value for value, _ in largest.values()]) if largest else 0.0
-    return {site: (value - middle, name) for site, (value, name) in largest.items()}
+    found: dict[int, tuple[float, str]] = {}
+    for site in {site for numbers in by_name.values() for site in numbers}:
+        ordered = sorted(((numbers[site], name) for name, numbers in by_name.items() if site in numbers), reverse=True)
+        found[site] = statistics.fmean(value for value, _ in ordered[:2]), ordered[0][1]
+    middle = statistics.median([value for value, _ in found.values()]) if found else 0.0
+    return {site: (value - middle, name) for site, (value, name) in found.items()}
 
 
 def _against_the_others(numbers: Numbers) -> Mapping[int, float]:
@@ -90,7 +90,7 @@ def _against_the_others(numbers: Numbers) -> Mapping[int, float]:
     for site, value in values.items():
         others = [other for who, other in values.items() if who != site]
         middle = statistics.median(others)
-        spread = 1.4826 * statistics.median([abs(other - middle) for other in others]) + abs(middle) / 4
+        spread = 1.4826 * statistics.median([abs(other - middle) for other in others]) + abs(middle) / 2
         gap = value - middle
         found[site] = max(-MOST, min(MOST, gap / spread)) if spread > 0 else math.copysign(MOST, gap) if gap else 0.0
     return found

@@ -89,6 +89,12 @@ def latest_checkpoint(
     return None
 
 
+def rounds_of(folder: Path) -> list[int]:
+    """The rounds of all checkpoint files, ascending, whole or not."""
+    numbers = (path.stem.removeprefix("round-") for path in _newest_first(folder))
+    return sorted(int(number) for number in numbers if number.isdigit())
+
+
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read one checkpoint file. Raises DamagedCheckpointError for anything that ``write_checkpoint`` didn't write."""
     try:
