@@ -1,4 +1,4 @@
-"""Clients that an operator leaves out: of which rounds, who hears of it, what is refused, and what a resumed run keeps."""
+"""Clients that an operator leaves out: of which rounds, who hears of it, what is refused, what a resumed run keeps."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_what_can_be_written() -> None:
     ],
 )
 def test_what_is_refused_as_text(text: str, cause: str) -> None:
-    with pytest.raises(ConfigError, match="federation.excluded") as caught:
+    with pytest.raises(ConfigError, match=r"federation\.excluded") as caught:
         Exclusions.parse(text, 8)
     assert cause in str(caught.value)
 
@@ -140,7 +140,7 @@ def test_an_excluded_attacker_is_as_if_it_never_were(runs_folder: object) -> Non
     ],
 )
 def test_too_few_left_is_refused_before_anything_starts(changes: dict[str, Scalar], cause: str) -> None:
-    with pytest.raises(ConfigError, match="federation.excluded") as caught:
+    with pytest.raises(ConfigError, match=r"federation\.excluded") as caught:
         Plan.make(load(settings(**FAST, **changes)))
     assert cause in str(caught.value)
 
