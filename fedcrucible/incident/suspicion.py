@@ -2,11 +2,11 @@
 
 Of every round and every number that grows with suspicion (``evidence.MEANINGS``) a site's deviation is
 (its number - the others' median) / (1.4826 x the others' median absolute deviation + half that median), cut at 5 either
-way.  Being rejected counts as the normal deviate of the share that was: alone among five 0.84, with four of five
-nothing.  The mean of the two largest (one number alone may be chance) is what the site stands out by in the round, less
-the median of that over all sites.  A site's
-suspicion is the largest, over all stretches of rounds in which it took part, of their sum over the square root of their
-number: a site that stands out a little for long counts as one that does by much and briefly.
+way.  The mean of its two largest (one number alone may be chance), and for being rejected the normal deviate of the
+share that was (alone among five 0.84, with most of them nothing), is what the site stands out by in the round, less the
+median of that over all sites.  A site's suspicion is the largest, over all stretches of rounds in which it took part,
+of their sum over the square root of their number: a site that stands out a little for long counts as one that does by
+much and briefly.
 """
 
 from __future__ import annotations
@@ -73,11 +73,13 @@ def suspects(evidence: Evidence) -> list[Suspect]:
 def deviations(each: RoundEvidence) -> dict[int, tuple[float, str]]:
     """Of every judged site what it stands out by in a round, in deviations, and by which number."""
     by_name = {name: _against_the_others(numbers) for name, numbers in each.signals.items()}
-    by_name[REJECTED] = _rejections(each)
+    rejected = _rejections(each)
     found: dict[int, tuple[float, str]] = {}
-    for site in {site for numbers in by_name.values() for site in numbers}:
+    for site in each.judged:
         ordered = sorted(((numbers[site], name) for name, numbers in by_name.items() if site in numbers), reverse=True)
-        found[site] = statistics.fmean(value for value, _ in ordered[:2]), ordered[0][1]
+        out = rejected.get(site, 0.0)
+        most = statistics.fmean(value for value, _ in ordered[:2]) if ordered else 0.0
+        found[site] = most + out, REJECTED if not ordered or out > ordered[0][0] else ordered[0][1]
     middle = statistics.median([value for value, _ in found.values()]) if found else 0.0
     return {site: (value - middle, name) for site, (value, name) in found.items()}
 
