@@ -55,6 +55,8 @@ def fork(old: Path, without: Sequence[int], first: int, name: str = "") -> Fork:
         raise CommandError(f"no client took part in any round of {old}", "there is nobody to leave out")
     recorded = of_record(read_settings(old).get("values", {}))
     start = _checkpoint(old, first, recorded)
+    if name in (".", "..") or Path(name).name != name:
+        raise CommandError(f"--name {name!r} is no folder name", "allowed: one name, beside the old record")
     folder = old.parent / (name or _name(old, without, first))
     settings = recorded | {
         EXCLUDED: _excluded(recorded, without, first),
