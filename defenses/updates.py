@@ -83,6 +83,11 @@ class ClientUpdates:
     def __len__(self) -> int:
         return len(self.matrix)
 
+    @property
+    def size(self) -> int:
+        """d, the number of parameters."""
+        return self.matrix.shape[1]
+
     @cached_property
     def largest(self) -> Tensor:
         """Largest absolute value of every update, float64 ``[n]``; a by-product of the check that all are finite."""
@@ -91,7 +96,7 @@ class ClientUpdates:
     @cached_property
     def no_giants(self) -> Tensor:
         """Updates that may be compared with each other (see :func:`without_giants`), bool ``[n]``."""
-        bound = self.matrix.shape[1] ** 0.5 * float(self.largest.max())  # no update is longer than this
+        bound = self.size**0.5 * float(self.largest.max())  # no update is longer than this
         if bound <= GIANT * median(self.largest):  # and the median one is no shorter than that
             return torch.ones(len(self), dtype=torch.bool)
         return without_giants(self.norms)
@@ -115,6 +120,10 @@ class ClientUpdates:
     def model_inner(self) -> Tensor:
         """Gram matrix of the local models w_t + u_i, float64 ``[n, n]``."""
         return gram(self.matrix, offset=self.w_t)
+
+    def centred_inner_among(self, rows: Tensor) -> Tensor:
+        """``centred_inner`` of some updates alone, numbered by ``rows`` int64 ``[k]``: float64 ``[k, k]``."""
+        return gram(self.matrix, centred=True, members=rows)
 
     def cosines_to(self, vector: Tensor) -> Tensor:
         """Cosine of every update to ``vector [d]``, float64 ``[n]`` on the CPU; 0 where either has no length."""

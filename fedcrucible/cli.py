@@ -15,9 +15,11 @@ from fedcrucible.commands import (
     demo,
     doctor,
     flower_env,
+    incident,
     listing,
     paper,
     prepare,
+    replay,
     report,
     run,
     verify,
@@ -46,6 +48,8 @@ app.command("prepare")(prepare.command)
 app.command("report")(report.command)
 app.command("watch")(watch.command)
 app.command("verify")(verify.command)
+app.command("incident")(incident.command)
+app.command("replay")(replay.command)
 app.command("flower-env")(flower_env.command)
 
 

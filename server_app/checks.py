@@ -30,6 +30,8 @@ from fedcrucible_core.learning.tasks import task_of
 from fedcrucible_core.learning.vector import Slot, parameter_slots
 from server_app.root_set import check_root_set
 from strategies.bindings import Bindings
+from strategies.exclusions import KEY as EXCLUDED
+from strategies.exclusions import Exclusions
 from strategies.quorum import Quorum
 from strategies.sampling import participants_per_round
 from strategies.systems import Assembled
@@ -207,11 +209,34 @@ def _check_clients(config: RunConfigBase, system: Assembled, data: DataSplits) -
     rule = system.rule
     assert rule is not None
     rule.check(sampled, int(share * sampled))
+    _check_excluded(config, system)
     if system.rule_needs.root is not None:
         check_root_set(config, rule.name, system.rule_needs.root, data)
     if not config.federation.own_data:
         partitioner = PARTITIONERS.of(config)
         partition_indices(config.task, partitioner, clients, config.run.seed)  # clients would refuse it: known here
+
+
+def _check_excluded(config: RunConfigBase, system: Assembled) -> None:
+    """In the round that lacks the most, somebody is left, and enough for the rule."""
+    federation, rule = config.federation, system.rule
+    excluded = Exclusions.of(federation).most(config.run.rounds)
+    if not excluded or rule is None:
+        return
+    left = participants_per_round(federation, len(excluded))
+    problem = ""
+    if left < 1:
+        problem = "leaves nobody"
+    elif left < federation.min_replies:
+        problem = f"leaves {left} clients a round, federation.min_replies = {federation.min_replies}"
+    else:
+        bad = len(set(attackers(config)) - excluded)
+        try:
+            rule.check(left, int(bad / (federation.clients - len(excluded)) * left))
+        except ConfigError as error:
+            problem = f"leaves {left} clients a round, too few for rule {rule.name!r}: {error}"
+    if problem:
+        raise ConfigError(EXCLUDED, federation.excluded, f"{problem}; exclude fewer")
 
 
 def _check_own_data(config: RunConfigBase) -> None:

@@ -39,7 +39,7 @@ LATER = (
         "fm_fl.", "federation.evaluate_", "synthetic.sanitize", "task.text_column", "task.max_length",
         "task.reserved_tokens", "task.tokenizer", "guide.scale", "guide.prompts", "guide.centre", "guide.noise",
         "guide.target_accuracy", "guide.backdoor", "poison.share_of",
-        "federation.quorum", "federation.required",
+        "federation.quorum", "federation.required", "federation.excluded",
     ),
     (".blocks", ".block_width", ".fedavg.weighted"),
 )  # fmt: skip
@@ -51,9 +51,10 @@ They came after results that stay valid.
 MAY_CHANGE = (
     "run.rounds", "federation.timeout_s", "federation.wait_for_clients_s", "federation.poll_s", "federation.discovery",
     "federation.node_partitions", "federation.quorum", "federation.required",
+    "federation.excluded",
 )  # fmt: skip
-"""Settings that a resumed run may have other values of: how far it goes, which node is which client, and how long it
-waits for whom."""
+"""Settings that a resumed run may have other values of: how far it goes, which node is which client, who is left out
+from now on, and how long it waits for whom."""
 MOST_HASHED = 256 * 2**20
 """Bytes of a split's pixels that prove that the data are the same; of larger ones every k-th image. All labels do."""
 FORMER_CONTENT = {

@@ -55,6 +55,7 @@ def to_record(outcome: RoundOutcome, config: RunConfigBase, idle: Collection[int
             "round": outcome.round,
             "stage": outcome.stage,
             "participants": outcome.participants,
+            "excluded": outcome.excluded,
             "malicious": outcome.malicious,
             "accepted": accepted,
             "rejected": rejected,
@@ -127,11 +128,24 @@ class Recorder:
         if self.rounds:
             outcome.seconds["record"] = self._seconds
         row = to_record(outcome, self.config, self.description.idle)
+        self._keep_geometry(outcome)
         self.record.append_round(row)
         if self.on_folder is not None and not self.rounds:
             self.on_folder(self.record.folder)
         self.rounds.append(row)
         self._seconds = time.perf_counter() - start
+
+    def _keep_geometry(self, outcome: RoundOutcome) -> None:
+        """Before the round's line: what the line is about is there when it is. A full disk costs it, not the run."""
+        if not outcome.geometry:
+            return
+        try:
+            found = {prototype: geometry.tensors() for prototype, geometry in outcome.geometry.items()}
+            self.record.write_diagnostics(outcome.round, found)
+        except OSError as error:
+            log(WARNING, "round %d: its diagnostics could not be written: %s", outcome.round, error)
+            self.on_note(f"the diagnostics of round {outcome.round} could not be written: {error}")
+        outcome.geometry = {}
 
     def on_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint; one that can't be written is noted, for the run itself is whole without it."""
@@ -140,7 +154,7 @@ class Recorder:
             {owner: dict(named) for owner, named in checkpoint.states.items()}, self.identity, self.seconds,
         )  # fmt: skip
         try:
-            self.record.write_checkpoint(content)
+            self.record.write_checkpoint(content, self.config.run.checkpoints_kept)
         except OSError as error:
             log(WARNING, "round %d: the checkpoint could not be written: %s", checkpoint.round, error)
             self.on_note(f"the checkpoint of round {checkpoint.round} could not be written: {error}")

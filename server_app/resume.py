@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.compose import RunConfigBase
-from fedcrucible_core.config.load import BEFORE, default_keys, flatten, load
+from fedcrucible_core.config.load import default_keys, flatten, load, of_record
 from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.records import files
 from fedcrucible_core.records.checkpoint import Checkpoint
@@ -17,6 +17,8 @@ from fedcrucible_core.records.schema import Environment, RunDescription
 from fedcrucible_core.records.writer import RunRecord
 from server_app.identity import continued_settings, run_identity
 from server_app.plan import Plan
+from strategies.exclusions import KEY as EXCLUDED
+from strategies.exclusions import Exclusions
 
 SHOWN_DIFFERENCES = 12
 
@@ -31,6 +33,8 @@ class Start:
     """Whether the folder holds an earlier part of the run, of which later rounds are forgotten once this one begins."""
     notes: tuple[str, ...] = ()
     """What the user is told of it."""
+    excluded: str | None = None
+    """``federation.excluded`` of the whole run, where the record was begun with another list; None where it wasn't."""
 
     @property
     def last_round(self) -> int:
@@ -83,7 +87,18 @@ def starting_point(record: RunRecord, plan: Plan) -> Start:
         allowed = f"{record.folder} holds {done} rounds already; at least that many, or another output.name"
         raise ConfigError("run.rounds", config.run.rounds, allowed)
     note = f"resumed after round {checkpoint.round} of {config.run.rounds}"
-    return Start(checkpoint, True, (*_history(record), *notes, note, *_other_surroundings(record, plan)))
+    excluded = _excluded(recorded, config, checkpoint.round)
+    before = str(recorded.get(EXCLUDED, ""))
+    if excluded not in (None, before):
+        notes.append(f"{EXCLUDED} is {excluded!r} from now on, it was {before!r}")
+    return Start(checkpoint, True, (*_history(record), *notes, note, *_other_surroundings(record, plan)), excluded)
+
+
+def _excluded(recorded: Mapping[str, Scalar], config: RunConfigBase, done: int) -> str | None:
+    """The list of excluded partitions that is right for the rounds before and after ``done``; None = as configured."""
+    before = Exclusions.parse(str(recorded.get(EXCLUDED, "")), config.federation.clients)
+    found = Exclusions.of(config.federation).continued(before, done).text()
+    return None if found == config.federation.excluded else found
 
 
 def _checkpoint(record: RunRecord, plan: Plan, recorded: Mapping[str, Scalar], notes: list[str]) -> Checkpoint | None:
@@ -148,7 +163,7 @@ def differences(recorded: Mapping[str, Scalar], old: Mapping[str, Scalar], confi
     here counts unless it had its default of then, ``old``.
     """
     values, defaults = flatten(config), default_keys()
-    before = defaults | dict(BEFORE) | {key: value for key, value in recorded.items() if key in defaults}
+    before = of_record(recorded)
     ours = continued_settings(config)
     try:
         theirs = continued_settings(load(before))
@@ -159,6 +174,12 @@ def differences(recorded: Mapping[str, Scalar], old: Mapping[str, Scalar], confi
     return [f"{key} is {values[key]!r}, recorded {before[key]!r}" for key in changed] + [
         f"{key} is unknown to this version, recorded {recorded[key]!r}" for key in unknown
     ]
+
+
+def with_excluded(config: RunConfigBase, excluded: str) -> RunConfigBase:
+    """The same settings with another ``federation.excluded``."""
+    federation = config.federation.model_copy(update={"excluded": excluded})
+    return config.model_copy(update={"federation": federation})
 
 
 def _rounds_done(record: RunRecord, checkpoint: Checkpoint) -> int:

@@ -26,7 +26,7 @@ from server_app.measuring import measuring
 from server_app.operations import Operations
 from server_app.plan import Plan
 from server_app.recorder import Recorder
-from server_app.resume import Start, starting_point
+from server_app.resume import Start, starting_point, with_excluded
 from server_app.strategy_of import strategy_of
 from server_app.synthetic_examples import keep_synthetic
 from strategies.outcome import Checkpoint, Observer
@@ -60,6 +60,8 @@ def execute(
         resume=config.run.resume,
     ) as record:
         start = starting_point(record, plan)
+        if start.excluded is not None:
+            config = plan.config = with_excluded(config, start.excluded)
         recorded: list[RoundRecord] = []
         operations: Operations | None = None
         try:

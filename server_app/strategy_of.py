@@ -41,7 +41,9 @@ def strategy_of(
             config=config,
             system=plan.system,
             models=plan.models(),
-            nodes=NodeDirectory(config.federation, in_order, plan.data.info),
+            nodes=NodeDirectory(
+                config.federation, in_order, plan.data.info, 1 if resume_from is None else resume_from.round + 1
+            ),
             malicious=frozenset(attackers(config)),
             max_examples=max_examples(plan),
             info=plan.data.info,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from logging import WARNING
 
 from flwr.app import Message, MessageType
 from flwr.common.logger import log
 from flwr.serverapp import Grid
 
-from defenses.base import RULES, Aggregate, AggregationRule
+from defenses.base import RULES, Aggregate, AggregationRule, ClientUpdates
+from defenses.stored_updates import UpdateGeometry
 from fedcrucible_core.config.json_log import TOLD
 from fedcrucible_core.config.plain_text import plain_text
 from fedcrucible_core.learning.data import Labeled
@@ -91,6 +93,7 @@ class Federation(Trainer):
         self.aggregated = ()
         population = {prototype: weights.unbounded() for prototype, weights in population.items()}
         outcome.participants = [node.partition for node in self.asked]
+        outcome.excluded = sorted(self.roster.nodes.excluded)
         outcome.malicious = self.roster.malicious_among(self.asked)
         outcome.bytes_down = sum(population[self.prototype(node.partition)].nbytes for node in self.asked)
         with timed(outcome, "validate"):
@@ -164,19 +167,23 @@ class Federation(Trainer):
 
     def _group(self, prototype: Prototype, sent: Weights, replies: list[Reply], outcome: RoundOutcome) -> Group:
         federation = self.config.federation
-        sole = prototype == SOLE
-        members = sum(self.prototype(p) == prototype for p in range(federation.clients)) if not sole else 0
+        sole, excluded = prototype == SOLE, outcome.excluded
+        members = federation.clients - len(excluded)
+        if not sole:
+            members = sum(self.prototype(p) == prototype for p in range(federation.clients) if p not in excluded)
         return Group(
             parts=self.parts.of(prototype),
             prototype=prototype,
             sent=sent,
             round=outcome.round,
             replies=replies,
-            clients=federation.clients if sole else members,
-            sampled=participants_per_round(federation)
+            clients=members,
+            sampled=participants_per_round(federation, len(excluded))
             if sole
             else sum(self.prototype(node.partition) == prototype for node in self.asked),
             root=self.root,
+            excluded=frozenset(excluded),
+            keep=partial(_keep, outcome, prototype) if self.config.output.diagnostics == "geometry" else None,
         )
 
     def _rule_for(self, group: Group, outcome: RoundOutcome) -> AggregationRule:
@@ -209,3 +216,7 @@ class Federation(Trainer):
                 for reply, value in zip(groups[p], result.per_client.get(name, []), strict=False)
             }
             outcome.per_client[name] = [value_of.get(partition, math.nan) for partition in outcome.weights]
+
+
+def _keep(outcome: RoundOutcome, prototype: Prototype, updates: ClientUpdates) -> None:
+    outcome.geometry[prototype] = UpdateGeometry.of(updates)

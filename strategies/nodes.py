@@ -14,6 +14,8 @@ from fedcrucible_core.config.sections import FederationSection
 from fedcrucible_core.learning.data import DataInfo
 from strategies.bindings import Bindings, fingerprint
 from strategies.claims import Claim
+from strategies.exclusions import KEY as EXCLUDED
+from strategies.exclusions import Exclusions
 from strategies.outcome import NodeIdentity
 from strategies.partition_query import UNANSWERED, PartitionQuery
 from strategies.quorum import Quorum
@@ -45,12 +47,17 @@ class NodeDirectory:
 
     The oldest claim to a partition among the nodes that are online holds it: claims made before the run began by
     registration, later ones as they come.  With ``federation.node_partitions`` only listed nodes are used, each for its
-    partition.  ``info`` is what nodes are told about the server's data set.
+    partition.  Partitions that ``federation.excluded`` leaves out of ``round``, the coming one, are nobody's.  ``info``
+    is what nodes are told about the server's data set.
     """
 
-    def __init__(self, settings: FederationSection, in_order: bool, info: DataInfo | None = None) -> None:
+    def __init__(
+        self, settings: FederationSection, in_order: bool, info: DataInfo | None = None, round: int = 1
+    ) -> None:
         self.settings = settings
         self.in_order = in_order
+        self.round = round
+        self.exclusions = Exclusions.of(settings)
         self.by_partition: dict[int, Node] = {}
         """Who holds or last held each partition."""
         self.refused: dict[int, str] = {}
@@ -63,7 +70,7 @@ class NodeDirectory:
         self._arrival: dict[tuple[int, int], int] = {}
         """When (``_begun``) a node first claimed a partition."""
         self._order: dict[int, int] = {}
-        self._news = RosterNews(settings.clients)
+        self._news = RosterNews(settings.clients, self.exclusions.at(round - 1))
         self.quorum = Quorum.of(settings)
         self.absent: list[int] = []
         """Partitions that no usable node held when the nodes were last looked at."""
@@ -75,22 +82,29 @@ class NodeDirectory:
         Raises TooFewNodesError when they are fewer than ``min_replies``, or lack one that the quorum requires.
         """
         deadline = time.monotonic() + self.settings.wait_for_clients_s
-        while len(nodes := self.refresh(grid)) < self.settings.clients and (left := deadline - time.monotonic()) > 0:
+        wanted = self.settings.clients - len(self.excluded)
+        while len(nodes := self.refresh(grid)) < wanted and (left := deadline - time.monotonic()) > 0:
             time.sleep(min(self.settings.poll_s, 1.0, left))
         held = {node.partition for node in nodes}
-        if len(nodes) < self.settings.min_replies or self.quorum.shortage(held):
+        if len(nodes) < self.settings.min_replies or self.quorum.shortage(held, self.excluded):
             raise TooFewNodesError(self._shortage(nodes))
         self._begun = 1
 
     def refresh(self, grid: Grid) -> list[Node]:
         """Nodes that are online and used now, in partition order; never waits for a node's answer."""
         self._begun += self._begun > 0
-        nodes = self._registered(grid) if self.in_order else self._claimed(grid)
-        held = {node.partition for node in nodes}
-        everybody = len(held) == self.settings.clients
-        self.absent = [] if everybody else [k for k in range(self.settings.clients) if k not in held]
-        self._news.see(nodes, self._causes(steps=2 if self._begun else 1), self._labels())
+        found = self._registered(grid) if self.in_order else self._claimed(grid)
+        nodes = [node for node in found if node.partition not in self.excluded]
+        there = {node.partition for node in nodes} | self.excluded  # nobody waits for those who shall not come
+        everybody = len(there) == self.settings.clients
+        self.absent = [] if everybody else [k for k in range(self.settings.clients) if k not in there]
+        self._news.see(nodes, self._causes(steps=2 if self._begun else 1), self._labels(), self.excluded)
         return nodes
+
+    @property
+    def excluded(self) -> frozenset[int]:
+        """Partitions that take no part in the coming round."""
+        return self.exclusions.at(self.round)
 
     def news(self) -> list[str]:
         """Notes on what changed among the nodes since the last call."""
@@ -144,6 +158,8 @@ class NodeDirectory:
         ):
             claim = claims[node_id]
             cause = self.bindings.fault(self._online[node_id], claim.partition) if self.bindings is not None else ""
+            if not cause and claim.partition in self.excluded:
+                cause = f"partition {claim.partition} is excluded ({EXCLUDED})"
             if not cause and claim.partition in holders:
                 holder = holders[claim.partition].node_id
                 cause = f"partition {claim.partition} is already held by node {holder}: {CONTESTED}"
@@ -165,13 +181,16 @@ class NodeDirectory:
 
     def _shortage(self, nodes: list[Node]) -> str:
         held, labels = {node.partition for node in nodes}, self._labels()
-        causes = self.quorum.shortage(held)
+        causes = self.quorum.shortage(held, self.excluded)
         causes += [f"{labels[i]}: {cause}" for i, cause in self._causes().items()]
         if self.bindings is not None:
             seen = {self.bindings.entry(node) for node in self._online.values()}
             causes += [f"{plain_text(name)}: not online" for name in self.bindings.partitions if name not in seen]
-        free = [k for k in range(self.settings.clients) if k not in held]
-        causes.append(f"no usable node is online for {partitions(free)}")
+        free = [k for k in range(self.settings.clients) if k not in held and k not in self.excluded]
+        if free:
+            causes.append(f"no usable node is online for {partitions(free)}")
+        if self.excluded:
+            causes.append(f"{partitions(sorted(self.excluded))} excluded ({EXCLUDED})")
         if len(causes) > MOST_CAUSES:
             causes[MOST_CAUSES:] = [f"and {len(causes) - MOST_CAUSES} more"]
         needed, waited = self.settings.min_replies, self.settings.wait_for_clients_s

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from defenses.stored_updates import UpdateGeometry
 from fedcrucible_core.learning.evaluation import AttackMetrics, CleanMetrics
-from strategies.population import Population, State
+from strategies.population import Population, Prototype, State
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class RoundOutcome:
     stage: Literal["training", "repair"] = "training"
     """repair: what follows the last round, numbered one higher; the clients were asked, nobody trained."""
     participants: list[int] = field(default_factory=list)
+    excluded: list[int] = field(default_factory=list)
+    """Partitions that were left out of the round (``federation.excluded``), whoever they are."""
     valid: list[int] = field(default_factory=list)
     malicious: list[int] = field(default_factory=list)
     """Ground truth among the participants, for detection figures only."""
@@ -51,6 +54,8 @@ class RoundOutcome:
     measured: Measured | None = None
     client_metrics: dict[int, dict[str, float]] = field(default_factory=dict)
     """What clients measured on test data of their own, by partition: rates in percent and ``examples``."""
+    geometry: dict[Prototype, UpdateGeometry] = field(default_factory=dict)
+    """How each prototype's updates lie to each other, where ``output.diagnostics`` asks for it."""
     restarted: bool = False
     """Training started over from the initial model: nothing more happens to it this round."""
     model: Literal["changed", "kept", "initial"] = "initial"

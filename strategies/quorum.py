@@ -39,12 +39,15 @@ class Quorum:
         listed = {} if bindings is None else bindings.partitions
         return cls(settings.quorum, _named(settings, listed), {partition: name for name, partition in listed.items()})
 
-    def shortage(self, present: Collection[int]) -> list[str]:
-        """What is missing at the start, where ``present`` are the partitions that can be used; nothing where all is."""
+    def shortage(self, present: Collection[int], excluded: Collection[int] = ()) -> list[str]:
+        """What is missing at the start, where ``present`` are the partitions that can be used; nothing where all is.
+
+        Nobody requires those that ``federation.excluded`` leaves out.
+        """
         found = []
         if len(present) < self.count:
             found.append(f"{len(present)} clients can be used, {self.count} required ({COUNT})")
-        missing = [partition for partition in self.required if partition not in present]
+        missing = [p for p in self.required if p not in present and p not in excluded]
         if missing:
             named = ", ".join(self._label(p) for p in missing if p in self.names)
             which = partitions(missing, "client") + (f" ({named})" if named else "")

@@ -62,7 +62,8 @@ class Roster:
         return self.nodes.refresh(grid)
 
     def participants(self, server_round: int, grid: Grid) -> list[Node]:
-        """The nodes that are sampled for a round, in partition order."""
+        """The nodes that are sampled for a round, in partition order; none that is excluded from it."""
+        self.nodes.round = server_round
         nodes = {node.partition: node for node in self.nodes.refresh(grid)}
         drawn = sample(sorted(nodes), self.config, server_round, self._truth(nodes.values()))
         return [nodes[partition] for partition in drawn]

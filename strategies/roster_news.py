@@ -26,22 +26,34 @@ class Holder(Protocol):
 
 
 class RosterNews:
-    """Compares what is seen with what was told before; everything is told once."""
+    """Compares what is seen with what was told before; everything is told once.
 
-    def __init__(self, clients: int) -> None:
+    ``excluded`` are the partitions that were left out until now, for a run that goes on.
+    """
+
+    def __init__(self, clients: int, excluded: frozenset[int] = frozenset()) -> None:
         self.clients = clients
         self._present: dict[int, int] | None = None
         self._own: list[int] = []
         self._causes: dict[int, str] = {}
         self._labels: dict[int, str] = {}
+        self._excluded: frozenset[int] = frozenset()
         self._told: dict[int, int] | None = None
+        self._told_excluded = excluded
         self._told_causes: dict[int, str] = {}
         self._told_own: list[int] = []
         self._last: dict[int, int] = {}
         """Partition to the node that last held it when something was told."""
 
-    def see(self, present: Sequence[Holder], causes: Mapping[int, str], labels: Mapping[int, str]) -> None:
-        """The nodes that take part now, why others don't (by node id), and how notes call nodes."""
+    def see(
+        self,
+        present: Sequence[Holder],
+        causes: Mapping[int, str],
+        labels: Mapping[int, str],
+        excluded: frozenset[int] = frozenset(),
+    ) -> None:
+        """The nodes that take part now, why others don't (by node id), how notes call nodes; excluded partitions."""
+        self._excluded = excluded
         self._present = {node.partition: node.node_id for node in present}
         self._own = sorted(node.partition for node in present if node.own_data)
         self._causes = dict(causes)
@@ -51,7 +63,8 @@ class RosterNews:
         """Notes on what changed since the last call; none before anything was seen."""
         if self._present is None:
             return []
-        notes = self._at_the_start(self._present) if self._told is None else self._changes(self._told, self._present)
+        notes = self._exclusions()
+        notes += self._at_the_start(self._present) if self._told is None else self._changes(self._told, self._present)
         if set(self._own) - set(self._told_own):
             notes.append(f"{partitions(self._own, 'client')} on data of their nodes' own (own-data)")
         fresh = {i: cause for i, cause in self._causes.items() if self._told_causes.get(i) != cause}
@@ -60,11 +73,23 @@ class RosterNews:
             notes.append(f"{len(fresh) - MOST_NODES} more nodes are not used")
         self._told, self._told_own = dict(self._present), list({*self._told_own, *self._own})
         self._told_causes |= fresh
+        self._told_excluded = self._excluded
         self._last |= self._present
         return notes
 
+    def _exclusions(self) -> list[str]:
+        """Who is left out from now on, and who no longer is."""
+        notes = []
+        for who, what in (
+            (self._excluded - self._told_excluded, "excluded from now on"),
+            (self._told_excluded - self._excluded, "no longer excluded"),
+        ):
+            if who:
+                notes.append(f"{what} (federation.excluded): {partitions(sorted(who), 'client')}")
+        return notes
+
     def _at_the_start(self, present: Mapping[int, int]) -> list[str]:
-        missing = [k for k in range(self.clients) if k not in present]
+        missing = [k for k in range(self.clients) if k not in present and k not in self._excluded]
         if not missing:
             return []
         return [
@@ -73,7 +98,7 @@ class RosterNews:
 
     def _changes(self, before: Mapping[int, int], now: Mapping[int, int]) -> list[str]:
         notes = []
-        gone = sorted(set(before) - set(now))
+        gone = sorted(set(before) - set(now) - self._excluded)
         if gone:
             notes.append(f"not online any more: {partitions(gone, 'client')}")
         for partition, node_id in sorted(now.items()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -42,6 +43,10 @@ class Group:
     sampled: int
     """Clients that were to be asked."""
     root: Labeled | None
+    excluded: frozenset[int] = frozenset()
+    """Partitions that were left out of the round."""
+    keep: Callable[[ClientUpdates], None] | None = None
+    """Is shown the updates before the rule judges them."""
 
 
 def aggregate_replies(group: Group, rule: AggregationRule, state: State) -> tuple[Aggregate, Weights]:
@@ -67,6 +72,8 @@ def aggregate_replies(group: Group, rule: AggregationRule, state: State) -> tupl
         state,
         _server_view(group),
     )
+    if group.keep is not None:
+        group.keep(updates)
     result = rule.aggregate(updates)
     parameters = w_t + result.delta
     if not bool(torch.isfinite(parameters).all()):
@@ -87,7 +94,9 @@ def _server_view(group: Group) -> ServerView:
         clients=group.clients,
         sampled=group.sampled,
         rounds=config.run.rounds,
-        assumed_malicious=assumed_malicious(config, len(parts.malicious), len(group.replies)),
+        assumed_malicious=assumed_malicious(
+            config, len(parts.malicious - group.excluded), len(group.replies), len(group.excluded)
+        ),
         scratch=parts.model,
         task=task_of(parts.info),
         output=parts.model.output,

@@ -32,12 +32,15 @@ def exact_attackers(fraction: float, participants: int) -> int:
     return math.floor(fraction * participants + 1e-9)  # 1e-9: 0.58 * 50 is 28.999999999999996
 
 
-def participants_per_round(settings: FederationSection) -> int:
-    """Clients sampled each round: the stated share of all, halves up, at least one."""
-    return min(settings.clients, max(1, int(settings.fraction_train * settings.clients + 0.5)))
+def participants_per_round(settings: FederationSection, excluded: int = 0) -> int:
+    """Clients sampled each round: the stated share of all, halves up, at least one; of those that aren't excluded."""
+    return min(settings.clients - excluded, max(1, int(settings.fraction_train * settings.clients + 0.5)))
 
 
-def assumed_malicious(config: RunConfigBase, malicious: int, participants: int) -> int:
-    """Attackers a round that the server assumes: as configured, or the share of ``malicious`` clients, rounded up."""
+def assumed_malicious(config: RunConfigBase, malicious: int, participants: int, excluded: int = 0) -> int:
+    """Attackers a round that the server assumes: as configured, or the share of ``malicious`` clients, rounded up.
+
+    ``excluded`` clients are neither among the malicious ones nor among the others.
+    """
     assumed = config.defense.assumed_malicious
-    return assumed if assumed >= 0 else math.ceil(malicious * participants / config.federation.clients)
+    return assumed if assumed >= 0 else math.ceil(malicious * participants / (config.federation.clients - excluded))

@@ -55,6 +55,7 @@ ALLOWED: dict[str, set[str]] = {
     "fedcrucible.comparison": RECORDS
     | {PLAN, EXECUTION, TABLES, STATISTICS, "fedcrucible", "fedcrucible.engines", "fedcrucible_core.reports"},
     "fedcrucible.papers": {"fedcrucible_core.config"},
+    "fedcrucible.incident": {*CORE, *RECORDS, *DEFENSES, "strategies", "server_app", "fedcrucible"},
     "fedcrucible.health": CORE | RECORDS | {"fedcrucible.engines"},
     "fedcrucible.commands": {"*"},
     "fedcrucible": {"*"},

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from defenses.base import RULES, Aggregate, AggregationRule, ClientUpdates
-from defenses.kernels.geometry import FLOOR, gram, principal_scores, rounding_errors, squared_distances
+from defenses.kernels.geometry import FLOOR, principal_scores, rounding_errors, squared_distances
 from defenses.kernels.majority import Method, majority_cluster, majority_size
 from defenses.kernels.ties import level_ties
 from defenses.kernels.weighting import sample_shares
@@ -153,7 +153,7 @@ class ClipFedFilter(AggregationRule):
         """Centred Gram matrix of the rows, and what rounding may have done to its entries beside its own scale."""
         whole = len(rows) == len(updates)
         if not self.normalise:
-            return (updates.centred_inner if whole else gram(updates.matrix, centred=True, members=rows)), 0.0
+            return (updates.centred_inner if whole else updates.centred_inner_among(rows)), 0.0
         scale = updates.norms.clamp(min=FLOOR)
         inner = updates.inner / scale[:, None] / scale[None, :]  # nobody is left out when lengths don't count
         centred = inner - inner.mean(0) - inner.mean(1, keepdim=True) + inner.mean()

@@ -7,7 +7,6 @@ from pydantic import Field
 from torch import Tensor
 
 from defenses.base import RULES, Aggregate, AggregationRule, ClientUpdates
-from defenses.kernels.geometry import gram
 from defenses.kernels.linkage import MergeTree, merge_tree
 from defenses.rules.clip_fed_filter import embed_updates
 from defenses.support.client_memory import id_order, recall, remember
@@ -70,7 +69,7 @@ class FedDMC(AggregationRule):
         rows = order[without_giants(norms)[order]]
         verdict = torch.ones(len(updates), dtype=torch.float64)
         whole = len(rows) == len(updates)
-        inner = updates.centred_inner[rows][:, rows] if whole else gram(updates.matrix, centred=True, members=rows)
+        inner = updates.centred_inner[rows][:, rows] if whole else updates.centred_inner_among(rows)
         distances = embed_updates(inner.cpu(), self.components).distances()
         benign, peeled = benign_branch(merge_tree(distances, "ward"), self.noise_size, len(updates))
         verdict[rows[benign]] = 0.0

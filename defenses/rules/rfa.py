@@ -7,7 +7,6 @@ from pydantic import Field
 from torch import Tensor
 
 from defenses.base import RULES, Aggregate, AggregationRule, ClientUpdates
-from defenses.kernels.geometry import gram
 from defenses.kernels.weighting import sample_shares
 
 MOST_STEPS = 100_000
@@ -46,7 +45,7 @@ class Rfa(AggregationRule):
         norms, usable = updates.norms, updates.no_giants
         rows = usable.nonzero().flatten()
         whole = len(rows) == len(updates)
-        inner = updates.centred_inner if whole else gram(updates.matrix, centred=True, members=rows)
+        inner = updates.centred_inner if whole else updates.centred_inner_among(rows)
         alpha = sample_shares(updates.num_examples, usable, self.max_weight)
         shares, distances, steps = self._weiszfeld(inner, alpha[rows])
         weights = torch.zeros_like(alpha)

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from defenses.kernels.geometry import gram, median, rounding_errors, squared_distances
+from defenses.kernels.geometry import median, rounding_errors, squared_distances
 from defenses.updates import ClientUpdates
 
 
@@ -37,7 +37,7 @@ class Neighbourhood:
         """Measure a round's updates by one Gram matrix."""
         rows = updates.no_giants.nonzero().flatten()
         if len(rows) < len(updates):
-            inner = gram(updates.matrix, centred=True, members=rows)
+            inner = updates.centred_inner_among(rows)
         elif median(updates.largest) == 0.0:
             inner = updates.inner  # most are zero, so the mean is no centre; and nobody was judged a giant
         else:

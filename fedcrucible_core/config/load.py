@@ -19,7 +19,9 @@ from fedcrucible_core.config.values import Scalar
 UNCLEAN = "control characters and broken Unicode are not allowed"
 LARGEST_INT = 2**63 - 1
 """Flower's messages hold 64-bit integers."""
-WITHOUT_EFFECT = ("output.", "run.resume", "run.checkpoint_every", "task.data_dir", "guide.cache_dir")
+WITHOUT_EFFECT = (
+    "output.", "run.resume", "run.checkpoint_every", "run.checkpoints_kept", "task.data_dir", "guide.cache_dir",
+)  # fmt: skip
 """Keys (or sections) that say where things lie, not what is computed."""
 DEFENCE = ("strategy", "defense.", "purifier.", "repair.", "splitter.", "guide.", "synthetic.", "fm_fl.")
 """Keys (or sections) that belong to the defender, but for ``ARCHITECTURES``; see :func:`is_defence`."""
@@ -47,6 +49,15 @@ def as_before(settings: Mapping[str, Scalar]) -> dict[str, Scalar]:
 def is_defence(key: str) -> bool:
     """Whether a key belongs to the defender: values of such keys compete, those of others are what systems face."""
     return key.startswith(DEFENCE) and key not in ARCHITECTURES
+
+
+def of_record(recorded: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """The settings that a record stands for today: those of its keys that are known, and of the others what was.
+
+    A key that the record doesn't know had its default, or what was computed before it existed.
+    """
+    defaults = default_keys()
+    return defaults | dict(BEFORE) | {key: value for key, value in recorded.items() if key in defaults}
 
 
 def has_effect(key: str, settings: Mapping[str, Scalar]) -> bool:

@@ -31,6 +31,9 @@ class RunSection(Section):
     eval_every: int = Field(1, ge=1, description="Evaluate the global model every k rounds (and after the last)")
     eval_batch_size: int = Field(1000, ge=1, description="Images per batch in evaluation")
     checkpoint_every: int = Field(0, ge=0, description="Write a checkpoint every k rounds; 0 = never")
+    checkpoints_kept: int = Field(
+        2, ge=0, description="Newest checkpoints that are kept; 0 = all, so that a run can be replayed from any"
+    )
     resume: bool = Field(False, description="Continue from the newest checkpoint in the record folder")
 
 
@@ -152,6 +155,11 @@ class FederationSection(Section):
         "",
         description="Deployment: which node may hold which partition, NODE:PARTITION by commas; NODE is a registered "
         "name, a node id or a key's SHA256:... fingerprint; empty = the first node that claims a partition holds it",
+    )
+    excluded: str = Field(
+        "",
+        description="Partitions that take no part, by commas: 3, 3@12 (from round 12 on) or 3@12-20; on resume a new "
+        "one is left out from the next round on",
     )
     own_data: bool = Field(
         False,
@@ -377,3 +385,8 @@ class OutputSection(Section):
         "text", description="What the run prints while it goes: lines for people, or one JSON object per line"
     )
     save_model: bool = Field(True, description="Write the final model as safetensors")
+    diagnostics: Literal["none", "geometry"] = Field(
+        "none",
+        description="geometry: keep lengths, examples and inner products of every round's updates, so that "
+        "`fedcrucible incident` can judge them again by other rules; costs three Gram passes a round",
+    )

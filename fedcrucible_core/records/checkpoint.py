@@ -40,7 +40,7 @@ class Checkpoint:
 
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int = 2) -> Path:
-    """Write ``round-N.safetensors`` in one step and delete all but the newest ``keep`` checkpoints.
+    """Write ``round-N.safetensors`` in one step and delete all but the newest ``keep`` checkpoints; none with 0.
 
     Raises OSError that names the file; older checkpoints are then still there.
     """
@@ -67,7 +67,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int = 2) -> 
         facts["prototypes"] = json.dumps(list(checkpoint.population))
     path = folder / _file_name(checkpoint.round)
     write_atomic(path, save(tensors, metadata={**facts, "sha256": _checksum(facts, tensors)}))
-    for old in _newest_first(folder)[max(keep, 1) :]:
+    for old in _newest_first(folder)[keep:] if keep > 0 else []:
         old.unlink(missing_ok=True)
     return path
 
@@ -87,6 +87,12 @@ def latest_checkpoint(
         except DamagedCheckpointError as error:
             damaged(f"checkpoint {path.name} is damaged ({error}) and was passed over")
     return None
+
+
+def rounds_of(folder: Path) -> list[int]:
+    """The rounds of all checkpoint files, ascending, whole or not."""
+    numbers = (path.stem.removeprefix("round-") for path in _newest_first(folder))
+    return sorted(int(number) for number in numbers if number.isdigit())
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

@@ -20,6 +20,7 @@ TEXTS = "examples.json"
 SYNTHETIC = "synthetic.json"
 EMBEDDINGS = "embeddings"
 CHECKPOINTS = "checkpoints"
+DIAGNOSTICS = "diagnostics"
 REPORT = "report.html"
 EVENTS = "events.jsonl"
 STATUS = "status.json"
@@ -28,7 +29,7 @@ FILES = (
     RUN, CONFIG, CONFIG_TOML, ENVIRONMENT, METRICS, SUMMARY, MODEL, EXAMPLES, TEXTS, SYNTHETIC, REPORT, EVENTS, STATUS,
     PROMETHEUS,
 )  # fmt: skip
-FOLDERS = (EMBEDDINGS, CHECKPOINTS)
+FOLDERS = (EMBEDDINGS, CHECKPOINTS, DIAGNOSTICS)
 
 
 def model_of(prototype: str) -> str:

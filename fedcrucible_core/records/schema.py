@@ -164,6 +164,8 @@ class RoundRecord(Record):
     """Triggered images predicted as their true class."""
     per_class_recall_percent: tuple[Percent, ...] = ()
     participants: tuple[int, ...] = ()
+    excluded: tuple[int, ...] = Field((), exclude_if=operator.not_)
+    """Partitions that were left out of the round (``federation.excluded``); in the record only where there are any."""
     malicious: tuple[int, ...] = ()
     """Ground truth: the malicious partitions among the participants."""
     accepted: tuple[int, ...] = ()
@@ -358,6 +360,8 @@ class RunSummary(Record):
     bytes_up: int = 0
     dropped: dict[Line, int] = Field(default_factory=dict)
     """Cause -> number of replies."""
+    excluded: dict[Line, int] = Field(default_factory=dict, exclude_if=operator.not_)
+    """Partition -> rounds that it was left out of (``federation.excluded``)."""
     knowledge: dict[Line, tuple[Line, ...]] = Field(default_factory=dict)
     folder: str = ""
     epsilon: float | None = None

@@ -76,6 +76,7 @@ def summarize(
         bytes_down=sum(r.bytes_down for r in rounds),
         bytes_up=sum(r.bytes_up for r in rounds),
         dropped=dict(Counter(cause for r in rounds for cause in r.dropped.values()).most_common()),
+        excluded=dict(Counter(str(partition) for r in rounds for partition in r.excluded)),
         knowledge=run.knowledge,
         folder=folder,
         epsilon=private.epsilon,

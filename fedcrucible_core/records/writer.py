@@ -19,7 +19,7 @@ from fedcrucible_core.config.sections import OutputSection
 from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.learning.vector import Slot
 from fedcrucible_core.learning.weights import Weights
-from fedcrucible_core.records import checkpoint, files
+from fedcrucible_core.records import checkpoint, diagnostics, files
 from fedcrucible_core.records.checkpoint import BOUNDS
 from fedcrucible_core.records.environment import collect_environment
 from fedcrucible_core.records.location import claimed_folder, run_folder
@@ -106,6 +106,7 @@ class RunRecord:
         files.require_room(self.folder)
         (self.folder / files.SUMMARY).unlink(missing_ok=True)
         checkpoint.forget_after(self.folder / files.CHECKPOINTS, round)
+        diagnostics.forget_diagnostics(self.folder / files.DIAGNOSTICS, round)
         write_atomic(self.folder / files.METRICS, b"".join(line + b"\n" for line in kept))
 
     def lines_up_to(self, round: int) -> list[bytes]:
@@ -178,9 +179,13 @@ class RunRecord:
         }
         write_atomic(path, save(tensors))
 
-    def write_checkpoint(self, content: checkpoint.Checkpoint) -> Path:
-        """Write a checkpoint in one step; the newest two are kept."""
-        return checkpoint.write_checkpoint(self.folder / files.CHECKPOINTS, content)
+    def write_diagnostics(self, round: int, found: diagnostics.Diagnostics) -> Path:
+        """Keep what other rules need to judge a round's updates again."""
+        return diagnostics.write_diagnostics(self.folder / files.DIAGNOSTICS, round, found)
+
+    def write_checkpoint(self, content: checkpoint.Checkpoint, keep: int = 2) -> Path:
+        """Write a checkpoint in one step; the newest ``keep`` are kept, all with 0."""
+        return checkpoint.write_checkpoint(self.folder / files.CHECKPOINTS, content, keep=keep)
 
     def latest_checkpoint(
         self, damaged: Callable[[str], None] = lambda _: None, before: int | None = None

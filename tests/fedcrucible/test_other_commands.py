@@ -15,7 +15,7 @@ from fedcrucible_core.config.load import default_keys
 from fedcrucible_core.config.preset import flatten_table
 from fedcrucible_core.foundation.sentence_encoder import PACKAGES
 
-COMMANDS = ("demo", "run", "compare", "paper", "list", "config", "doctor", "prepare", "report")
+COMMANDS = ("demo", "run", "compare", "paper", "list", "config", "doctor", "prepare", "report", "incident", "replay")
 
 
 @pytest.fixture(scope="module")

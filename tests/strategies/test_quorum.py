@@ -10,6 +10,7 @@ from flwr.app import Context, RecordDict
 
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.load import flatten, load
+from fedcrucible_core.config.sections import FederationSection
 from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.records import files
 from fedcrucible_core.records.attendance import attendance
@@ -142,3 +143,9 @@ def test_records_of_earlier_versions_say_nothing() -> None:
     assert RunSummary.model_validate({"strategy": "x", "attack": "y", "seed": 1, "rounds": 1}).status is None
     written = a_round(1).model_dump()
     assert not {"absent", "quorum_missed"} & set(written)
+
+
+def test_a_site_that_is_excluded_is_required_by_nobody() -> None:
+    quorum = Quorum.of(FederationSection(clients=4, required="all", excluded="2"))
+    assert quorum.shortage({0, 1, 3}, {2}) == []
+    assert "client 3" in quorum.shortage({0, 1}, {2})[0]
