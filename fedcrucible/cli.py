@@ -8,7 +8,21 @@ from typing import Annotated, Any
 
 import typer
 
-from fedcrucible.commands import compare, config, data, demo, doctor, flower_env, listing, paper, prepare, report, run
+from fedcrucible.commands import (
+    compare,
+    config,
+    data,
+    demo,
+    doctor,
+    flower_env,
+    listing,
+    paper,
+    preflight,
+    prepare,
+    report,
+    run,
+    site,
+)
 
 _PYTHONS_OWN = warnings.showwarning
 
@@ -30,6 +44,8 @@ app.command("doctor")(doctor.command)
 app.command("data")(data.command)
 app.command("prepare")(prepare.command)
 app.command("report")(report.command)
+app.command("preflight")(preflight.command)
+app.add_typer(site.app)
 app.command("flower-env")(flower_env.command)
 
 
