@@ -55,7 +55,8 @@ ALLOWED: dict[str, set[str]] = {
     "fedcrucible.comparison": RECORDS
     | {PLAN, EXECUTION, TABLES, STATISTICS, "fedcrucible", "fedcrucible.engines", "fedcrucible_core.reports"},
     "fedcrucible.papers": {"fedcrucible_core.config"},
-    "fedcrucible.health": CORE | RECORDS | {"fedcrucible.engines"},
+    "fedcrucible.sites": RECORDS | {"fedcrucible.engines", "strategies"},
+    "fedcrucible.health": CORE | RECORDS | {"fedcrucible.engines", "fedcrucible.sites"},
     "fedcrucible.commands": {"*"},
     "fedcrucible": {"*"},
 }
