@@ -14,7 +14,7 @@ from fedcrucible.health import Finding, content, hardware, places, software
 from fedcrucible_core.config.load import default_keys
 from fedcrucible_core.config.preset import flatten_table
 
-COMMANDS = ("demo", "run", "compare", "paper", "list", "config", "doctor", "prepare", "report")
+COMMANDS = ("demo", "run", "compare", "paper", "list", "config", "doctor", "prepare", "report", "site", "preflight")
 
 
 @pytest.fixture(scope="module")
