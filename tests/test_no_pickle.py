@@ -12,12 +12,18 @@ from fedcrucible_core.rooms import PACKAGES, ROOT, UNSHIPPED
 
 MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "yaml"}
 """Modules that run what they read, or may."""
+SUSPECT = re.compile(
+    r"pickle|dill|joblib|shelve|marshal|yaml|torch\.load|(?<![.\w])(eval|exec)\(|jit\.load|hub\.load|trust_remote|Auto\w+\.from"
+)
+"""What a file must hold to be worth the parsing."""
 MAKES = {"tests"}
 """Folders whose files may make pickles, to try them on loaders."""
 
 
 def _faults(source: str) -> Iterator[str]:
     """Every line that could run what it reads."""
+    if SUSPECT.search(source) is None:
+        return
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (f"{node.lineno}: {one.name}" for one in node.names if one.name.split(".")[0] in MODULES)
