@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -161,36 +163,23 @@ def listing(
             typer.echo(line)
 
 
-def _opened(path: Path, superlink: str, ca: Path | None) -> _Opened:
-    return _Opened(path, superlink, ca)
-
-
-class _Opened:
+@contextmanager
+def _opened(path: Path, superlink: str, ca: Path | None) -> Iterator[OpenRoster]:
     """The roster, with the SuperLink's place remembered where a command names it; a busy one is a clear error."""
+    from fedcrucible.sites.address import parse_address
+    from fedcrucible.sites.authority import read_authority
+    from fedcrucible.sites.roster import opened
+    from fedcrucible_core.records.lock import FolderBusyError
 
-    def __init__(self, path: Path, superlink: str, ca: Path | None) -> None:
-        from contextlib import ExitStack
-
-        self.path, self.superlink, self.ca, self.stack = path, superlink, ca, ExitStack()
-
-    def __enter__(self) -> OpenRoster:
-        from fedcrucible.sites.address import parse_address
-        from fedcrucible.sites.authority import read_authority
-        from fedcrucible.sites.roster import opened
-        from fedcrucible_core.records.lock import FolderBusyError
-
-        address = str(parse_address(self.superlink)) if self.superlink else ""
-        if self.ca is not None:
-            read_authority(self.ca)
-        try:
-            found = self.stack.enter_context(opened(self.path))
-        except FolderBusyError:
-            raise CommandError(f"{self.path} is being changed by another command; try again") from None
-        found.remember(address, self.ca)
-        return found
-
-    def __exit__(self, *error: object) -> None:
-        self.stack.close()
+    address = str(parse_address(superlink)) if superlink else ""
+    if ca is not None:
+        read_authority(ca)
+    try:
+        with opened(path) as found:
+            found.remember(address, ca)
+            yield found
+    except FolderBusyError:
+        raise CommandError(f"{path} is being changed by another command; try again") from None
 
 
 def _where(roster: Roster) -> tuple[str, Path]:
