@@ -18,10 +18,12 @@ from fedcrucible.commands import (
     incident,
     listing,
     paper,
+    preflight,
     prepare,
     replay,
     report,
     run,
+    site,
     verify,
     watch,
 )
@@ -50,6 +52,8 @@ app.command("watch")(watch.command)
 app.command("verify")(verify.command)
 app.command("incident")(incident.command)
 app.command("replay")(replay.command)
+app.command("preflight")(preflight.command)
+app.add_typer(site.app)
 app.command("flower-env")(flower_env.command)
 
 

@@ -55,12 +55,16 @@ def clear_errors() -> Iterator[RecordFolder]:
 
     FEDCRUCIBLE_TRACEBACK=1 lets exceptions other than these through.
     """
+    import typer
+
     from fedcrucible_core.config.errors import ConfigError
     from fedcrucible_core.config.plain_text import plain_text
 
     record = RecordFolder()
     try:
         yield record
+    except typer.Exit:  # an exit code that a command has chosen, after it said why
+        raise
     except ConfigError as error:
         raise _exit(MISUSED, f"error: {error}") from None
     except CommandError as error:

@@ -56,7 +56,8 @@ ALLOWED: dict[str, set[str]] = {
     | {PLAN, EXECUTION, TABLES, STATISTICS, "fedcrucible", "fedcrucible.engines", "fedcrucible_core.reports"},
     "fedcrucible.papers": {"fedcrucible_core.config"},
     "fedcrucible.incident": {*CORE, *RECORDS, *DEFENSES, "strategies", "server_app", "fedcrucible"},
-    "fedcrucible.health": CORE | RECORDS | {"fedcrucible.engines"},
+    "fedcrucible.health": CORE | RECORDS | {"fedcrucible.engines", "fedcrucible.sites"},
+    "fedcrucible.sites": RECORDS | {"fedcrucible.engines", "strategies"},
     "fedcrucible.commands": {"*"},
     "fedcrucible": {"*"},
 }

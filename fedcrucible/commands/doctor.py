@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedcrucible.failures import FAILED, clear_errors
+from fedcrucible.commands.findings import report
+from fedcrucible.failures import clear_errors
 
 if TYPE_CHECKING:
     from fedcrucible.health import Finding
-
-COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
 def command(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
@@ -24,13 +21,7 @@ def command(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON
     with clear_errors():
         with contextlib.redirect_stdout(sys.stderr):
             findings = examine()
-        failed = any(finding.status == "fail" for finding in findings)
-        if as_json:
-            typer.echo(json.dumps({"ok": not failed, "findings": [asdict(finding) for finding in findings]}, indent=1))
-        else:
-            _print(findings)
-        if failed:
-            raise typer.Exit(FAILED)
+        report(findings, as_json=as_json)
 
 
 def examine() -> list[Finding]:
@@ -47,22 +38,3 @@ def examine() -> list[Finding]:
             name = module.__name__.rpartition(".")[2]
             found.append(Finding(name, "check", "fail", error_text(error, 500), "see the lines above"))
     return found
-
-
-def _print(findings: list[Finding]) -> None:
-    from itertools import groupby
-
-    from rich.markup import escape
-
-    from fedcrucible.catalogue_text import console
-
-    out = console()
-    for group, members in groupby(findings, key=lambda finding: finding.group):
-        out.print(f"[bold]{group}[/]")
-        for finding in members:
-            status = f"[{COLOURS[finding.status]}]{finding.status:>4}[/]"
-            out.print(f"  {status}  {escape(finding.name)}: {escape(finding.detail)}", highlight=False, soft_wrap=True)
-            if finding.todo:
-                out.print(f"        -> {finding.todo}", markup=False, highlight=False, soft_wrap=True)
-    counts = {status: sum(finding.status == status for finding in findings) for status in COLOURS}
-    out.print(", ".join(f"{count} {status}" for status, count in counts.items()), highlight=False)

@@ -117,9 +117,9 @@ class LocalModel:
             from transformers import AutoModelForCausalLM, AutoTokenizer
 
             try:
-                tokenizer = AutoTokenizer.from_pretrained(self.model)
+                tokenizer = AutoTokenizer.from_pretrained(self.model, trust_remote_code=False)
                 with torch.random.fork_rng(devices=[]):
-                    model = AutoModelForCausalLM.from_pretrained(self.model)
+                    model = AutoModelForCausalLM.from_pretrained(self.model, trust_remote_code=False)
             except Exception as error:  # whatever goes wrong in loading, the user needs the same answer
                 wanted = f"can't be loaded ({first_line(error)}); check name and network, or give a model's folder"
                 raise ConfigError(self.key, self.model, wanted) from error

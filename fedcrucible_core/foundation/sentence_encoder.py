@@ -94,8 +94,8 @@ class MeanPooled:
         pinned: dict[str, str] = {"revision": commit} if commit else {}
         source = str(folder or model)
         try:
-            self.tokenizer: Any = transformers.AutoTokenizer.from_pretrained(source, **pinned)
-            loaded: Any = transformers.AutoModel.from_pretrained(source, **pinned)
+            self.tokenizer: Any = transformers.AutoTokenizer.from_pretrained(source, trust_remote_code=False, **pinned)
+            loaded: Any = transformers.AutoModel.from_pretrained(source, trust_remote_code=False, **pinned)
         except Exception as error:  # whatever goes wrong in loading, the user needs the same answer
             raise load_error(model, folder, error, "sentence encoder", "minilm or wordllama") from error
         self.model = loaded.float().to(device).eval().requires_grad_(False)

@@ -15,7 +15,21 @@ from fedcrucible_core.config.load import default_keys
 from fedcrucible_core.config.preset import flatten_table
 from fedcrucible_core.foundation.sentence_encoder import PACKAGES
 
-COMMANDS = ("demo", "run", "compare", "paper", "list", "config", "doctor", "prepare", "report", "incident", "replay")
+COMMANDS = (
+    "demo",
+    "run",
+    "compare",
+    "paper",
+    "list",
+    "config",
+    "doctor",
+    "prepare",
+    "report",
+    "incident",
+    "replay",
+    "site",
+    "preflight",
+)
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,10 @@ import pytest
 import typer
 
 from fedcrucible.engines.batch import Finished, _tail
+from fedcrucible.engines.flower.command import FlowerRunError
 from fedcrucible.engines.flower.output import plain
 from fedcrucible.engines.flower.processes import ProcessSet
-from fedcrucible.engines.flower.submission import FlowerRunError, Submission
+from fedcrucible.engines.flower.submission import Submission
 from fedcrucible.failures import CommandError, clear_errors
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.records.schema import LONGEST_LINE, Environment, RoundRecord, RunDescription, RunSummary

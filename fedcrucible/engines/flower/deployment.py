@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedcrucible.engines.flower.app_folder import stage_app
+from fedcrucible.engines.flower.command import CONNECTION, FlowerRunError, write_connection
 from fedcrucible.engines.flower.environment import free_ports
 from fedcrucible.engines.flower.keys import NodeKey, ServerCertificate, create_node_key, create_server_certificate
 from fedcrucible.engines.flower.processes import ProcessOwner
-from fedcrucible.engines.flower.submission import CONNECTION, FlowerRunError, Submission, checked
-from fedcrucible.engines.flower.superlink import LOG, wait_until_healthy, write_connection
+from fedcrucible.engines.flower.submission import Submission, checked
+from fedcrucible.engines.flower.superlink import LOG, wait_until_healthy
 from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.records.schema import RunSummary
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fedcrucible.engines.flower.command import CONNECTION, FlowerRunError, flwr
 from fedcrucible.engines.flower.output import cause, is_from_app, plain, run_number
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.config.load import flatten, load
@@ -21,15 +22,8 @@ from fedcrucible_core.records.location import run_folder
 from fedcrucible_core.records.schema import RunSummary
 from server_app.plan import Plan
 
-CONNECTION = "private"
-"""Name of the SuperLink in our config.toml; a name that is also a folder would be taken for an app by ``flwr``."""
 _TAIL_LINES = 30
 _FINISH_LIMIT_S = 60.0
-_COMMAND_LIMIT_S = 120.0
-
-
-class FlowerRunError(RuntimeError):
-    """A run that Flower could not start or that ended badly; the text holds the cause and the end of the log."""
 
 
 @dataclass(frozen=True)
@@ -68,22 +62,7 @@ class Submission:
 
     def command(self, *arguments: str) -> str:
         """The standard output of a ``flwr`` command. Raises FlowerRunError."""
-        done = subprocess.run(
-            ["flwr", *arguments],
-            env=dict(self.environment),
-            cwd=self.app.parent,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=_COMMAND_LIMIT_S,
-            check=False,
-        )
-        if done.returncode != 0:
-            said = f"{plain(done.stdout)}\n{plain(done.stderr)}"
-            raise FlowerRunError(f"`flwr {' '.join(arguments)}` failed: {cause(said)}\n{said}")
-        return done.stdout
+        return flwr(self.app.parent, self.environment, *arguments)
 
     def _follow(
         self, command: Sequence[str], on_line: Callable[[str], None], on_start: Callable[[str], None] | None
@@ -124,7 +103,7 @@ class Submission:
     def _stop(self, number: str) -> None:
         try:
             self.command("stop", number, CONNECTION)
-        except (FlowerRunError, subprocess.TimeoutExpired, OSError):
+        except (FlowerRunError, OSError):
             return  # it has ended by itself, or its SuperLink has
 
     def _require_success(self, number: str, tail: Sequence[str]) -> None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import ssl
 import subprocess
 import time
-from pathlib import Path
 
 import httpx
 
 from fedcrucible.engines.flower.app_folder import stage_app
+from fedcrucible.engines.flower.command import FlowerRunError, write_connection
 from fedcrucible.engines.flower.environment import free_ports
 from fedcrucible.engines.flower.output import cause
 from fedcrucible.engines.flower.processes import ProcessOwner, ProcessSet
-from fedcrucible.engines.flower.submission import CONNECTION, FlowerRunError, Submission
+from fedcrucible.engines.flower.submission import Submission
 
 LOG = "superlink.log"
 START_LIMIT_S = 120.0
@@ -51,13 +51,6 @@ class LocalSuperLink(ProcessOwner):
         write_connection(folder / "home", f'address = "127.0.0.1:{port}"\ninsecure = true\n')
         self._url = f"http://127.0.0.1:{port}/health"
         self._submission = Submission(app, environment)
-
-
-def write_connection(home: Path, entries: str) -> None:
-    """Write Flower's config.toml with one connection."""
-    home.mkdir(parents=True, exist_ok=True)
-    content = f'[superlink]\ndefault = "{CONNECTION}"\n\n[superlink.{CONNECTION}]\n{entries}'
-    (home / "config.toml").write_text(content, encoding="utf-8")
 
 
 def wait_until_healthy(

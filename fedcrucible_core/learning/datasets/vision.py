@@ -53,7 +53,7 @@ class TorchvisionSource(DatasetSource):
             raise absent(self.name, root)
         try:
             return PublishedData(self.info(), train=self.open_split(root, True), test=self.open_split(root, False))
-        except (RuntimeError, OSError) as error:
+        except (RuntimeError, OSError, ValueError, KeyError, AssertionError) as error:  # damaged files are all of these
             raise absent(self.name, root) from error
 
     def prepare(self, root: Path) -> None:

@@ -171,7 +171,7 @@ class DistilBert(_DistilBert):
         folder = Path(self.source).expanduser()
         place = str(folder) if folder.is_dir() else self.source
         try:
-            config = transformers.AutoConfig.from_pretrained(place)
+            config = transformers.AutoConfig.from_pretrained(place, trust_remote_code=False)
             if config.model_type != "distilbert":
                 raise ValueError(f"it is a model of type {config.model_type}")
             config.dropout, config.attention_dropout = self.dropout, self.attention_dropout

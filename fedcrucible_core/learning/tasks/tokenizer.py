@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +140,7 @@ def _from_hub(name: str) -> Any:
         import transformers
     except ModuleNotFoundError as error:
         raise ConfigError(KEY, name, install_hint("text")) from error
-    load = transformers.AutoTokenizer.from_pretrained
+    load = partial(transformers.AutoTokenizer.from_pretrained, trust_remote_code=False)
     try:
         return load(name, use_fast=True, local_files_only=True).backend_tokenizer
     except OSError:

@@ -12,8 +12,8 @@ import pytest
 
 from client_app.app import app
 from fedcrucible.engines.flower import guard
+from fedcrucible.engines.flower.command import FlowerRunError
 from fedcrucible.engines.flower.deployment import Deployment, NodeSpec
-from fedcrucible.engines.flower.submission import FlowerRunError
 from fedcrucible.engines.in_process import run_in_process
 from fedcrucible.engines.local_grid import LocalGrid
 from fedcrucible_core.config.load import flatten, load

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from fedcrucible.engines.flower.command import FlowerRunError, write_connection
 from fedcrucible.engines.flower.environment import flower_environment, project_home, shell_exports
 from fedcrucible.engines.flower.output import cause
 from fedcrucible.engines.flower.processes import ProcessSet
 from fedcrucible.engines.flower.proxies import LOOPBACK, PROXIES, loopback_exempt, not_exempt, proxies_set
-from fedcrucible.engines.flower.submission import FlowerRunError, Submission
-from fedcrucible.engines.flower.superlink import write_connection
+from fedcrucible.engines.flower.submission import Submission
 from fedcrucible.health import network
 
 NOWHERE = "http://127.0.0.1:9"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from fedcrucible.engines.flower import guard
+from fedcrucible.engines.flower.command import FlowerRunError
 from fedcrucible.engines.flower.simulation import run_simulation
-from fedcrucible.engines.flower.submission import FlowerRunError
 from fedcrucible.engines.flower.superlink import LocalSuperLink
 from fedcrucible.engines.in_process import run_in_process
 from fedcrucible_assets import assets_root
