@@ -102,8 +102,6 @@ def _rejudged(evidence: Evidence, config: RunConfigBase, name: str, assumed: int
             except ConfigError:
                 raise
             except FAILURES as error:
-                if "meta tensor" in str(error):  # it looks at what comes out, of which there are no numbers
-                    return Rejudged(name, impossible="needs the aggregate itself")
                 found.failures[each.record.round] = plain_text(error)
         if weights:
             found.weights[each.record.round] = weights
@@ -131,6 +129,8 @@ def _weights(
     )
     rng = torch_generator(config.run.seed, owner_of("rule", prototype), number)
     result = rule.aggregate(StoredUpdates(geometry, number, rng, states.get(prototype, {}), view))
+    if not bool(result.weights.isfinite().all()):
+        raise NotStoredError("needs the aggregate itself")
     found = dict(zip(geometry.ids.tolist(), result.weights.tolist(), strict=True))
     states[prototype] = result.state
     return found
