@@ -8,7 +8,20 @@ from typing import Annotated, Any
 
 import typer
 
-from fedcrucible.commands import compare, config, data, demo, doctor, flower_env, listing, paper, prepare, report, run
+from fedcrucible.commands import (
+    compare,
+    config,
+    data,
+    demo,
+    deploy,
+    doctor,
+    flower_env,
+    listing,
+    paper,
+    prepare,
+    report,
+    run,
+)
 
 _PYTHONS_OWN = warnings.showwarning
 
@@ -31,6 +44,7 @@ app.command("data")(data.command)
 app.command("prepare")(prepare.command)
 app.command("report")(report.command)
 app.command("flower-env")(flower_env.command)
+app.add_typer(deploy.app, name="deploy")
 
 
 def _shown(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:

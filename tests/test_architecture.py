@@ -56,6 +56,7 @@ ALLOWED: dict[str, set[str]] = {
     | {PLAN, EXECUTION, TABLES, STATISTICS, "fedcrucible", "fedcrucible.engines", "fedcrucible_core.reports"},
     "fedcrucible.papers": {"fedcrucible_core.config"},
     "fedcrucible.health": CORE | RECORDS | {"fedcrucible.engines"},
+    "fedcrucible.deploy": BELOW_THE_FACE | {"fedcrucible.engines"},
     "fedcrucible.commands": {"*"},
     "fedcrucible": {"*"},
 }
