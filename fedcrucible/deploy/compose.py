@@ -75,7 +75,7 @@ class _Compose:
             **self._common(SERVER, topology.containers.server_memory),
             "command": superlink_command(server_files(SECRETS), "0.0.0.0", port, Path("/state/superlink.db")),
             "environment": {"FLWR_HOME": "/state/flwr"},
-            "ports": ["${FEDCRUCIBLE_BIND:-127.0.0.1}:" + f"{port}:{port}"],
+            "ports": ["${FEDCRUCIBLE_BIND:-127.0.0.1}:${FEDCRUCIBLE_PORT:-" + f"{port}}}:{port}"],
             "secrets": self._secret("ca.crt", "server.pem", "server.key"),
             "volumes": self._volumes(state="/state", runs="/runs", cache="/cache"),
             "healthcheck": _health(f"https://127.0.0.1:{port}/health", str(SECRETS / "ca.crt")),
