@@ -169,9 +169,9 @@ def make(
 
 @app.command()
 def register(topology: Description, superlink: SuperLink = "", keys: Keys = None) -> None:
-    """Make the SuperLink know the sites' public keys; safe to repeat."""
+    """Wait for the SuperLink and make it know the sites' public keys; safe to repeat."""
     with clear_errors():
-        from fedcrucible.deploy.connection import connected
+        from fedcrucible.deploy.connection import connected, wait_for
         from fedcrucible.deploy.keys import public_keys
         from fedcrucible.deploy.topology import server_files
         from fedcrucible.engines.flower.registration import register as registered
@@ -179,7 +179,9 @@ def register(topology: Description, superlink: SuperLink = "", keys: Keys = None
         described = _load(topology)
         folder = keys or described.keys_folder
         known = public_keys(described, folder)
-        with connected(superlink or described.dialled_here, server_files(folder).authority) as submission:
+        address, authority = superlink or described.dialled_here, server_files(folder).authority
+        wait_for(address, authority)
+        with connected(address, authority) as submission:
             new = registered(submission, known)
         for name in known:
             typer.echo(f"{name}: {'registered' if name in new else 'known already'}")

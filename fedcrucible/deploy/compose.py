@@ -84,8 +84,7 @@ class _Compose:
             **self._common(SERVER, topology.containers.server_memory, restart="no"),
             "command": [*deploy, "register", DESCRIPTION, *beside],
             "secrets": self._secret("ca.crt", *published),
-            "volumes": self._described(),
-            "depends_on": {SUPERLINK: {"condition": "service_healthy"}},
+            "volumes": self._described(),  # it waits for the SuperLink by itself: podman < 4.6 can't wait for health
             "healthcheck": {"disable": True},
         }
         self.services[keys] = {

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from fedcrucible.deploy.healthcheck import healthy
 from fedcrucible.engines.flower.app_folder import stage_app
 from fedcrucible.engines.flower.environment import flower_environment
-from fedcrucible.engines.flower.submission import Submission
-from fedcrucible.engines.flower.superlink import write_connection
+from fedcrucible.engines.flower.submission import FlowerRunError, Submission
+from fedcrucible.engines.flower.superlink import START_LIMIT_S, write_connection
 
 
 @contextmanager
@@ -29,3 +31,12 @@ def submission_in(
     write_connection(Path(environment["FLWR_HOME"]), entries)
     app = folder / "fedcrucible"
     return Submission(stage_app(app) if with_app else app, environment)
+
+
+def wait_for(superlink: str, authority: Path, limit_s: float = START_LIMIT_S) -> None:
+    """Wait until a SuperLink that somebody else starts answers. Raises FlowerRunError with the last reason."""
+    deadline = time.monotonic() + limit_s
+    while problem := healthy(f"https://{superlink}/health", str(authority)):
+        if time.monotonic() >= deadline:
+            raise FlowerRunError(f"no SuperLink answers after {limit_s:.0f} s: {problem}")
+        time.sleep(0.5)

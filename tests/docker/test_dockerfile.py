@@ -42,15 +42,14 @@ def test_targets_hold_packages_and_code_but_nothing_that_builds(target: str) -> 
     assert "USER 10001:10001" in STAGES["runtime"]
     assert "HEALTHCHECK" in stage
     copied = re.findall(r"^COPY --from=([\w-]+) (\S+) (\S+)$", stage, flags=re.MULTILINE)
-    assert copied == [(f"{target}-build", place, place) for place in ("/venv", "/opt/fedcrucible")]
+    assert copied == [(f"{target}-packages", "/venv", "/venv"), ("code", "/opt/fedcrucible", "/opt/fedcrucible")]
     assert "/build" not in STAGES["runtime"] + stage
 
 
 def test_a_node_has_no_extra_by_default_and_a_server_its_own() -> None:
-    assert 'ARG NODE_EXTRAS=""' in STAGES["node-build"]
-    assert STAGES["node-build"].startswith("node-packages ")
-    assert "optional-dependencies" not in STAGES["node-packages"]
-    assert 'ARG SERVER_EXTRAS="[server]"' in STAGES["server-build"]
+    assert STAGES["node-packages"].startswith("torch ")
+    assert 'ARG NODE_EXTRAS=""' in STAGES["node-packages"]
+    assert 'ARG SERVER_EXTRAS="[server]"' in STAGES["server-packages"]
 
 
 def test_the_build_sees_the_project_s_rooms_and_nothing_by_chance() -> None:

@@ -53,7 +53,9 @@ def test_only_the_same_process_runs(tmp_path: Path, ledger: Ledger) -> None:
 def test_no_list_and_a_broken_one(tmp_path: Path) -> None:
     assert read_ledger(tmp_path) is None
     (tmp_path / LEDGER).write_text("{}", encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"processes\.json': can't be read: Field required; end its processes by hand"):
+    with pytest.raises(
+        ConfigError, match=r"processes\.json': can't be read: Field required; end its processes by hand"
+    ):
         read_ledger(tmp_path)
 
 

@@ -66,7 +66,7 @@ def test_who_dials_what(tmp_path: Path, table: str, dialled: str, here: str) -> 
         (SITES + "port = 8000", r"sites\.port = \[8001, 8000\]: up to 65535, each once, and not 8000"),
         (SITES + "own_data = true", r"sites\.1 = .*own_data = true needs data"),
         (SITES + 'data = "it\'s"', r"sites\.1\.data = .*without quotes"),
-        (SITES + '[superlink]\nport = 0\n', r"superlink\.port = 0: "),
+        (SITES + "[superlink]\nport = 0\n", r"superlink\.port = 0: "),
         (SITES + '[superlink]\nport = "8000"\n', r"superlink\.port = '8000': "),
         (SITES + '[superlink]\nnames = ["https://x"]\n', r"superlink\.names = .*host names or addresses"),
         ('folder = "/"' + SITES, "folder = '/': unknown key"),
