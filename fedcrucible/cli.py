@@ -13,6 +13,7 @@ from fedcrucible.commands import (
     config,
     data,
     demo,
+    deploy,
     doctor,
     flower_env,
     incident,
@@ -55,6 +56,7 @@ app.command("replay")(replay.command)
 app.command("preflight")(preflight.command)
 app.add_typer(site.app)
 app.command("flower-env")(flower_env.command)
+app.add_typer(deploy.app, name="deploy")
 
 
 def _shown(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:

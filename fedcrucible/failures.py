@@ -74,11 +74,18 @@ def clear_errors() -> Iterator[RecordFolder]:
     except BrokenPipeError:
         raise _quiet_pipe() from None
     except Exception as error:
-        if os.environ.get(TRACEBACK_ENV):
+        if os.environ.get(TRACEBACK_ENV) or _is_exit(error):
             raise
         message = plain_text(error, LONGEST_MESSAGE) or "no message"
         hint = f"set {TRACEBACK_ENV}=1 to see where; `fedcrucible doctor` checks this machine"
         raise _exit(FAILED, f"error: {plain_text(type(error).__name__)}: {message}", _kept(record), hint) from None
+
+
+def _is_exit(error: Exception) -> bool:
+    """Whether a command just ends with a code of its own."""
+    import typer
+
+    return isinstance(error, typer.Exit)
 
 
 def _kept(record: RecordFolder) -> str:

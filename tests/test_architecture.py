@@ -58,6 +58,7 @@ ALLOWED: dict[str, set[str]] = {
     "fedcrucible.incident": {*CORE, *RECORDS, *DEFENSES, "strategies", "server_app", "fedcrucible"},
     "fedcrucible.health": CORE | RECORDS | {"fedcrucible.engines", "fedcrucible.sites"},
     "fedcrucible.sites": RECORDS | {"fedcrucible.engines", "strategies"},
+    "fedcrucible.deploy": BELOW_THE_FACE | {"fedcrucible.engines"},
     "fedcrucible.commands": {"*"},
     "fedcrucible": {"*"},
 }

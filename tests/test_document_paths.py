@@ -16,7 +16,7 @@ NAMED = re.compile(r"[\w./-]+?(?:\.(?:py|md|toml|txt|ipynb|cff)|/)(?=$|[:\s])")
 """A file with an ending of ours, or a folder with a slash, at the start of a code span."""
 OF_A_COMPARISON = {"cells/", "logs/"}
 """Folders that a comparison writes."""
-OF_THE_READER = ("my_", "your_", "path/", "mine")
+OF_THE_READER = ("my_", "your_", "path/", "mine", "keys/")
 """How the names of a reader's own files begin."""
 DOCUMENTS = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 
@@ -24,7 +24,7 @@ DOCUMENTS = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md", ROOT / "
 @cache
 def _places() -> tuple[str, ...]:
     """Files and folders of the project, from its root, each after a slash; folders end with one."""
-    tops = [ROOT / name for name in (*PACKAGES, *UNSHIPPED, "docs")]
+    tops = [ROOT / name for name in (*PACKAGES, *UNSHIPPED, "docs", "docker")]
     found = [path for top in tops for path in (top, *top.rglob("*")) if "__pycache__" not in path.parts]
     found += [path for path in ROOT.iterdir() if path.is_file()]
     return tuple(f"/{path.relative_to(ROOT).as_posix()}{'/' * path.is_dir()}" for path in found)

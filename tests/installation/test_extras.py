@@ -19,7 +19,7 @@ from fedcrucible_core.config import ConfigError, extras
 from fedcrucible_core.rooms import APP, PACKAGES, ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-BROUGHT_ALONG = {"click", "cryptography", "datasets", "huggingface-hub", "markupsafe"}
+BROUGHT_ALONG = {"click", "cryptography", "datasets", "huggingface-hub", "markupsafe", "pyyaml"}
 """By Flower, flwr-datasets, transformers and jinja2, which can't do without."""
 
 

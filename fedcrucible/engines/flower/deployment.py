@@ -8,22 +8,20 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from fedcrucible.engines.flower.app_folder import stage_app
-from fedcrucible.engines.flower.command import CONNECTION, FlowerRunError, write_connection
+from fedcrucible.engines.flower.command import FlowerRunError, write_connection
 from fedcrucible.engines.flower.environment import free_ports
 from fedcrucible.engines.flower.keys import NodeKey, ServerCertificate, create_node_key, create_server_certificate
+from fedcrucible.engines.flower.launch import LOCAL_POLL, superlink_command, supernode_command
 from fedcrucible.engines.flower.processes import ProcessOwner
+from fedcrucible.engines.flower.registration import register
 from fedcrucible.engines.flower.submission import Submission, checked
 from fedcrucible.engines.flower.superlink import LOG, wait_until_healthy
 from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.records.schema import RunSummary
-
-_POLL = {"FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.2"}
-"""On one machine new work may be looked for more often than every second."""
 
 
 @dataclass(frozen=True)
@@ -82,49 +80,21 @@ class Deployment(ProcessOwner):
         keys = self.keys or folder / "keys"
         server = create_server_certificate(keys)
         node_keys = [create_node_key(keys, f"node-{spec.partition}") for spec in self.nodes]
-        environment = {**self.processes.environment(), **_POLL}
-        superlink = self.processes.start(_superlink(server, port), LOG, environment)
+        environment = {**self.processes.environment(), **LOCAL_POLL}
+        superlink = self.processes.start(superlink_command(server, "127.0.0.1", port), LOG, environment)
         write_connection(folder / "home", f'address = "127.0.0.1:{port}"\nroot-certificates = "{server.authority}"\n')
         self._submission = Submission(stage_app(folder / "fedcrucible"), environment)
         wait_until_healthy(
             f"https://127.0.0.1:{port}/health", superlink, self.processes, LOG, verify=str(server.authority)
         )
-        self._register(node_keys)
+        register(self._submission, {key.private.name: key.public for key in node_keys})
         for spec, key, node_port in zip(self.nodes, node_keys, node_ports, strict=True):
             self._start_node(spec, key, server, port, node_port)
 
-    def _register(self, node_keys: Sequence[NodeKey]) -> None:
-        """Make the SuperLink know every node's key, which it must before the node first connects."""
-        submission = self._submission
-        assert submission is not None
-
-        def register(key: NodeKey) -> str:
-            return submission.command("supernode", "register", str(key.public), CONNECTION, "--name", key.private.name)
-
-        with ThreadPoolExecutor(max_workers=4) as pool:
-            list(pool.map(register, node_keys))
-
     def _start_node(self, spec: NodeSpec, key: NodeKey, server: ServerCertificate, port: int, node_port: int) -> None:
         name = key.private.name
-        command = [
-            "flower-supernode",
-            *("--superlink", f"127.0.0.1:{port}"),
-            *("--root-certificates", str(server.authority)),
-            *("--auth-supernode-private-key", str(key.private)),
-            *("--node-config", spec.config(len(self.nodes))),
-            *("--host", "127.0.0.1", "--port", str(node_port)),
-        ]
-        environment = {**self.processes.environment(name), **_POLL}
+        command = supernode_command(
+            f"127.0.0.1:{port}", server.authority, key.private, spec.config(len(self.nodes)), node_port
+        )
+        environment = {**self.processes.environment(name), **LOCAL_POLL}
         self.supernodes[spec.partition] = self.processes.start(command, f"{name}.log", environment)
-
-
-def _superlink(server: ServerCertificate, port: int) -> list[str]:
-    return [
-        "flower-superlink",
-        *("--host", "127.0.0.1", "--port", str(port)),
-        *("--ssl-ca-certfile", str(server.authority)),
-        *("--ssl-certfile", str(server.certificate)),
-        *("--ssl-keyfile", str(server.key)),
-        "--enable-supernode-auth",
-        "--disable-runtime-dependency-installation",
-    ]

@@ -1,4 +1,4 @@
-"""A set of Flower processes with one temporary folder, all of which end together whatever happens."""
+"""Flower processes with a common folder: sets that stay, and sets that end together whatever happens."""
 
 from __future__ import annotations
 
@@ -21,15 +21,54 @@ SHORT_TEMPORARY = Path("/tmp")
 STOP_LIMIT_S = 20.0
 
 
-class ProcessSet:
+class Processes:
+    """Flower processes that share a folder and carry one mark, by which they and their descendants are found again.
+
+    ``folder`` holds their logs and the FLWR_HOME of each.
+    """
+
+    def __init__(self, folder: Path, mark: str) -> None:
+        self.folder = folder
+        self.mark = mark
+
+    def alive(self) -> list[int]:
+        """Ids of the processes that run now."""
+        return guard.marked(self.mark)
+
+    def environment(self, home: str = "home") -> dict[str, str]:
+        """Environment of a process, with a FLWR_HOME of this name within the folder."""
+        return {**flower_environment(self.folder / home), guard.MARK: self.mark}
+
+    def start(self, command: Sequence[str], log: str, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        """Start a process whose output goes to the file ``log`` in the folder."""
+        with (self.folder / log).open("ab") as output:
+            return subprocess.Popen(
+                list(command),
+                env=dict(environment),
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def log_tail(self, log: str, lines: int = 12) -> str:
+        """The last lines of a log file in the folder."""
+        path = self.folder / log
+        if not path.is_file():
+            return ""
+        found = path.read_bytes().decode("utf-8", errors="replace").removesuffix("\n").split("\n")
+        return visible_lines("\n".join(uncoloured(line) for line in found[-lines:]))
+
+
+class ProcessSet(Processes):
     """Context manager: processes started in it, their descendants and the folder are gone after it.
 
     A guard process does the cleaning, so that it happens also when this process is killed.
     """
 
     def __init__(self) -> None:
-        self.mark = uuid.uuid4().hex
-        self.folder = Path()
+        super().__init__(Path(), uuid.uuid4().hex)
         self._guard: subprocess.Popen[bytes] | None = None
         self._children: list[subprocess.Popen[bytes]] = []
 
@@ -57,40 +96,15 @@ class ProcessSet:
             child.wait(timeout=STOP_LIMIT_S)
         self._children.clear()
 
-    def alive(self) -> list[int]:
-        """Ids of the processes that run now."""
-        return guard.marked(self.mark)
-
     def environment(self, home: str = "home") -> dict[str, str]:
-        """Environment of a process, with a FLWR_HOME of this name within the folder."""
-        return {
-            **flower_environment(self.folder / home),
-            guard.MARK: self.mark,
-            "RAY_TMPDIR": str(self.folder),
-        }
+        """As of all processes, with Ray's files in the folder too."""
+        return {**super().environment(home), "RAY_TMPDIR": str(self.folder)}
 
     def start(self, command: Sequence[str], log: str, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-        """Start a process whose output goes to the file ``log`` in the folder."""
-        with (self.folder / log).open("ab") as output:
-            child = subprocess.Popen(
-                list(command),
-                env=dict(environment),
-                cwd=self.folder,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        """Start a process whose output goes to the file ``log`` in the folder; it ends with the set."""
+        child = super().start(command, log, environment)
         self._children.append(child)
         return child
-
-    def log_tail(self, log: str, lines: int = 12) -> str:
-        """The last lines of a log file in the folder."""
-        path = self.folder / log
-        if not path.is_file():
-            return ""
-        found = path.read_bytes().decode("utf-8", errors="replace").removesuffix("\n").split("\n")
-        return visible_lines("\n".join(uncoloured(line) for line in found[-lines:]))
 
 
 class ProcessOwner(ABC):

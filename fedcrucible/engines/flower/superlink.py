@@ -12,7 +12,7 @@ from fedcrucible.engines.flower.app_folder import stage_app
 from fedcrucible.engines.flower.command import FlowerRunError, write_connection
 from fedcrucible.engines.flower.environment import free_ports
 from fedcrucible.engines.flower.output import cause
-from fedcrucible.engines.flower.processes import ProcessOwner, ProcessSet
+from fedcrucible.engines.flower.processes import Processes, ProcessOwner
 from fedcrucible.engines.flower.submission import Submission
 
 LOG = "superlink.log"
@@ -54,7 +54,7 @@ class LocalSuperLink(ProcessOwner):
 
 
 def wait_until_healthy(
-    url: str, process: subprocess.Popen[bytes], processes: ProcessSet, log: str, *, verify: str | bool
+    url: str, process: subprocess.Popen[bytes], processes: Processes, log: str, *, verify: str | bool
 ) -> None:
     """Wait until ``url`` answers; raises FlowerRunError when the process ends or takes too long."""
     context = ssl.create_default_context(cafile=verify) if isinstance(verify, str) else verify

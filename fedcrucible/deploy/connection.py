@@ -1,0 +1,43 @@
+"""How commands of one deployment reach its SuperLink: from this machine, or from a container beside it."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from fedcrucible.deploy.healthcheck import healthy
+from fedcrucible.engines.flower.app_folder import stage_app
+from fedcrucible.engines.flower.command import FlowerRunError, write_connection
+from fedcrucible.engines.flower.environment import flower_environment
+from fedcrucible.engines.flower.submission import Submission
+from fedcrucible.engines.flower.superlink import START_LIMIT_S
+
+
+@contextmanager
+def connected(superlink: str, authority: Path, *, with_app: bool = False) -> Iterator[Submission]:
+    """A temporary FLWR_HOME that knows the SuperLink at ``superlink`` (``host:port``), and the app if it is wanted."""
+    with tempfile.TemporaryDirectory(prefix="fedcrucible-") as name:
+        folder = Path(name).resolve()
+        yield submission_in(folder, flower_environment(folder / "home"), superlink, authority, with_app=with_app)
+
+
+def submission_in(
+    folder: Path, environment: Mapping[str, str], superlink: str, authority: Path, *, with_app: bool = False
+) -> Submission:
+    """The same in a folder that stays; ``environment`` says where its FLWR_HOME is."""
+    entries = f'address = "{superlink}"\nroot-certificates = "{authority.resolve()}"\n'
+    write_connection(Path(environment["FLWR_HOME"]), entries)
+    app = folder / "fedcrucible"
+    return Submission(stage_app(app) if with_app else app, environment)
+
+
+def wait_for(superlink: str, authority: Path, limit_s: float = START_LIMIT_S) -> None:
+    """Wait until a SuperLink that somebody else starts answers. Raises FlowerRunError with the last reason."""
+    deadline = time.monotonic() + limit_s
+    while problem := healthy(f"https://{superlink}/health", str(authority)):
+        if time.monotonic() >= deadline:
+            raise FlowerRunError(f"no SuperLink answers after {limit_s:.0f} s: {problem}")
+        time.sleep(0.5)
