@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
+from fedcrucible_core.records.drops import Kind, kind_of
 from fedcrucible_core.records.intervals import wilson_of_rate
 from fedcrucible_core.records.schema import NOT_FINITE, TRIGGERED_NOT_FINITE, RoundRecord, RunDescription
 
@@ -16,6 +18,8 @@ MOST_CONFUSED_PERCENT = 50.0
 """Where a larger base rate than this is behind the ASR, too: such a model needs no trigger."""
 SHOWN = 10
 """Clients that a note names."""
+SILENT: tuple[Kind, ...] = ("late", "node-gone", "not-fetched")
+"""Kinds of dropped replies that say nothing against the site: it was slow, or could not be reached."""
 
 
 def state_of(run: RunDescription, rounds: Sequence[RoundRecord]) -> State:
@@ -57,7 +61,7 @@ def attacked(rounds: Sequence[RoundRecord]) -> bool:
 
 def findings(run: RunDescription, rounds: Sequence[RoundRecord]) -> tuple[str, ...]:
     """What a reader of the final numbers must know, in sentences without a full stop."""
-    return (*_of_the_model(run, rounds), *_of_replies(rounds), *_of_the_attack(run, rounds))
+    return (*_of_the_model(run, rounds), *_of_sites(rounds), *_of_replies(rounds), *_of_the_attack(run, rounds))
 
 
 def _of_the_model(run: RunDescription, rounds: Sequence[RoundRecord]) -> Iterator[str]:
@@ -89,13 +93,25 @@ def _of_the_model(run: RunDescription, rounds: Sequence[RoundRecord]) -> Iterato
         )
 
 
-def _of_replies(rounds: Sequence[RoundRecord]) -> Iterator[str]:
+def _of_sites(rounds: Sequence[RoundRecord]) -> Iterator[str]:
     degraded = [r for r in rounds if r.quorum_missed]
     if degraded:
         yield (
             f"degraded: {_rounds([r.round for r in degraded])} of {len(_trained(rounds))} missed the quorum; "
             f"first, round {degraded[0].round}: {degraded[0].quorum_missed}"
         )
+    missing: Counter[int] = Counter()
+    for record in _trained(rounds):
+        missing.update(record.absent)
+        missing.update(i for i in record.participants if kind_of(record.dropped.get(str(i), "")) in SILENT)
+    if missing:
+        worst = [f"client {client} in {count}" for client, count in missing.most_common(SHOWN)]
+        more = f", and {len(missing) - SHOWN} more clients" if len(missing) > SHOWN else ""
+        of = len(_trained(rounds))
+        yield f"sites were offline, late or could not be reached: {', '.join(worst)} of {of} rounds{more}"
+
+
+def _of_replies(rounds: Sequence[RoundRecord]) -> Iterator[str]:
     asked, lost = sum(len(r.participants) for r in rounds), sum(len(r.dropped) for r in rounds)
     if asked and 100.0 * lost / asked > MOST_DROPPED_PERCENT:
         yield f"{lost} of {asked} replies of clients were dropped, and never reached the rule"

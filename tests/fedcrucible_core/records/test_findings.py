@@ -132,3 +132,18 @@ def test_notes_of_the_run_come_first(tmp_path: Path) -> None:
     notes = summarize(run, rounds("initial")).notes
     assert notes[0] == "measured on the validation split"
     assert len(notes) == 2
+
+
+def test_sites_that_were_lost_are_named_and_a_missed_quorum_goes_first() -> None:
+    """A reply that is no good says something against the site, and is told otherwise."""
+    invalid = summarize(RUN, rounds("changed", "changed", dropped={"2": "record 'model' is missing"}))
+    assert (invalid.status, invalid.lost, invalid.notes) == ("partial", {"2": 2}, ())
+
+    late = rounds("changed", "changed", dropped={"2": "no reply in time"}, absent=(4,))
+    late[2] = late[2].model_copy(update={"absent": (), "quorum_missed": "lost: client 2 (no reply in time)"})
+    summary = summarize(RUN, late)
+    assert (summary.status, summary.rounds_degraded, summary.never_heard) == ("degraded", 1, (2, 4))
+    assert summary.notes == (
+        "degraded: round 2 of 2 missed the quorum; first, round 2: lost: client 2 (no reply in time)",
+        "sites were offline, late or could not be reached: client 2 in 2, client 4 in 1 of 2 rounds",
+    )
