@@ -21,8 +21,10 @@ LARGEST_INT = 2**63 - 1
 """Flower's messages hold 64-bit integers."""
 WITHOUT_EFFECT = ("output.", "run.resume", "run.checkpoint_every", "task.data_dir", "guide.cache_dir")
 """Keys (or sections) that say where things lie, not what is computed."""
-DEFENCE = ("strategy", "defense.", "purifier.", "repair.", "splitter.", "guide.", "synthetic.")
-"""Keys (or sections) that belong to the defender: their values compete, those of others are what systems face."""
+DEFENCE = ("strategy", "defense.", "purifier.", "repair.", "splitter.", "guide.", "synthetic.", "fm_fl.")
+"""Keys (or sections) that belong to the defender, but for ``ARCHITECTURES``; see :func:`is_defence`."""
+ARCHITECTURES = ("fm_fl.prototypes", "fm_fl.blocks", "fm_fl.widths", "fm_fl.backbones")
+"""Keys of the section fm_fl that say what is trained, as the section ``model`` does: systems face them."""
 DATA_IS_THE_PLACE = ("folder", "csv", "jsonl", "npz")
 """Data sets without a name of their own: for them ``task.data_dir`` says what is learned."""
 BEFORE: Mapping[str, Scalar] = {"defense.signguard.bin_seeding": False, "defense.signguard-sim.bin_seeding": False}
@@ -40,6 +42,11 @@ def as_before(settings: Mapping[str, Scalar]) -> dict[str, Scalar]:
         if found.get(key) == later:
             found[key] = older
     return found
+
+
+def is_defence(key: str) -> bool:
+    """Whether a key belongs to the defender: values of such keys compete, those of others are what systems face."""
+    return key.startswith(DEFENCE) and key not in ARCHITECTURES
 
 
 def has_effect(key: str, settings: Mapping[str, Scalar]) -> bool:
