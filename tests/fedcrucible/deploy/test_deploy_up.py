@@ -1,4 +1,4 @@
-"""`fedcrucible deploy`: TLS, keys, three nodes of which one attacks; the in-process model, and nothing left."""
+"""`fedcrucible deploy` for real: TLS, keys, three nodes, one of them malicious; the in-process model, nothing left."""
 
 from __future__ import annotations
 
