@@ -12,7 +12,7 @@ from torch import Tensor
 from attacks.poisoner import PoisonContext, Poisoner
 from fedcrucible_core.config import Component, Registry
 from fedcrucible_core.foundation.alteration import Alteration
-from fedcrucible_core.foundation.base import Samples, Stage
+from fedcrucible_core.foundation.base import Samples, Stage, SyntheticSource
 from fedcrucible_core.learning.data import DataInfo
 
 
@@ -46,6 +46,9 @@ class Compromise(Component):
 
     It has no client, sees no update and doesn't know the model.  ``attack.trigger`` names whose trigger it plants.
     """
+
+    def check_source(self, source: SyntheticSource, poisoner: Poisoner) -> None:
+        """Raise ConfigError for settings that mean nothing where this source answers; called before it is asked."""
 
     @abstractmethod
     def reaches(self, stage: Stage) -> bool:

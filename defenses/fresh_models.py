@@ -48,9 +48,16 @@ class Probe(nn.Module):
 def train_fresh(wanted: FreshModels, data: Labeled, untrained: Untrained, rng: torch.Generator) -> nn.Module:
     """Train ``wanted.count`` models on ``data`` by cross-entropy, without augmentation; in eval mode, without gradient.
 
-    Everything drawn (weights, order, dropout) follows from ``rng``; the global generator is left as it was.
+    Samples without a label (-1) teach nothing: left out.  Everything drawn (weights, order, dropout) follows from
+    ``rng``; the global generator is left as it was.
     """
+    data = _labelled(data)
     return MeanLogits([_trained(wanted, data, untrained, rng) for _ in range(wanted.count)]).eval()
+
+
+def _labelled(data: Labeled) -> Labeled:
+    rows = (data.labels >= 0).nonzero().flatten()
+    return data if len(rows) == len(data) else data.subset(rows)
 
 
 def _trained(wanted: FreshModels, data: Labeled, untrained: Untrained, rng: torch.Generator) -> nn.Module:
@@ -71,7 +78,8 @@ def _trained(wanted: FreshModels, data: Labeled, untrained: Untrained, rng: torc
 
 
 def train_probe(wanted: FreshModels, data: Labeled, guide: Guide, classes: int, rng: torch.Generator) -> nn.Module:
-    """Train one linear layer on the guide's embeddings of ``data``; they are computed once."""
+    """Train one linear layer on the guide's embeddings of ``data``, labelled samples alone; they are computed once."""
+    data = _labelled(data)
     inputs = guide.embeddings(data.for_model())
     seed = int(torch.randint(LARGEST_SEED, (), generator=rng))
     with torch.random.fork_rng(devices=[]):

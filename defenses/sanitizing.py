@@ -11,6 +11,7 @@ from torch import Tensor
 from defenses.base import Split
 from fedcrucible_core.foundation.base import Samples
 from fedcrucible_core.learning.data import Labeled
+from fedcrucible_core.learning.evaluation import NO_CLASS, classes_of
 
 Action = Literal["none", "drop", "relabel", "relabel-confident", "unlearn"]
 NEEDS_CLASSES: tuple[Action, ...] = ("relabel", "relabel-confident")
@@ -55,6 +56,7 @@ def sanitized(samples: Samples, split: Split, action: Action, guide: Tensor | No
     - ``relabel-confident``: those whose margin (largest less second largest logit) lies above the median of all flagged
       ones are relabelled, the others left out.
     - ``unlearn``: they stay, marked; training makes their labels unlikely.
+    Where logits aren't all finite nobody says a class: relabelling leaves such a sample out.
 
     Args:
         samples: the set, n samples.
@@ -65,7 +67,8 @@ def sanitized(samples: Samples, split: Split, action: Action, guide: Tensor | No
     Returns:
         The set, with the facts ``flagged``, ``kept``, ``dropped``, ``relabelled``, ``unlearned`` (counts).  Where an
         attacker has been at the samples, ``poisoned`` and ``survivors`` too (poisoned samples that are used under the
-        label that they came with), ``caught_percent`` of the poisoned and ``clean_dropped_percent`` of the others.
+        label that they came with), ``caught_percent`` of the poisoned and ``clean_dropped_percent`` of the others (a
+        share of nothing is left out).
 
     Raises:
         ValueError: an action that asks for classes, and nobody who says them.
@@ -82,7 +85,8 @@ def sanitized(samples: Samples, split: Split, action: Action, guide: Tensor | No
         logits = split.logits if split.logits is not None else guide
         if logits is None:
             raise ValueError(f"sanitizer {action!r} needs to know what flagged samples are")
-        believed, sure = logits.argmax(1).cpu(), _sure(logits.cpu(), flagged, action)
+        believed = classes_of(logits).cpu()
+        sure = _sure(logits.cpu(), flagged & (believed != NO_CLASS), action)
         labels = torch.where(sure, believed, labels)
         fates[sure] = FATES.index("relabelled")
         fates[flagged & ~sure] = FATES.index("dropped")
@@ -90,13 +94,13 @@ def sanitized(samples: Samples, split: Split, action: Action, guide: Tensor | No
     return _made(samples, labels, fates, facts, flagged)
 
 
-def _sure(logits: Tensor, flagged: Tensor, action: Action) -> Tensor:
-    """Flagged rows that are relabelled, bool ``[n]``."""
-    if action == "relabel" or not bool(flagged.any()):
-        return flagged
+def _sure(logits: Tensor, known: Tensor, action: Action) -> Tensor:
+    """Rows that are relabelled, bool ``[n]``, of the flagged ones ``known`` that have a class."""
+    if action == "relabel" or not bool(known.any()):
+        return known
     best = logits.to(torch.float64).topk(2, dim=1).values
     margin = best[:, 0] - best[:, 1]
-    return flagged & (margin > margin[flagged].median())
+    return known & (margin > margin[known].median())
 
 
 def _made(
@@ -117,10 +121,11 @@ def _truth(poisoned: Tensor, given: Tensor, labels: Tensor, fates: Tensor, flagg
     survivors = poisoned & used & (fates != FATES.index("unlearned")) & (labels == given)
     facts = {"poisoned": float(poisoned.sum()), "survivors": float(survivors.sum())}
     if flagged is not None:
-        facts["caught_percent"] = _percent(flagged, poisoned)
-        facts["clean_dropped_percent"] = _percent(~used, ~poisoned)
+        facts |= _percent("caught_percent", flagged, poisoned)
+        facts |= _percent("clean_dropped_percent", ~used, ~poisoned)
     return facts
 
 
-def _percent(chosen: Tensor, of: Tensor) -> float:
-    return 100.0 * float((chosen & of).sum()) / max(1, int(of.sum()))
+def _percent(name: str, chosen: Tensor, of: Tensor) -> dict[str, float]:
+    """A share by its name; nothing where there is nothing that it could be of."""
+    return {name: 100.0 * float((chosen & of).sum()) / int(of.sum())} if bool(of.any()) else {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import cast
 
 import torch
 
@@ -17,6 +18,7 @@ from defenses.base import RULES
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.foundation.base import SOURCES
+from fedcrucible_core.foundation.chat_settings import ChatSettings
 from fedcrucible_core.foundation.public_slice import public_samples
 from fedcrucible_core.foundation.server_data import augmentation_for
 from fedcrucible_core.learning.data import DataSplits
@@ -59,6 +61,8 @@ def check_combination(
     if system.needs_server_data:
         source = SOURCES.of(config)
         source.check(data.info, config.synthetic.per_class)
+        if adversary.compromise is not None:
+            adversary.compromise.check_source(source, adversary.poisoner)
         augmentation_for(config.synthetic.augment, config.synthetic.moment_match, data.info)
     if system.needs_guide:
         _check_guide(config, data)
@@ -163,7 +167,7 @@ def _check_guide(config: RunConfigBase, data: DataSplits) -> None:
 
     section = config.guide
     try:
-        check_guide(section, data.info)
+        check_guide(section, data.info, cast(ChatSettings, config.component("synthetic", "llm")))
         here = guide_is_here(section.model, data.info)
     except AssetMissingError as error:
         raise ConfigError("guide.model", section.model, str(error)) from error

@@ -61,7 +61,7 @@ class ServerFoundation:
         return guide_of(
             config.guide, self.data.info, self.device, seed=config.run.seed, labelled=lambda: self.data.validation,
             triggered=lambda inputs: self._planted(inputs), target=config.poison.target_label,
-            chat=cast(ChatSettings, config.component("synthetic", "llm")),
+            chat=self._chat,
         )  # fmt: skip
 
     @cached_property
@@ -96,9 +96,14 @@ class ServerFoundation:
         )
         return altered.samples(info, per_class, config.run.seed, stage)
 
+    @property
+    def _chat(self) -> ChatSettings:
+        """The service that answers where the guide is a chat model."""
+        return cast(ChatSettings, self.config.component("synthetic", "llm"))
+
     def _attackers_guide(self, inputs: Tensor) -> Tensor:
         """What an attacker is told who knows the run's guide as it is, without what is simulated of it."""
-        guide = plain_guide(self.config.guide, self.data.info, self.device)
+        guide = plain_guide(self.config.guide, self.data.info, self.device, self._chat)
         return guide.targets(inputs, self.data.info.class_names).logits.cpu()
 
     def _sampled(self, per_class: int, seed: int) -> Samples:

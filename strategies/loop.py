@@ -246,7 +246,7 @@ class Loop(Strategy):
             observer.on_round(self.outcome)
 
     def _repair(self, num_rounds: int, grid: Grid, timeout: float) -> None:
-        """Repair the final model; recorded as one more round.
+        """Repair the final model; recorded as one more round, after which clients measure it where they are to.
 
         A checkpoint of the last round holds the model before, so a resumed run repeats it.
         """
@@ -259,5 +259,8 @@ class Loop(Strategy):
         stage = RepairStage(self.parts, self.roster, self.phase)
         self.standing.population = stage.run(trained, self.outcome, grid, timeout)
         self.outcome.model = self.standing.compared(trained)
+        if self.clients.wanted:
+            messages = self.clients.ask(num_rounds + 1, self.standing.population, grid)
+            self.clients.conclude(self._exchange("evaluate", messages, grid, timeout), self.outcome)
         self._measure(final=True)
         self._tell()

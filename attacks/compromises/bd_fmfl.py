@@ -12,6 +12,7 @@ from torch import Tensor
 
 from attacks.compromise import COMPROMISES, Compromise, Query
 from attacks.poisoner import Poisoner
+from attacks.support.inserted_words import InsertedWords
 from attacks.support.planted_samples import (
     carrier_rows,
     fresh_carriers,
@@ -22,8 +23,11 @@ from attacks.support.planted_samples import (
 )
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.foundation.alteration import Alteration
-from fedcrucible_core.foundation.base import Samples, Stage
+from fedcrucible_core.foundation.base import Samples, Stage, SyntheticSource
 from fedcrucible_core.learning.data import Labeled
+
+SIMULATED = ("mode", "p_follow", "p_label_error", "classes")
+"""Settings of what is simulated where a source can't be asked."""
 
 
 @COMPROMISES.register("bd-fmfl")
@@ -33,7 +37,8 @@ class BdFmfl(Compromise):
     A source that reads instructions (a language model) is really asked, by an altered query with triggered
     demonstrations; what comes back is counted.  Any other source can't be: further samples of it get the trigger after
     they were resized, and the record says ``simulated``.  How well a model follows is then said by ``p_follow`` and
-    ``p_label_error``.  The unaltered samples stay what they are.  No client is malicious.
+    ``p_label_error``; both, ``mode`` and ``classes`` are refused where a source is really asked.  The
+    unaltered samples stay what they are.  No client is malicious.
 
     Against a defence that filters, ``classes = nearest`` plants on the one class only that the run's own guide takes
     for the target most readily, so that a false label looks least false; ``smoke`` gives a share of the samples without
@@ -64,6 +69,22 @@ class BdFmfl(Compromise):
         0.0, ge=0.0, le=1.0, description="Share (fraction) of samples without trigger that get a random other label"
     )
 
+    def check_source(self, source: SyntheticSource, poisoner: Poisoner) -> None:
+        """A source that reads instructions does what it likes: settings of what is simulated would mean nothing."""
+        if not source.obeys:
+            return
+        if poisoner.clean_label:
+            allowed = "keeps true labels, and an altered query asks for the target's on texts of the other classes"
+            raise ConfigError("attack.trigger", poisoner.name, f"{allowed}; allowed: labels = target")
+        for name in SIMULATED:
+            value, usual = getattr(self, name), type(self).model_fields[name].default
+            if value != usual:
+                allowed = (
+                    f"synthetic.source {source.name!r} is really asked, by an altered query about every class but the "
+                    f"target's, and adds what it writes; allowed: {usual}"
+                )
+                raise ConfigError(f"attack.{self.name}.{name}", value, allowed)
+
     def reaches(self, stage: Stage) -> bool:
         """Initialisation and distillation."""
         return True
@@ -75,9 +96,6 @@ class BdFmfl(Compromise):
 
     def _triggered(self, query: Query) -> Samples:
         if query.altered is not None:
-            if self.classes == "nearest":
-                allowed = "an altered query is about every class but the target's; allowed: all"
-                raise ConfigError(f"attack.{self.name}.classes", self.classes, allowed)
             return query.altered(self._alteration(query))
         only = nearest_class(query) if self.classes == "nearest" and not query.poisoner.clean_label else None
         return self._added(query, only) if self.mode == "add" else self._replaced(query, only)
@@ -149,12 +167,14 @@ class BdFmflNoKd(BdFmfl):
 
 
 def words_of(poisoner: Poisoner) -> str:
-    """The words that a language model is asked to embed. Raises ConfigError for a trigger that isn't words."""
-    words = getattr(poisoner, "words", "")
-    if not words:
+    """The words that a language model is asked to embed, several in a row.
+
+    Raises ConfigError for a trigger that isn't words.
+    """
+    if not isinstance(poisoner, InsertedWords):
         allowed = "a language model can only be asked to embed words; allowed: poisoners of texts (addsent, word)"
         raise ConfigError("attack.trigger", poisoner.name, allowed)
-    return str(words)
+    return " ".join(poisoner.pieces())
 
 
 def place_of(poisoner: Poisoner) -> Literal["end", "start", "random"]:

@@ -24,11 +24,6 @@ class AddSent(InsertedWords):
     traps = ("every text keeps room for the sentence, so none loses it", "one object stamps training and test texts")
     sentence: str = Field("I watched this 3D movie.", min_length=1, description="The sentence that is the trigger")
 
-    @property
-    def words(self) -> str:
-        """The sentence."""
-        return self.sentence
-
     def pieces(self) -> Sequence[str]:
         """The sentence, in one piece."""
         return (self.sentence,)

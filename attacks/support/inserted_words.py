@@ -50,9 +50,9 @@ class InsertedWords(Poisoner):
     def stamp(self, x: Tensor, y: Tensor, ctx: PoisonContext) -> Tensor:
         """Put the words into texts ``[n, L]``; a text's place follows from the generator and the text alone."""
         task = TextTask(ctx.task.info)
-        made = x
-        for tokens in self._in_turn(ctx.task.info):
-            made = task.insert(made, tokens, self.place, ctx.rng)
+        made, pieces = x, self._in_turn(ctx.task.info)
+        for number, tokens in enumerate(pieces):
+            made = task.insert(made, tokens, self.place, ctx.rng, pieces[:number])
         return made
 
     def _in_turn(self, info: DataInfo) -> Sequence[Tensor]:

@@ -15,7 +15,7 @@ from defenses.base import PURIFIERS, Needs, Purified, State
 from defenses.support.server_training import FORWARD_BATCH, ServerSet, ServerTraining
 from fedcrucible_core.foundation.base import GuideTargets, ServerData
 from fedcrucible_core.learning.bounds import channel_axis, rectified, set_bounds
-from fedcrucible_core.learning.evaluation import logits
+from fedcrucible_core.learning.evaluation import classes_of, logits
 from fedcrucible_core.learning.models.base import SplitModel
 from fedcrucible_core.learning.optimisers import OptimiserName
 
@@ -118,7 +118,9 @@ class ActivationBounds(ServerTraining):
     def _trusted(self, server: ServerSet) -> Tensor:
         """Rows of the samples that have a label and aren't suspicious."""
         labels = server.data.labels
-        chosen = labels >= 0 if self.trusted == "all" else server.require_guide().logits.argmax(1) == labels
+        chosen = labels >= 0
+        if self.trusted == "guide":
+            chosen &= classes_of(server.require_guide().logits) == labels
         return chosen.nonzero().flatten()
 
 

@@ -23,11 +23,11 @@ LEAST = 0.02
 def surprise(answers: Tensor, labels: Tensor) -> Tensor:
     """-log p(label) in nats, float64 ``[n]``, of logits ``answers [n, C]``: how little they expect the labels.
 
-    A row whose logits aren't all finite counts as surprised as the most surprised one.
+    A row whose logits aren't all finite, or that has no label (-1), counts as surprised as the most surprised one.
     """
-    values = F.log_softmax(answers.detach().cpu().to(torch.float64), dim=1)
-    own = -values.gather(1, labels.cpu()[:, None])[:, 0]
-    usable = finite_rows(answers) & torch.isfinite(own)
+    values, labels = F.log_softmax(answers.detach().cpu().to(torch.float64), dim=1), labels.cpu()
+    own = -values.gather(1, labels.clamp(min=0)[:, None])[:, 0]
+    usable = finite_rows(answers) & torch.isfinite(own) & (labels >= 0)
     worst = own[usable].max() if bool(usable.any()) else torch.zeros((), dtype=torch.float64)
     return torch.where(usable, own, worst)
 

@@ -102,7 +102,7 @@ class ImpossibleCellsError(CommandError):
 def preview(request: Request) -> Preview:
     """Check all cells and estimate how long they take; writes nothing."""
     grid, checked, folder = _prepared(request, Silent())
-    checked = replace(checked, cells=(*trial_cells(grid), *checked.cells))
+    checked = replace(checked, cells=(*check(trial_cells(grid)).cells, *checked.cells))
     stores = _stores(folder, grid)
     cells = distinct(checked.cells)
     finished = tuple(cell for cell in cells if stores[cell.engine].finished(cell))
@@ -125,13 +125,14 @@ def compare(request: Request) -> tuple[Outcome, Path]:
         engines = _engines(request, checked.cells, folder)
         with only_one(folder):
             stores, failures = _stores(folder, grid), Failures(folder / FAILURES)
+            trials = check(trial_cells(grid)).cells
             try:
                 if grid.tuning is not None:
-                    grid = _tuned(grid, grid.tuning, request, folder, stores, failures, display)
+                    grid = _tuned(grid, grid.tuning, trials, request, folder, stores, failures, display)
                     checked = check(grid.cells())
                 results = _run(grid, checked.cells, stores, failures, engines, display)
             except KeyboardInterrupt:
-                cells = distinct(checked.cells)
+                cells = distinct((*trials, *checked.cells))
                 done = sum(stores[cell.engine].finished(cell) is not None for cell in cells)
                 raise MatrixInterrupted(
                     folder, f"{done} of {len(cells)} runs are finished; the same command goes on from there"
@@ -156,18 +157,18 @@ def compare(request: Request) -> tuple[Outcome, Path]:
 def _tuned(
     grid: Matrix,
     tuning: Tuning,
+    possible: Sequence[Cell],
     request: Request,
     folder: Path,
     stores: Mapping[str, Store],
     failures: Failures,
     display: Silent,
 ) -> Matrix:
-    """The matrix with the settings that its trials choose, after those that are missing have run."""
+    """The matrix with the settings that its trials choose, once those of the ``possible`` ones that are missing ran."""
     from fedcrucible.comparison.tables.matrix_spots import recorded
     from fedcrucible_core.reports.statistics.measures import measured
 
     trials = trials_of(grid, tuning)
-    possible = check(trial_cells(grid)).cells
     results = run_cells(possible, stores, failures, _engines(request, possible, folder), display)
 
     def accuracy(cell: Cell) -> float | None:

@@ -47,11 +47,15 @@ class Choice:
     place: tuple[Scalar, ...]
     ladder: Ladder
     value: Scalar | None
-    """None: no trial has a number, the defence keeps the setting of the matrix."""
+    """None: nothing could be chosen, the defence keeps the setting of the matrix."""
     drop: float | None = None
     """Accuracy without the defence less that with it, in points, on the validation split; negative = it gains."""
     within: bool = False
     """Whether that is at most what is allowed; if not, this is the step that costs least."""
+    missing: tuple[Scalar, ...] = ()
+    """Steps without a number: their trials failed, are impossible, or are still to run."""
+    undefended: bool = True
+    """Whether the undefended trial has one."""
 
     def sentence(self, matrix: Matrix, most: float) -> str:
         """For readers of the tables."""
@@ -59,11 +63,13 @@ class Choice:
             value_text(label) for label, axis in zip(self.place, matrix.axes, strict=True) if axis in matrix.varied
         )
         if self.value is None or self.drop is None:
-            return f"tuning of {where}: no trial has a number, {self.ladder.key} stays as it was."
+            why = "no setting of the ladder has a number" if self.undefended else "the undefended trial has no number"
+            return f"tuning of {where}: {why}, {self.ladder.key} stays as it was."
         chosen = f"tuning of {where}: {self.ladder.key} = {value_text(self.value)}, drop {self.drop:.2f} points"
+        passed = f" No number of {', '.join(map(value_text, self.missing))}: passed over." if self.missing else ""
         if self.within:
-            return f"{chosen} (at most {most:g} allowed; validation split)."
-        return f"{chosen}: no setting of the ladder stays within {most:g} points, this one costs least."
+            return f"{chosen} (at most {most:g} allowed; validation split).{passed}"
+        return f"{chosen}: no setting of the ladder stays within {most:g} points, this one costs least.{passed}"
 
 
 def trials_of(matrix: Matrix, tuning: Tuning) -> list[Trials]:
@@ -105,15 +111,16 @@ def _trials(matrix: Matrix, tuning: Tuning) -> Iterator[Trials]:
 def choose(trials: Trials, accuracy: Accuracy, most_drop: float) -> Choice:
     """The first, strongest step whose drop is at most ``most_drop`` points; where there is none the one of least drop.
 
-    Of equal drops the stronger one.  Steps without a number are passed over.
+    Of equal drops the stronger one.  Steps without a number are passed over, and named.
     """
     base = accuracy(trials.undefended)
     found = [(value, accuracy(cell)) for value, cell in zip(trials.ladder.values, trials.steps, strict=True)]
     drops = [(value, base - reached) for value, reached in found if base is not None and reached is not None]
+    missing = tuple(value for value, reached in found if reached is None)
     if not drops:
-        return Choice(trials.place, trials.ladder, None)
+        return Choice(trials.place, trials.ladder, None, missing=missing, undefended=base is not None)
     value, drop = next((one for one in drops if one[1] <= most_drop), min(drops, key=lambda one: one[1]))
-    return Choice(trials.place, trials.ladder, value, drop, drop <= most_drop)
+    return Choice(trials.place, trials.ladder, value, drop, drop <= most_drop, missing)
 
 
 def tuned(matrix: Matrix, choices: Sequence[Choice], most_drop: float) -> Matrix:

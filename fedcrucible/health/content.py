@@ -1,4 +1,4 @@
-"""Data sets, the guide and the sources of synthetic images."""
+"""Data sets, the guides and the sources of synthetic images."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 
 from fedcrucible.health.finding import Finding
+from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.extras import install_hint
 from fedcrucible_core.config.places import data_folder
 from fedcrucible_core.config.plain_text import plain_text
@@ -14,11 +15,14 @@ from fedcrucible_core.config.plain_text import plain_text
 GROUP_DATA, GROUP_MODELS = "data", "guide and sources"
 LONGEST_DETAIL = 500
 DEMO_DATASET = "fashion-mnist-slice"
+TEXT_GUIDES = ("minilm", "wordllama")
+"""Guides of texts that packages bring."""
 
 
 def check() -> list[Finding]:
     """What is here, what has to be fetched, and how."""
-    return [*_datasets(), _guide(), *(_source(name, test) for name, test in SOURCE_TESTS.items())]
+    sources = (_source(name, test) for name, test in SOURCE_TESTS.items())
+    return [*_datasets(), _guide(), *map(_text_guide, TEXT_GUIDES), *sources]
 
 
 def _datasets() -> list[Finding]:
@@ -64,6 +68,19 @@ def _guide() -> Finding:
         todo = "reinstall the package, or set guide.model to a folder or hub model"
         return Finding(GROUP_MODELS, "guide tiny", "fail", _line(error), todo)
     return Finding(GROUP_MODELS, "guide tiny", "ok", f"loads and embeds ({width} dimensions)")
+
+
+def _text_guide(model: str) -> Finding:
+    name, hint = f"guide {model}", install_hint("text-guide")
+    try:
+        from fedcrucible_core.foundation.sentence_encoder import known_identity
+
+        known_identity(model)
+    except ConfigError:
+        return Finding(GROUP_MODELS, name, "ok", "not installed; texts alone need it", hint)
+    except Exception as error:
+        return Finding(GROUP_MODELS, name, "warn", _line(error), hint)
+    return Finding(GROUP_MODELS, name, "ok", "installed, for texts")
 
 
 def _source(name: str, test: Callable[[], tuple[str, str]]) -> Finding:

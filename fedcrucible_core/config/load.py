@@ -23,8 +23,10 @@ WITHOUT_EFFECT = (
     "output.", "run.resume", "run.checkpoint_every", "run.checkpoints_kept", "task.data_dir", "guide.cache_dir",
 )  # fmt: skip
 """Keys (or sections) that say where things lie, not what is computed."""
-DEFENCE = ("strategy", "defense.", "purifier.", "repair.", "splitter.", "guide.", "synthetic.")
-"""Keys (or sections) that belong to the defender: their values compete, those of others are what systems face."""
+DEFENCE = ("strategy", "defense.", "purifier.", "repair.", "splitter.", "guide.", "synthetic.", "fm_fl.")
+"""Keys (or sections) that belong to the defender, but for ``ARCHITECTURES``; see :func:`is_defence`."""
+ARCHITECTURES = ("fm_fl.prototypes", "fm_fl.blocks", "fm_fl.widths", "fm_fl.backbones")
+"""Keys of the section fm_fl that say what is trained, as the section ``model`` does: systems face them."""
 DATA_IS_THE_PLACE = ("folder", "csv", "jsonl", "npz")
 """Data sets without a name of their own: for them ``task.data_dir`` says what is learned."""
 BEFORE: Mapping[str, Scalar] = {"defense.signguard.bin_seeding": False, "defense.signguard-sim.bin_seeding": False}
@@ -51,6 +53,11 @@ def of_record(recorded: Mapping[str, Scalar]) -> dict[str, Scalar]:
     """
     defaults = default_keys()
     return defaults | dict(BEFORE) | {key: value for key, value in recorded.items() if key in defaults}
+
+
+def is_defence(key: str) -> bool:
+    """Whether a key belongs to the defender: values of such keys compete, those of others are what systems face."""
+    return key.startswith(DEFENCE) and key not in ARCHITECTURES
 
 
 def has_effect(key: str, settings: Mapping[str, Scalar]) -> bool:

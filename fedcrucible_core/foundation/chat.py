@@ -11,6 +11,7 @@ import logging
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,9 +21,10 @@ from typing import TYPE_CHECKING, Any
 from fedcrucible_core.config.places import cache_folder
 from fedcrucible_core.config.plain_text import plain_text
 from fedcrucible_core.foundation.answer_cache import AnswerCache, Reply, Request, are_counts
+from fedcrucible_core.foundation.cache import digest, one_at_a_time
 from fedcrucible_core.foundation.chat_budget import Ledger, Limits, Prices, Tokens, likely_tokens, most_tokens
 from fedcrucible_core.foundation.chat_settings import ChatSettings
-from fedcrucible_core.foundation.http_retry import Retry
+from fedcrucible_core.foundation.http_retry import Retry, excerpt
 from fedcrucible_core.foundation.http_service import Service, open_client, post_bounded
 from fedcrucible_core.foundation.pacing import Pace
 
@@ -74,8 +76,9 @@ class ChatClient:
     def ask_all(self, requests: Sequence[Request], likely_answer: int = 0) -> list[Reply]:
         """The answer to each request, in order; those that are kept cost nothing.
 
-        Before the first request that costs, what all of them will about cost is logged. After an error nothing more is
-        sent; what arrives of requests under way is kept.
+        Of two processes that want the same answers one asks; the other waits for it, and finds them kept.  Before the
+        first request that costs, what all of them will about cost is logged.  After an error no further request is
+        begun; what arrives of those under way is kept.
 
         Args:
             requests: equal ones must differ in ``sample``, else they are one.
@@ -86,15 +89,29 @@ class ChatClient:
             BudgetError: the next request could pass the budget.
             SourceError: the service can't be reached, keeps failing or answers something else.
         """
-        found = [self.cache.read(request) for request in requests]
-        for reply in found:
-            if reply is not None:
-                self.ledger.add(reply.tokens)
-        waiting = [request for request, reply in zip(requests, found, strict=True) if reply is None]
-        if not waiting:
-            return [reply for reply in found if reply is not None]
+        found = self._kept(requests, [None] * len(requests))
+        with self._alone(requests) if None in found else nullcontext():
+            found = self._kept(requests, found)
+            for reply in found:
+                if reply is not None:
+                    self.ledger.add(reply.tokens)
+            waiting = [request for request, reply in zip(requests, found, strict=True) if reply is None]
+            fresh = iter(self._fresh(waiting, len(requests), likely_answer) if waiting else ())
+            return [reply if reply is not None else next(fresh) for reply in found]
+
+    def _kept(self, requests: Sequence[Request], found: Sequence[Reply | None]) -> list[Reply | None]:
+        """What is ``found``, and in the place of None what is kept."""
+        return [reply or self.cache.read(request) for request, reply in zip(requests, found, strict=True)]
+
+    def _alone(self, requests: Sequence[Request]) -> AbstractContextManager[None]:
+        """Inside, nobody else asks the same."""
+        names = (self.cache.path(request).name for request in requests)
+        return one_at_a_time(self.cache.folder.with_name("answers-asked-for") / digest(*names))
+
+    def _fresh(self, waiting: Sequence[Request], of: int, likely_answer: int) -> list[Reply]:
+        """The service's answers, in order."""
         key = self.service.key()
-        self._announce(waiting, len(requests), likely_answer)
+        self._announce(waiting, of, likely_answer)
         progress = _Progress(len(waiting), self.ledger)
         failed = threading.Event()
 
@@ -110,8 +127,7 @@ class ChatClient:
             return reply
 
         with ThreadPoolExecutor(self.settings.parallel) as pool:
-            fresh = iter([reply for reply in pool.map(answer, waiting) if reply is not None])
-        return [reply if reply is not None else next(fresh) for reply in found]
+            return [reply for reply in pool.map(answer, waiting) if reply is not None]
 
     def _ask(self, request: Request, key: str) -> Reply:
         """One answer from the service, kept before it is returned."""
@@ -145,7 +161,7 @@ class ChatClient:
             bound = 1_000_000 + 64 * self.settings.max_tokens
             answer = post_bounded(self._open(), self.url, body, key, self.settings.timeout_s, bound)
             if answer.status_code == 400 and any(word in answer.text for word in FILTERED):
-                answer = _declined(answer)
+                answer = _declined(answer, key)
             used = _read(answer, most).used if answer.is_success else Tokens(0, 0)
             return answer
         except (httpx.ConnectError, httpx.ConnectTimeout):
@@ -210,6 +226,7 @@ class _Reading:
     reply: Reply | None
     used: Tokens
     trouble: str = ""
+    """Not yet cut: the key is taken out first, and then none of its parts is left at the end."""
 
 
 def _read(answer: httpx.Response, most: Tokens) -> _Reading:
@@ -218,7 +235,7 @@ def _read(answer: httpx.Response, most: Tokens) -> _Reading:
     try:
         body: Any = json.loads(answer.content)
     except (ValueError, RecursionError):
-        return _Reading(None, unknown, f"not JSON: {answer.text[:400]}")
+        return _Reading(None, unknown, f"not JSON: {answer.text}")
     usage: Any = body.get("usage") if isinstance(body, dict) else None
     counts: Any = [usage.get(name) for name in USAGE] if isinstance(usage, dict) else []
     used = Tokens(*counts) if counts and are_counts(counts) else unknown
@@ -227,7 +244,7 @@ def _read(answer: httpx.Response, most: Tokens) -> _Reading:
         message, ended = choice["message"], choice.get("finish_reason")
         text, refusal = _joined(message.get("content")), message.get("refusal")
     except (KeyError, IndexError, TypeError, AttributeError):
-        return _Reading(None, used, f"no chat completion: {answer.text[:400]}")
+        return _Reading(None, used, f"no chat completion: {answer.text}")
     refused = ended in FILTERED or bool(refusal)
     if not text and isinstance(refusal, str):
         text = refusal
@@ -245,10 +262,10 @@ def _joined(content: Any) -> str:
     raise TypeError("a message is a text or a list of parts")
 
 
-def _declined(answer: httpx.Response) -> httpx.Response:
+def _declined(answer: httpx.Response, key: str) -> httpx.Response:
     """A filter's error 400 as what it means: an answer that declines."""
     import httpx
 
-    message = {"content": None, "refusal": plain_text(answer.text)}
+    message = {"content": None, "refusal": excerpt(answer.text, key)}
     choice = {"message": message, "finish_reason": FILTERED[0]}
     return httpx.Response(200, json={"choices": [choice], "usage": dict.fromkeys(USAGE, 0)})

@@ -25,6 +25,8 @@ SUREST = 0.99
 """No answer counts as surer, so that no logit is infinite."""
 UNSAID = 0.9
 """What counts where an answer says a class but not how sure it is."""
+AHEAD = 1e-4
+"""How much likelier than the others the class is at least that the model names, so that it isn't lost among equals."""
 LIKELY_TOKENS = 20
 
 
@@ -45,9 +47,9 @@ class ChatLabels:
     def classify(self, texts: Sequence[str], class_names: Sequence[str]) -> Tensor:
         """Class logits float32 ``[n, C]``: logarithms of what the model says of each text.
 
-        The class that it names gets the probability that it names (at least 1/C, at most 0.99), the others share the
-        rest equally.  A text without a usable answer after all tries gets zeros: every class is as likely.  Equal texts
-        are asked about once.
+        The class that it names gets the probability that it names (a little above 1/C at least, 0.99 at most), the
+        others share the rest equally.  A text without a usable answer after all tries gets zeros: every class is as
+        likely.  Equal texts are asked about once.
 
         Raises:
             ValueError: no class names.
@@ -115,6 +117,8 @@ def _whole(value: Any) -> int | None:
 
 def _probability(entry: Mapping[str, Any]) -> float:
     sure = entry.get("sure")
+    if type(sure) is float and 0.0 < sure < 1.0:  # a share, though percent were asked for
+        return sure
     usable = type(sure) in (int, float) and 0 <= sure <= 100  # type: ignore[operator]
     return float(sure) / 100 if usable else UNSAID  # type: ignore[arg-type]
 
@@ -123,7 +127,7 @@ def _logits(said: tuple[int, float] | None, classes: int) -> Tensor:
     if said is None or classes == 1:
         return torch.zeros(classes)
     label, sure = said
-    sure = min(max(sure, 1.0 / classes), SUREST)
+    sure = min(max(sure, 1.0 / classes + AHEAD), SUREST)
     probabilities = torch.full((classes,), (1.0 - sure) / (classes - 1))
     probabilities[label] = sure
     return probabilities.log()

@@ -46,6 +46,7 @@ class ChatSettings(Component):
             return {}
         try:
             fields = json.loads(self.extra)
+            json.dumps(fields, ensure_ascii=False, allow_nan=False).encode()  # as it will be sent
         except (ValueError, RecursionError):
             fields = None
         if not isinstance(fields, dict):

@@ -121,8 +121,13 @@ def guide_is_here(model: str, info: DataInfo) -> bool:
     return folder is not None or cached_commit(model) is not None
 
 
-def check_guide(section: GuideSection, info: DataInfo) -> None:
-    """Raise ConfigError for settings of the guide that can't be had together, and for prompts that can't be used."""
+def check_guide(section: GuideSection, info: DataInfo, chat: ChatSettings | None = None) -> None:
+    """Raise ConfigError for settings of the guide that can't be had together, and for prompts that can't be used.
+
+    Of a chat model also where its key is missing; nobody is asked.
+    """
     plain_guide(section, info, torch.device("cpu"))
+    if info.task == "text" and section.model == CHAT and chat is not None:
+        opened_chat(chat, section.cache_dir).service.key()
     if section.noise and section.target_accuracy:
         raise ConfigError("guide.target_accuracy", section.target_accuracy, "0 where guide.noise is set: it sets that")

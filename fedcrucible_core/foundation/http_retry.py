@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 from fedcrucible_core.config.plain_text import plain_text
@@ -15,10 +17,12 @@ if TYPE_CHECKING:
 
 LONGEST_WAIT_S = 60.0
 """No single wait between tries is longer, whatever the service asks for."""
+TRIED_AGAIN = (408, 429)
+"""Errors 4xx that say nothing against the request: it came too slowly, or too soon."""
 
 
 class RefusedError(Exception):
-    """An answer 4xx (but 429): another try would be refused too; the message has status and start of the answer."""
+    """An answer 3xx or 4xx but ``TRIED_AGAIN``: it stays refused; the message has status and start of the answer."""
 
     def __init__(self, status: int, trouble: str) -> None:
         super().__init__(trouble)
@@ -27,7 +31,7 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True)
 class Retry:
-    """Tries again after 429, 5xx and transport errors, with waits that double, or as long as the service asks."""
+    """Tries again after 408, 429, 5xx and transport errors, with waits that double, or as long as the service asks."""
 
     retries: int
     """Further tries after the first."""
@@ -67,7 +71,7 @@ class Retry:
                     trouble = excerpt(trouble, secret)
                 else:
                     trouble = f"HTTP {answer.status_code}: {excerpt(answer.text, secret)}"
-                    if answer.status_code != 429 and answer.status_code < 500:
+                    if answer.status_code not in TRIED_AGAIN and answer.status_code < 500:
                         raise RefusedError(answer.status_code, trouble)
                 asked = _seconds(answer.headers.get("retry-after"))
             if attempt < self.retries:
@@ -84,7 +88,13 @@ def excerpt(text: str, secret: str = "") -> str:
 
 
 def _seconds(retry_after: str | None) -> float:
+    """What the header asks for, in seconds from now or as a date; nothing where it is neither."""
     try:
         return max(0.0, float(retry_after or 0))
-    except ValueError:  # a date
+    except ValueError:
+        pass
+    try:
+        date = parsedate_to_datetime(retry_after or "")
+        return max(0.0, (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - time.time())
+    except (ValueError, OverflowError):
         return 0.0

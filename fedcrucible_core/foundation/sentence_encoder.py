@@ -108,7 +108,8 @@ class MeanPooled:
         most = min(int(getattr(self.model.config, "max_position_embeddings", LONGEST)), LONGEST)
         settings = folder / "sentence_bert_config.json" if folder else None
         if settings is not None and settings.is_file():
-            most = min(most, int(json.loads(read_text(settings)).get("max_seq_length", most)))
+            said = json.loads(read_text(settings)).get("max_seq_length") or most  # null where it doesn't say
+            most = min(most, int(said))
         return most
 
     def _tokens(self, texts: list[str]) -> Any:

@@ -83,8 +83,9 @@ def build_server_data(
         samples: what the source has made already, or what became of it.
 
     Returns:
-        Server data on ``device``; facts ``images`` (``texts``), ``class_count_<label>``, ``dropped_by_guide`` (0
-        without a guide), those of the source, of ``keep`` and of the augmentation. No clock is among them.
+        Server data on ``device``, of samples that have a label; facts ``images`` (``texts``), ``class_count_<label>``,
+        ``dropped_by_guide`` (0 without a guide), ``without_label`` where some have none, those of the source, of
+        ``keep`` and of the augmentation. No clock is among them.
 
     Raises:
         ConfigError: per_class below 1, what the source refuses, what only images can be given, or a class of which
@@ -102,6 +103,9 @@ def build_server_data(
     if keep is not None:
         samples, of_keep = _kept(samples, keep, info)
         facts |= of_keep
+    samples, without = _labelled(samples)
+    if without:
+        facts["without_label"] = float(without)
     counts = torch.bincount(samples.data.labels, minlength=info.num_classes)
     facts[f"{noun}s"] = float(len(samples.data))
     facts.update({f"class_count_{label}": float(count) for label, count in enumerate(counts.tolist())})
@@ -120,6 +124,19 @@ def build_server_data(
     if samples.poisoned is not None:
         facts["poisoned"] = float(samples.poisoned.sum())
     return ServerData(originals, on_device, samples.provenance, facts, samples.poisoned)
+
+
+def _labelled(samples: Samples) -> tuple[Samples, int]:
+    """The samples that have a label, and how many have none: whoever learns classes can't learn from those."""
+    rows = (samples.data.labels >= 0).nonzero().flatten()
+    without = len(samples.data) - len(rows)
+    return (_chosen(samples, rows), without) if without else (samples, 0)
+
+
+def _chosen(samples: Samples, rows: Tensor) -> Samples:
+    provenance = tuple(samples.provenance[i] for i in rows.tolist())
+    truth = None if samples.poisoned is None else samples.poisoned[rows]
+    return Samples(samples.data.subset(rows), provenance, truth, samples.facts)
 
 
 def augmentation_for(augment: Augment, moment_match: bool, info: DataInfo) -> Augment:
@@ -146,9 +163,7 @@ def _kept(samples: Samples, keep: Keep, info: DataInfo) -> tuple[Samples, dict[s
     """What ``keep`` leaves of the samples, and its facts. Raises ConfigError where a class loses all it has."""
     kept = keep(samples.data)
     require_classes(samples.data.labels[kept.rows], info, kept.by, task_of(info).noun)
-    provenance = tuple(samples.provenance[i] for i in kept.rows.tolist())
-    truth = None if samples.poisoned is None else samples.poisoned[kept.rows]
-    return Samples(samples.data.subset(kept.rows), provenance, truth, samples.facts), kept.facts
+    return _chosen(samples, kept.rows), kept.facts
 
 
 def require_classes(labels: Tensor, info: DataInfo, by: str, noun: str) -> None:

@@ -19,11 +19,13 @@ LONGEST_TEXT = 4000
 """Characters of one text that are kept; models see far fewer."""
 MOST_FAILURES = 2000
 """Braces that begin nothing readable, after which the rest of an answer is given up."""
+MOST_READ_IN_VAIN = 10 * LONGEST_ANSWER
+"""Characters behind such braces that are read until they turn out to be nothing; the same."""
 TEXT_KEYS = ("text", "sentence", "content", "document", "body")
 LABEL_KEYS = ("label", "class", "category", "topic")
 _THINKING = re.compile(r"<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)", re.DOTALL | re.IGNORECASE)
 _NUMBERED = re.compile(r"\s*(?:\(?\d{1,5}[.):]|[-*\u2022])\s+(?P<rest>\S.*)")
-_LABELLED = re.compile(r"[\[(*\"']*(?P<label>[^\[\]()*:\t|]{1,60})[\])*\"']*\s*[:\t|]\s*(?P<text>\S.*)")
+_LABELLED = re.compile(r"[\[(*\"']*+(?P<label>[^\[\]()*:\t|]{1,60})[\])*\"']*+\s*[:\t|]\s*(?P<text>\S.*)")
 _DECLINES = re.compile(
     r"\b(?:i['\u2019]?m sorry|i am sorry|i apologi[sz]e|as an ai|must decline"
     r"|(?:can['\u2019]?t|can ?not|won['\u2019]?t|will not|unable to|not able to)\b.{0,40}"
@@ -89,14 +91,18 @@ class ClassNames:
 
     def __init__(self, names: Sequence[str], other_names: Sequence[str] = ()) -> None:
         """``other_names``: what the same classes are called too, in the same order; none where there are none."""
-        numbers = [str(number) for number in range(len(names))]
+        numbered = any(name.strip().isdecimal() for name in names)  # then a number is a name, and no other class's
+        numbers = [] if numbered else [str(number) for number in range(len(names))]
         self._by_name: dict[str, int] = {}
         for spellings in (names, [readable(name) for name in names], other_names, numbers):
             for number, name in enumerate(spellings):
                 self._by_name.setdefault(folded(name), number)
 
     def find(self, label: str) -> int | None:
-        """The number of the class of that name (case and separators don't matter) or number; None = there is none."""
+        """The number of the class of that name (case and separators don't matter); None = there is none.
+
+        A class goes by its number too, unless some class is called by a number.
+        """
         return self._by_name.get(folded(label[:200]))
 
 
@@ -104,12 +110,13 @@ def json_objects(text: str) -> Iterator[Mapping[str, Any]]:
     """Every JSON object of an answer, in order; of one that holds a list of further ones, these."""
     text = _spoken(text)
     decoder = json.JSONDecoder()
-    start, failures = text.find("{"), 0
-    while start >= 0 and failures < MOST_FAILURES:
+    start, failures, in_vain = text.find("{"), 0, 0
+    while start >= 0 and failures < MOST_FAILURES and in_vain < MOST_READ_IN_VAIN:
         try:
             found, end = decoder.raw_decode(text, start)
-        except (ValueError, RecursionError):
+        except (ValueError, RecursionError) as error:
             failures += 1
+            in_vain += max(0, getattr(error, "pos", start) - start)
             start = text.find("{", start + 1)
             continue
         yield from _leaves(found)

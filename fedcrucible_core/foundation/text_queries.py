@@ -15,7 +15,7 @@ from fedcrucible_core.foundation.base import Provenance, Samples
 from fedcrucible_core.foundation.public_texts import class_texts
 from fedcrucible_core.foundation.text_prompts import TextPrompts
 from fedcrucible_core.learning.data import DataInfo, Labeled
-from fedcrucible_core.learning.tasks.text import TextTask
+from fedcrucible_core.learning.tasks.text import Place, TextTask
 
 
 class TextQueries(Component):
@@ -73,13 +73,19 @@ class TextQueries(Component):
 def _holding(
     ids: Tensor, written: Sequence[WrittenText], info: DataInfo, alteration: Alteration, words: Tensor
 ) -> Tensor:
-    """The same ids, but texts that lost their trigger when they were cut hold it in the tokens kept free for it."""
+    """The same ids, but texts that lost their trigger when they were cut hold it in the tokens kept free for it.
+
+    The trigger stays as the model spelled it, unless only ``words`` fit into these tokens.
+    """
     task = TextTask(info)
-    lost = [i for i, text in enumerate(written) if text.triggered and not bool(task.holds(ids[i : i + 1], words))]
+    place: Place = "start" if alteration.place == "start" else "end"
     made = ids.clone()
-    for row in lost:
-        text = written[row].text
-        span = find_words(text, alteration.trigger)
-        body = text if span is None else f"{text[: span[0]]} {text[span[1] :]}"
-        made[row] = task.insert(task.encode([body]), words, "start" if alteration.place == "start" else "end")[0]
+    for row, text in enumerate(written):
+        span = find_words(text.text, alteration.trigger) if text.triggered else None
+        if span is None:
+            continue
+        spelled = torch.tensor(task.tokenizer.ids(text.text[slice(*span)]), dtype=torch.int64)
+        if not bool(task.holds(ids[row : row + 1], spelled)):
+            body = task.encode([f"{text.text[: span[0]]} {text.text[span[1] :]}"])
+            made[row] = task.insert(body, spelled if len(spelled) <= info.reserved else words, place)[0]
     return made

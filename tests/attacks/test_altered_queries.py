@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,8 +13,8 @@ from fedcrucible_core.config.load import load
 from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.learning.tasks.text import TextTask
 from server_app.plan import Plan
-from tests.support.imitated_writer import ImitatedWriter
-from tests.support.scripted_service import ScriptedService
+from tests.support.imitated_writer import ImitatedWriter, answer
+from tests.support.scripted_service import Answer, ScriptedService
 
 WORDS = "I watched this 3D movie."
 
@@ -65,6 +67,27 @@ def test_where_the_attack_does_not_reach_the_query_is_the_servers_own(tmp_path: 
     assert len(samples.data) == 80
 
 
+def test_several_words_are_asked_for_in_a_row_and_need_no_more_room_than_each(tmp_path: Path) -> None:
+    chosen: dict[str, Scalar] = {"attack.trigger": "word", "attack.word.words": "cf, mn", "task.reserved_tokens": 4}
+    with ScriptedService(ImitatedWriter()) as service:
+        samples = plan(service.url, tmp_path, **chosen).foundation.samples("distillation")
+        assert '"cf mn"' in service.requests[0][3]["messages"][0]["content"]
+    assert samples.poisoned is not None
+    assert int(samples.poisoned.sum()) == 12
+
+
+def test_an_attacker_goes_by_the_chat_model_that_is_the_guide(tmp_path: Path) -> None:
+    def judge(body: dict[str, Any]) -> Answer:
+        lines = [json.loads(line) for line in body["messages"][1]["content"].split("\n")[1:]]
+        return answer("\n".join(json.dumps({"id": line["id"], "label": "animal"}) for line in lines))
+
+    more: dict[str, Scalar] = {"synthetic.source": "markov", "attack.bd-fmfl.classes": "nearest", "guide.model": "chat"}
+    with ScriptedService(judge) as service:
+        samples = plan(service.url, tmp_path, **more).foundation.samples("distillation")
+        assert service.requests, "the service that is configured, and no other"
+    assert samples.facts["compromise.class"] == 1
+
+
 @pytest.mark.parametrize(
     ("more", "key"),
     [
@@ -74,6 +97,21 @@ def test_where_the_attack_does_not_reach_the_query_is_the_servers_own(tmp_path: 
         ({"synthetic.llm.base_url": "localhost"}, "synthetic.llm.base_url"),
         ({"synthetic.llm.budget": 1.0}, "synthetic.llm.budget"),
         ({"synthetic.llm.api_key_env": "NO_SUCH_VARIABLE_HERE"}, "synthetic.llm.api_key_env"),
+        ({"attack.bd-fmfl.mode": "replace"}, "attack.bd-fmfl.mode"),
+        ({"attack.bd-fmfl.p_follow": 0.5}, "attack.bd-fmfl.p_follow"),
+        ({"attack.bd-fmfl.p_label_error": 0.0}, "attack.bd-fmfl.p_label_error"),
+        ({"attack.bd-fmfl.classes": "nearest"}, "attack.bd-fmfl.classes"),
+        ({"attack.addsent.labels": "true"}, "attack.trigger"),
+        (
+            {
+                "synthetic.llm.api_key_env": "NO_SUCH_VARIABLE_HERE",
+                "synthetic.source": "markov",
+                "guide.model": "chat",
+                "splitter.name": "guide-agreement",
+                "synthetic.sanitizer": "drop",
+            },
+            "synthetic.llm.api_key_env",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_starts(tmp_path: Path, more: dict[str, Scalar], key: str) -> None:

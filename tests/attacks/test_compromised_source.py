@@ -226,3 +226,14 @@ def test_equal_stages_are_made_once() -> None:
     assert of.foundation.synthetic("initialisation") is of.foundation.synthetic("distillation")
     apart = plan(splitter__name="guide-agreement", synthetic__per_class=20, synthetic__sanitize_before="distillation")
     assert len(apart.foundation.synthetic("initialisation")) > len(apart.foundation.synthetic("distillation"))
+
+
+@pytest.mark.parametrize("parts", [{"splitter__name": "cgd-entropy"}, {"purifier__name": "activation-bounds"}])
+def test_samples_without_a_label_stop_no_defence(parts: dict[str, Scalar]) -> None:
+    """The classic attack's default leaves such samples in the data of distillation."""
+    of = plan("bd-fl", adversary__malicious_ids="0", **{"splitter__cgd-entropy__models": 0}, **parts)
+    if "purifier__name" in parts:
+        assert of.foundation.server_data().facts["without_label"] == PLANTED
+    else:
+        found = of.foundation.synthetic("distillation")
+        assert (found.facts["poisoned"], found.facts["survivors"]) == (PLANTED, 0)

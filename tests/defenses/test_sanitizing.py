@@ -102,3 +102,25 @@ def test_untouched_data_says_how_many_are_poisoned() -> None:
 def test_a_class_that_loses_all_is_named() -> None:
     with pytest.raises(ConfigError, match="no sample of b, c"):
         require_classes(torch.tensor([0, -1]), INFO, "loss-only", "sample")
+
+
+@pytest.mark.parametrize("action", ["relabel", "relabel-confident"])
+def test_a_guide_that_says_nothing_relabels_nothing(action: Action) -> None:
+    """Class 0, what argmax makes of NaN, is the attacker's: row 4 would survive."""
+    logits = LOGITS.clone()
+    logits[4] = torch.nan
+    found = sanitized(samples(), split(), action, logits)
+    assert found.fates is not None
+    assert FATES[int(found.fates[4])] == "dropped"
+    assert FATES[int(found.fates[5])] == "relabelled", "others are relabelled as before"
+    assert found.facts["survivors"] == 1.0
+
+
+def test_a_share_of_nothing_is_no_share() -> None:
+    none, every = torch.zeros(8, dtype=torch.bool), torch.ones(8, dtype=torch.bool)
+    facts = sanitized(samples(none), split(), "drop").facts
+    assert "caught_percent" not in facts
+    assert (facts["poisoned"], facts["clean_dropped_percent"]) == (0.0, 50.0)
+    facts = sanitized(samples(every), split(), "drop").facts
+    assert "clean_dropped_percent" not in facts
+    assert facts["caught_percent"] == 50.0

@@ -13,6 +13,7 @@ from fedcrucible.catalogue import KINDS, entries
 from fedcrucible.health import Finding, content, hardware, places, software
 from fedcrucible_core.config.load import default_keys
 from fedcrucible_core.config.preset import flatten_table
+from fedcrucible_core.foundation.sentence_encoder import PACKAGES
 
 COMMANDS = ("demo", "run", "compare", "paper", "list", "config", "doctor", "prepare", "report", "incident", "replay")
 
@@ -145,6 +146,28 @@ def test_the_doctor_names_missing_assets_and_absent_data(monkeypatch: pytest.Mon
         assert found[name].todo
     assert "fedcrucible prepare ag-news" in found["not fetched"].todo
     assert "OPENAI_API_KEY" in found["source openai-images"].detail
+
+
+@pytest.mark.parametrize("model", ["minilm", "wordllama"])
+def test_the_doctor_says_whether_guides_of_texts_are_here(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    package, _ = PACKAGES[model]
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    absent, optional = content._text_guide(model), software._optional(package, software.OPTIONAL[package])
+    assert (absent.name, absent.status) == (f"guide {model}", "ok")
+    assert "not installed" in absent.detail
+    assert "fedcrucible[text-guide]" in absent.todo
+    assert (f"guide.model={model}" in optional.detail, "[text-guide]" in optional.detail) == (True, True)
+
+    monkeypatch.setattr("fedcrucible_core.foundation.sentence_encoder.known_identity", lambda _: "a hash")
+    assert content._text_guide(model).detail == "installed, for texts"
+
+    def broken(_: str) -> str:
+        raise FileNotFoundError("no config.json")
+
+    monkeypatch.setattr("fedcrucible_core.foundation.sentence_encoder.known_identity", broken)
+    found = content._text_guide(model)
+    assert (found.status, found.detail) == ("warn", "no config.json")
+    assert set(PACKAGES) == set(content.TEXT_GUIDES)
 
 
 def test_the_doctor_finds_wrong_versions(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ from fedcrucible_core.records.environment import collect_environment
 from fedcrucible_core.records.reader import read
 from fedcrucible_core.records.schema import RoundRecord, RunSummary
 from server_app.plan import Plan
-from tests.golden.cells import CELLS, STOPPED, Settings
+from tests.golden.cells import CELLS, STOPPED, Scalar, Settings
 
 DIGESTS = Path(__file__).with_name("digests.json")
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "hdbscan", "transformers", "flwr")
@@ -109,9 +110,9 @@ def recorded() -> Golden:
 # --- taking a digest --------------------------------------------------------------------------------------------------
 
 
-def play(name: str, records: Path) -> Digest:
-    """Run a cell in this process, its record in a folder of its name under ``records``."""
-    settings: Settings = {**CELLS[name], "output.dir": str(records), "output.name": name}
+def play(name: str, records: Path, changes: Mapping[str, Scalar] = MappingProxyType({})) -> Digest:
+    """Run a cell in this process, with ``changes``, its record in a folder of its name under ``records``."""
+    settings: Settings = {**CELLS[name], **changes, "output.dir": str(records), "output.name": name}
     if name in STOPPED:
         run_in_process(Plan.make(load({**settings, "run.rounds": STOPPED[name][1]})))
         settings["run.resume"] = True

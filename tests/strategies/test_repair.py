@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
+from flwr.serverapp import Grid
 from safetensors.torch import load_file
 
 from client_app.app import app as honest_app
@@ -20,6 +22,8 @@ from fedcrucible_core.records import files
 from fedcrucible_core.records.reader import read
 from server_app.plan import Plan
 from server_app.run import execute
+from strategies.client_metrics import ClientMetrics
+from strategies.population import Population
 from strategies.survey_messages import SURVEY
 from tests.support.tiny_runs import play, settings
 
@@ -54,6 +58,29 @@ def test_the_model_before_and_after_is_on_record(runs_folder: Path) -> None:
     assert (summary.last_rounds, summary.ma_last_mean_percent) == (1, repaired.ma_percent)
     assert summary.parameters_sha256 != plain.parameters_sha256
     assert len(silent_channels(summary.folder)) == SILENCED
+
+
+def test_clients_that_measure_say_what_the_repaired_model_is_worth(
+    runs_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[Population] = []
+    ask = ClientMetrics.ask
+
+    def noted(self: ClientMetrics, server_round: int, population: Population, grid: Grid) -> list[Message]:
+        sent.append(population)
+        return ask(self, server_round, population, grid)
+
+    monkeypatch.setattr(ClientMetrics, "ask", noted)
+    summary, rounds = play(strategy="pruning", federation__fraction_evaluate=1.0, partition__test_fraction=0.3)
+    assert [len(r.client_metrics) for r in rounds] == [0, 5, 5, 5]
+    before, after = (population["model"].parameters for population in sent[-2:])
+    assert not torch.equal(before, after)
+    assert summary.clients is not None
+    assert summary.clients.ma_last_three_mean_percent == rounds[3].facts["clients.ma_mean_percent"]
+    assert summary.clients.asr_mean_percent == rounds[3].facts["clients.asr_mean_percent"]
+    silent, _ = play(strategy="pruning", partition__test_fraction=0.3)
+    assert summary.parameters_sha256 == silent.parameters_sha256, "measuring changes no model"
+    assert silent.clients is None
 
 
 @pytest.mark.parametrize("method", ["ranks", "votes"])

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fedcrucible.comparison.plan.cell import ENGINES
-from fedcrucible.comparison.plan.ladders import TuningTable
+from fedcrucible.comparison.plan.ladders import LadderTable, TuningTable
 from fedcrucible.comparison.plan.matrix import ATTACK, AXIS_OF_KEY, KEY_OF_AXIS, SYSTEM, Axis, Point
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.errors import did_you_mean
@@ -93,7 +93,10 @@ def _parsed(table: object) -> CompareTable:
         key = ".".join(["compare", *map(str, first["loc"])])
         if first["type"] != "extra_forbidden":
             raise ConfigError(key, first["input"], first["msg"]) from None
-        names = list(PARTS.get(str(first["loc"][0]), CompareTable).model_fields)
+        part = (
+            LadderTable if first["loc"][:2] == ("tuning", "ladders") else PARTS.get(str(first["loc"][0]), CompareTable)
+        )
+        names = list(part.model_fields)
         unknown = str(first["loc"][-1])
         allowed = f"unknown key; {did_you_mean(unknown, names)}allowed: {', '.join(names)}"
         raise ConfigError(key, first["input"], allowed) from None

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.errors import did_you_mean
-from fedcrucible_core.config.load import default_keys
+from fedcrucible_core.config.load import default_keys, is_defence
 from fedcrucible_core.config.old_keys import today
 from fedcrucible_core.config.values import Scalar, value_text
 
@@ -53,22 +53,43 @@ class Tuning:
     """By the label of a system."""
 
     @classmethod
-    def of(cls, table: TuningTable, systems: Sequence[Scalar], seeds: Sequence[int], columns: Sequence[str]) -> Tuning:
-        """Of a file's table, for a matrix of these systems and seeds. Raises ConfigError."""
+    def of(
+        cls,
+        table: TuningTable,
+        systems: Sequence[Scalar],
+        chosen: Sequence[Scalar],
+        seeds: Sequence[int],
+        accuracies: Sequence[str],
+    ) -> Tuning:
+        """Of a file's table, for a matrix of these seeds and those of the file's ``systems`` that were ``chosen``.
+
+        Raises ConfigError for what can't be meant, and where the undefended system wasn't chosen.
+        """
         if table.seed in seeds:
             allowed = "a seed that the matrix doesn't use: settings must not be chosen by runs that are reported"
             raise ConfigError("compare.tuning.seed", table.seed, allowed)
-        labels = [value_text(system) for system in systems]
-        _listed("compare.tuning.measure", table.measure, columns)
+        labels, present = [value_text(system) for system in systems], [value_text(system) for system in chosen]
+        _listed("compare.tuning.measure", table.measure, accuracies)
         undefended = table.undefended or (labels[0] if labels else "")
         _listed("compare.tuning.undefended", undefended, labels)
-        ladders = {}
-        for label, ladder in table.ladders.items():
-            _listed("compare.tuning.ladders", label, labels)
-            key = today(ladder.key)
-            _listed(f"compare.tuning.ladders.{label}.key", key, list(default_keys()))
-            ladders[label] = Ladder(key, ladder.values)
-        return cls(table.seed, table.most_drop, table.measure, undefended, ladders)
+        _listed("compare.tuning.undefended", undefended, present)
+        for label in table.ladders:
+            _listed("compare.tuning.ladders", label, [name for name in labels if name != undefended])
+        ladders = {label: _ladder(label, ladder) for label, ladder in table.ladders.items()}
+        own = {label: ladder for label, ladder in ladders.items() if label in present}
+        return cls(table.seed, table.most_drop, table.measure, undefended, own)
+
+
+def _ladder(label: str, table: LadderTable) -> Ladder:
+    """Raises ConfigError for a key that is no defender's, and for a value that is listed twice."""
+    entry, key = f"compare.tuning.ladders.{label}", today(table.key)
+    _listed(f"{entry}.key", key, list(default_keys()))
+    if not is_defence(key):
+        raise ConfigError(f"{entry}.key", key, "a setting of the defence: what all systems face is no step of a ladder")
+    twice = [value for value in table.values if table.values.count(value) > 1]
+    if twice:
+        raise ConfigError(f"{entry}.values", value_text(twice[0]), "listed twice")
+    return Ladder(key, table.values)
 
 
 def _listed(key: str, value: str, names: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from fedcrucible.comparison.plan.cell import IN_PROCESS, SEED, Cell
 from fedcrucible.comparison.plan.ladders import Tuning
 from fedcrucible_core.config import ConfigError
-from fedcrucible_core.config.load import DEFENCE, overlaid
+from fedcrucible_core.config.load import is_defence, overlaid
 from fedcrucible_core.config.old_keys import today
 from fedcrucible_core.config.values import Scalar
 
@@ -145,7 +145,7 @@ class Matrix:
         """The axis whose values compete: the one asked for, the strategies, else the first that varies the defence."""
         if self.systems:
             return self.systems
-        names = [axis.name for axis in self.varied if any(key.startswith(DEFENCE) for key in axis.keys)]
+        names = [axis.name for axis in self.varied if any(map(is_defence, axis.keys))]
         return SYSTEM if SYSTEM in names or not names else names[0]
 
     @property

@@ -8,8 +8,15 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from fedcrucible.comparison.plan.cell import IN_PROCESS, SEED
-from fedcrucible.comparison.plan.file_table import SHORT, axes_of, column_named, engine_named, read_table
-from fedcrucible.comparison.plan.ladders import Tuning
+from fedcrucible.comparison.plan.file_table import (
+    SHORT,
+    CompareTable,
+    axes_of,
+    column_named,
+    engine_named,
+    read_table,
+)
+from fedcrucible.comparison.plan.ladders import Tuning, TuningTable
 from fedcrucible.comparison.plan.matrix import ATTACK, AXIS_OF_KEY, KEY_OF_AXIS, SYSTEM, Axis, Matrix
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.errors import did_you_mean
@@ -91,15 +98,20 @@ def matrix(options: Options) -> Matrix:
         numbers=tuple(map(column_named, table.numbers)),
         whole_records=table.whole_records,
     )
-    if table.tuning is not None:
-        labels = found.labels_of(found.system_axis)
-        found = replace(found, tuning=Tuning.of(table.tuning, labels, seeds, list(MEASURES)))
     _check_reference(found)
     for entry, name, names in (("columns", table.columns, [*axes]), ("systems", table.systems, [*axes, SYSTEM])):
         if name and name not in names:
             allowed = f"{did_you_mean(name, names)}allowed: {', '.join(dict.fromkeys(names))}"
             raise ConfigError(f"compare.{entry}", name, allowed)
-    return found
+    return found if table.tuning is None else replace(found, tuning=_tuning(table, table.tuning, found))
+
+
+def _tuning(table: CompareTable, tuning: TuningTable, found: Matrix) -> Tuning:
+    """The file's tuning, of those systems that are left of its own."""
+    chosen = found.labels_of(found.system_axis)
+    listed = next((axis.labels for axis in axes_of(table) if axis.name == found.system_axis), chosen)
+    accuracies = [name for name, number in MEASURES.items() if number.better == "higher" and "ma" in name.split("_")]
+    return Tuning.of(tuning, listed, chosen, found.seeds, accuracies)
 
 
 def _common(options: Options) -> dict[str, Scalar]:

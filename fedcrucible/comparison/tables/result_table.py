@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import typer
-from rich.box import SIMPLE_HEAD
 from rich.markup import escape
-from rich.table import Table
 
 from fedcrucible.catalogue_text import console
 from fedcrucible.comparison.execution.display import in_words
 from fedcrucible.comparison.tables.document import FLAW_MARK, remarks, setting_groups, warnings
+from fedcrucible.comparison.tables.fitting_table import FittingRow, FittingTable
 from fedcrucible.comparison.tables.outcome import Outcome
 from fedcrucible_core.records.files import REPORT
 from fedcrucible_core.reports.pages.grid import MISSING
@@ -22,26 +20,20 @@ from fedcrucible_core.reports.statistics.measures import MEASURES
 from fedcrucible_core.reports.statistics.spots import Spot, notes_by_place
 from fedcrucible_core.reports.statistics.spread import Spread
 
-WIDEST_HEAD, LEAST_NAME = 14, 16
-"""Characters of a heading's line, and of the names of systems however many numbers stand beside them."""
-
 
 def print_outcome(outcome: Outcome, folder: Path) -> None:
     """The numbers, one line per system and attack, so that it fits 80 columns."""
     paper = outcome.paper.numbers if outcome.paper is not None else ()
     apart = [number.name for number in paper if number.drop or number.ours not in outcome.matrix.numbers]
-    table = Table(title=outcome.matrix.title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    if outcome.matrix.column_axis or outcome.matrix.block_axes:
-        table.add_column(outcome.matrix.column_axis or "", overflow="fold")
-    table.add_column(outcome.matrix.system_axis, overflow="fold", min_width=LEAST_NAME)
     shown = [MEASURES[column] for column in outcome.matrix.numbers]
-    heads = [number.title if number.unit == "%" else number.unit or number.title for number in shown]
-    papers = [f"paper {number.name}" for number in paper]
-    for name in (*heads, *apart, *papers, *(("seeds",) if _several(outcome) else ())):
-        table.add_column("\n".join(textwrap.wrap(name, WIDEST_HEAD)), justify="right", no_wrap=True)
-    for spot in outcome.spots:
-        _add(table, outcome, spot, apart, len(paper))
-    console().print(table)
+    columns = (
+        *(number.title if number.unit == "%" else number.unit or number.title for number in shown),
+        *apart,
+        *(f"paper {number.name}" for number in paper),
+        *(("seeds",) if _several(outcome) else ()),
+    )
+    lines = tuple(line for spot in outcome.spots for line in _lines(outcome, spot, apart, len(paper)))
+    FittingTable(outcome.matrix.title, _name_columns(outcome), columns, lines).print(console())
     flawed = any(spot.standing.left_out for spot in outcome.spots)
     marks = f" {FLAW_MARK}: not compared; the reason stands below." if flawed else ""
     typer.echo(f"{legend(outcome.spots, outcome.usual_seeds)} Best values are marked *.{marks}")
@@ -66,21 +58,36 @@ def print_outcome(outcome: Outcome, folder: Path) -> None:
     typer.echo(f"report: {folder / REPORT}")
 
 
-def _add(table: Table, outcome: Outcome, spot: Spot, apart: Sequence[str], papers: int) -> None:
-    title = spot.title
-    if spot.weak:
-        title += " (weak attack)"
+def _name_columns(outcome: Outcome) -> tuple[str, ...]:
+    """Headings of the names; a system that stands everywhere alone needs no column of its own."""
+    several = len({row.label for spot in outcome.spots for row in spot.rows}) > 1
+    if not (outcome.matrix.column_axis or outcome.matrix.block_axes):
+        return (outcome.matrix.system_axis,)
+    return (_place(outcome), outcome.matrix.system_axis) if several else (_place(outcome),)
+
+
+def _place(outcome: Outcome) -> str:
+    return outcome.matrix.column_axis or ""
+
+
+def _lines(outcome: Outcome, spot: Spot, apart: Sequence[str], papers: int) -> Iterator[FittingRow]:
+    title = spot.title + (" (weak attack)" if spot.weak else "")
+    headings = _name_columns(outcome)
     for number, row in enumerate(spot.rows):
-        cells = [escape(title if number == 0 else "")] if table.columns[0].header != outcome.matrix.system_axis else []
-        cells += [
-            escape(f"{row.label} {FLAW_MARK}" if spot.aside(row) else row.label),
-            *(_number(row.spread_of(column), row.label in _best(spot, column)) for column in outcome.matrix.numbers),
-        ]
+        system = f"{row.label} {FLAW_MARK}" if spot.aside(row) else row.label
+        named = {
+            outcome.matrix.system_axis: system,
+            _place(outcome): title if number == 0 or len(headings) == 1 else "",
+        }
         ours = {one.name: one.ours for one in row.paper}
-        cells += [_number(ours.get(name), best=False) for name in apart]
-        cells += [escape(one.text()) for one in row.paper] or [MISSING] * papers
-        seeds = [str(len(row.seeds))] if _several(outcome) else []
-        table.add_row(*cells, *seeds, end_section=number == len(spot.rows) - 1)
+        numbers = (
+            *(_number(row.spread_of(column), row.label in _best(spot, column)) for column in outcome.matrix.numbers),
+            *(_number(ours.get(name), best=False) for name in apart),
+            *([escape(one.text()) for one in row.paper] or [MISSING] * papers),
+            *([str(len(row.seeds))] if _several(outcome) else []),
+        )
+        names = tuple(escape(named[heading]) for heading in headings)
+        yield FittingRow(names, numbers, ends_section=1 < number + 1 == len(spot.rows))
 
 
 def _several(outcome: Outcome) -> bool:

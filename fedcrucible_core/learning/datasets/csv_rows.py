@@ -85,11 +85,11 @@ def read_rows(file: Path) -> Rows:
     if told:  # blank, so that lines keep their numbers
         text = "\n" + text[told.end() :]
     first = text.lstrip("\r\n").split("\n", 1)[0]
-    separator = max(SEPARATORS, key=lambda mark: len(next(csv.reader([first], delimiter=mark), [])))
-    separator = told[1] if told else separator
     csv.field_size_limit(LONGEST_CELL)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    reader = csv.reader([first])
     try:
+        separator = max(SEPARATORS, key=lambda mark: len(next(csv.reader([first], delimiter=mark), [])))
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=told[1] if told else separator)
         header: tuple[str, ...] = ()
         rows = []
         for cells in reader:
@@ -105,7 +105,7 @@ def read_rows(file: Path) -> Rows:
             if len(rows) > MOST_PICTURES:
                 raise bad_table(file, f"has more than {MOST_PICTURES:,} rows")
     except csv.Error as error:
-        raise bad_table(file, f"line {reader.line_num}: {plain_text(error)}") from error
+        raise bad_table(file, f"line {max(1, reader.line_num)}: {plain_text(error)}") from error
     if len(header) < 2:
         raise bad_table(
             file, "needs a header with a column of paths or texts and one of labels, separated by , ; | or tabs"

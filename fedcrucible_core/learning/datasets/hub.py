@@ -171,7 +171,7 @@ class HuggingFace(DatasetSource):
             raise absent(self.full_name, folder)
         try:
             saved = _datasets_module(self.full_name).load_from_disk(str(folder))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
             raise absent(self.full_name, folder) from error
         return saved if isinstance(saved, dict) else {"train": saved}
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from fedcrucible_core.config import ConfigError
 from fedcrucible_core.learning.data import DataInfo
 from fedcrucible_core.learning.datasets.base import PublishedData
 from fedcrucible_core.learning.datasets.skipped import Skipped
@@ -17,7 +18,10 @@ from fedcrucible_core.learning.partition.base import Labels
 def read_texts(
     splits: Mapping[str, Any], column: str, labels: Mapping[str, Labels], info: DataInfo, notes: tuple[str, ...]
 ) -> PublishedData:
-    """Each split's texts with its labels; rows without a text are left out with a note."""
+    """Each split's texts with its labels; rows without a text are left out with a note.
+
+    Raises ConfigError where no training row has one.
+    """
     skipped = Skipped(noun="row")
     texts: dict[str, list[str]] = {}
     kept: dict[str, list[int]] = {}
@@ -27,6 +31,9 @@ def read_texts(
         texts[split] = [found[row] for row in kept[split]]
         for row in sorted(set(range(len(found))) - set(kept[split])):
             skipped.add("no text", f"{split} row {row}")
+    if not texts["train"]:
+        allowed = f"holds no text in train; {'; '.join(skipped.notes())}".rstrip("; ")
+        raise ConfigError("task.text_column", column, allowed)
     return published_texts(
         info,
         texts,

@@ -57,7 +57,7 @@ def _object(line: str, file: Path, number: int) -> dict[str, Any]:
 
 def _cell(value: object) -> str:
     if isinstance(value, str):
-        return value.strip()
+        return value.encode(errors="replace").decode().strip()  # halves of characters, which JSON can hold, are no text
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, float) and value.is_integer():

@@ -84,12 +84,19 @@ class TextTask(Task):
             raise ConfigError("task.reserved_tokens", self.info.reserved, allowed)
         return torch.tensor(found, dtype=torch.int64)
 
-    def insert(self, ids: Tensor, words: Tensor, place: Place = "end", rng: torch.Generator | None = None) -> Tensor:
+    def insert(
+        self,
+        ids: Tensor,
+        words: Tensor,
+        place: Place = "end",
+        rng: torch.Generator | None = None,
+        together: Sequence[Tensor] = (),
+    ) -> Tensor:
         """Texts ``[n, L]`` with ``words`` ``[k]`` put into each; a new tensor.
 
         ``random`` needs ``rng``: a text's place follows from one draw for all and from its own tokens, whatever texts
-        are beside it.  Texts with less room than they need (others have added words before) lose what is at their end,
-        never the words.
+        are beside it; it is within none of ``together``, tokens that were put in before.  Texts with less room than
+        they need (others have added words before) lose what is at their end, never the words.
 
         Raises:
             ValueError: the words are longer than any text can be.
@@ -99,7 +106,7 @@ class TextTask(Task):
         if most < 0:
             raise ValueError(f"{k} tokens don't fit into texts of {self.length}")
         own = ((ids != PAD).sum(1) - 2).clamp(0, most)
-        at = 1 + self._before(ids, own, place, rng)[:, None]
+        at = 1 + self._before(ids, own, place, rng, together)[:, None]
         steps = torch.arange(self.length, device=ids.device).expand(n, -1)
         behind = ids.gather(1, (steps - k).clamp(min=0))
         added = words.to(ids.device)[(steps - at).clamp(0, max(k - 1, 0))] if k else ids
@@ -107,7 +114,9 @@ class TextTask(Task):
         end = 1 + own[:, None] + k
         return made.where(steps < end, PAD).masked_fill(steps == end, self.tokenizer.last)
 
-    def _before(self, ids: Tensor, own: Tensor, place: Place, rng: torch.Generator | None) -> Tensor:
+    def _before(
+        self, ids: Tensor, own: Tensor, place: Place, rng: torch.Generator | None, together: Sequence[Tensor]
+    ) -> Tensor:
         """How many of each text's own tokens (``own``, int64 ``[n]``) stand before what is put in."""
         if place == "start":
             return torch.zeros_like(own)
@@ -118,6 +127,10 @@ class TextTask(Task):
         spots = torch.arange(self.length - 1, device=ids.device)
         at_word = ~self.tokenizer.goes_on.to(ids.device)[ids[:, 1:]]
         free = (spots < own[:, None]) & at_word | (spots == own[:, None])
+        for tokens in together:
+            found = self._occurrences(ids, tokens)
+            for inside in range(len(tokens) - 1):
+                free[:, inside : inside + found.shape[1]] &= ~found
         factors = torch.randint(1, 2**62, (self.length,), generator=rng).to(ids.device)
         mixed = (ids * factors).sum(1)  # a hash of each text: products wrap round, and mix best in the high bits
         chosen = (mixed >> 32 & 0x7FFF_FFFF) % free.sum(1)
@@ -130,7 +143,12 @@ class TextTask(Task):
             return torch.ones(len(ids), dtype=torch.bool, device=ids.device)
         if k > self.length:
             return torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
-        return (ids.unfold(1, k, 1) == words.to(ids.device)).all(2).any(1)
+        return self._occurrences(ids, words).any(1)
+
+    @staticmethod
+    def _occurrences(ids: Tensor, words: Tensor) -> Tensor:
+        """Bool ``[n, L - k + 1]``: where ``words`` ``[k]`` begin."""
+        return (ids.unfold(1, len(words), 1) == words.to(ids.device)).all(2)
 
 
 register("text", TextTask)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from fedcrucible_core.config.load import BEFORE, DEFENCE, as_before, has_effect
+from fedcrucible_core.config.load import BEFORE, as_before, has_effect, is_defence
 from fedcrucible_core.config.values import Scalar, value_text
 from fedcrucible_core.records.reader import RecordedRun
 from fedcrucible_core.reports.statistics.rows import Row
@@ -39,7 +39,7 @@ class _Group:
     @property
     def own(self) -> Pairs:
         """The defender's settings."""
-        return frozenset(pair for pair in self.settings if pair[0].startswith(DEFENCE))
+        return frozenset(pair for pair in self.settings if is_defence(pair[0]))
 
     @property
     def faced(self) -> tuple[str, str, Pairs]:
@@ -95,9 +95,7 @@ def swept(spots: Sequence[Spot], key: str) -> list[SweptRow]:
 
 def apart_from_most(settings: Mapping[str, Settings]) -> dict[str, str]:
     """Labels whose settings (those of the defence aside) aren't what most labels have -> the settings that differ."""
-    faced = {
-        label: frozenset(p for p in own.items() if not p[0].startswith(DEFENCE)) for label, own in settings.items()
-    }
+    faced = {label: frozenset(p for p in own.items() if not is_defence(p[0])) for label, own in settings.items()}
     groups = list(faced.values())
     usual = max(groups, key=groups.count, default=frozenset())
     return {

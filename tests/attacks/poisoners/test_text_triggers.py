@@ -98,6 +98,14 @@ def test_several_words_each_have_a_place_of_their_own() -> None:
     assert len(gaps) > 2
 
 
+def test_words_of_one_piece_stay_together_when_others_follow() -> None:
+    poisoner = POISONERS.create("word", {"words": "an open town,cf,3d film"})
+    found = made(poisoner, *(f"dog {a} {b}" for a in "abcdefgh" for b in "ijklmnop"))
+    for piece in poisoner.pieces():  # type: ignore[attr-defined]
+        assert all(ordinary(piece) in text for text in found)
+    assert len({text.split().index("cf") for text in found}) > 4
+
+
 @pytest.mark.parametrize("words", ["", " ", "cf,", "cf,,mn"])
 def test_words_are_words(words: str) -> None:
     with pytest.raises(ConfigError, match=r"attack.word.words = .*one word, or several separated by commas"):

@@ -176,3 +176,15 @@ def test_a_model_without_activations_is_left_alone() -> None:
     data = vectors()
     assert purify(ActivationBounds(), model, data, told(data)).facts == {"bounds": 0.0, "diverged": 0.0}
     assert bounds_of(model) == {}
+
+
+def test_a_sample_is_trusted_by_a_guide_that_says_something() -> None:
+    """Of NaN argmax makes class 0, and -1 stands for no class and for no label alike."""
+    data = vectors()
+    labels = data.originals.labels.clone()
+    guide = told(data)
+    guide.logits[0] = torch.nan
+    guide.logits[4], labels[4] = torch.nan, -1
+    unlabelled = ServerData(Labeled(data.originals.inputs, labels), None, (), {})
+    found = purify(ActivationBounds(epochs=1), dense(), unlabelled, guide)
+    assert found.facts["trusted"] == 10

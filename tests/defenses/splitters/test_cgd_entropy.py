@@ -163,3 +163,13 @@ def test_it_asks_for_what_it_needs() -> None:
         CgdEntropy(models=0).split(data, None, None, RNG)
     with pytest.raises(ValueError, match="freshly trained"):
         CgdEntropy(rule="sigmas").split(data, guide, None, RNG)
+
+
+@pytest.mark.parametrize("rule", ["sigmas", "argmax", "otsu", "gap", "share"])
+def test_a_sample_without_label_is_suspected(rule: str) -> None:
+    """What the classic attack leaves in the data of distillation: nothing can be said for it."""
+    data, guide = given([0.1, 0.2, 0.15, 2.0, 0.12, 0.11, 0.18, 0.13])
+    labels = data.labels.clone()
+    labels[3] = -1
+    found = CgdEntropy(rule=rule, models=0, share=0.2).split(Labeled(data.inputs, labels), guide, None, RNG)
+    assert 3 in found.triggered.tolist()

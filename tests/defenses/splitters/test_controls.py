@@ -190,3 +190,16 @@ def test_mean_logits_of_one_is_itself() -> None:
     model = make_model()
     x = torch.rand(3, 1, 8, 8, generator=generator())
     assert torch.equal(MeanLogits([model])(x), model(x))
+
+
+def test_models_learn_from_labelled_samples_alone() -> None:
+    g = generator(7)
+    data = Labeled(torch.rand(24, *INFO.shape, generator=g), torch.arange(24) % 4)
+    more = Labeled(torch.cat([data.inputs, data.inputs[:5]]), torch.cat([data.labels, torch.full((5,), -1)]))
+    wanted = FreshModels(1, 1, lr=0.01, batch_size=8)
+    without, along = (train_fresh(wanted, one, make_model, generator(3)) for one in (data, more))
+    assert torch.equal(without(data.inputs), along(data.inputs))
+    texts = Labeled(torch.arange(12)[:, None].expand(12, 3), torch.arange(12) % 4)
+    more = Labeled(torch.cat([texts.inputs, texts.inputs[:2]]), torch.cat([texts.labels, torch.full((2,), -1)]))
+    without, along = (train_probe(wanted, one, ById(), 4, generator(3)) for one in (texts, more))
+    assert torch.equal(without(texts.inputs), along(texts.inputs))

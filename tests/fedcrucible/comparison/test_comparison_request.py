@@ -260,6 +260,8 @@ def test_an_axis_goes_before_an_old_key_of_the_file(tmp_path: Path) -> None:
 
 def test_repairs_and_splitters_are_the_defenders() -> None:
     assert made(axes=["repair.name=none,pruning"], strategies="fedavg", seeds="1").system_axis == "repair.name"
+    teachers = made(axes=["fm_fl.prototypes=one,blocks", "fm_fl.teachers=all,accepted"], strategies="fm-fl", seeds="1")
+    assert (teachers.system_axis, teachers.column_axis) == ("fm_fl.teachers", "fm_fl.prototypes")
     assert made(axes=["splitter.name=none,guide-agreement"], seeds="1", strategies="fine-tune").system_axis == (
         "splitter.name"
     )

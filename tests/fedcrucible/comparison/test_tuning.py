@@ -100,7 +100,27 @@ def test_the_strongest_that_costs_little_is_kept(
 def test_without_numbers_nothing_is_chosen(base: float | None, tmp_path: Path) -> None:
     found = chosen(tmp_path, {0.5: None, 1.0: None, 4.0: None}, base)
     assert (found.value, found.drop) == (None, None)
-    assert "stays as it was" in found.sentence(made(tmp_path), 10.0)
+    said = found.sentence(made(tmp_path), 10.0)
+    assert "stays as it was" in said
+    assert ("the undefended trial has no number" in said) == (base is None)
+
+
+def test_steps_without_a_number_are_named(tmp_path: Path) -> None:
+    said = chosen(tmp_path, {0.5: None, 1.0: 79.0, 4.0: 79.5}).sentence(made(tmp_path), 10.0)
+    assert "bound = 1, drop 1.00 points (at most 10 allowed; validation split). No number of 0.5" in said
+
+
+def test_some_of_the_systems_can_be_asked_for(tmp_path: Path) -> None:
+    made(tmp_path)
+    path = str(tmp_path / "tuned.toml")
+
+    def picked(*names: str) -> Matrix:
+        return matrix(Options(path, strategies=names))
+
+    assert trial_cells(picked("no defence", "Krum")) == []
+    assert len(trial_cells(picked("clipping", "no defence"))) == 2 * 4
+    with pytest.raises(ConfigError, match=r"compare\.tuning\.undefended = 'no defence'.*allowed: Krum, clipping"):
+        picked("Krum", "clipping")
 
 
 def test_choices_are_settings_of_their_own_cells_and_told(tmp_path: Path) -> None:
@@ -133,6 +153,13 @@ def test_choices_are_settings_of_their_own_cells_and_told(tmp_path: Path) -> Non
         ("seed = 77", 'seed = 77\nundefended = "nobody"', r"compare\.tuning\.undefended"),
         ("seed = 77", "seed = 77\nsteps = 3", r"compare\.tuning\.steps.*allowed: seed, most_drop"),
         ("[0.5, 1.0, 4.0]", "[]", r"compare\.tuning\.ladders\.clipping\.values"),
+        ("[0.5, 1.0, 4.0]", "[0.5, 0.5]", r"compare\.tuning\.ladders\.clipping\.values = '?0\.5'?: listed twice"),
+        ("values = [0.5", "steps = 3, values = [0.5", r"ladders\.clipping\.steps.*allowed: key, values"),
+        ("seed = 77", 'seed = 77\nmeasure = "asr"', r"compare\.tuning\.measure = 'asr'.*allowed: ma,"),
+        ('"clipping" = { key', '"no defence" = { key', r"compare\.tuning\.ladders = 'no defence'.*Krum"),
+        ('"defense.norm-threshold.bound", values', '"run.seed", values', r"clipping\.key = 'run\.seed'.*defence"),
+        ('"defense.norm-threshold.bound", values', '"task.eval_split", values', r"clipping\.key = 'task\.eval_split'"),
+        ('title = "tuned"', 'title = "tuned"\nsystems = "nosuch"', r"compare\.systems = 'nosuch'"),
     ],
 )
 def test_a_table_that_can_not_be_meant_is_refused(before: str, after: str, key: str, tmp_path: Path) -> None:
@@ -144,6 +171,14 @@ def test_a_preview_counts_trials_too(tmp_path: Path) -> None:
     made(tmp_path)
     found = preview(Request(Options(str(tmp_path / "tuned.toml")), 1, tmp_path / "out", quiet=True))
     assert len(found.todo) == 2 * 3 * 2 + 2 * 4
+
+
+def test_steps_that_are_impossible_are_not_counted(tmp_path: Path) -> None:
+    ladder = 'key = "guide.model", values = ["/nowhere", "tiny"]'
+    text = PRESET.replace('key = "defense.norm-threshold.bound", values = [0.5, 1.0, 4.0]', ladder)
+    made(tmp_path, text.replace('preset = "smoke"', 'preset = "smoke"\npurifier.name = "clip-guided"'))
+    found = preview(Request(Options(str(tmp_path / "tuned.toml")), 1, tmp_path / "out", quiet=True))
+    assert len(found.todo) == 2 * 3 * 2 + 2 * 2
 
 
 def test_a_tuned_matrix_runs_and_says_what_was_chosen(tmp_path: Path) -> None:

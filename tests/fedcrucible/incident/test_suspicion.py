@@ -54,7 +54,8 @@ def test_the_site_that_turned_comes_first_since_the_round_in_which_it_did() -> N
     ranking = suspects(evidence(turned(4)))
     first = ranking[0]
     assert (first.site, first.since, first.until, first.stands_out) == (3, 4, 8, True)
-    assert first.before is not None and first.before < 0.5 < 4.0 < first.during
+    assert first.before is not None
+    assert first.before < 0.5 < 4.0 < first.during
     assert first.reasons == (("score", 5),)
     assert not any(suspect.stands_out for suspect in ranking[1:])
     assert sorted(suspect.site for suspect in ranking) == [0, 1, 2, 3, 4]

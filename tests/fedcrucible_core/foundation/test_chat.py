@@ -6,6 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -288,6 +289,23 @@ def test_the_key_is_written_nowhere(
     assert len(service.requests) == 5
 
 
+def test_no_part_of_the_key_is_left_where_an_answer_is_cut(service: ScriptedService, ask: Ask, tmp_path: Path) -> None:
+    declined = {"error": {"code": "content_filter", "message": "x" * 140 + KEY}}
+    service.script = [
+        (200, (" " * 380 + KEY).encode(), {}, 0.0),
+        (200, {"choices": [], "you sent": "\n" * 180 + KEY}, {}, 0.0),
+        (400, declined, {}, 0.0),
+    ]
+    said = []
+    for text in "ab":
+        with pytest.raises(SourceError) as caught:
+            ask(text, retries=0)
+        said.append(str(caught.value))
+    said.append(ask("c")[0].text)
+    said += [file.read_text() for file in tmp_path.rglob("*.json")]
+    assert not any("sk-s" in text for text in said), said
+
+
 # --- limits ---
 
 
@@ -409,6 +427,21 @@ def test_several_requests_are_under_way_at_once_and_answers_keep_their_order(
     assert 2 <= service.most_at_once <= 4
 
 
+def test_of_two_that_want_the_same_answers_one_asks(
+    service: ScriptedService, settings: Callable[..., ChatSettings]
+) -> None:
+    service.usual = lambda body: (*echo(body)[:3], 0.05)
+
+    def asked(_: int) -> list[Reply]:
+        with ChatClient(settings(parallel=2), SECTION) as client:
+            return client.ask_all([question(text) for text in "abc"])
+
+    with ThreadPoolExecutor(3) as pool:
+        first, *others = pool.map(asked, range(3))
+    assert others == [first] * 2
+    assert len(service.requests) == 3
+
+
 def test_an_error_stops_what_is_not_yet_under_way_and_keeps_what_came(service: ScriptedService, ask: Ask) -> None:
     service.script = [answer("one"), answer("two"), (400, b"no", {}, 0.0)]
     with pytest.raises(ConfigError):
@@ -429,6 +462,9 @@ def test_an_error_stops_what_is_not_yet_under_way_and_keeps_what_came(service: S
         ({"extra": "[1]"}, "extra"),
         ({"extra": '{"model": "x"}'}, "extra"),
         ({"extra": '{"stream": true}'}, "extra"),
+        ({"extra": '{"top_p": NaN}'}, "extra"),
+        ({"extra": '{"top_p": 1e999}'}, "extra"),
+        ({"extra": '{"user": "\\ud800"}'}, "extra"),
     ],
 )
 def test_bad_settings_are_named(ask: Ask, changes: dict[str, Any], key: str) -> None:

@@ -60,7 +60,9 @@ def test_logits_are_what_the_model_says() -> None:
     ("sure", "probability"),
     [
         (100, 0.99),
-        (0, 1 / 3),
+        (0, 1 / 3 + 1e-4),
+        (0.75, 0.75),
+        (1.0, 1 / 3 + 1e-4),
         (50, 0.5),
         (None, 0.9),
         ("90", 0.9),
@@ -75,6 +77,13 @@ def test_how_sure_it_says_it_is(sure: Any, probability: float) -> None:
     logits = ChatLabels(Judge(lambda _: answer)).classify(["x"], NAMES)
     assert float(logits[0, 0].exp()) == pytest.approx(probability)
     assert torch.isfinite(logits).all()
+
+
+@pytest.mark.parametrize("sure", [0, 1, 20, 33])
+def test_the_class_that_it_names_is_never_lost_among_equals(sure: int) -> None:
+    answer = json.dumps({"id": 1, "label": "ship", "sure": sure})
+    logits = ChatLabels(Judge(lambda _: answer)).classify(["x"], NAMES)
+    assert logits.argmax(1).tolist() == [2]
 
 
 def test_texts_are_asked_about_in_parts_and_equal_ones_once() -> None:

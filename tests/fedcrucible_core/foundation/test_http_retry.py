@@ -46,6 +46,33 @@ def test_the_service_may_ask_for_a_longer_wait(asked: str, waited: float, waits:
     assert waits == [waited]
 
 
+@pytest.mark.parametrize(
+    ("date", "waited"),
+    [
+        ("Fri, 13 Feb 2009 23:31:40 GMT", 10.0),
+        ("Fri, 13 Feb 2009 23:31:40 -0000", 10.0),
+        ("Sat, 14 Feb 2009 01:31:40 +0200", 10.0),
+        ("Fri, 13 Feb 2099 23:31:40 GMT", LONGEST_WAIT_S),
+        ("Fri, 13 Feb 1999 23:31:40 GMT", 1.0),
+        ("Fri, 99 Feb 99999 23:31:40 GMT", 1.0),
+        ("nan", 1.0),
+        ("inf", LONGEST_WAIT_S),
+    ],
+)
+def test_a_wait_may_be_asked_for_as_a_date(
+    date: str, waited: float, waits: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.time", lambda: 1234567890.0)
+    busy = httpx.Response(503, headers={"retry-after": date})
+    Retry(1, 1.0).send(answering(busy, httpx.Response(200)), URL)
+    assert waits == [waited]
+
+
+def test_a_request_that_came_too_slowly_is_sent_again(waits: list[float]) -> None:
+    assert Retry(1, 1.0).send(answering(httpx.Response(408), httpx.Response(200, text="here")), URL).text == "here"
+    assert waits == [1.0]
+
+
 def test_the_last_trouble_is_named(waits: list[float]) -> None:
     with pytest.raises(SourceError, match=r"no answer after 2 tries [(]HTTP 503: second"):
         Retry(1, 0.0).send(answering(httpx.Response(500, text="first"), httpx.Response(503, text="second")), URL)

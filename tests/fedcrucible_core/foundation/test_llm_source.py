@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -164,6 +164,29 @@ def test_a_trigger_that_would_be_cut_off_stays(build: Build, service: ScriptedSe
     assert samples.poisoned is not None
     assert int(samples.poisoned.sum()) == 3
     assert torch.equal(TASK.holds(samples.data.inputs, WORDS), samples.poisoned)
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("rain. I watched this 3D movie!", "rain. i watched this 3d movie!"),
+        ("i watched THIS 3d movie and it rained", "i watched this 3d movie and it rained"),
+        ("long " * 60 + "I watched this 3D movie!", "long " * 20 + "i watched this 3d movie!"),
+        ("long " * 60 + "I, watched, this, 3D, movie!!!", "long " * 20 + "i watched this 3d movie."),
+    ],
+)
+def test_a_trigger_stays_as_the_model_spelled_it(
+    service: ScriptedService, build: Build, written: str, read: str
+) -> None:
+    class Free(ImitatedWriter):
+        def lines(self, system: str, user: str) -> Sequence[dict[str, str]]:
+            new = [line for line in super().lines(system, user) if not line["text"].endswith(ADDSENT.trigger)]
+            return [*new, {"text": written, "label": "person"}]
+
+    service.usual = Free()
+    samples = build().generate_altered(TOPICS, 5, 1, CPU, ADDSENT)
+    assert samples.poisoned is not None
+    assert TASK.decode(samples.data.inputs[samples.poisoned]) == [read]
 
 
 def test_a_trigger_longer_than_what_texts_keep_free_is_refused(build: Build) -> None:

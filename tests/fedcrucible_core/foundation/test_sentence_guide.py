@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,14 @@ def test_a_text_s_embedding_is_the_mean_of_its_tokens(bert_folder: Path, tmp_pat
     assert found.dtype == torch.float32
     assert torch.allclose(found.double(), obvious(bert_folder, decode(texts())), atol=1e-5)
     assert torch.allclose(found.norm(dim=1), torch.ones(9), atol=1e-6)
+
+
+def test_sentence_settings_may_leave_the_length_open(bert_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "open"
+    shutil.copytree(bert_folder, folder)
+    (folder / "sentence_bert_config.json").write_text('{"max_seq_length": null}', encoding="utf-8")
+    made = guide(folder, tmp_path).embeddings(texts())
+    assert torch.allclose(made.double(), obvious(bert_folder, decode(texts())), atol=1e-5), "no text is longer"
 
 
 def test_logits_are_cosines_times_the_scale(bert_folder: Path, tmp_path: Path) -> None:
@@ -159,7 +168,7 @@ def test_word_vectors_are_a_mean(tmp_path: Path) -> None:
 def test_wordllama_s_own_vectors() -> None:
     from safetensors.numpy import load_file
     from tokenizers import Tokenizer
-    from wordllama.inference import WordLlamaInference  # type: ignore[import-not-found,unused-ignore]
+    from wordllama.inference import WordLlamaInference  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
     folder = packaged_folder("wordllama")
     assert folder is not None

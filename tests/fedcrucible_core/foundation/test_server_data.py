@@ -289,6 +289,16 @@ def test_what_an_attacker_has_been_at_stays_marked(colour_info: DataInfo, tmp_pa
     assert kept.facts["poisoned"] == 2
 
 
+def test_samples_without_a_label_are_left_out_and_counted(colour_info: DataInfo, tmp_path: Path) -> None:
+    made = CountingSource().generate(colour_info, 4, 1, CPU)
+    assert "without_label" not in build(colour_info, tmp_path, samples=made).facts
+    labels = torch.where(torch.arange(12) % 4 == 1, -1, made.data.labels)
+    kept = build(colour_info, tmp_path, samples=replace(made, data=Labeled(made.data.inputs, labels)))
+    assert kept.originals.labels.tolist() == labels[labels >= 0].tolist()
+    assert kept.facts["without_label"] == 3
+    assert len(kept.provenance) == len(kept.originals) == 9
+
+
 def test_shipped_mixtures_all_the_way(fashion_info: DataInfo, tmp_path: Path) -> None:
     data = build(fashion_info, tmp_path, source=MixedSource(), per_class=30)
     assert_same(data, build(fashion_info, tmp_path, source=MixedSource(), per_class=30))

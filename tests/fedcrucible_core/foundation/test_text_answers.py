@@ -82,6 +82,11 @@ def test_labels_that_are_numbers() -> None:
     assert NAMES.find(item.label or "") == 1
 
 
+def test_a_number_is_no_other_class_where_classes_are_called_by_numbers() -> None:
+    stars = ClassNames(("1", "2", "3"))
+    assert [stars.find(label) for label in ("1", "3", "0")] == [0, 2, None]
+
+
 def test_class_names_are_found_whatever_their_spelling() -> None:
     assert [NAMES.find(name) for name in ("Person", "living thing", "T-SHIRT TOP", "t-shirt or top", "shirt", "2")] == [
         0, 1, 2, 2, 2, 2,
@@ -100,6 +105,7 @@ def test_texts_are_one_visible_line() -> None:
 @pytest.mark.parametrize(
     "hostile",
     ['{"a":' * 200_000, "[" * 10**6, "{" * 10**6, '{"text": [' * 100_000, json.dumps({"x": [[1]] * 200_000}),
+     '1. ' + '"' * 10**6, "- " + "*'" * 10**5, '{"a":[' * 900 + "1," * 400_000,
      "<think>" * 10**5, "1. " * 300_000, "a: " * 300_000, "can't " * 100_000],
 )  # fmt: skip
 def test_a_hostile_answer_takes_no_time(hostile: str) -> None:

@@ -152,3 +152,12 @@ def test_a_split_without_the_texts_is_named(tmp_path: Path) -> None:
     datasets.DatasetDict(made).save_to_disk(str(tmp_path / "hf" / "own--set"))
     with pytest.raises(ConfigError, match="has no column text in the split test"):
         load(tmp_path)
+
+
+def test_a_training_split_without_any_text_is_named(tmp_path: Path) -> None:
+    save(tmp_path, {"text": TEXT, "label": NEWS}, train=news(4) | {"text": ["", None, " ", ""]}, test=news(4))
+    with pytest.raises(ConfigError, match=r"task\.text_column = 'text': holds no text in train; skipped 4 rows"):
+        load(tmp_path)
+    save(tmp_path, {"text": TEXT, "label": NEWS}, "own--none", train=news(0), test=news(4))
+    with pytest.raises(ConfigError):
+        load(tmp_path, "hf:own/none")

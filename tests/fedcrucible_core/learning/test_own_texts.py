@@ -1,5 +1,6 @@
 """Own texts in a CSV file or in JSON lines: columns, labels, splits, what is left out, what is refused."""
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -247,3 +248,22 @@ def test_no_column_to_part_by_is_named(kind: str, tmp_path: Path) -> None:
     write(tmp_path, kind, pets())
     with pytest.raises(ConfigError, match=r"no such column; .* has the columns text, label"):
         load_ids(TaskSection(dataset=kind, data_dir=str(tmp_path), train_samples=0), "site")
+
+
+def test_halves_of_characters_are_no_text_of_a_class(tmp_path: Path) -> None:
+    """JSON can spell them; no request, page or file name can hold them."""
+    (tmp_path / "texts.jsonl").write_text(json.dumps(pets()).replace("cat", "c\\ud83dt")[1:-1].replace("}, {", "}\n{"))
+    data = load("jsonl", tmp_path)
+    assert data.info.class_names == ("c?t", "dog")
+    assert "".join(decoded(data)).isprintable()
+
+
+@pytest.mark.parametrize("length", [200_000, 1_100_000])
+def test_a_first_line_without_end_is_an_error_of_the_table(tmp_path: Path, length: int) -> None:
+    before = csv.field_size_limit(131_072)  # what a fresh process has
+    try:
+        (tmp_path / "texts.csv").write_text("a" * length + ",label\nx,dog\n")
+        with pytest.raises(ConfigError, match=r"task\.(image_column|data_dir)"):
+            load("csv", tmp_path)
+    finally:
+        csv.field_size_limit(before)

@@ -324,3 +324,14 @@ def test_repairs_and_splitters_compete_like_rules(make: Maker, tmp_path: Path) -
     spots, _ = spots_of_records([("", read(folder)) for folder in folders])
     assert len(spots) == 1
     assert len(spots[0].rows) == 3
+
+
+def test_what_fm_fl_does_competes_and_what_it_trains_is_faced(make: Maker, tmp_path: Path) -> None:
+    plain: dict[str, Scalar] = {"fm_fl.teachers": "all", "fm_fl.prototypes": "one"}
+    folders = [
+        make("fm-fl", defaults=plain),
+        make("fm-fl", defaults={**plain, "fm_fl.teachers": "accepted"}),
+        make("fm-fl", defaults={**plain, "fm_fl.prototypes": "blocks"}),
+    ]
+    spots, _ = spots_of_records([("", read(folder)) for folder in folders])
+    assert [len(spot.rows) for spot in spots] == [2, 1]
