@@ -46,11 +46,6 @@ def as_before(settings: Mapping[str, Scalar]) -> dict[str, Scalar]:
     return found
 
 
-def is_defence(key: str) -> bool:
-    """Whether a key belongs to the defender: values of such keys compete, those of others are what systems face."""
-    return key.startswith(DEFENCE) and key not in ARCHITECTURES
-
-
 def of_record(recorded: Mapping[str, Scalar]) -> dict[str, Scalar]:
     """The settings that a record stands for today: those of its keys that are known, and of the others what was.
 
@@ -58,6 +53,11 @@ def of_record(recorded: Mapping[str, Scalar]) -> dict[str, Scalar]:
     """
     defaults = default_keys()
     return defaults | dict(BEFORE) | {key: value for key, value in recorded.items() if key in defaults}
+
+
+def is_defence(key: str) -> bool:
+    """Whether a key belongs to the defender: values of such keys compete, those of others are what systems face."""
+    return key.startswith(DEFENCE) and key not in ARCHITECTURES
 
 
 def has_effect(key: str, settings: Mapping[str, Scalar]) -> bool:

@@ -1,4 +1,4 @@
-"""Diagnostics of rounds beside a record's lines: written, read, forgotten with the rounds, refused when damaged."""
+"""Diagnostics of rounds beside a record's lines: written, read back, forgotten with the rounds, refused if damaged."""
 
 from __future__ import annotations
 
