@@ -14,6 +14,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -137,6 +138,7 @@ def main() -> int:
     for target in TARGETS if options != "none" else ():
         names = ["--file", "docker/Dockerfile", "--target", target, "--tag", f"fedcrucible-{target}:{version}"]
         output(["podman", "build", *names, *shlex.split(options), "."], ROOT, dict(os.environ))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # a time limit must not leave containers behind
     with tempfile.TemporaryDirectory(prefix="fedcrucible-") as folder:
         smoke = Smoke(Path(folder), version)
         try:
