@@ -10,7 +10,7 @@ import pytest
 
 from fedcrucible_core.rooms import PACKAGES, ROOT, UNSHIPPED
 
-MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "yaml"}
+MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 """Modules that run what they read, or may."""
 SUSPECT = re.compile(
     r"pickle|dill|joblib|shelve|marshal|yaml|torch\.load|(?<![.\w])(eval|exec)\(|jit\.load|hub\.load|trust_remote|Auto\w+\.from"
@@ -35,6 +35,8 @@ def _faults(source: str) -> Iterator[str]:
                 yield f"{node.lineno}: torch.load without weights_only=True"
             if given.get("allow_pickle", "False") != "False" or given.get("trust_remote_code", "False") != "False":
                 yield f"{node.lineno}: {said} with leave to run programs"
+            if re.fullmatch(r"yaml\.(\w+_)?load(_all)?", said) and not said.startswith("yaml.safe_load"):
+                yield f"{node.lineno}: {said}, which may make any object"
             if said in ("eval", "exec", "torch.jit.load", "torch.hub.load") or said.endswith(".read_pickle"):
                 yield f"{node.lineno}: {said}"
     autos, refused = (
@@ -54,11 +56,11 @@ def test_no_loading_code_could_run_what_it_reads() -> None:
     "source",
     ["import pickle", "from joblib import load", "torch.load(p)", "torch.load(p, weights_only=False)", "eval(x)",
      "np.load(p, allow_pickle=True)", "AutoModel.from_pretrained(p)", "A.from_pretrained(p, trust_remote_code=True)",
-     "pd.read_pickle(p)"],
+     "pd.read_pickle(p)", "yaml.load(p)", "yaml.full_load(p)", "yaml.unsafe_load_all(p)"],
 )  # fmt: skip
 def test_what_could_is_found(source: str) -> None:
     assert list(_faults(source))
 
 
 def test_what_could_not_is_let_through() -> None:
-    assert list(_faults("model.eval(); torch.load(p, weights_only=True); np.load(p, allow_pickle=False)")) == []
+    assert list(_faults("model.eval(); torch.load(p, weights_only=True); np.load(p, allow_pickle=False); yaml.safe_load(p); yaml.dump(p)")) == []
