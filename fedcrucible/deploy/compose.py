@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import yaml
+import yaml  # Flower itself requires it
 
 from fedcrucible.deploy.topology import NODE_PORT, ONE_SHOT, SUPERLINK, Site, Topology, server_files
 from fedcrucible.engines.flower.launch import superlink_command, supernode_command
