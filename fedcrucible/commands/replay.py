@@ -6,6 +6,7 @@ import contextlib
 import json
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -60,7 +61,7 @@ def _sites(text: str) -> list[int]:
 
 
 @contextlib.contextmanager
-def _forgotten(made: Fork, kept: RecordFolder):  # type: ignore[no-untyped-def]
+def _forgotten(made: Fork, kept: RecordFolder) -> Iterator[None]:
     """Remove a new record to which no round was added."""
     try:
         yield

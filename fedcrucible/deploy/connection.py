@@ -28,8 +28,7 @@ def submission_in(
     folder: Path, environment: Mapping[str, str], superlink: str, authority: Path, *, with_app: bool = False
 ) -> Submission:
     """The same in a folder that stays; ``environment`` says where its FLWR_HOME is."""
-    entries = f'address = "{superlink}"\nroot-certificates = "{authority.resolve()}"\n'
-    write_connection(Path(environment["FLWR_HOME"]), entries)
+    write_connection(Path(environment["FLWR_HOME"]), superlink, authority)
     app = folder / "fedcrucible"
     return Submission(stage_app(app) if with_app else app, environment)
 

@@ -104,6 +104,5 @@ def reaching(superlink: str, ca: Path) -> Iterator[SuperLinkAccess]:
     """Access to the SuperLink at HOST:PORT with a FLWR_HOME of its own, which is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="fedcrucible-sites-") as folder:
         home = Path(folder) / "home"
-        entries = f"address = {json.dumps(superlink)}\nroot-certificates = {json.dumps(str(ca.resolve()))}\n"
-        write_connection(home, entries)
+        write_connection(home, superlink, ca)
         yield SuperLinkAccess(superlink, ca, Path(folder), flower_environment(home))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -41,8 +42,15 @@ def flwr(folder: Path, environment: Mapping[str, str], *arguments: str) -> str:
     return done.stdout
 
 
-def write_connection(home: Path, entries: str) -> None:
-    """Write Flower's config.toml with one connection."""
+def write_connection(home: Path, superlink: str, authority: Path | None) -> None:
+    """Write Flower's config.toml with one SuperLink, ``host:port``; ``authority`` vouches for it, None = plain HTTP."""
+    trust = "insecure = true" if authority is None else f"root-certificates = {_text(str(authority.resolve()))}"
+    entries = f"address = {_text(superlink)}\n{trust}\n"
     home.mkdir(parents=True, exist_ok=True)
     content = f'[superlink]\ndefault = "{CONNECTION}"\n\n[superlink.{CONNECTION}]\n{entries}'
     (home / "config.toml").write_text(content, encoding="utf-8")
+
+
+def _text(value: str) -> str:
+    """A text as TOML reads it, whatever quotes are in it."""
+    return json.dumps(value, ensure_ascii=False)

@@ -82,7 +82,7 @@ class Deployment(ProcessOwner):
         node_keys = [create_node_key(keys, f"node-{spec.partition}") for spec in self.nodes]
         environment = {**self.processes.environment(), **LOCAL_POLL}
         superlink = self.processes.start(superlink_command(server, "127.0.0.1", port), LOG, environment)
-        write_connection(folder / "home", f'address = "127.0.0.1:{port}"\nroot-certificates = "{server.authority}"\n')
+        write_connection(folder / "home", f"127.0.0.1:{port}", server.authority)
         self._submission = Submission(stage_app(folder / "fedcrucible"), environment)
         wait_until_healthy(
             f"https://127.0.0.1:{port}/health", superlink, self.processes, LOG, verify=str(server.authority)

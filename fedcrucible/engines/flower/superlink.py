@@ -48,7 +48,7 @@ class LocalSuperLink(ProcessOwner):
             LOG,
             environment,
         )
-        write_connection(folder / "home", f'address = "127.0.0.1:{port}"\ninsecure = true\n')
+        write_connection(folder / "home", f"127.0.0.1:{port}", None)
         self._url = f"http://127.0.0.1:{port}/health"
         self._submission = Submission(app, environment)
 

@@ -148,7 +148,7 @@ def test_the_cause_is_one_line(output: str, expected: str) -> None:
 
 
 def test_a_superlink_that_can_not_be_reached_is_a_cause_in_the_first_line(tmp_path: Path) -> None:
-    write_connection(tmp_path / "home", 'address = "127.0.0.1:1"\ninsecure = true\n')
+    write_connection(tmp_path / "home", "127.0.0.1:1", None)
     submission = Submission(tmp_path / "app", flower_environment(tmp_path / "home"))
     with pytest.raises(FlowerRunError) as caught:
         submission.command("ls", "private")
