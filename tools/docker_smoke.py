@@ -137,7 +137,8 @@ def main() -> int:
     version, options = str(project["version"]), os.environ.get("DOCKER_SMOKE_BUILD", "")
     for target in TARGETS if options != "none" else ():
         names = ["--file", "docker/Dockerfile", "--target", target, "--tag", f"fedcrucible-{target}:{version}"]
-        output(["podman", "build", *names, *shlex.split(options), "."], ROOT, dict(os.environ))
+        # Docker's format of images: the other one has no health checks.
+        output(["podman", "build", "--format", "docker", *names, *shlex.split(options), "."], ROOT, dict(os.environ))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # a time limit must not leave containers behind
     with tempfile.TemporaryDirectory(prefix="fedcrucible-") as folder:
         smoke = Smoke(Path(folder), version)
