@@ -171,20 +171,18 @@ def make(
 def register(topology: Description, superlink: SuperLink = "", keys: Keys = None) -> None:
     """Wait for the SuperLink and make it know the sites' public keys; safe to repeat."""
     with clear_errors():
-        from fedcrucible.deploy.connection import connected, wait_for
+        from fedcrucible.deploy.connection import wait_for
         from fedcrucible.deploy.keys import public_keys
         from fedcrucible.deploy.topology import server_files
-        from fedcrucible.engines.flower.registration import register as registered
+        from fedcrucible.engines.flower.superlink_access import SuperLinkAccess
 
         described = _load(topology)
         folder = keys or described.keys_folder
         known = public_keys(described, folder)
         address, authority = superlink or described.dialled_here, server_files(folder).authority
         wait_for(address, authority)
-        with connected(address, authority) as submission:
-            new = registered(submission, known)
-        for name in known:
-            typer.echo(f"{name}: {'registered' if name in new else 'known already'}")
+        for name, done in SuperLinkAccess(address, authority).register(known).items():
+            typer.echo(f"{name}: {'registered' if done.new else 'known already'}")
 
 
 def _load(path: Path) -> Topology:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fedcrucible.engines.flower.command import FlowerRunError
-from fedcrucible.sites.registration import UNREGISTERED, KnownNode, reaching
+from fedcrucible.engines.flower.superlink_access import UNREGISTERED, KnownNode, SuperLinkAccess
 from fedcrucible.sites.roster import Roster, Site, node_partitions
 
 NOT_ASKED = "not asked"
@@ -70,8 +70,7 @@ def overview(roster: Roster) -> Overview:
     problem = "the roster remembers no SuperLink: name it with --superlink HOST:PORT --ca FILE"
     if roster.superlink and roster.ca:
         try:
-            with reaching(roster.superlink, Path(roster.ca)) as access:
-                known, problem = access.nodes(), ""
+            known, problem = SuperLinkAccess(roster.superlink, Path(roster.ca)).nodes(), ""
         except FlowerRunError as error:
             problem = str(error)
     rows = tuple(_row(site, known) for site in roster.sites)
