@@ -54,7 +54,7 @@ def unavailable() -> str:
 def hosts(names: Sequence[str]) -> Iterator[dict[str, Host]]:
     """Hosts by name, which know each other's names; this machine is on the switch too.
 
-    The switch is a namespace of its own: firewalls of this machine, which may drop what a bridge forwards, don't see it.
+    The switch is a namespace of its own: no firewall of this machine, which may drop what bridges forward, sees it.
     """
     mark = f"fc{uuid.uuid4().hex[:6]}"
     switch, subnet = f"{mark}-switch", f"10.213.{uuid.uuid4().int % 250}"
