@@ -13,6 +13,7 @@ from fedcrucible.deploy.ledger import LEDGER, Ledger, Started, read_ledger, star
 from fedcrucible.deploy.topology import SUPERLINK, Site, Topology, server_files
 from fedcrucible.engines.flower import guard
 from fedcrucible.engines.flower.command import FlowerRunError
+from fedcrucible.engines.flower.expiry import certificate_notes
 from fedcrucible.engines.flower.launch import LOCAL_POLL, superlink_command, supernode_command
 from fedcrucible.engines.flower.processes import Processes
 from fedcrucible.engines.flower.superlink import wait_until_healthy
@@ -95,6 +96,10 @@ class Operator:
     def nodes(self) -> dict[str, int]:
         """How many registered nodes the SuperLink sees in each state (online, offline, ...). Raises FlowerRunError."""
         return dict(Counter(node.state for node in self._access().nodes().values()))
+
+    def certificate(self) -> list[str]:
+        """What is to be said of the server's certificate: that it ends soon, has ended, or is not yet in use."""
+        return certificate_notes(self.server.certificate, self.topology.dialled_here)
 
     def log(self, name: str) -> Path:
         """The log of one process."""
