@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from fedcrucible.engines.flower.command import FlowerRunError
@@ -100,6 +101,11 @@ def test_a_revoked_node_ends_by_itself(
     assert access.nodes()[fingerprint(asked.key)].state == UNREGISTERED
     with pytest.raises(FlowerRunError, match="node-0: the SuperLink has unregistered this key"):
         access.register({"node-0": public_line(asked.key)})
+
+
+def test_a_client_in_plain_text_gets_no_answer(where: tuple[str, Path]) -> None:
+    with pytest.raises(httpx.RemoteProtocolError):
+        httpx.get(f"http://{where[0]}/health", trust_env=False)
 
 
 def test_many_keys_at_once_and_what_is_known_stays(where: tuple[str, Path], tmp_path: Path) -> None:
