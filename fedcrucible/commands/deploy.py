@@ -188,8 +188,11 @@ def register(topology: Description, superlink: SuperLink = "", keys: Keys = None
         known = public_keys(described, folder)
         address, authority = superlink or described.dialled_here, server_files(folder).authority
         wait_for(address, authority)
-        for name, done in SuperLinkAccess(address, authority).register(known).items():
-            typer.echo(f"{name}: {'registered' if done.new else 'known already'}")
+        registered = SuperLinkAccess(address, authority).register(known)
+        for name, done in registered.items():
+            typer.echo(f"{name}: {done.refused or ('registered' if done.new else 'known already')}")
+        if any(done.refused for done in registered.values()):
+            raise typer.Exit(FAILED)
 
 
 def _load(path: Path) -> Topology:

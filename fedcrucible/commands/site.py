@@ -200,8 +200,10 @@ def _register(roster: Roster, site: Site) -> None:
         return
     try:
         access = SuperLinkAccess(roster.superlink, Path(roster.ca))
-        node = access.register({site.site: site.public_key})[site.site].node
+        done = access.register({site.site: site.public_key})[site.site]
     except FlowerRunError as error:
         hint = "the site is on the roster; repeat this command when the SuperLink can be reached"
         raise CommandError(f"not registered: {error}", hint, FAILED) from None
-    typer.echo(f"registered    node {node.node_id}, {node.state}")
+    if done.refused:
+        raise CommandError(f"not registered: {done.refused}", f"`fedcrucible site revoke {site.site}`, then approve it")
+    typer.echo(f"registered    node {done.node.node_id}, {done.node.state}")

@@ -114,8 +114,11 @@ class Operator:
             ledger = self._start(processes, ledger, SUPERLINK, self._superlink())
             started.append(SUPERLINK)
             say(f"SuperLink: https://{self.topology.dialled_here}")
-        self._register(missing, say)
+        # A SuperLink that has just been started may have lost its database: nodes that run are registered again, too.
+        refused = self._register(self.topology.sites if SUPERLINK in started else missing, say)
         for site in missing:
+            if site.name in refused:
+                continue
             ledger = self._start(processes, ledger, site.name, self._supernode(site))
             started.append(site.name)
             say(f"SuperNode {site.name}: partition {site.partition}, {site.role}")
@@ -135,12 +138,17 @@ class Operator:
             wait_until_healthy(url, child, processes, log, verify=str(self.server.authority))
         return ledger
 
-    def _register(self, sites: Sequence[Site], say: Callable[[str], None]) -> None:
+    def _register(self, sites: Sequence[Site], say: Callable[[str], None]) -> set[str]:
+        """Make the SuperLink know the sites' keys; returns the sites whose keys it lets in no more."""
         keys = public_keys(self.topology, self.topology.keys_folder)
         done = self._access().register({site.name: keys[site.name] for site in sites})
         new = [name for name, registration in done.items() if registration.new]
         if new:
             say(f"registered {', '.join(new)}")
+        refused = {name: registration.refused for name, registration in done.items() if registration.refused}
+        for name, why in refused.items():
+            say(f"SuperNode {name} is not started: {why}")
+        return set(refused)
 
     def _access(self) -> SuperLinkAccess:
         return SuperLinkAccess(self.topology.dialled_here, self.server.authority)

@@ -44,6 +44,13 @@ class Registration:
     node: KnownNode
     new: bool
 
+    @property
+    def refused(self) -> str:
+        """Why the SuperLink lets this key in no more; empty where it does."""
+        if self.node.state != UNREGISTERED:
+            return ""
+        return "the SuperLink has unregistered this key and takes it no more: a new key is needed"
+
 
 @dataclass(frozen=True)
 class SuperLinkAccess:
@@ -57,23 +64,19 @@ class SuperLinkAccess:
 
         ``keys``: name -> the key's line in OpenSSH's format.
 
+        A key that it has unregistered before is ``refused`` for good, the others are registered all the same.
+
         Raises:
             ConfigError: a line that is no key.
-            FlowerRunError: it can't be reached, refuses, or has unregistered one of the keys before; those that come
-                before it in ``keys`` are registered then.
+            FlowerRunError: it can't be reached or refuses; some keys may be registered then.
         """
         from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 
         wanted = {name: parse_public_key(line) for name, line in keys.items()}
         before = self.nodes()
         for name, key in wanted.items():
-            node = before.get(fingerprint(key))
-            if node is None:
+            if fingerprint(key) not in before:
                 self._add(name, public_key_to_bytes(key))
-            elif node.state == UNREGISTERED:
-                raise FlowerRunError(
-                    f"{name}: the SuperLink has unregistered this key and takes it no more: a new key is needed"
-                )
         after = self.nodes()
         missing = [name for name, key in wanted.items() if fingerprint(key) not in after]
         if missing:

@@ -106,6 +106,24 @@ def test_a_start_that_fails_leaves_nothing_running(topology: Topology, monkeypat
     assert not (topology.state_folder / LEDGER).exists()
 
 
+def test_a_revoked_site_stays_out_and_the_others_start(topology: Topology, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+
+    def one_refused(access: SuperLinkAccess, keys: Mapping[str, str]) -> dict[str, Registration]:
+        asked.append(list(keys))
+        states = {name: "unregistered" if name == "a" else "offline" for name in keys}
+        return {name: Registration(KnownNode("1", name, state), new=False) for name, state in states.items()}
+
+    monkeypatch.setattr(SuperLinkAccess, "register", one_refused)
+    said: list[str] = []
+    assert Operator(topology).up(said.append) == ["superlink", "b"]
+    assert [line for line in said if line.startswith("SuperNode a is not started: ")]
+    os.kill(pids(Operator(topology))["superlink"], signal.SIGKILL)
+    os.waitpid(read_ledger(topology.state_folder).processes["superlink"].pid, 0)
+    assert Operator(topology).up(said.append) == ["superlink"]
+    assert asked[-1] == ["a", "b"], "a SuperLink that starts may have lost its database"
+
+
 def test_what_a_crashed_command_started_is_ended_though_it_was_never_listed(topology: Topology) -> None:
     Operator(topology).up(nothing)
     ledger = read_ledger(topology.state_folder)
