@@ -6,6 +6,7 @@ from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
 from client_app import benign, malicious
+from client_app.confidential import keep_confidential
 from client_app.evaluation import answer_evaluate
 from client_app.memory import answer_memory
 from client_app.roles import declared_role, is_malicious
@@ -16,7 +17,7 @@ from strategies.messages import CLIENT
 from strategies.survey_messages import SURVEY
 from strategies.task_facts import read_task
 
-app = ClientApp()
+app = ClientApp(mods=[keep_confidential])
 
 
 @app.train()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
+from client_app.confidential import keep_confidential
 from client_app.local_data import clean_data
 from client_app.session import Session, train_reply
 from client_app.survey import answer_survey, honest_answer
@@ -14,7 +15,7 @@ from fedcrucible_core.learning.training import train as train_plainly
 from fedcrucible_core.learning.weights import LocalUpdate
 from strategies.survey_messages import SURVEY
 
-app = ClientApp()
+app = ClientApp(mods=[keep_confidential])
 
 
 def update(session: Session) -> LocalUpdate:

@@ -10,6 +10,7 @@ from attacks.adversary import Adversary
 from attacks.schedule import is_attack_round
 from client_app import benign
 from client_app.attacker import Attacker
+from client_app.confidential import keep_confidential
 from client_app.memory import write_memory
 from client_app.session import Session, train_reply
 from client_app.survey import answer_survey
@@ -18,7 +19,7 @@ from fedcrucible_core.learning.survey import Survey
 from fedcrucible_core.learning.weights import LocalUpdate
 from strategies.survey_messages import SURVEY
 
-app = ClientApp()
+app = ClientApp(mods=[keep_confidential])
 
 
 def update(session: Session) -> LocalUpdate:

@@ -10,6 +10,7 @@ import torch
 from flwr.app import Context
 from torch import Tensor
 
+from client_app.confidential import TellableError
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.config.plain_text import plain_text
@@ -28,26 +29,26 @@ MOST_NAMES = 12
 def has_own_data(context: Context, config: RunConfigBase) -> bool:
     """Whether this node's ``data-dir`` holds data of its own (``own-data=true``).
 
-    Raises ConfigError for a value that is no truth value, without a ``data-dir``, for a data set that lies elsewhere
+    Raises TellableError for a value that is no truth value, without a ``data-dir``, for a data set that lies elsewhere
     (ships with the package, or at an absolute place), and where the run asks for own data that this node hasn't got.
     """
     own = context.node_config.get("own-data", False)
     if not isinstance(own, bool):
-        raise ConfigError(KEY, own, "allowed: true, false")
+        raise TellableError(KEY, own, "allowed: true, false")
     if not own:
         if config.federation.own_data:
             allowed = "the run's federation.own_data asks for --node-config \"data-dir='/folder' own-data=true\""
-            raise ConfigError(KEY, own, allowed)
+            raise TellableError(KEY, own, allowed)
         return False
     if not str(context.node_config.get("data-dir", "")).strip():
-        raise ConfigError(KEY, own, "needs data-dir too, the folder of this node's data")
+        raise TellableError(KEY, own, "needs data-dir too, the folder of this node's data")
     source = dataset_source(config.task.dataset)
     if Path(str(getattr(source, "place", ""))).is_absolute():
-        raise ConfigError(
+        raise TellableError(
             KEY, own, f"task.dataset = {config.task.dataset!r} names one place for all, whatever data-dir"
         )
     if source.ships:
-        raise ConfigError(KEY, own, f"task.dataset = {config.task.dataset!r} ships with the package, no node owns it")
+        raise TellableError(KEY, own, f"task.dataset = {config.task.dataset!r} ships with the package, no node owns it")
     return True
 
 
@@ -82,8 +83,13 @@ def check_data(config: RunConfigBase, server: DataInfo | None, own: bool) -> Non
         here = load_task(config.task).info
         _check_form(config.task, here, server)
         if here.class_names != server.class_names:
-            allowed = f"classes here: {_listed(here.class_names)}; the server's: {_listed(server.class_names)}"
-            raise ConfigError("task.dataset", config.task.dataset, allowed)
+            why = f"classes here: {_listed(here.class_names)}; the server's: {_listed(server.class_names)}"
+            same = len(set(here.class_names) & set(server.class_names))
+            allowed = (
+                f"{len(here.class_names)} classes here, {len(server.class_names)} at the server, {same} of one name: "
+                "other classes, or another order (this node's own log names them)"
+            )
+            raise TellableError("task.dataset", config.task.dataset, allowed) from ConfigError("classes", "", why)
 
 
 def _server_labels(labels: Tensor, names: tuple[str, ...], server: DataInfo) -> Tensor:
@@ -97,15 +103,19 @@ def _server_labels(labels: Tensor, names: tuple[str, ...], server: DataInfo) -> 
     unknown = [names[label] for label in present if names[label] not in numbers]
     if unknown:
         known = _listed(server.class_names)
-        raise ConfigError(KEY, True, f"the server knows the classes {known}, but not this node's {_listed(unknown)}")
+        why = ConfigError(KEY, True, f"the server knows the classes {known}, but not this node's {_listed(unknown)}")
+        count = f"{len(unknown)} of the {len(present)} classes of this node (its own log names them)"
+        raise TellableError(KEY, True, f"the server knows the classes {known}, but not {count}") from why
     return torch.tensor([numbers.get(name, -1) for name in names], dtype=torch.int64)[labels]
 
 
 def _check_form(task: TaskSection, here: DataInfo, server: DataInfo) -> None:
-    """Raise ConfigError where an input here isn't what one is at the server."""
+    """Raise TellableError where an input here isn't what one is at the server."""
     own, theirs = task_of(here), task_of(server)
     if own.form != theirs.form:
-        raise ConfigError("task.dataset", task.dataset, f"{own.noun}s here are {own.form}, the server's {theirs.form}")
+        raise TellableError(
+            "task.dataset", task.dataset, f"{own.noun}s here are {own.form}, the server's {theirs.form}"
+        )
 
 
 def _listed(names: list[str] | tuple[str, ...]) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from flwr.app import Context
 
 from attacks.schedule import malicious_partitions
+from client_app.confidential import TellableError
 from client_app.session import partition_of, run_config
-from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.compose import RunConfigBase
 
 ROLES = ("benign", "malicious", "by-seed")
@@ -16,7 +16,7 @@ def declared_role(context: Context) -> str:
     """What the node's own configuration says that it is. Raises ConfigError for a role that there isn't."""
     role = context.node_config.get("role", "by-seed")
     if role not in ROLES:
-        raise ConfigError("node-config role", role, f"allowed: {', '.join(ROLES)}")
+        raise TellableError("node-config role", role, f"allowed: {', '.join(ROLES)}")
     return str(role)
 
 

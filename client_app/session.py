@@ -12,9 +12,9 @@ from functools import lru_cache
 import torch
 from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 
+from client_app.confidential import TellableError
 from client_app.local_data import data_info
 from client_app.own_data import check_data, has_own_data
-from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.config.load import load
 from fedcrucible_core.config.sections import TrainingSection
@@ -122,7 +122,9 @@ def partition_of(context: Context) -> int:
     """This node's partition. Raises ConfigError when the node wasn't given one."""
     partition = context.node_config.get("partition-id")
     if not isinstance(partition, int) or isinstance(partition, bool):
-        raise ConfigError("node-config partition-id", partition, "a whole number, e.g. --node-config 'partition-id=0'")
+        raise TellableError(
+            "node-config partition-id", partition, "a whole number, e.g. --node-config 'partition-id=0'"
+        )
     return partition
 
 

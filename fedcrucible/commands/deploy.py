@@ -15,7 +15,7 @@ from fedcrucible.commands.options import Preset, Settings
 from fedcrucible.failures import FAILED, CommandError, clear_errors
 
 if TYPE_CHECKING:
-    from fedcrucible.deploy.operator import ProcessStatus
+    from fedcrucible.deploy.operator import Operator, ProcessStatus
     from fedcrucible.deploy.topology import Topology
 
 app = typer.Typer(
@@ -56,7 +56,10 @@ def down(topology: Description) -> None:
 
 @app.command()
 def status(topology: Description, as_json: AsJson = False) -> None:
-    """Which processes run, and how many nodes the SuperLink sees; exit code 1 when one that should run doesn't."""
+    """Which processes run, how many nodes the SuperLink sees, and whether its certificate ends soon.
+
+    Exit code 1 when a process that should run doesn't, or the SuperLink can't be asked.
+    """
     with clear_errors():
         from fedcrucible.deploy.operator import Operator
         from fedcrucible.deploy.topology import SUPERLINK
@@ -64,17 +67,21 @@ def status(topology: Description, as_json: AsJson = False) -> None:
         operator = Operator(_load(topology))
         found = operator.status()
         answers = any(process.name == SUPERLINK and process.pid for process in found)
-        nodes = operator.nodes() if answers else {}
+        nodes, problem = _nodes(operator) if answers else ({}, "")
+        certificate = operator.certificate()
         if as_json:
             processes = [{**asdict(process), "log": str(process.log)} for process in found]
-            typer.echo(json.dumps({"processes": processes, "nodes": nodes}, indent=1))
+            table = {"processes": processes, "nodes": nodes, "problem": problem, "certificate": certificate}
+            typer.echo(json.dumps(table, indent=1))
         else:
             for process in found:
                 typer.echo(_line(process))
             if answers:
                 seen = ", ".join(f"{count} {state}" for state, count in sorted(nodes.items())) or "none registered"
-                typer.echo(f"the SuperLink's nodes: {seen}")
-        if any(process.pid is None for process in found):
+                typer.echo(f"the SuperLink's nodes: {problem or seen}")
+            for note in certificate:
+                typer.echo(f"warn: {note}")
+        if problem or any(process.pid is None for process in found):
             raise typer.Exit(FAILED)
 
 
@@ -171,26 +178,37 @@ def make(
 def register(topology: Description, superlink: SuperLink = "", keys: Keys = None) -> None:
     """Wait for the SuperLink and make it know the sites' public keys; safe to repeat."""
     with clear_errors():
-        from fedcrucible.deploy.connection import connected, wait_for
+        from fedcrucible.deploy.connection import wait_for
         from fedcrucible.deploy.keys import public_keys
         from fedcrucible.deploy.topology import server_files
-        from fedcrucible.engines.flower.registration import register as registered
+        from fedcrucible.engines.flower.superlink_access import SuperLinkAccess
 
         described = _load(topology)
         folder = keys or described.keys_folder
         known = public_keys(described, folder)
         address, authority = superlink or described.dialled_here, server_files(folder).authority
         wait_for(address, authority)
-        with connected(address, authority) as submission:
-            new = registered(submission, known)
-        for name in known:
-            typer.echo(f"{name}: {'registered' if name in new else 'known already'}")
+        registered = SuperLinkAccess(address, authority).register(known)
+        for name, done in registered.items():
+            typer.echo(f"{name}: {done.refused or ('registered' if done.new else 'known already')}")
+        if any(done.refused for done in registered.values()):
+            raise typer.Exit(FAILED)
 
 
 def _load(path: Path) -> Topology:
     from fedcrucible.deploy.topology import load_topology
 
     return load_topology(path)
+
+
+def _nodes(operator: Operator) -> tuple[dict[str, int], str]:
+    """Nodes by state, and why the SuperLink can't be asked."""
+    from fedcrucible.engines.flower.command import FlowerRunError
+
+    try:
+        return operator.nodes(), ""
+    except FlowerRunError as error:
+        return {}, str(error)
 
 
 def _line(process: ProcessStatus) -> str:

@@ -124,7 +124,7 @@ def revoke(
     """At the server: let a site in no more; its node ends within seconds. Its key never comes back."""
     with clear_errors():
         from fedcrucible.engines.flower.command import FlowerRunError
-        from fedcrucible.sites.registration import reaching
+        from fedcrucible.engines.flower.superlink_access import SuperLinkAccess
 
         with _opened(roster, superlink, ca) as changed:
             site = changed.revoke(name, reason)
@@ -135,8 +135,8 @@ def revoke(
                 "name it: --superlink HOST:PORT --ca FILE",
             )
         try:
-            with reaching(changed.roster.superlink, Path(changed.roster.ca)) as access:
-                done = access.unregister(site)
+            access = SuperLinkAccess(changed.roster.superlink, Path(changed.roster.ca))
+            done = access.unregister(site.fingerprint)
         except FlowerRunError as error:
             hint = "the SuperLink may still let it in: repeat this command when it can be reached"
             raise CommandError(f"not unregistered: {error}", hint) from None
@@ -193,15 +193,17 @@ def _where(roster: Roster) -> tuple[str, Path]:
 
 def _register(roster: Roster, site: Site) -> None:
     from fedcrucible.engines.flower.command import FlowerRunError
-    from fedcrucible.sites.registration import reaching
+    from fedcrucible.engines.flower.superlink_access import SuperLinkAccess
 
     if not roster.superlink or not roster.ca:
         typer.echo("registered    not yet: repeat with --superlink HOST:PORT --ca FILE when the SuperLink is up")
         return
     try:
-        with reaching(roster.superlink, Path(roster.ca)) as access:
-            node = access.register(site)
+        access = SuperLinkAccess(roster.superlink, Path(roster.ca))
+        done = access.register({site.site: site.public_key})[site.site]
     except FlowerRunError as error:
         hint = "the site is on the roster; repeat this command when the SuperLink can be reached"
         raise CommandError(f"not registered: {error}", hint, FAILED) from None
-    typer.echo(f"registered    node {node.node_id}, {node.state}")
+    if done.refused:
+        raise CommandError(f"not registered: {done.refused}", f"`fedcrucible site revoke {site.site}`, then approve it")
+    typer.echo(f"registered    node {done.node.node_id}, {done.node.state}")

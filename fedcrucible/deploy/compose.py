@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import yaml  # Flower itself requires it
-
 from fedcrucible.deploy.topology import NODE_PORT, ONE_SHOT, SUPERLINK, Site, Topology, server_files
+from fedcrucible.deploy.yaml_text import dumped
 from fedcrucible.engines.flower.launch import superlink_command, supernode_command
 
 SERVER = "server"
@@ -46,7 +46,7 @@ def gpu_overlay(topology: Topology, only: str = "") -> str:
     names += [] if only else [site.name for site in topology.sites]
     devices = [{"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}]
     reserved = {"deploy": {"resources": {"reservations": {"devices": devices}}}}
-    return _dumped(
+    return dumped(
         "One NVIDIA GPU for each service that trains or aggregates: docker compose -f FILE -f THIS up -d.\n"
         "Build the images with CUDA first: --build-arg TORCH_INDEX=..., see docs/deployment.md.",
         {"services": dict.fromkeys(names, reserved)},
@@ -66,9 +66,8 @@ class _Compose:
     def server(self, *, one_machine: bool) -> None:
         """SuperLink and the services that do one thing: keys, registration, submission."""
         topology, port = self.topology, self.topology.superlink.port
-        keys, register, submit = ONE_SHOT
-        sites = topology.sites
-        published = [f"{site.name}.pub" for site in sites]
+        keys, register, submit, *_ = ONE_SHOT
+        published = [f"{site.name}.pub" for site in topology.sites]
         deploy = ("fedcrucible", "deploy")
         beside = ("--superlink", f"{SUPERLINK}:{port}", "--keys", str(SECRETS))
         self.services[SUPERLINK] = {
@@ -80,28 +79,31 @@ class _Compose:
             "volumes": self._volumes(state="/state", runs="/runs", cache="/cache"),
             "healthcheck": _health(f"https://127.0.0.1:{port}/health", str(SECRETS / "ca.crt")),
         }
-        self.services[register] = {
-            **self._common(SERVER, topology.containers.server_memory, restart="no"),
-            "command": [*deploy, "register", DESCRIPTION, *beside],
-            "secrets": self._secret("ca.crt", *published),
-            "volumes": self._described(),  # it waits for the SuperLink by itself: podman < 4.6 can't wait for health
-            "healthcheck": {"disable": True},
-        }
+        names = [name for name in topology.superlink.names if not re.fullmatch(r"[0-9.]+|.*:.*", name)]  # no addresses
+        if names and not one_machine:  # the roster's address, which packs hold, must lead there from beside it too
+            self.services[SUPERLINK]["networks"] = {"default": {"aliases": names}}
+        if one_machine:
+            self.services[register] = {
+                **self._once(SERVER),
+                "command": [*deploy, "register", DESCRIPTION, *beside],
+                "secrets": self._secret("ca.crt", *published),
+                "volumes": self._described(),  # it waits for the SuperLink itself: podman < 4.6 can't wait for health
+            }
+        else:
+            self._sites(SERVER, "sites", secrets=["ca.crt"])
         self.services[keys] = {
-            **self._common(SERVER, topology.containers.server_memory, restart="no"),
+            **self._once(SERVER),
             "command": [*deploy, "keys", DESCRIPTION, "--keys", "/keys", *(() if one_machine else ("--server-only",))],
             "network_mode": "none",
             "volumes": [f"{_beside(topology.keys)}:/keys", *self._described()],
-            "healthcheck": {"disable": True},
             "profiles": [SETUP],
         }
         self.services[submit] = {
-            **self._common(SERVER, topology.containers.server_memory, restart="no"),
+            **self._once(SERVER),
             "entrypoint": [*deploy, "run", DESCRIPTION, *beside],
             "command": [],
             "secrets": self._secret("ca.crt"),
             "volumes": [*self._volumes(runs="/runs"), *self._described()],
-            "healthcheck": {"disable": True},
             "profiles": [SUBMIT],
         }
 
@@ -129,6 +131,32 @@ class _Compose:
         if site.role == MALICIOUS and not alone:
             service["profiles"] = [MALICIOUS]
         self.services[site.name] = service
+        if alone:
+            self._sites("node", self.topology.keys)
+            *_, preflight = ONE_SHOT
+            mounted = [volume for volume in service["volumes"] if volume.endswith(":ro")]
+            where = ["--superlink", dialled, "--ca", str(SECRETS / "ca.crt"), "--key", str(SECRETS / site.name)]
+            self.services[preflight] = {
+                **self._once("node"),
+                "entrypoint": ["fedcrucible", "preflight", *where, *(("--data", "/data") if mounted else ())],
+                "command": [],
+                "secrets": self._secret("ca.crt", site.name),
+                "volumes": [*self._volumes(**{f"{site.name}-cache": "/cache"}), *mounted],
+                "profiles": [SETUP],
+            }
+
+    def _sites(self, kind: str, folder: str, secrets: Sequence[str] = ()) -> None:
+        """`fedcrucible site` of one side, in a folder of the machine that both hold: keys there, the roster here."""
+        *_, name, _ = ONE_SHOT
+        self.services[name] = {
+            **self._once(kind),
+            "entrypoint": ["fedcrucible", "site"],
+            "command": [],
+            "working_dir": "/work",
+            "volumes": [f"{_beside(folder)}:/work/{Path(folder).name}"],
+            "profiles": [SETUP],
+            **({"secrets": self._secret(*secrets)} if secrets else {}),
+        }
 
     def text(self, only: str) -> str:
         """The file, with a first line that says how it is made anew."""
@@ -137,7 +165,13 @@ class _Compose:
         table: Table = {"name": self.topology.name, "services": self.services}
         if self.volumes:
             table["volumes"] = self.volumes
-        return _dumped(made, {**table, "secrets": self.secrets})
+        return dumped(made, {**table, "secrets": self.secrets})
+
+    def _once(self, kind: str) -> Table:
+        """What services have that do one thing and end."""
+        containers = self.topology.containers
+        memory = containers.server_memory if kind == SERVER else containers.node_memory
+        return {**self._common(kind, memory, restart="no"), "healthcheck": {"disable": True}}
 
     def _common(self, kind: str, memory: str, restart: str = "unless-stopped") -> Table:
         """What all services have: no rights, no writable root, limits."""
@@ -181,16 +215,3 @@ def _beside(folder: str) -> str:
 def _health(*arguments: str) -> Table:
     test = ["CMD", "python", "-m", "fedcrucible.deploy.healthcheck", *arguments]
     return {"test": test, "interval": "30s", "timeout": "10s", "start_period": "60s", "retries": 3}
-
-
-class _Plain(yaml.SafeDumper):
-    """Every table in full: a reader of one service needs no other."""
-
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
-        return True
-
-
-def _dumped(comment: str, table: Table) -> str:
-    head: Sequence[str] = [f"# {line}" for line in comment.split("\n")]
-    body = yaml.dump(table, Dumper=_Plain, sort_keys=False, default_flow_style=False, width=120)
-    return "\n".join([*head, body.replace(": null\n", ":\n")])

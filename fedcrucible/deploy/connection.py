@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,20 +17,12 @@ from fedcrucible.engines.flower.superlink import START_LIMIT_S
 
 
 @contextmanager
-def connected(superlink: str, authority: Path, *, with_app: bool = False) -> Iterator[Submission]:
-    """A temporary FLWR_HOME that knows the SuperLink at ``superlink`` (``host:port``), and the app if it is wanted."""
+def connected(superlink: str, authority: Path) -> Iterator[Submission]:
+    """The app beside a temporary FLWR_HOME that knows the SuperLink at ``superlink`` (``host:port``)."""
     with tempfile.TemporaryDirectory(prefix="fedcrucible-") as name:
         folder = Path(name).resolve()
-        yield submission_in(folder, flower_environment(folder / "home"), superlink, authority, with_app=with_app)
-
-
-def submission_in(
-    folder: Path, environment: Mapping[str, str], superlink: str, authority: Path, *, with_app: bool = False
-) -> Submission:
-    """The same in a folder that stays; ``environment`` says where its FLWR_HOME is."""
-    write_connection(Path(environment["FLWR_HOME"]), superlink, authority)
-    app = folder / "fedcrucible"
-    return Submission(stage_app(app) if with_app else app, environment)
+        write_connection(folder / "home", superlink, authority)
+        yield Submission(stage_app(folder / "fedcrucible"), flower_environment(folder / "home"))
 
 
 def wait_for(superlink: str, authority: Path, limit_s: float = START_LIMIT_S) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fedcrucible.deploy.topology import Topology, server_files
 from fedcrucible.engines.flower.keys import create_node_key, create_server_certificate
+from fedcrucible.engines.flower.node_keys import public_line, read_public_key
 from fedcrucible_core.config.errors import ConfigError
 
 
@@ -27,12 +28,17 @@ def make_keys(topology: Topology, folder: Path, *, nodes: bool = True) -> list[P
     return made
 
 
-def public_keys(topology: Topology, folder: Path) -> dict[str, Path]:
-    """Each site's public key by name. Raises ConfigError that names the first site without one."""
-    found = {site.name: folder / f"{site.name}.pub" for site in topology.sites}
-    for name, path in found.items():
+def public_keys(topology: Topology, folder: Path) -> dict[str, str]:
+    """Each site's public key by name, a line in OpenSSH's format.
+
+    Raises ConfigError that names the first site without one, or the file that holds none.
+    """
+    found: dict[str, str] = {}
+    for site in topology.sites:
+        path = folder / f"{site.name}.pub"
         if not path.is_file():
-            raise ConfigError("keys", str(folder), f"{path.name} is missing: the public key of site {name}")
+            raise ConfigError("keys", str(folder), f"{path.name} is missing: the public key of site {site.name}")
+        found[site.name] = public_line(read_public_key(path, "keys"))
     return found
 
 

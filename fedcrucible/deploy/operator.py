@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedcrucible.deploy.connection import connected
 from fedcrucible.deploy.keys import make_keys, public_keys
 from fedcrucible.deploy.ledger import LEDGER, Ledger, Started, read_ledger, start_time
 from fedcrucible.deploy.topology import SUPERLINK, Site, Topology, server_files
 from fedcrucible.engines.flower import guard
-from fedcrucible.engines.flower.command import CONNECTION, FlowerRunError
+from fedcrucible.engines.flower.command import FlowerRunError
+from fedcrucible.engines.flower.expiry import certificate_notes
 from fedcrucible.engines.flower.launch import LOCAL_POLL, superlink_command, supernode_command
 from fedcrucible.engines.flower.processes import Processes
-from fedcrucible.engines.flower.registration import register
-from fedcrucible.engines.flower.submission import Submission
 from fedcrucible.engines.flower.superlink import wait_until_healthy
+from fedcrucible.engines.flower.superlink_access import SuperLinkAccess
 from fedcrucible_core.config.errors import ConfigError
-from fedcrucible_core.config.plain_text import plain_text
 from fedcrucible_core.records.lock import FolderBusyError, only_writer
 
 
@@ -98,10 +95,11 @@ class Operator:
 
     def nodes(self) -> dict[str, int]:
         """How many registered nodes the SuperLink sees in each state (online, offline, ...). Raises FlowerRunError."""
-        with connected(self.topology.dialled_here, self.server.authority) as submission:
-            answer = submission.command("supernode", "list", CONNECTION, "--format", "json")
-        listed = json.loads(answer[answer.index("{") :]).get("nodes", [])
-        return dict(Counter(plain_text(node.get("status")) for node in listed))
+        return dict(Counter(node.state for node in self._access().nodes().values()))
+
+    def certificate(self) -> list[str]:
+        """What is to be said of the server's certificate: that it ends soon, has ended, or is not yet in use."""
+        return certificate_notes(self.server.certificate, self.topology.dialled_here)
 
     def log(self, name: str) -> Path:
         """The log of one process."""
@@ -116,9 +114,11 @@ class Operator:
             ledger = self._start(processes, ledger, SUPERLINK, self._superlink())
             started.append(SUPERLINK)
             say(f"SuperLink: https://{self.topology.dialled_here}")
-        with connected(self.topology.dialled_here, self.server.authority) as submission:
-            self._register(submission, missing, say)
+        # A SuperLink that has just been started may have lost its database: nodes that run are registered again, too.
+        refused = self._register(self.topology.sites if SUPERLINK in started else missing, say)
         for site in missing:
+            if site.name in refused:
+                continue
             ledger = self._start(processes, ledger, site.name, self._supernode(site))
             started.append(site.name)
             say(f"SuperNode {site.name}: partition {site.partition}, {site.role}")
@@ -138,11 +138,20 @@ class Operator:
             wait_until_healthy(url, child, processes, log, verify=str(self.server.authority))
         return ledger
 
-    def _register(self, submission: Submission, sites: Sequence[Site], say: Callable[[str], None]) -> None:
+    def _register(self, sites: Sequence[Site], say: Callable[[str], None]) -> set[str]:
+        """Make the SuperLink know the sites' keys; returns the sites whose keys it lets in no more."""
         keys = public_keys(self.topology, self.topology.keys_folder)
-        new = register(submission, {site.name: keys[site.name] for site in sites})
+        done = self._access().register({site.name: keys[site.name] for site in sites})
+        new = [name for name, registration in done.items() if registration.new]
         if new:
             say(f"registered {', '.join(new)}")
+        refused = {name: registration.refused for name, registration in done.items() if registration.refused}
+        for name, why in refused.items():
+            say(f"SuperNode {name} is not started: {why}")
+        return set(refused)
+
+    def _access(self) -> SuperLinkAccess:
+        return SuperLinkAccess(self.topology.dialled_here, self.server.authority)
 
     def _superlink(self) -> list[str]:
         table = self.topology.superlink

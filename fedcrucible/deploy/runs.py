@@ -46,5 +46,5 @@ def submit(
     ``settings`` go before what the description says.  Raises ConfigError before anything is sent, FlowerRunError.
     """
     config = checked(settings_of(topology, settings))
-    with connected(superlink, authority, with_app=True) as submission:
+    with connected(superlink, authority) as submission:
         return submission.run(config, on_line)

@@ -17,7 +17,7 @@ from fedcrucible_core.config.text_files import read_text
 
 SUPERLINK = "superlink"
 """Name of the SuperLink's process and service; nodes on the same container network dial it by this name."""
-ONE_SHOT = ("keys", "register", "submit")
+ONE_SHOT = ("keys", "register", "submit", "site", "preflight")
 """Services that do one thing and end."""
 RESERVED = (SUPERLINK, *ONE_SHOT, "server", "ca")
 EVERYWHERE = ("0.0.0.0", "::")

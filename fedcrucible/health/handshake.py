@@ -6,20 +6,19 @@ import contextlib
 import socket
 import ssl
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import ExtensionOID
 
+from fedcrucible.engines.flower.expiry import SOON
 from fedcrucible.engines.flower.node_keys import grouped
 from fedcrucible.health.dialling import GROUP, LIMIT_S
 from fedcrucible.health.finding import Finding
 from fedcrucible.sites.address import Address
 from fedcrucible_core.config.plain_text import error_text, plain_text
 
-SOON = timedelta(days=30)
-"""A certificate that ends within this is worth a word."""
 EXPIRED, NOT_YET, SELF_SIGNED, UNKNOWN_ISSUER, WRONG_NAME = (10,), (9,), (18, 19), (2, 7, 20, 21), (62, 64)
 """Causes by OpenSSL's numbers (``X509_V_ERR_...``)."""
 MOST_NAMES = 6

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from fedcrucible.engines.flower.command import FlowerRunError
-from fedcrucible.sites.registration import UNREGISTERED, KnownNode, reaching
+from fedcrucible.engines.flower.expiry import expiry_of_server
+from fedcrucible.engines.flower.superlink_access import UNREGISTERED, KnownNode, SuperLinkAccess
 from fedcrucible.sites.roster import Roster, Site, node_partitions
 
 NOT_ASKED = "not asked"
@@ -39,6 +40,8 @@ class Overview:
     """Fingerprints that the SuperLink lets in and that are on no roster."""
     problem: str = ""
     """Why the SuperLink could not be asked."""
+    certificate: str = ""
+    """What is to be said of the certificate that the SuperLink shows: it ends soon, or has ended."""
     node_partitions: str = ""
     """Value of ``federation.node_partitions``."""
 
@@ -59,6 +62,8 @@ class Overview:
         lines += [f"note: the SuperLink lets in {one}, which is on no roster" for one in self.strangers]
         if self.problem:
             lines.append(f"note: {self.problem}")
+        if self.certificate:
+            lines.append(f"warn: {self.certificate}")
         if self.node_partitions:
             lines.append(f"federation.node_partitions='{self.node_partitions}'")
         return lines if self.rows else ["nobody is on the roster", *lines[1:]]
@@ -67,11 +72,11 @@ class Overview:
 def overview(roster: Roster) -> Overview:
     """The roster and, where it remembers a SuperLink, what that says."""
     known: Mapping[str, KnownNode] | None = None
+    shown = expiry_of_server(roster.superlink) if roster.superlink else None
     problem = "the roster remembers no SuperLink: name it with --superlink HOST:PORT --ca FILE"
     if roster.superlink and roster.ca:
         try:
-            with reaching(roster.superlink, Path(roster.ca)) as access:
-                known, problem = access.nodes(), ""
+            known, problem = SuperLinkAccess(roster.superlink, Path(roster.ca)).nodes(), ""
         except FlowerRunError as error:
             problem = str(error)
     rows = tuple(_row(site, known) for site in roster.sites)
@@ -81,7 +86,8 @@ def overview(roster: Roster) -> Overview:
         for key, node in (known or {}).items()
         if key not in listed and node.state != UNREGISTERED
     )
-    return Overview(rows, strangers, problem, node_partitions(roster))
+    certificate = shown.warning if shown is not None else ""
+    return Overview(rows, strangers, problem, certificate, node_partitions(roster))
 
 
 def _row(site: Site, known: Mapping[str, KnownNode] | None) -> Row:

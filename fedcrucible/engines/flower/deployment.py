@@ -14,12 +14,19 @@ from pathlib import Path
 from fedcrucible.engines.flower.app_folder import stage_app
 from fedcrucible.engines.flower.command import FlowerRunError, write_connection
 from fedcrucible.engines.flower.environment import free_ports
-from fedcrucible.engines.flower.keys import NodeKey, ServerCertificate, create_node_key, create_server_certificate
+from fedcrucible.engines.flower.keys import (
+    LOOPBACK,
+    NodeKey,
+    ServerCertificate,
+    create_node_key,
+    create_server_certificate,
+)
 from fedcrucible.engines.flower.launch import LOCAL_POLL, superlink_command, supernode_command
+from fedcrucible.engines.flower.network import Network
 from fedcrucible.engines.flower.processes import ProcessOwner
-from fedcrucible.engines.flower.registration import register
 from fedcrucible.engines.flower.submission import Submission, checked
 from fedcrucible.engines.flower.superlink import LOG, wait_until_healthy
+from fedcrucible.engines.flower.superlink_access import SuperLinkAccess
 from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.records.schema import RunSummary
 
@@ -52,13 +59,17 @@ class Deployment(ProcessOwner):
 
     SuperNodes may still be connecting when it is entered, which a run waits for.
 
-    ``keys`` is the folder for certificates and keys; without one they are temporary.
+    ``keys`` is the folder for certificates and keys; without one they are temporary.  ``network`` says on which
+    machines the processes run.
     """
 
-    def __init__(self, nodes: Sequence[NodeSpec], keys: Path | None = None) -> None:
+    def __init__(self, nodes: Sequence[NodeSpec], keys: Path | None = None, network: Network | None = None) -> None:
         super().__init__()
         self.nodes = tuple(nodes)
         self.keys = keys
+        self.network = network or Network()
+        self.port = 0
+        """The SuperLink's, once it is up."""
         self.supernodes: dict[int, subprocess.Popen[bytes]] = {}
         """The SuperNode processes by partition."""
         self._submission: Submission | None = None
@@ -76,25 +87,24 @@ class Deployment(ProcessOwner):
 
     def _start(self) -> None:
         folder = self.processes.folder
-        port, *node_ports = free_ports(1 + len(self.nodes))
-        keys = self.keys or folder / "keys"
-        server = create_server_certificate(keys)
+        self.port, *node_ports = free_ports(1 + len(self.nodes))
+        keys, network, here = self.keys or folder / "keys", self.network, f"{self.network.address}:{self.port}"
+        server = create_server_certificate(keys, tuple(dict.fromkeys((*network.names, *LOOPBACK))))
         node_keys = [create_node_key(keys, f"node-{spec.partition}") for spec in self.nodes]
         environment = {**self.processes.environment(), **LOCAL_POLL}
-        superlink = self.processes.start(superlink_command(server, "127.0.0.1", port), LOG, environment)
-        write_connection(folder / "home", f"127.0.0.1:{port}", server.authority)
+        command = superlink_command(server, network.address, self.port)
+        superlink = self.processes.start([*network.server, *command], LOG, environment)
+        write_connection(folder / "home", here, server.authority)
         self._submission = Submission(stage_app(folder / "fedcrucible"), environment)
-        wait_until_healthy(
-            f"https://127.0.0.1:{port}/health", superlink, self.processes, LOG, verify=str(server.authority)
-        )
-        register(self._submission, {key.private.name: key.public for key in node_keys})
+        wait_until_healthy(f"https://{here}/health", superlink, self.processes, LOG, verify=str(server.authority))
+        lines = {key.private.name: key.public.read_text(encoding="ascii") for key in node_keys}
+        SuperLinkAccess(here, server.authority).register(lines)
         for spec, key, node_port in zip(self.nodes, node_keys, node_ports, strict=True):
-            self._start_node(spec, key, server, port, node_port)
+            self._start_node(spec, key, server, node_port)
 
-    def _start_node(self, spec: NodeSpec, key: NodeKey, server: ServerCertificate, port: int, node_port: int) -> None:
-        name = key.private.name
-        command = supernode_command(
-            f"127.0.0.1:{port}", server.authority, key.private, spec.config(len(self.nodes)), node_port
-        )
+    def _start_node(self, spec: NodeSpec, key: NodeKey, server: ServerCertificate, node_port: int) -> None:
+        name, dialled = key.private.name, f"{self.network.name}:{self.port}"
+        command = supernode_command(dialled, server.authority, key.private, spec.config(len(self.nodes)), node_port)
         environment = {**self.processes.environment(name), **LOCAL_POLL}
-        self.supernodes[spec.partition] = self.processes.start(command, f"{name}.log", environment)
+        prefix = self.network.nodes.get(spec.partition, ())
+        self.supernodes[spec.partition] = self.processes.start([*prefix, *command], f"{name}.log", environment)

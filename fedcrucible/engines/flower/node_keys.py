@@ -49,6 +49,19 @@ def read_private_key(path: Path, key: str = "key") -> ec.EllipticCurvePrivateKey
     return found
 
 
+def read_public_key(path: Path, key: str = "public_key") -> ec.EllipticCurvePublicKey:
+    """A SuperNode's public key from its file, ``NAME.pub``. Raises ConfigError (``key``)."""
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(LARGEST + 1)
+    except OSError as error:
+        raise ConfigError(key, str(path), f"can't be read: {error.strerror}; needs {_WANTED}") from None
+    try:
+        return parse_public_key(content[:LARGEST].decode("ascii").strip(), key)
+    except (UnicodeDecodeError, ConfigError):
+        raise ConfigError(key, str(path), f"holds no public key; needs {_WANTED}") from None
+
+
 def parse_public_key(line: str, key: str = "public_key") -> ec.EllipticCurvePublicKey:
     """A SuperNode's public key from its line in OpenSSH's format. Raises ConfigError."""
     try:

@@ -125,7 +125,11 @@ class Submission:
         answer = self.command("ls", CONNECTION, "--run-id", number, "--format", "json")
         found: dict[str, Any] = json.loads(answer[answer.index("{") :])
         if not found.get("runs"):
-            raise FlowerRunError(f"the SuperLink tells nothing about run {number}: {plain_text(answer, 1000)}")
+            said = plain_text(str(found.get("error-message") or answer).strip().split("\n")[-1], 300)
+            raise FlowerRunError(
+                f"the SuperLink tells nothing about run {number}: {said}\nWhere it has died, the run has died with it: "
+                "start it, then the run again with run.resume=true, which needs run.checkpoint_every and output.name"
+            )
         run: dict[str, Any] = found["runs"][0]
         return run
 

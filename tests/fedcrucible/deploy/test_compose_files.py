@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from fedcrucible.commands.site import KEYS, ROSTER
 from fedcrucible.deploy.compose import SECRETS, compose, gpu_overlay
 from fedcrucible.deploy.topology import Containers, Site, SuperLinkTable, Topology, load_topology
 from fedcrucible_core.config.errors import ConfigError
@@ -21,7 +22,7 @@ SHIPPED = {
     "server.yml": ("machines.toml", "server"),
     "client.yml": ("machines.toml", "hospital-a"),
 }
-ONE_SHOT = {"keys", "register", "submit"}
+ONE_SHOT = {"keys", "register", "submit", "site", "preflight"}
 Services = dict[str, dict[str, Any]]
 
 
@@ -110,7 +111,9 @@ def test_volumes_are_defined_and_no_site_shares_one(file: dict[str, Any]) -> Non
             if not source.startswith((".", "/", "$")):
                 named.setdefault(source, []).append(name)
     assert named.keys() == file["volumes"].keys()
-    assert all(users == [source.removesuffix("-cache")] for source, users in named.items() if source.endswith("-cache"))
+    for source, users in named.items():
+        if source.endswith("-cache"):
+            assert set(users) - {"preflight"} == {source.removesuffix("-cache")}
 
 
 def test_tls_and_authentication_can_not_be_forgotten(file: dict[str, Any]) -> None:
@@ -131,14 +134,35 @@ def test_attackers_start_by_profile_only() -> None:
 
 
 def test_a_machine_of_its_own_dials_the_server_and_reads_its_data() -> None:
-    (service,) = shipped("client.yml")["services"].values()
+    services = shipped("client.yml")["services"]
+    assert services.keys() == {"hospital-a", "site", "preflight"}
+    service = services["hospital-a"]
     command: list[str] = service["command"]
     assert command[command.index("--superlink") + 1] == "${FEDCRUCIBLE_SUPERLINK:-superlink.example.org:8000}"
     config = shlex.split(command[command.index("--node-config") + 1])
     assert config[-2:] == ["data-dir=/data", "own-data=true"]
     assert "${FEDCRUCIBLE_DATA:-/data/hospital-a}:/data:ro" in service["volumes"]
     assert "depends_on" not in service
-    assert not shipped("server.yml")["services"].keys() & {"hospital-a", "hospital-b"}
+    assert shipped("server.yml")["services"].keys() == {"superlink", "keys", "submit", "site"}
+    assert services["preflight"]["entrypoint"] == [
+        *("fedcrucible", "preflight", "--superlink", "${FEDCRUCIBLE_SUPERLINK:-superlink.example.org:8000}"),
+        *("--ca", "/run/secrets/ca.crt", "--key", "/run/secrets/hospital-a", "--data", "/data"),
+    ]
+    assert services["preflight"]["secrets"] == service["secrets"]
+
+
+def test_sites_are_let_in_without_an_installation_and_no_key_leaves_its_machine() -> None:
+    at_site, at_server = (shipped(name)["services"]["site"] for name in ("client.yml", "server.yml"))
+    for service, default in ((at_site, KEYS), (at_server, ROSTER.parent)):
+        assert service["entrypoint"] == ["fedcrucible", "site"]
+        assert service["profiles"] == ["setup"]
+        assert service["volumes"] == [f"./{default}:{service['working_dir']}/{default}"], "where the command looks"
+    assert "secrets" not in at_site
+    assert at_server["secrets"] == ["ca.crt"], "for packs; no private key is there"
+    assert not any(name.endswith(".pub") for name in shipped("server.yml")["secrets"]), "the roster has the keys"
+    aliases = shipped("server.yml")["services"]["superlink"]["networks"]["default"]["aliases"]
+    assert aliases == ["superlink.example.org"], "what packs name leads to it from beside it too"
+    assert "networks" not in shipped("compose.yml")["services"]["superlink"]
 
 
 def test_names_of_images_folders_and_ports_are_the_description_s() -> None:

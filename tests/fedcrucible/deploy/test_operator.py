@@ -16,7 +16,7 @@ from fedcrucible.deploy.operator import Operator
 from fedcrucible.deploy.topology import Site, Topology
 from fedcrucible.engines.flower import guard
 from fedcrucible.engines.flower.command import FlowerRunError
-from fedcrucible.engines.flower.submission import Submission
+from fedcrucible.engines.flower.superlink_access import KnownNode, Registration, SuperLinkAccess
 from fedcrucible_core.config.errors import ConfigError
 from fedcrucible_core.records.lock import only_writer
 
@@ -36,8 +36,8 @@ def nothing(*of_it: object, **more: object) -> None:
     """Neither a SuperLink to wait for nor one to register at."""
 
 
-def as_new(submission: Submission, nodes: Mapping[str, Path]) -> list[str]:
-    return list(nodes)
+def as_new(access: SuperLinkAccess, keys: Mapping[str, str]) -> dict[str, Registration]:
+    return {name: Registration(KnownNode("1", name, "registered"), new=True) for name in keys}
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def topology(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Topolo
     monkeypatch.setattr(module, "superlink_command", fake_superlink)
     monkeypatch.setattr(module, "supernode_command", fake_node)
     monkeypatch.setattr(module, "wait_until_healthy", nothing)
-    monkeypatch.setattr(module, "register", as_new)
+    monkeypatch.setattr(SuperLinkAccess, "register", as_new)
     sites = (Site(name="a", partition=0), Site(name="b", partition=1))
     described = Topology(sites=sites, folder=tmp_path)
     yield described
@@ -94,16 +94,34 @@ def test_a_changed_description_restarts_nothing(topology: Topology) -> None:
 def test_a_start_that_fails_leaves_nothing_running(topology: Topology, monkeypatch: pytest.MonkeyPatch) -> None:
     marks: list[str] = []
 
-    def refuse(submission: Submission, nodes: Mapping[str, Path]) -> list[str]:
+    def refuse(access: SuperLinkAccess, keys: Mapping[str, str]) -> None:
         marks.append(read_ledger(topology.state_folder).mark)
         assert guard.marked(marks[-1])
         raise FlowerRunError("no")
 
-    monkeypatch.setattr(module, "register", refuse)
+    monkeypatch.setattr(SuperLinkAccess, "register", refuse)
     with pytest.raises(FlowerRunError, match="no"):
         Operator(topology).up(nothing)
     assert guard.marked(*marks) == []
     assert not (topology.state_folder / LEDGER).exists()
+
+
+def test_a_revoked_site_stays_out_and_the_others_start(topology: Topology, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+
+    def one_refused(access: SuperLinkAccess, keys: Mapping[str, str]) -> dict[str, Registration]:
+        asked.append(list(keys))
+        states = {name: "unregistered" if name == "a" else "offline" for name in keys}
+        return {name: Registration(KnownNode("1", name, state), new=False) for name, state in states.items()}
+
+    monkeypatch.setattr(SuperLinkAccess, "register", one_refused)
+    said: list[str] = []
+    assert Operator(topology).up(said.append) == ["superlink", "b"]
+    assert [line for line in said if line.startswith("SuperNode a is not started: ")]
+    os.kill(pids(Operator(topology))["superlink"], signal.SIGKILL)
+    os.waitpid(read_ledger(topology.state_folder).processes["superlink"].pid, 0)
+    assert Operator(topology).up(said.append) == ["superlink"]
+    assert asked[-1] == ["a", "b"], "a SuperLink that starts may have lost its database"
 
 
 def test_what_a_crashed_command_started_is_ended_though_it_was_never_listed(topology: Topology) -> None:

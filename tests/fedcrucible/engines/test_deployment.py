@@ -130,7 +130,12 @@ def test_a_raising_client_and_a_killed_supernode_do_not_stop_a_run(
     last = read_rounds(Path(summary.folder) / files.METRICS)[-1]
     assert sorted(last.dropped) == ["1", str(OWNER)], last.dropped
     assert last.accepted == (0,)
-    assert "absent or damaged" in last.dropped[str(OWNER)]
+    assert "ConfigError (task.dataset)" in last.dropped[str(OWNER)]
+    for path in Path(summary.folder).rglob("*"):
+        assert not path.is_file() or str(own_folder).encode() not in path.read_bytes(), path
+    logs = deployment.processes.folder
+    assert "absent or damaged" in (logs / f"node-{OWNER}.log").read_text()
+    assert str(own_folder) not in (logs / "superlink.log").read_text()
 
 
 def test_no_process_is_left_behind(deployment: Deployment) -> None:

@@ -7,13 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
+from fedcrucible.engines.flower.command import FlowerRunError
 from fedcrucible.engines.flower.deployment import Deployment, NodeSpec
-from fedcrucible.engines.flower.node_keys import fingerprint, spoken_fingerprint
+from fedcrucible.engines.flower.keys import create_server_certificate
+from fedcrucible.engines.flower.node_keys import fingerprint, public_line, spoken_fingerprint
+from fedcrucible.engines.flower.superlink_access import UNREGISTERED, SuperLinkAccess
 from fedcrucible.health import node_key
 from fedcrucible.sites.address import parse_address
-from fedcrucible.sites.registration import UNREGISTERED, reaching
 from fedcrucible.sites.request import make_request
 
 pytestmark = pytest.mark.slow
@@ -29,9 +32,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
 def where(deployment: Deployment) -> tuple[str, Path]:
     """The SuperLink's address, and its CA."""
     assert deployment.keys is not None
-    home = (deployment.processes.folder / "home" / "config.toml").read_text()
-    (line,) = [line for line in home.splitlines() if line.startswith("address")]
-    return line.split('"')[1], deployment.keys / "ca.crt"
+    return f"127.0.0.1:{deployment.port}", deployment.keys / "ca.crt"
 
 
 def _state(where: tuple[str, Path], private: Path) -> Any:
@@ -79,10 +80,10 @@ def test_asking_for_an_online_key_changes_nothing(deployment: Deployment, where:
     _, key = node_key.examine(private)
     assert key is not None
     name = fingerprint(key.public_key())
-    with reaching(*where) as access:
-        deployment_node = _wait_online(access, name)
-        assert _state(where, private).status == "ok"
-        assert access.nodes()[name] == deployment_node
+    access = SuperLinkAccess(*where)
+    deployment_node = _wait_online(access, name)
+    assert _state(where, private).status == "ok"
+    assert access.nodes()[name] == deployment_node
     assert deployment.supernodes[0].poll() is None
 
 
@@ -96,8 +97,29 @@ def test_a_revoked_node_ends_by_itself(
     assert known.exit_code == 0, known.output
     assert fedcrucible("site", "revoke", "node-0", *roster).exit_code == 0
     assert deployment.supernodes[0].wait(timeout=90) == 0, "Flower ends such a node without an error"
-    with reaching(*where) as access:
-        assert access.nodes()[fingerprint(asked.key)].state == UNREGISTERED
+    access = SuperLinkAccess(*where)
+    assert access.nodes()[fingerprint(asked.key)].state == UNREGISTERED
+    again = access.register({"node-0": public_line(asked.key)})["node-0"]
+    assert (again.new, "takes it no more" in again.refused) == (False, True)
+
+
+def test_a_client_in_plain_text_gets_no_answer(where: tuple[str, Path]) -> None:
+    with pytest.raises(httpx.RemoteProtocolError):
+        httpx.get(f"http://{where[0]}/health", trust_env=False)
+
+
+def test_many_keys_at_once_and_what_is_known_stays(where: tuple[str, Path], tmp_path: Path) -> None:
+    access = SuperLinkAccess(*where)
+    keys = {name: public_line(make_request(name, tmp_path)[2].key) for name in ("first", "second", "third")}
+    one = access.register({"first": keys["first"]})
+    assert one["first"].new
+    three = access.register(keys)
+    assert [done.new for done in three.values()] == [False, True, True]
+    assert three["first"].node == one["first"].node
+    assert [done.node.name for done in three.values()] == list(keys)
+    create_server_certificate(tmp_path / "other")
+    with pytest.raises(FlowerRunError, match=r"can't be asked: ConnectError: .*certificate verify failed"):
+        SuperLinkAccess(where[0], tmp_path / "other" / "ca.crt").nodes()
 
 
 def _wait_online(access: Any, name: str) -> Any:
