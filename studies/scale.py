@@ -48,23 +48,23 @@ class Cost:
 
 def write_pictures(folder: Path, clients: int) -> None:
     """An NPZ file with a training picture for each client, and enough besides for the held-out ones."""
-    rng, train = np.random.default_rng(0), max(1200, clients * 6 // 5)
-    arrays = {
-        f"{name}_{split}": array
-        for split, count in (("train", train), ("test", TEST_PICTURES))
-        for name, array in (
-            ("x", rng.integers(0, 256, (count, 4, 4), dtype=np.uint8)),
-            ("y", np.arange(count) % 10),
-        )
-    }
-    np.savez(folder / "set.npz", **arrays)
+    rng, sizes = np.random.default_rng(0), {"train": max(1200, clients * 6 // 5), "test": TEST_PICTURES}
+    pictures = {split: rng.integers(0, 256, (count, 4, 4), dtype=np.uint8) for split, count in sizes.items()}
+    labels = {split: np.arange(count) % 10 for split, count in sizes.items()}
+    np.savez(
+        folder / "set.npz",
+        x_train=pictures["train"],
+        y_train=labels["train"],
+        x_test=pictures["test"],
+        y_test=labels["test"],
+    )
 
 
-def settings(folder: Path, clients: int, sampled: int, rule: str = "fedavg", rounds: int = 1) -> dict[str, Scalar]:
+def settings(folder: Path, clients: int, sampled: int, rule: str = "fedavg") -> dict[str, Scalar]:
     """A run of so many clients on the pictures in ``folder``."""
     return {
         "strategy": rule,
-        "run.rounds": rounds,
+        "run.rounds": 1,
         "run.device": "cpu",
         "task.dataset": "npz",
         "task.data_dir": str(folder),
