@@ -53,8 +53,8 @@ def test_a_client_that_takes_no_part_costs_a_few_bytes(folder: Path) -> None:
 def test_the_benchmark_prints_a_line_for_each_combination(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def here(folder: Path, clients: int, sampled: int, rule: str) -> scale.Cost:
-        return scale.measure(scale.settings(folder, clients, sampled, rule))
+    def here(folder: Path, clients: int, sampled: int, rule: str, model: str) -> scale.Cost:
+        return scale.measure(scale.settings(folder, clients, sampled, rule, model))
 
     monkeypatch.setattr(scale, "measured", here)  # else in a process of its own
     scale.table([20], [], ["fedavg"])
