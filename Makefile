@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test test-slow test-all lint format config docs golden constraints hooks setup clean docker-smoke
+.PHONY: help demo check test test-slow test-all lint format config docs golden constraints hooks setup clean docker-smoke audit
 
 help:
 	@awk -F ' ## ' '/^[a-z-]+:.* ## / { sub(/:.*/, "", $$1); printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ golden: $(STAMP) ## write the golden digests anew, for a change that is meant to
 
 docker-smoke: $(STAMP) ## build the images and run docker/compose.yml with podman; says so where there is none
 	@$(BIN)/python tools/docker_smoke.py
+
+audit: $(STAMP) ## known vulnerabilities of the pinned packages, hadolint, a config check of every compose file
+	@$(BIN)/python tools/audit.py
 
 constraints: $(STAMP) ## constraints.txt anew: the newest versions that fit
 	$(BIN)/python tools/refresh_constraints.py

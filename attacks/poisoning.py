@@ -67,7 +67,7 @@ def poisoned_set(own: Labeled, poisoner: Poisoner, ctx: PoisonContext) -> Poison
     return result if added is None else _joined(result, *added, poisoned=True)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # there may be many
 class PoisonCount:
     """Poisonable and poisoned samples of one attacker."""
 

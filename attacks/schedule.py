@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
+
+import numpy as np
 
 from attacks.compromise import COMPROMISES
 from fedcrucible_core.config import ConfigError
@@ -46,8 +49,13 @@ def malicious_partitions(config: RunConfigBase) -> tuple[int, ...]:
     if section.malicious_ids.strip():
         return _parse_ids(section.malicious_ids, clients)
     count = math.floor(section.malicious_fraction * clients + 1e-9)  # 1e-9: 0.29 * 100 is 28.999999999999996
-    drawn = numpy_generator(config.run.seed, "malicious").permutation(clients)[:count]
-    return tuple(sorted(int(partition) for partition in drawn))
+    return _drawn(config.run.seed, clients, count)
+
+
+@lru_cache(maxsize=4)
+def _drawn(seed: int, clients: int, count: int) -> tuple[int, ...]:
+    """Kept: every client asks, and of many clients the draw takes longer than their training."""
+    return tuple(np.sort(numpy_generator(seed, "malicious").permutation(clients)[:count]).tolist())
 
 
 def _parse_ids(text: str, clients: int) -> tuple[int, ...]:

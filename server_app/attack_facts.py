@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from attacks.own_rows import own_rows
+from attacks.own_rows import Shares
 from attacks.poisoner import PoisonContext
 from attacks.poisoning import PoisonCount, poison_count
 from attacks.preparation import run_artefact
@@ -98,10 +98,11 @@ def _counts(plan: Plan, malicious: Sequence[int]) -> Mapping[int, PoisonCount]:
         return {}
     task = AttackTask.of(config, plan.data)
     artefact = run_artefact(config, poisoner, task)
+    shares = Shares.of(config)
 
     def count(partition: int) -> PoisonCount:
         context = PoisonContext(task, config.poison, torch.Generator(), artefact, 0)  # nobody's draws
-        return poison_count(task.train.subset(own_rows(config, partition)), poisoner, context)
+        return poison_count(task.train.subset(shares.share(partition).train), poisoner, context)
 
     return {partition: count(partition) for partition in malicious}
 

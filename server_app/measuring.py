@@ -73,7 +73,7 @@ class _Smoothed:
 
         def most_images() -> int:
             parts = partition_indices(config.task, self.plan.partitioner, config.federation.clients, config.run.seed)
-            return max(len(part) for part in parts)
+            return int(parts.sizes.max())
 
         return TrainedRun(
             model=config.model.name,

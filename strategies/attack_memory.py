@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from flwr.app import Message
 
 from strategies.memory_messages import memory_message, read_memory_answer
-from strategies.nodes import Node
+from strategies.node import Node
 from strategies.population import State
 from strategies.replies import InvalidReplyError
 

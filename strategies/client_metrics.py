@@ -14,7 +14,7 @@ from flwr.serverapp import Grid
 from fedcrucible_core.learning.rng import numpy_generator
 from strategies.evaluate_messages import ClientRates, read_rates
 from strategies.messages import train_content
-from strategies.nodes import Node
+from strategies.node import Node
 from strategies.outcome import RoundOutcome
 from strategies.parts import Parts
 from strategies.population import Population

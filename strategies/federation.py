@@ -18,7 +18,7 @@ from fedcrucible_core.config.plain_text import plain_text
 from fedcrucible_core.learning.data import Labeled
 from fedcrucible_core.learning.weights import Weights
 from strategies.messages import train_content
-from strategies.nodes import Node
+from strategies.node import Node
 from strategies.outcome import RoundOutcome
 from strategies.population import SOLE, Population, Prototype, fact_name, owner_of
 from strategies.replies import Layout, Reply, read_all, read_reply

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 
+import numpy as np
 from flwr.proto.node_pb2 import NodeInfo
 from flwr.serverapp import Grid
 
@@ -16,26 +16,16 @@ from strategies.bindings import Bindings, fingerprint
 from strategies.claims import Claim
 from strategies.exclusions import KEY as EXCLUDED
 from strategies.exclusions import Exclusions
+from strategies.node import Node
 from strategies.outcome import NodeIdentity
 from strategies.partition_query import UNANSWERED, PartitionQuery
 from strategies.quorum import Quorum
 from strategies.roster_news import RosterNews, partitions
+from strategies.virtual_nodes import Registration, VirtualNodes, partitions_of, seniority
 
 CONTESTED = "both claim it, and the first takes part; federation.node_partitions can say who may"
 MOST_CAUSES = 20
 """Causes that one error lists."""
-
-
-@dataclass(frozen=True)
-class Node:
-    """A client as the server knows it."""
-
-    node_id: int
-    partition: int
-    declared_malicious: bool | None = None
-    """The role a node declares in deployment (ground truth for detection figures); None: the seed decides."""
-    own_data: bool = False
-    """Whether it says that it trains on images of its own."""
 
 
 class TooFewNodesError(RuntimeError):
@@ -59,7 +49,7 @@ class NodeDirectory:
         self.round = round
         self.exclusions = Exclusions.of(settings)
         self.by_partition: dict[int, Node] = {}
-        """Who holds or last held each partition."""
+        """Who holds or last held each partition, in a deployment."""
         self.refused: dict[int, str] = {}
         """Id of each node that is online but not used, to the cause."""
         self.bindings = None if in_order else Bindings.of(settings)
@@ -69,7 +59,7 @@ class NodeDirectory:
         """0 before the run begins; then the number of refreshes since."""
         self._arrival: dict[tuple[int, int], int] = {}
         """When (``_begun``) a node first claimed a partition."""
-        self._order: dict[int, int] = {}
+        self._registration = Registration(settings.clients)
         self._news = RosterNews(settings.clients, self.exclusions.at(round - 1))
         self.quorum = Quorum.of(settings)
         self.absent: list[int] = []
@@ -85,19 +75,19 @@ class NodeDirectory:
         wanted = self.settings.clients - len(self.excluded)
         while len(nodes := self.refresh(grid)) < wanted and (left := deadline - time.monotonic()) > 0:
             time.sleep(min(self.settings.poll_s, 1.0, left))
-        held = {node.partition for node in nodes}
-        if len(nodes) < self.settings.min_replies or self.quorum.shortage(held, self.excluded):
+        held = set(partitions_of(nodes).tolist()) if self.quorum.asks else set()
+        if len(nodes) < self.settings.min_replies or (self.quorum.asks and self.quorum.shortage(held, self.excluded)):
             raise TooFewNodesError(self._shortage(nodes))
         self._begun = 1
 
-    def refresh(self, grid: Grid) -> list[Node]:
+    def refresh(self, grid: Grid) -> Sequence[Node]:
         """Nodes that are online and used now, in partition order; never waits for a node's answer."""
         self._begun += self._begun > 0
-        found = self._registered(grid) if self.in_order else self._claimed(grid)
-        nodes = [node for node in found if node.partition not in self.excluded]
-        there = {node.partition for node in nodes} | self.excluded  # nobody waits for those who shall not come
-        everybody = len(there) == self.settings.clients
-        self.absent = [] if everybody else [k for k in range(self.settings.clients) if k not in there]
+        nodes = self._virtual(grid) if self.in_order else self._claimed(grid)
+        there = np.zeros(self.settings.clients, dtype=np.bool_)
+        there[partitions_of(nodes)] = True
+        there[list(self.excluded)] = True  # nobody waits for those who shall not come
+        self.absent = np.flatnonzero(~there).tolist()
         self._news.see(nodes, self._causes(steps=2 if self._begun else 1), self._labels(), self.excluded)
         return nodes
 
@@ -112,7 +102,7 @@ class NodeDirectory:
 
     def identities(self, among: Collection[int]) -> dict[int, NodeIdentity]:
         """Who holds or last held each partition of ``among``; nothing where nodes are virtual."""
-        held = {} if self.in_order else {p: self.by_partition[p] for p in among if p in self.by_partition}
+        held = {p: self.by_partition[p] for p in among if p in self.by_partition}
         for node in held.values():
             told = self._online.get(node.node_id)
             if told is not None:
@@ -121,17 +111,9 @@ class NodeDirectory:
                 )
         return {p: self._known.get(node.node_id, NodeIdentity(node.node_id, "", "")) for p, node in held.items()}
 
-    def _registered(self, grid: Grid) -> list[Node]:
+    def _virtual(self, grid: Grid) -> VirtualNodes:
         """By order of registration; a partition stays with its node, and later ones get what is left."""
-        found = sorted(grid.get_nodes(), key=_seniority)
-        if not self._begun:
-            self._order = {}
-        for node in found:
-            if len(self._order) < self.settings.clients:
-                self._order.setdefault(node.node_id, len(self._order))
-        self._online = {node.node_id: node for node in found}
-        self.by_partition = {partition: Node(node_id, partition) for node_id, partition in self._order.items()}
-        return [node for node in self.by_partition.values() if node.node_id in self._online]
+        return self._registration.see(grid, begun=self._begun > 0).without(self.excluded)
 
     def _claimed(self, grid: Grid) -> list[Node]:
         """By what nodes say, one partition each."""
@@ -146,7 +128,7 @@ class NodeDirectory:
         claims = {i: self._query.claims[i] for i in asked if i in self._query.claims}
         holders = self._holders(claims)
         self.by_partition |= holders
-        return [node for _, node in sorted(holders.items())]
+        return [node for partition, node in sorted(holders.items()) if partition not in self.excluded]
 
     def _holders(self, claims: Mapping[int, Claim]) -> dict[int, Node]:
         """The oldest claim to each partition; the others are refused."""
@@ -154,7 +136,7 @@ class NodeDirectory:
             self._arrival.setdefault((node_id, claim.partition), self._begun)
         holders: dict[int, Node] = {}
         for node_id in sorted(
-            claims, key=lambda i: (self._arrival[i, claims[i].partition], _seniority(self._online[i]))
+            claims, key=lambda i: (self._arrival[i, claims[i].partition], seniority(self._online[i]))
         ):
             claim = claims[node_id]
             cause = self.bindings.fault(self._online[node_id], claim.partition) if self.bindings is not None else ""
@@ -179,7 +161,7 @@ class NodeDirectory:
         names = {i: plain_text(node.name, 40) for i, node in self._online.items()}
         return {i: f"node {i} ({name})" if name else f"node {i}" for i, name in names.items()}
 
-    def _shortage(self, nodes: list[Node]) -> str:
+    def _shortage(self, nodes: Sequence[Node]) -> str:
         held, labels = {node.partition for node in nodes}, self._labels()
         causes = self.quorum.shortage(held, self.excluded)
         causes += [f"{labels[i]}: {cause}" for i, cause in self._causes().items()]
@@ -198,7 +180,3 @@ class NodeDirectory:
             f"{len(nodes)} of {self.settings.clients} clients can be used, {needed} needed (federation.min_replies), "
             f"after federation.wait_for_clients_s = {waited:g}: {'; '.join(causes)}"
         )
-
-
-def _seniority(node: NodeInfo) -> tuple[str, int]:
-    return node.registered_at, node.node_id

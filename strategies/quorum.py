@@ -39,6 +39,11 @@ class Quorum:
         listed = {} if bindings is None else bindings.partitions
         return cls(settings.quorum, _named(settings, listed), {partition: name for name, partition in listed.items()})
 
+    @property
+    def asks(self) -> bool:
+        """Whether anything is required at all."""
+        return bool(self.count or self.required)
+
     def shortage(self, present: Collection[int], excluded: Collection[int] = ()) -> list[str]:
         """What is missing at the start, where ``present`` are the partitions that can be used; nothing where all is.
 

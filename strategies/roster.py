@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+import numpy as np
 from flwr.app import Message
 from flwr.serverapp import Grid
 
 from fedcrucible_core.config.compose import RunConfigBase
 from strategies.exchange import exchange
-from strategies.nodes import Node, NodeDirectory
+from strategies.node import Node
+from strategies.nodes import NodeDirectory
 from strategies.sampling import sample
+from strategies.virtual_nodes import declaring, partitions_of
 
 NEAR_POLL_S = 0.05
 """Seconds between polls where nodes are virtual."""
@@ -57,16 +60,17 @@ class Roster:
         self.malicious = malicious
         """Ground truth by seed; roles that nodes declare come on top."""
 
-    def online(self, grid: Grid) -> list[Node]:
+    def online(self, grid: Grid) -> Sequence[Node]:
         """Nodes that can be asked now, in partition order."""
         return self.nodes.refresh(grid)
 
     def participants(self, server_round: int, grid: Grid) -> list[Node]:
         """The nodes that are sampled for a round, in partition order; none that is excluded from it."""
         self.nodes.round = server_round
-        nodes = {node.partition: node for node in self.nodes.refresh(grid)}
-        drawn = sample(sorted(nodes), self.config, server_round, self._truth(nodes.values()))
-        return [nodes[partition] for partition in drawn]
+        nodes = self.nodes.refresh(grid)
+        partitions = partitions_of(nodes)
+        drawn = sample(partitions, self.config, server_round, self._truth(nodes))
+        return [nodes[int(at)] for at in np.searchsorted(partitions, drawn)]
 
     def attackers(self, grid: Grid) -> list[Node]:
         """The malicious nodes that are online."""
@@ -85,6 +89,9 @@ class Roster:
         poll = NEAR_POLL_S if in_order else self.config.federation.poll_s
         return Answers(exchange(grid, messages, timeout, poll, one_by_one=not in_order))
 
-    def _truth(self, nodes: Iterable[Node]) -> frozenset[int]:
-        declared = {n.partition: n.declared_malicious for n in nodes if n.declared_malicious is not None}
+    def _truth(self, nodes: Sequence[Node]) -> frozenset[int]:
+        told = declaring(nodes)
+        declared = {n.partition: n.declared_malicious for n in told if n.declared_malicious is not None}
+        if not declared:
+            return self.malicious
         return frozenset(p for p, bad in declared.items() if bad) | (self.malicious - set(declared))

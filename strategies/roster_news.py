@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+
+import numpy as np
+
+from strategies.node import Node
+from strategies.virtual_nodes import Holders, declaring
 
 MOST_NODES = 20
 """Unused nodes that the notes of one round name."""
-
-
-class Holder(Protocol):
-    """A node that holds a partition."""
-
-    @property
-    def node_id(self) -> int:
-        """Flower's id of the node."""
-
-    @property
-    def partition(self) -> int:
-        """The partition it holds."""
-
-    @property
-    def own_data(self) -> bool:
-        """Whether it trains on data of its own."""
 
 
 class RosterNews:
@@ -33,29 +21,29 @@ class RosterNews:
 
     def __init__(self, clients: int, excluded: frozenset[int] = frozenset()) -> None:
         self.clients = clients
-        self._present: dict[int, int] | None = None
+        self._present: Holders | None = None
         self._own: list[int] = []
         self._causes: dict[int, str] = {}
         self._labels: dict[int, str] = {}
         self._excluded: frozenset[int] = frozenset()
-        self._told: dict[int, int] | None = None
+        self._told: Holders | None = None
         self._told_excluded = excluded
         self._told_causes: dict[int, str] = {}
         self._told_own: list[int] = []
-        self._last: dict[int, int] = {}
-        """Partition to the node that last held it when something was told."""
+        self._last: Holders | None = None
+        """Who last held each partition when something was told."""
 
     def see(
         self,
-        present: Sequence[Holder],
+        present: Sequence[Node],
         causes: Mapping[int, str],
         labels: Mapping[int, str],
         excluded: frozenset[int] = frozenset(),
     ) -> None:
         """The nodes that take part now, why others don't (by node id), how notes call nodes; excluded partitions."""
         self._excluded = excluded
-        self._present = {node.partition: node.node_id for node in present}
-        self._own = sorted(node.partition for node in present if node.own_data)
+        self._present = Holders.of(present, self.clients)
+        self._own = sorted(node.partition for node in declaring(present) if node.own_data)
         self._causes = dict(causes)
         self._labels |= labels
 
@@ -71,10 +59,10 @@ class RosterNews:
         notes += [f"{self._label(i)} is not used: {cause}" for i, cause in list(fresh.items())[:MOST_NODES]]
         if len(fresh) > MOST_NODES:
             notes.append(f"{len(fresh) - MOST_NODES} more nodes are not used")
-        self._told, self._told_own = dict(self._present), list({*self._told_own, *self._own})
+        self._told, self._told_own = self._present, list({*self._told_own, *self._own})
         self._told_causes |= fresh
         self._told_excluded = self._excluded
-        self._last |= self._present
+        self._last = self._present if self._last is None else self._last.then(self._present)
         return notes
 
     def _exclusions(self) -> list[str]:
@@ -88,25 +76,25 @@ class RosterNews:
                 notes.append(f"{what} (federation.excluded): {partitions(sorted(who), 'client')}")
         return notes
 
-    def _at_the_start(self, present: Mapping[int, int]) -> list[str]:
-        missing = [k for k in range(self.clients) if k not in present and k not in self._excluded]
+    def _at_the_start(self, present: Holders) -> list[str]:
+        missing = [k for k in np.flatnonzero(~present.there).tolist() if k not in self._excluded]
         if not missing:
             return []
         return [
             f"{len(present)} of {self.clients} clients take part: no usable node is online for {partitions(missing)}"
         ]
 
-    def _changes(self, before: Mapping[int, int], now: Mapping[int, int]) -> list[str]:
+    def _changes(self, before: Holders, now: Holders) -> list[str]:
         notes = []
-        gone = sorted(set(before) - set(now) - self._excluded)
+        gone = [k for k in np.flatnonzero(before.there & ~now.there).tolist() if k not in self._excluded]
         if gone:
             notes.append(f"not online any more: {partitions(gone, 'client')}")
-        for partition, node_id in sorted(now.items()):
-            last = self._last.get(partition, node_id)
-            if last != node_id:
-                notes.append(f"partition {partition}: {self._label(node_id)} takes the place of {self._label(last)}")
-        new = sorted(set(now) - set(before))
-        came = [partition for partition in new if self._last.get(partition, now[partition]) == now[partition]]
+        last = self._last or before
+        replaced = now.there & last.there & (now.ids != last.ids)
+        for partition in np.flatnonzero(replaced).tolist():
+            old, new = self._label(int(last.ids[partition])), self._label(int(now.ids[partition]))
+            notes.append(f"partition {partition}: {new} takes the place of {old}")
+        came = np.flatnonzero(now.there & ~before.there & ~replaced).tolist()
         if came:
             notes.append(f"online from now on: {partitions(came, 'client')}")
         return notes

@@ -5,12 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.config.sections import FederationSection
 from fedcrucible_core.learning.rng import numpy_generator
 
 
-def sample(partitions: Sequence[int], config: RunConfigBase, round: int, malicious: frozenset[int]) -> list[int]:
+def sample(
+    partitions: Sequence[int] | NDArray[np.int64], config: RunConfigBase, round: int, malicious: frozenset[int]
+) -> list[int]:
     """The participants of a round out of ``partitions`` (ascending), ascending; drawn from (seed, round) alone.
 
     ``adversary.participation = exact`` draws floor(malicious_fraction x n) of the ``malicious`` every round, as the
@@ -18,13 +23,13 @@ def sample(partitions: Sequence[int], config: RunConfigBase, round: int, malicio
     """
     count = min(len(partitions), participants_per_round(config.federation))
     rng = numpy_generator(config.run.seed, "sample", round)
-    order = [partitions[i] for i in rng.permutation(len(partitions))]
+    order = np.asarray(partitions)[rng.permutation(len(partitions))]
     if config.adversary.participation == "exact":
         wanted = exact_attackers(config.adversary.malicious_fraction, count)
-        bad = [partition for partition in order if partition in malicious][:wanted]
-        good = [partition for partition in order if partition not in malicious][: count - len(bad)]
-        order = bad + good
-    return sorted(order[:count])
+        attacks = np.isin(order, np.fromiter(malicious, np.int64))
+        bad = order[attacks][:wanted]
+        order = np.concatenate([bad, order[~attacks][: count - len(bad)]])
+    return sorted(order[:count].tolist())
 
 
 def exact_attackers(fraction: float, participants: int) -> int:

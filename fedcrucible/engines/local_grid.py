@@ -19,6 +19,8 @@ from fedcrucible_core.config.values import Scalar
 
 _CLIENT_APP_RAISED = 2
 """Flower's error code CLIENT_APP_RAISED_EXCEPTION."""
+FIRST_NODE = 2
+"""Node id of partition 0: Flower's SuperLink is node 1."""
 LONGEST_REASON = 1000
 """Characters of an exception's text that are sent; the server keeps fewer."""
 
@@ -43,17 +45,12 @@ class LocalGrid(Grid):
         self.on_reply = on_reply
         self._run: Any = None
         self._replies: dict[str, Message] = {}
-        self._contexts = {
-            # Node ids start at 2: Flower's SuperLink is node 1.
-            partition + 2: Context(
-                run_id=1,
-                node_id=partition + 2,
-                node_config=_node_config(partition, clients, (node_configs or {}).get(partition, {})),
-                state=RecordDict(),
-                run_config=run_config,
-            )
-            for partition in range(clients)
-        }
+        self.clients = clients
+        self.run_config = run_config
+        self.node_configs: dict[int, Mapping[str, Scalar | None]] = dict(node_configs or {})
+        """Changes to single nodes' configuration, by partition."""
+        self._states: dict[int, RecordDict] = {}
+        """What clients keep between messages, by node; nothing of those that keep nothing."""
 
     def set_run(self, run: Any) -> None:
         """Keep the run's description (unused)."""
@@ -72,11 +69,11 @@ class LocalGrid(Grid):
 
     def get_node_ids(self) -> Iterable[int]:
         """All nodes."""
-        return list(self._contexts)
+        return range(FIRST_NODE, FIRST_NODE + self.clients)
 
     def get_nodes(self) -> Iterable[NodeInfo]:
-        """All nodes, registered in partition order as in Flower's simulation."""
-        return [NodeInfo(node_id=i, registered_at=str(i).zfill(12)) for i in self._contexts]
+        """All nodes, registered in partition order as in Flower's simulation; each made when it is asked for."""
+        return (NodeInfo(node_id=i, registered_at=str(i).zfill(12)) for i in self.get_node_ids())
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         """Run the ClientApp on each message now and keep the replies."""
@@ -105,17 +102,28 @@ class LocalGrid(Grid):
 
     def _answer(self, message: Message) -> Message:
         """What the client says; as in Flower's engines, whatever it does instead is an error reply and stops no run."""
-        kept = self._contexts[message.metadata.dst_node_id]
-        own = Context(kept.run_id, kept.node_id, dict(kept.node_config), kept.state, dict(kept.run_config))
+        own = self._context(message.metadata.dst_node_id)
+        state = own.state
         try:
             reply = self.client_app(_own_copy(message), own)
-            if isinstance(own.state, RecordDict):
-                kept.state = own.state
+            state = own.state if isinstance(own.state, RecordDict) else state
             return reply if _answers(reply, message) else _failed(message, _misfit(reply))
         except KeyboardInterrupt:  # the user's
             raise
         except BaseException as error:  # SystemExit, and whatever else a client may think of
             return _failed(message, error_text(error, LONGEST_REASON))
+        finally:
+            if state or own.node_id in self._states:
+                self._states[own.node_id] = state
+
+    def _context(self, node_id: int) -> Context:
+        """What a client is called with: a fresh one, but for what it kept."""
+        partition = node_id - FIRST_NODE
+        if not 0 <= partition < self.clients:
+            raise KeyError(f"no node {node_id}")
+        changes = self.node_configs.get(partition, {})
+        state = self._states.get(node_id, RecordDict())
+        return Context(1, node_id, _node_config(partition, self.clients, changes), state, dict(self.run_config))
 
 
 def _own_copy(message: Message) -> Message:

@@ -10,6 +10,10 @@ import pytest
 from fedcrucible.engines.flower.deployment import Deployment, NodeSpec
 from fedcrucible.engines.flower.simulation import run_simulation
 from fedcrucible.engines.flower.superlink import LocalSuperLink
+from fedcrucible.engines.in_process import run_in_process
+from fedcrucible_core.config.load import load
+from fedcrucible_core.records.schema import RunSummary
+from server_app.plan import Plan
 from tests.golden.cells import CELLS, Settings
 from tests.golden.digest import Golden, differences, digest_of
 
@@ -26,8 +30,24 @@ def superlink() -> Iterator[LocalSuperLink]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def deployment() -> Iterator[Deployment]:
+    with Deployment([NodeSpec(partition) for partition in range(3)]) as running:  # roles are drawn by the seed
+        yield running
+
+
 def settings_of(name: str, records: Path, engine: str) -> Settings:
     return {**CELLS[name], "output.dir": str(records), "output.name": f"{name}-{engine}"}
+
+
+def compare(name: str, summary: RunSummary, settings: Settings, golden: Golden, exact: bool) -> None:
+    """The recorded numbers; on another processor their tolerances, and this processor's own model bit for bit."""
+    found = digest_of(summary, settings)
+    wrong = differences(name, golden.runs[name], found, exact=exact)
+    assert not wrong, "\n".join(wrong)
+    if not exact:
+        here = run_in_process(Plan.make(load({**settings, "output.name": f"{name}-here"})))
+        assert found.parameters_sha256 == here.parameters_sha256
 
 
 @pytest.mark.parametrize("name", SIMULATED)
@@ -36,14 +56,12 @@ def test_a_simulated_run_ends_in_its_golden_numbers(
 ) -> None:
     settings = settings_of(name, records, "simulated")
     summary = run_simulation(settings, superlink=superlink, on_line=lambda line: None)
-    wrong = differences(name, golden.runs[name], digest_of(summary, settings), exact=exact)
-    assert not wrong, "\n".join(wrong)
+    compare(name, summary, settings, golden, exact)
 
 
 @pytest.mark.parametrize("name", DEPLOYED)
-def test_a_deployed_run_ends_in_its_golden_numbers(name: str, golden: Golden, exact: bool, records: Path) -> None:
+def test_a_deployed_run_ends_in_its_golden_numbers(
+    name: str, golden: Golden, exact: bool, records: Path, deployment: Deployment
+) -> None:
     settings = settings_of(name, records, "deployed")
-    with Deployment([NodeSpec(partition) for partition in range(3)]) as deployment:  # roles are drawn by the seed
-        summary = deployment.run(settings, lambda line: None)
-    wrong = differences(name, golden.runs[name], digest_of(summary, settings), exact=exact)
-    assert not wrong, "\n".join(wrong)
+    compare(name, deployment.run(settings, lambda line: None), settings, golden, exact)

@@ -11,7 +11,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, RecordDic
 
 from strategies.attack_memory import ask, give_back, without_memories
 from strategies.memory_messages import MEMORY
-from strategies.nodes import Node
+from strategies.node import Node
 
 NODE = Node(7, 3)
 

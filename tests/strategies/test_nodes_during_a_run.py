@@ -245,10 +245,10 @@ class TestSquatters:
         directory = grid.directory()
         directory.wait(grid)
         assert directory.news()[1] == "node 4 is not used: partition 7, allowed 0 to 2"
-        grid._contexts[node(2)].node_config["partition-id"] = 2
+        grid.node_configs[2] = {"partition-id": 2}
         grid.infos[2] = {"last_activated_at": "later"}
         assert held(directory, grid) == {0: 0, 1: 1, 2: 2}
-        grid._contexts[node(0)].node_config["partition-id"] = 2
+        grid.node_configs[0] = {"partition-id": 2}
         grid.infos[0] = {"last_activated_at": "later"}
         assert held(directory, grid) == {1: 1, 2: 2}, "it claims another partition now, after its holder"
 

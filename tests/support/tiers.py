@@ -12,13 +12,21 @@ from pathlib import Path
 TESTS = Path(__file__).resolve().parent.parent
 LIST = TESTS / "slow_tests.txt"
 HEADER = "# Tests over three seconds of processor time: python tools/slow_tests.py --write PATHS adds, --prune drops.\n"
-SERVERS = (
-    "tests/fedcrucible/engines/",
-    "tests/fedcrucible/test_demo.py",
-    "tests/fedcrucible/test_your_data_page.py",
-    "tests/golden/test_golden_engines.py",
-)
-"""Tests that start Ray or SuperLinks: one after the other, for each such program wants the machine for itself."""
+GROUPS: dict[str, tuple[str, ...]] = {
+    "deployments": (
+        "tests/fedcrucible/engines/test_deployment.py",
+        "tests/fedcrucible/engines/test_hospitals.py",
+        "tests/fedcrucible/deploy/test_deploy_up.py",
+    ),
+    "servers": (
+        "tests/fedcrucible/engines/",
+        "tests/fedcrucible/test_demo.py",
+        "tests/fedcrucible/test_your_data_page.py",
+        "tests/golden/test_golden_engines.py",
+    ),
+}
+"""Tests of one worker, one after the other; the first that fits counts.  Programs that start Ray want the machine for
+themselves; deployments mostly wait for their own polls, and do that beside them."""
 
 
 def listed(path: Path = LIST) -> set[str]:
@@ -46,7 +54,7 @@ def is_slow(nodeid: str, names: set[str]) -> bool:
 
 def group(nodeid: str) -> str:
     """Tests of one group run in one worker: those of a file, for they share fixtures; all that start servers."""
-    return "servers" if nodeid.startswith(SERVERS) else nodeid.split("::")[0]
+    return next((name for name, paths in GROUPS.items() if nodeid.startswith(paths)), nodeid.split("::")[0])
 
 
 def stale(names: set[str], tests: Path = TESTS) -> set[str]:

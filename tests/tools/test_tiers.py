@@ -53,7 +53,15 @@ def test_names_without_a_file_or_a_function_are_stale(tmp_path: Path) -> None:
     assert tiers.stale(good | {"test_b.py", "test_a.py::test_gone"}, tmp_path) == {"test_b.py", "test_a.py::test_gone"}
 
 
+def test_every_path_of_a_group_is_there() -> None:
+    paths = [path for of_group in tiers.GROUPS.values() for path in of_group]
+    assert [path for path in paths if not list(ROOT.glob(path + "*"))] == []
+
+
 def test_servers_share_a_worker_and_files_stay_whole() -> None:
+    engines = "tests/fedcrucible/engines"
+    assert tiers.group(f"{engines}/test_deployment.py::x") == tiers.group(f"{engines}/test_hospitals.py::y")
+    assert tiers.group(f"{engines}/test_deployment.py::x") != tiers.group(f"{engines}/test_simulation.py::y")
     assert tiers.group("tests/fedcrucible/engines/test_a.py::x") == tiers.group("tests/fedcrucible/test_demo.py::y")
     assert tiers.group("tests/attacks/test_a.py::x") == tiers.group("tests/attacks/test_a.py::y[1]")
     assert tiers.group("tests/attacks/test_a.py::x") != tiers.group("tests/attacks/test_b.py::x")

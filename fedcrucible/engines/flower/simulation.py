@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 
 from fedcrucible.engines.flower.environment import cpu_count
@@ -10,6 +11,9 @@ from fedcrucible.engines.flower.superlink import LocalSuperLink
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.records.schema import RunSummary
+
+CLUSTER = "RAY_ADDRESS"
+"""Environment variable with HOST:PORT of a running Ray cluster's head; Ray itself reads it."""
 
 
 def run_simulation(
@@ -30,15 +34,14 @@ def run_simulation(
 def federation_config(config: RunConfigBase, gpus_per_client: float = 0.0) -> str:
     """The value of ``--federation-config``: one SuperNode per client, one actor per ``run.threads`` CPUs.
 
-    No more actors than clients: each takes seconds to start and its own copy of the data.
+    No more actors than clients: each takes seconds to start and its own copy of the data.  Where ``RAY_ADDRESS`` names
+    a running cluster, that has as many actors as its nodes have CPUs for, and refuses to be told their number.
     """
     clients, threads = config.federation.clients, config.run.threads
-    actors = max(1, min(clients, cpu_count() // threads))
-    words = [
-        f"num-supernodes={clients}",
-        f"client-resources-num-cpus={threads}",
-        f"init-args-num-cpus={actors * threads}",
-    ]
+    words = [f"num-supernodes={clients}", f"client-resources-num-cpus={threads}"]
+    if not os.environ.get(CLUSTER):
+        actors = max(1, min(clients, cpu_count() // threads))
+        words.append(f"init-args-num-cpus={actors * threads}")
     if gpus_per_client > 0:
         words.append(f"client-resources-num-gpus={gpus_per_client}")
     return " ".join(words)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedcrucible_core.config import Component, ConfigError, Registry
+from fedcrucible_core.learning.partition.parts import Parts
 
 Labels = npt.NDArray[np.int64]
 
@@ -34,7 +35,7 @@ class Partitioner(Component):
 
     def split(
         self, labels: Labels, clients: int, num_classes: int, rng: np.random.Generator, ids: Labels | None = None
-    ) -> list[Labels]:
+    ) -> Parts:
         """Indices of each client's images: disjoint, together all of 0..M-1, each ascending, none empty.
 
         Args:
@@ -59,16 +60,15 @@ class Partitioner(Component):
             owners = self.owners(labels.astype(np.int64), clients, num_classes, rng)
         else:
             owners = self.owners_by_id(ids, clients, rng)
-        sizes = np.bincount(owners, minlength=clients)
-        if sizes.min() == 0:
+        parts = Parts.of(owners, clients)
+        if parts.sizes.min() == 0:
             raise ConfigError(
                 "partition.name",
                 self.name,
-                f"leaves client {int(sizes.argmin())} of {clients} without images ({len(labels)} in all); "
+                f"leaves client {int(parts.sizes.argmin())} of {clients} without images ({len(labels)} in all); "
                 "use fewer clients, more training images or milder skew",
             )
-        order = np.argsort(owners, kind="stable")
-        return np.split(order, np.cumsum(sizes)[:-1])
+        return parts
 
 
 PARTITIONERS: Registry[Partitioner] = Registry("partition", "fedcrucible_core.learning.partition")

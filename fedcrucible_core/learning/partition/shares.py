@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from fedcrucible_core.config.sections import TaskSection
 from fedcrucible_core.learning.datasets import load_ids, load_task
 from fedcrucible_core.learning.partition.base import Partitioner
+from fedcrucible_core.learning.partition.parts import Parts
 from fedcrucible_core.learning.rng import numpy_generator
 
 
 @lru_cache(maxsize=4)
-def partition_indices(task: TaskSection, partitioner: Partitioner, clients: int, seed: int) -> tuple[Tensor, ...]:
+def partition_indices(task: TaskSection, partitioner: Partitioner, clients: int, seed: int) -> Parts:
     """Training indices (int64) of every client; the same in every process because only the seed decides.
 
     Raises ConfigError when the partitioner can't serve that many clients, or asks for a column that isn't there.
@@ -24,8 +24,7 @@ def partition_indices(task: TaskSection, partitioner: Partitioner, clients: int,
     data = load_task(task)
     rng = numpy_generator(seed, "partition")
     ids = None if partitioner.id_column is None else load_ids(task, partitioner.id_column)
-    parts = partitioner.split(data.train.labels.numpy(), clients, data.info.num_classes, rng, ids)
-    return tuple(torch.from_numpy(np.asarray(part, dtype=np.int64)) for part in parts)
+    return partitioner.split(data.train.labels.numpy(), clients, data.info.num_classes, rng, ids)
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,10 @@ def test_colours_are_removed_and_the_run_is_found() -> None:
     assert run_number("round 1/2") is None
 
 
-def test_one_supernode_per_client_and_no_more_actors_than_clients() -> None:
+def test_one_supernode_per_client_and_no_more_actors_than_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
     config = load({"federation.clients": 1, "run.threads": 1})
     assert federation_config(config) == "num-supernodes=1 client-resources-num-cpus=1 init-args-num-cpus=1"
     assert federation_config(config, 0.25).endswith("client-resources-num-gpus=0.25")
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.5:6379")
+    assert federation_config(config) == "num-supernodes=1 client-resources-num-cpus=1", "a running cluster has its own"

@@ -18,19 +18,7 @@ from server_app.plan import Plan
 pytestmark = pytest.mark.slow
 Settings = dict[str, Scalar]
 SHIPPED = all((assets_root() / name).is_dir() for name in ("clip-tiny-fashion", "flow-fashion"))
-SYSTEMS = [
-    pytest.param({}, id="fedavg"),
-    pytest.param({"strategy": "pruning"}, id="pruning"),
-    pytest.param(
-        {  # colluders, a simulated server, and layers that the second round remembers
-            "strategy": "clip-fed-filter",
-            "attack.name": "lp-adaptive",
-            "adversary.malicious_ids": "1,2",
-            "attack.lp-adaptive.patience": 4,
-            "attack.lp-adaptive.least": 0.0,
-        },
-        id="lp-adaptive",
-    ),
+SYSTEMS = [  # others: tests/golden/test_golden_engines.py, and test_ray_cluster.py beside this
     pytest.param(
         {  # dropout, and words at random places
             "task.dataset": "wn4",

@@ -1,6 +1,7 @@
 """The contract of every partitioner, and worked numbers of main-class groups."""
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -251,7 +252,7 @@ def test_a_client_left_empty_is_named() -> None:
         MainClassPartitioner(q=1.0).split(labels, 10, 10, np.random.default_rng(0))
 
 
-def by_id(ids: np.ndarray, clients: int, seed: int = 0) -> list[np.ndarray]:
+def by_id(ids: np.ndarray, clients: int, seed: int = 0) -> Sequence[np.ndarray]:
     labels = random_labels(len(ids))
     return ByColumnPartitioner(column="site").split(labels, clients, 10, np.random.default_rng(seed), ids)
 
