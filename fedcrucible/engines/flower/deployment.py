@@ -61,7 +61,13 @@ class Deployment(ProcessOwner):
         self.keys = keys
         self.supernodes: dict[int, subprocess.Popen[bytes]] = {}
         """The SuperNode processes by partition."""
+        self.database: Path | None = None
+        """File of the SuperLink's state; None: in memory. To be set before it is entered."""
         self._submission: Submission | None = None
+        self._server: ServerCertificate | None = None
+        self._node_keys: dict[int, NodeKey] = {}
+        self._ports: dict[int | None, int] = {}
+        """The SuperLink's port (None) and each partition's own."""
 
     def run(
         self,
@@ -74,27 +80,54 @@ class Deployment(ProcessOwner):
             raise FlowerRunError("the deployment is not running; use it in a `with` statement")
         return self._submission.run(checked(settings), on_line, on_start=on_start)
 
+    @property
+    def address(self) -> str:
+        """The SuperLink's ``host:port``."""
+        return f"127.0.0.1:{self._ports[None]}"
+
     def _start(self) -> None:
         folder = self.processes.folder
-        port, *node_ports = free_ports(1 + len(self.nodes))
+        names = [None, *(spec.partition for spec in self.nodes)]
+        self._ports = dict(zip(names, free_ports(len(names)), strict=True))
         keys = self.keys or folder / "keys"
-        server = create_server_certificate(keys)
-        node_keys = [create_node_key(keys, f"node-{spec.partition}") for spec in self.nodes]
-        environment = {**self.processes.environment(), **LOCAL_POLL}
-        superlink = self.processes.start(superlink_command(server, "127.0.0.1", port), LOG, environment)
-        write_connection(folder / "home", f"127.0.0.1:{port}", server.authority)
-        self._submission = Submission(stage_app(folder / "fedcrucible"), environment)
-        wait_until_healthy(
-            f"https://127.0.0.1:{port}/health", superlink, self.processes, LOG, verify=str(server.authority)
-        )
-        register(self._submission, {key.private.name: key.public for key in node_keys})
-        for spec, key, node_port in zip(self.nodes, node_keys, node_ports, strict=True):
-            self._start_node(spec, key, server, port, node_port)
+        self._server = create_server_certificate(keys)
+        self._node_keys = {spec.partition: create_node_key(keys, f"node-{spec.partition}") for spec in self.nodes}
+        superlink = self._launch_superlink()
+        write_connection(folder / "home", self.address, self._server.authority)
+        self._submission = Submission(stage_app(folder / "fedcrucible"), self._environment())
+        self._wait_for_superlink(superlink)
+        register(self._submission, {key.private.name: key.public for key in self._node_keys.values()})
+        for spec in self._first_nodes():
+            self._start_node(spec)
 
-    def _start_node(self, spec: NodeSpec, key: NodeKey, server: ServerCertificate, port: int, node_port: int) -> None:
-        name = key.private.name
+    def _first_nodes(self) -> Sequence[NodeSpec]:
+        """The nodes that are there from the beginning."""
+        return self.nodes
+
+    def _environment(self, home: str = "home") -> dict[str, str]:
+        return {**self.processes.environment(home), **LOCAL_POLL}
+
+    def _launch_superlink(self) -> subprocess.Popen[bytes]:
+        assert self._server is not None
+        command = superlink_command(self._server, "127.0.0.1", self._ports[None], self.database)
+        return self.processes.start(command, LOG, self._environment())
+
+    def _wait_for_superlink(self, process: subprocess.Popen[bytes]) -> None:
+        assert self._server is not None
+        authority = str(self._server.authority)
+        wait_until_healthy(f"https://{self.address}/health", process, self.processes, LOG, verify=authority)
+
+    def _start_node(self, spec: NodeSpec) -> None:
+        key = self._node_keys[spec.partition]
+        self.supernodes[spec.partition] = self._launch_node(spec, key, self._ports[spec.partition], key.private.name)
+
+    def _launch_node(self, spec: NodeSpec, key: NodeKey, port: int, name: str) -> subprocess.Popen[bytes]:
+        assert self._server is not None
         command = supernode_command(
-            f"127.0.0.1:{port}", server.authority, key.private, spec.config(len(self.nodes)), node_port
+            self.address, self._server.authority, key.private, spec.config(len(self.nodes)), port
         )
-        environment = {**self.processes.environment(name), **LOCAL_POLL}
-        self.supernodes[spec.partition] = self.processes.start(command, f"{name}.log", environment)
+        return self.processes.start(self._node_command(spec, command), f"{name}.log", self._environment(name))
+
+    def _node_command(self, spec: NodeSpec, command: list[str]) -> list[str]:  # noqa: ARG002
+        """The command line of a node, from the usual one."""
+        return command
