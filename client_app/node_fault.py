@@ -85,5 +85,5 @@ def misbehave(value: object, message: Message, context: Context, honest: Callabl
     now = faults.get(moment.round)
     if now is not None:
         return now.answer(moment)
-    keeper = next((fault for round, fault in faults.items() if fault.keeps and round > moment.round), None)
+    keeper = next((fault for when, fault in faults.items() if fault.keeps and when > moment.round), None)
     return honest() if keeper is None else keeper.before(moment)

@@ -38,11 +38,12 @@ class Played:
 class Conductor:
     """Plays one programme on one stage; ``say`` gets a line for all that happens."""
 
-    def __init__(self, stage: Stage, settings: Mapping[str, Scalar], name: str, say: Say) -> None:
+    def __init__(self, stage: Stage, settings: Mapping[str, Scalar], name: str, scratch: Path, say: Say) -> None:
         self.stage = stage
         self.programme: Programme = stage.programme
         self.settings = dict(settings)
         self.folder = stage.disk.folder / name
+        self.scratch = scratch
         self.say = say
         self._cuts: list[Cut] = []
         self._done: set[Placed] = set()
@@ -129,10 +130,10 @@ class Conductor:
     def _attempt(self, kind: str) -> Attempt:
         """A run that can't begin."""
         name = UNWRITABLE if kind == "output" else SETUP
-        folder = self.stage.disk.folder / name
-        settings: dict[str, Scalar] = {**self.settings, "output.name": name}
+        folder = self.scratch / name
+        settings: dict[str, Scalar] = {**self.settings, "output.dir": str(self.scratch), "output.name": name}
         if kind == "setup":
-            settings |= unreadable_pictures(self.stage.disk.folder / "pictures", settings)
+            settings |= unreadable_pictures(self.scratch / "pictures", settings)
         self.say(f"{kind}: a run that can't begin")
         told: list[str] = []
         try:

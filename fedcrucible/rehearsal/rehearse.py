@@ -102,12 +102,13 @@ def rehearse(programme: Programme, given: Mapping[str, Scalar], say: Callable[[s
     final = run_folder(config.output, "rehearsal", config.strategy, config.run.seed)
     small = bool(programme.of("disk"))
     with tempfile.TemporaryDirectory(prefix="fedcrucible-rehearsal-") as name:
-        with record_disk(Path(name) / "records", small=small) as disk:
+        scratch = Path(name)
+        with record_disk(scratch / "records" if small else final.parent, small=small) as disk:
             chosen: dict[str, Scalar] = {**settings, "output.dir": str(disk.folder)}
             chosen.pop("output.name", None)
             with Stage(programme, config.run.seed, disk) as stage:
                 say(f"SuperLink on {stage.address}, {programme.nodes} sites, {programme.rounds} rounds")
-                conductor = Conductor(stage, chosen, final.name, say)
+                conductor = Conductor(stage, chosen, final.name, scratch, say)
                 try:
                     played = conductor.play()
                 finally:
@@ -134,7 +135,7 @@ def judged(programme: Programme, evidence: Evidence) -> tuple[Row, ...]:
 
 def _keep(made: Path, final: Path) -> None:
     """Bring the record to where the operator finds it, whatever came of it."""
-    if made.is_dir():
+    if made.is_dir() and made != final:
         shutil.copytree(made, final, dirs_exist_ok=True)
     elif final.is_dir() and not any(final.iterdir()):
         final.rmdir()

@@ -25,6 +25,8 @@ SERVER = "flwr-serverapp"
 STRANGER = "stranger"
 FIRST_PACE_S = 3.0
 """Seconds that a round is taken to last before one was seen."""
+_REFUSALS = ("auth", "denied", "regist", "unknown")
+"""Words in the line of a node's log that says why it was turned away."""
 REPEATING = "fedcrucible.rehearsal.repeating_node"
 
 
@@ -122,9 +124,7 @@ class Stage(Deployment):
         except subprocess.TimeoutExpired:
             return ""
         said = [line.strip() for line in self.processes.log_tail(log, 40).split("\n") if line.strip()]
-        telling = [
-            line for line in said if any(word in line.lower() for word in ("auth", "denied", "regist", "unknown"))
-        ]
+        telling = [line for line in said if any(word in line.lower() for word in _REFUSALS)]
         return (telling or said or ["it ended without a word"])[-1]
 
     # --- how it starts --------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Replies that can't be used: the node itself spoils them (``client_app/node_faults``), the server drops and names each."""
+"""Replies that can't be used: the node spoils them (``client_app/node_faults``), the server drops and names each."""
 
 from __future__ import annotations
 
