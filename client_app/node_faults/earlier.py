@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from flwr.app import Message
+from flwr.app import ConfigRecord, Message
 
-from client_app.node_fault import NODE_FAULTS, Moment, NodeFault
+from client_app.node_fault import NODE_FAULTS, Content, Moment, NodeFault
+from strategies.messages import CLIENT
 
 KEPT = "rehearsal."
 """Begins the names of records in ``context.state`` that hold the last honest reply."""
@@ -24,11 +25,12 @@ class Replay(NodeFault):
         return reply
 
     def answer(self, moment: Moment) -> Message:
-        """The kept reply. Raises RuntimeError where the node has sent none before."""
-        kept = {key.removeprefix(KEPT): moment.context.state[key] for key in _kept(moment)}
+        """The kept reply; where there is none, as in a run that was resumed, this round's under the number before."""
+        kept: Content = {key.removeprefix(KEPT): moment.context.state[key] for key in _kept(moment)}
         if not kept:
-            raise RuntimeError("no earlier reply to send again")
-        return moment.reply(kept)  # type: ignore[arg-type]
+            kept = moment.work()
+            kept[CLIENT] = ConfigRecord({**dict(kept[CLIENT]), "round": moment.round - 1})
+        return moment.reply(kept)
 
 
 def _kept(moment: Moment) -> list[str]:

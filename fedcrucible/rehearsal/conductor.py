@@ -23,8 +23,8 @@ from fedcrucible_core.records.schema import RoundRecord, RunSummary
 Say = Callable[[str], None]
 _ROUND = re.compile(r"round (\d+)/")
 TIMES = {"seconds", "peak_memory_mb", "notes"}
-UNWRITABLE = "unwritable"
-SETUP = "setup"
+SETUP, OUTPUT = "setup", "output"
+"""Kinds of faults that are attempts of their own."""
 
 
 @dataclass(frozen=True)
@@ -100,13 +100,16 @@ class Conductor:
 
     def _strike(self, round: int) -> None:
         """Bring about what belongs to a round that begins; what ends the server goes last."""
-        due = [placed for placed in self.programme.faults if placed.round == round and placed not in self._done]
+        due = [placed for placed in self.programme.faults if placed.round == round and self._open(placed)]
         for placed in sorted(due, key=lambda placed: FAULTS[placed.kind].cuts_server):
             self._done.add(placed)
             self.say(f"{placed}: {_purpose(placed)}")
             if FAULTS[placed.kind].cuts_server:
                 self._striking = placed
             FAULTS.create(placed.kind).strike(placed, self.stage)
+
+    def _open(self, placed: Placed) -> bool:
+        return placed not in self._done or FAULTS[placed.kind].strikes_again
 
     def _cut(self, moment: str) -> None:
         assert self._striking is not None
@@ -125,19 +128,16 @@ class Conductor:
 
     @staticmethod
     def _fails(placed: Placed) -> bool:
-        return placed.kind in {"setup", "output"}
+        return placed.kind in {SETUP, OUTPUT}
 
     def _attempt(self, kind: str) -> Attempt:
         """A run that can't begin."""
-        name = UNWRITABLE if kind == "output" else SETUP
-        folder = self.scratch / name
-        settings: dict[str, Scalar] = {**self.settings, "output.dir": str(self.scratch), "output.name": name}
-        if kind == "setup":
-            settings |= unreadable_pictures(self.scratch / "pictures", settings)
+        settings = attempt_settings(kind, self.settings, self.scratch)
+        folder = self.scratch / str(settings["output.name"])
         self.say(f"{kind}: a run that can't begin")
         told: list[str] = []
         try:
-            self.stage.run(settings, told.append, lambda _: _obstruct(folder) if kind == "output" else None)
+            self.stage.run(settings, told.append, lambda _: _obstruct(folder) if kind == OUTPUT else None)
             said = "the run ended as if nothing were wrong"
         except FlowerRunError as error:
             lines = [line for line in told if line.startswith("error: ")]
@@ -174,7 +174,13 @@ def told(record: RoundRecord) -> str:
     return json.dumps(row, sort_keys=True)
 
 
-def unreadable_pictures(folder: Path, settings: Mapping[str, Scalar]) -> dict[str, Scalar]:
+def attempt_settings(kind: str, settings: Mapping[str, Scalar], scratch: Path) -> dict[str, Scalar]:
+    """Settings of a run that can't begin, which are as good as any until the server needs what they name."""
+    own: dict[str, Scalar] = {"output.dir": str(scratch), "output.name": kind}
+    return {**settings, **own, **(_unreadable_pictures(scratch / "pictures", settings) if kind == SETUP else {})}
+
+
+def _unreadable_pictures(folder: Path, settings: Mapping[str, Scalar]) -> dict[str, Scalar]:
     """Settings of a run whose server phase can't be prepared: one picture of each class, none of which is one."""
     from fedcrucible_core.config.load import load
     from fedcrucible_core.learning.datasets import load_task
@@ -184,8 +190,8 @@ def unreadable_pictures(folder: Path, settings: Mapping[str, Scalar]) -> dict[st
         child.mkdir(parents=True, exist_ok=True)
         (child / "1.png").write_bytes(b"no picture")
     return {
-        "strategy": "fine-tune", "synthetic.source": "folder", "synthetic.folder.path": str(folder),
-        "synthetic.per_class": 1,
+        "strategy": "fine-tune", "model.name": "cnn", "synthetic.source": "folder",
+        "synthetic.folder.path": str(folder), "synthetic.per_class": 1,
     }  # fmt: skip
 
 

@@ -125,6 +125,8 @@ class Fault(Component):
     """Rounds that must follow, for its end to be seen."""
     removes_site: ClassVar[bool] = False
     """Whether the site is gone afterwards."""
+    strikes_again: ClassVar[bool] = False
+    """Whether it is brought about again where its round begins again, in a run that was resumed before it."""
     cuts_server: ClassVar[bool] = False
     """Whether the run ends by it and is resumed."""
 

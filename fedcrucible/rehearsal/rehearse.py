@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedcrucible.engines.flower.submission import checked
-from fedcrucible.rehearsal.conductor import Conductor
+from fedcrucible.rehearsal.conductor import OUTPUT, SETUP, Conductor, attempt_settings
 from fedcrucible.rehearsal.disk import record_disk
 from fedcrucible.rehearsal.fault import FAULTS, Evidence, Judgement, Placed
 from fedcrucible.rehearsal.grammar import Programme
@@ -103,6 +103,8 @@ def rehearse(programme: Programme, given: Mapping[str, Scalar], say: Callable[[s
     small = bool(programme.of("disk"))
     with tempfile.TemporaryDirectory(prefix="fedcrucible-rehearsal-") as name:
         scratch = Path(name)
+        for kind in {placed.kind for placed in programme.faults} & {SETUP, OUTPUT}:
+            checked(attempt_settings(kind, settings, scratch))
         with record_disk(scratch / "records" if small else final.parent, small=small) as disk:
             chosen: dict[str, Scalar] = {**settings, "output.dir": str(disk.folder)}
             chosen.pop("output.name", None)

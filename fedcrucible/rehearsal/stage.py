@@ -64,8 +64,10 @@ class Stage(Deployment):
     # --- what faults do -------------------------------------------------------------------------------------------
 
     def start_site(self, site: int) -> None:
-        """Start a site's SuperNode with its own key and port."""
-        self._start_node(self.nodes[site])
+        """Start a site's SuperNode with its own key and port, unless it runs."""
+        running = self.supernodes.get(site)
+        if running is None or running.poll() is not None:
+            self._start_node(self.nodes[site])
 
     def revoke_site(self, site: int) -> None:
         """Unregister a site's key. Raises FlowerRunError."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from fedcrucible.rehearsal.fault import FAULTS, Evidence, Fault, Judgement, Placed, Scene, replies
 
 GONE = ("no reply in time", "error 3:", "error 5:")
@@ -13,8 +11,6 @@ GONE = ("no reply in time", "error 3:", "error 5:")
 @FAULTS.register("late")
 class Late(Fault):
     """A site answers after the deadline."""
-
-    rounds_after: ClassVar[int] = 1
 
     def on_node(self, placed: Placed) -> str:
         """It is the node that is slow."""
@@ -59,6 +55,7 @@ class Back(Fault):
     """A node that was killed in an earlier round starts again, with the same key."""
 
     first_round = 2
+    strikes_again = True
 
     def strike(self, placed: Placed, scene: Scene) -> None:
         """Start it."""
@@ -77,6 +74,7 @@ class Join(Fault):
     """A site that wasn't there at the start comes later."""
 
     first_round = 2
+    strikes_again = True
 
     def strike(self, placed: Placed, scene: Scene) -> None:
         """Start it."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+import re
 
 from fedcrucible.rehearsal.fault import FAULTS, Evidence, Fault, Judgement, Placed, Scene
 
-RESUMED = ("resumed after round", "nothing to resume")
+_RESUMED = re.compile(r"resumed after round (\d+) of|nothing to resume")
 
 
 class ServerFault(Fault):
@@ -14,20 +14,23 @@ class ServerFault(Fault):
 
     takes_site = False
     cuts_server = True
-    moment_is: ClassVar[str] = ""
 
     def judge(self, placed: Placed, evidence: Evidence) -> Judgement:
         """Every round that was recorded stands as it did, and the run has gone on."""
         cut = next((cut for cut in evidence.cuts if cut.fault == placed), None)
         if cut is None:
             return Judgement("nothing", "nothing", "the run never came to it")
-        changed = [n for n, line in cut.before.items() if evidence.lines.get(n) != line]
-        told = [note for note in evidence.notes if note.startswith(RESUMED)]
+        told = [found for note in evidence.notes if (found := _RESUMED.match(note))]
         place = list(evidence.cuts).index(cut)
-        note = told[place] if place < len(told) else ""
-        lost = "no aggregated round" if not changed else f"rounds {', '.join(map(str, changed))} came out otherwise"
-        wrong = "a recorded round came out otherwise" if changed else "" if note or not cut.before else "not resumed"
-        return Judgement(f"{cut.moment}; {note}" if note else cut.moment, lost, wrong)
+        if place >= len(told):
+            return Judgement(cut.moment, "nothing", "expected a note that the run was resumed")
+        kept = int(told[place][1] or -1)
+        lost = [str(n) for n, line in cut.before.items() if n <= kept and evidence.lines.get(n) != line]
+        again = [str(n) for n in cut.before if n > kept]
+        seen = f"{cut.moment}; {told[place].string}" + (f", round {', '.join(again)} again" if again else "")
+        if lost:
+            return Judgement(seen, f"rounds {', '.join(lost)} as they were", "a checkpointed round came out otherwise")
+        return Judgement(seen, "no aggregated round")
 
 
 @FAULTS.register("server-kill")
