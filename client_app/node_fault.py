@@ -64,7 +64,7 @@ NODE_FAULTS: Registry[NodeFault] = Registry("rehearsal", "client_app.node_faults
 def with_parameters(content: Content, array: Array) -> Content:
     """Records with another parameter vector."""
     model = content[MODEL]
-    return {**content, MODEL: ArrayRecord({**dict(model), PARAMETERS: array})}  # type: ignore[dict-item]
+    return {**content, MODEL: ArrayRecord({**dict(model), PARAMETERS: array})}
 
 
 def planned(value: object) -> dict[int, NodeFault]:

@@ -17,5 +17,7 @@ class ManyExamples(NodeFault):
     def answer(self, moment: Moment) -> Message:
         """Honest work under a false claim."""
         content = moment.work()
-        content[METRICS] = MetricRecord({**dict(content[METRICS]), "num-examples": CLAIMED})  # type: ignore[dict-item]
+        metrics = content[METRICS]
+        assert isinstance(metrics, MetricRecord)
+        content[METRICS] = MetricRecord({**metrics, "num-examples": CLAIMED})
         return moment.reply(content)

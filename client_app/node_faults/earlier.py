@@ -29,7 +29,9 @@ class Replay(NodeFault):
         kept: Content = {key.removeprefix(KEPT): moment.context.state[key] for key in _kept(moment)}
         if not kept:
             kept = moment.work()
-            kept[CLIENT] = ConfigRecord({**dict(kept[CLIENT]), "round": moment.round - 1})
+            client = kept[CLIENT]
+            assert isinstance(client, ConfigRecord)
+            kept[CLIENT] = ConfigRecord({**client, "round": moment.round - 1})
         return moment.reply(kept)
 
 

@@ -36,7 +36,7 @@ class Disk:
             import resource
 
             for pid in writers:
-                resource.prlimit(pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))  # type: ignore[attr-defined]
+                resource.prlimit(pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
             return
         with (self.folder / _BALLAST).open("wb", buffering=0) as stream:
             size = _CHUNK

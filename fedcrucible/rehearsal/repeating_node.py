@@ -27,12 +27,12 @@ def twice(send: Send) -> Send:
 
 def main() -> None:
     """Run the SuperNode."""
-    usual = node._push_messages
+    usual: Callable[..., None] = node._push_messages
 
     def push_twice(*, send: Send, **more: Any) -> None:
         usual(send=twice(send), **more)
 
-    node._push_messages = push_twice
+    vars(node)["_push_messages"] = push_twice
     flower_supernode()
 
 

@@ -37,7 +37,7 @@ def test_a_node_comes_back_where_it_died() -> None:
     ("text", "nodes", "rounds", "said"),
     [
         ("kil@2", 4, 0, r"fault = 'kil': did you mean 'kill'\? allowed: back, disk, duplicate"),
-        ("kill", 4, 0, r"kill needs its round, e\.g\. kill@2"),
+        ("kill", 4, 0, r"kill needs its round, e\.g\. kill@1"),
         ("kill@x", 4, 0, "'x' is no whole number; allowed: kind@round, or kind@round:site"),
         ("kill@-1", 4, 0, "'-1' is no whole number"),
         ("kill@2:", 4, 0, "'' is no whole number"),
@@ -80,11 +80,7 @@ def test_the_command_refuses_before_anything_starts(fedcrucible, monkeypatch: py
 
 
 def test_every_fault_of_a_node_is_one_that_its_node_knows() -> None:
-    told = [fault.create(name).on_node(Placed(name, 3, 1)) for name, fault in _on_sites()]
+    told = [FAULTS.create(name).on_node(Placed(name, 3, 1)) for name in FAULTS if FAULTS[name].takes_site]
     for words in filter(None, told):
         assert list(planned(words)) == [3]
     assert {words.split("@")[0] for words in told if words} == set(NODE_FAULTS)
-
-
-def _on_sites() -> list[tuple[str, object]]:
-    return [(name, FAULTS) for name in FAULTS if FAULTS[name].takes_site]
