@@ -25,8 +25,10 @@ SERVER = "flwr-serverapp"
 STRANGER = "stranger"
 FIRST_PACE_S = 3.0
 """Seconds that a round is taken to last before one was seen."""
-_REFUSALS = ("auth", "denied", "regist", "unknown")
-"""Words in the line of a node's log that says why it was turned away."""
+_REFUSAL = "[code:"
+"""Begins the line of a node's log that says why it was turned away."""
+_STILL_TRYING = "retrying in"
+"""In lines of processes that a node has left behind."""
 REPEATING = "fedcrucible.rehearsal.repeating_node"
 
 
@@ -125,9 +127,10 @@ class Stage(Deployment):
             process.wait(limit_s)
         except subprocess.TimeoutExpired:
             return ""
-        said = [line.strip() for line in self.processes.log_tail(log, 40).split("\n") if line.strip()]
-        telling = [line for line in said if any(word in line.lower() for word in _REFUSALS)]
-        return (telling or said or ["it ended without a word"])[-1]
+        lines = [line.strip() for line in self.processes.log_tail(log, 500).split("\n")]
+        said = [line for line in lines if line and _STILL_TRYING not in line]
+        refusals = [line for line in said if line.startswith(_REFUSAL)]
+        return (refusals or said or ["it ended without a word"])[-1]
 
     # --- how it starts --------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from fedcrucible.rehearsal.fault import FAULTS, Attempt, Cut, Evidence, Judgemen
 from fedcrucible.rehearsal.grammar import programme
 from fedcrucible.rehearsal.matrix import as_object, printed
 from fedcrucible.rehearsal.rehearse import Rehearsal, Row, settings_of
-from fedcrucible.rehearsal.repeating_node import twice
+from fedcrucible.rehearsal.repeating_node import Twice
 from fedcrucible_core.config.errors import ConfigError
 from fedcrucible_core.records.schema import RoundRecord
 
@@ -108,15 +108,20 @@ def test_a_setting_of_the_rehearsal_itself_is_refused() -> None:
         settings_of(programme("nan@1", 2), {"federation.clients": 9})
 
 
-def test_a_reply_is_sent_twice() -> None:
+def test_a_reply_is_sent_twice_with_all_its_parts() -> None:
     sent: list[tuple[object, ...]] = []
 
     def send(*what: object) -> tuple[set[str], str]:
         sent.append(what)
-        return {str(len(sent))}, ""
+        return {"part"}, f"session {len(sent)}"
 
-    assert twice(send)("message", "tree", 1.0) == ({"1"}, "")
-    assert sent == [("message", "tree", 1.0)] * 2
+    twice = Twice(send, lambda *what: sent.append(what))
+    assert twice.send("message", "tree", 1.0) == ({"part"}, "session 1")
+    twice.push_object(7, "session 1", "part", b"content")
+    first = list(sent)
+    twice.again()
+    assert first == [("message", "tree", 1.0), (7, "session 1", "part", b"content")]
+    assert sent[2:] == [("message", "tree", 1.0), (7, "session 3", "part", b"content")]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="mounts a file system of its own, or limits a process")
