@@ -62,6 +62,7 @@ class Conductor:
             cuts=tuple(self._cuts),
             attempts=attempts,
             refused=self._refused(),
+            died=self.stage.died(),
             keys=self._keys(),
             stranger=self.stage.stranger_key,
         )

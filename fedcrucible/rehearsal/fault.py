@@ -57,6 +57,8 @@ class Evidence:
     """By kind of fault."""
     refused: Mapping[str, str] = field(default_factory=dict)
     """By kind of fault: the last words of a SuperNode that the SuperLink turned away, and that has ended."""
+    died: frozenset[int] = frozenset()
+    """Sites whose SuperNode was seen to have ended."""
     keys: Sequence[str] = ()
     """Fingerprints of the keys that took part, as the record's events tell them."""
     stranger: str = ""

@@ -25,6 +25,9 @@ def printed(found: Rehearsal) -> list[str]:
     lines.append(f"the same replies in one process  {'the same model' if same else f'ANOTHER MODEL, {found.counted}'}")
     lines.append(f"aggregated rounds lost  {'none' if same else 'see above'} of {found.programme.rounds}")
     lines += [visible(f"record is broken: {problem}") for problem in found.problems]
+    lines += [visible(f"lost without a fault: {stray}") for stray in found.strays]
+    if found.strays:
+        lines.append("is this machine too slow for federation.timeout_s or federation.wait_for_clients_s?")
     if found.disk:
         lines.append(f"the full disk was {found.disk}")
     wrong = sum(not row.expected for row in found.rows)
@@ -53,6 +56,7 @@ def as_object(found: Rehearsal) -> dict[str, object]:
         "sha256": found.sha256,
         "sha256_of_the_counted_replies": found.counted,
         "problems": list(found.problems),
+        "lost_without_a_fault": list(found.strays),
         "full_disk": found.disk,
         "notes": list(found.notes),
         "record": str(found.record),

@@ -16,6 +16,7 @@ from fedcrucible.rehearsal.fault import FAULTS, Evidence, Judgement, Placed
 from fedcrucible.rehearsal.grammar import Programme
 from fedcrucible.rehearsal.reference import counted_sha256
 from fedcrucible.rehearsal.stage import Stage
+from fedcrucible.rehearsal.strays import strays
 from fedcrucible_core.config.errors import ConfigError
 from fedcrucible_core.config.load import overlaid
 from fedcrucible_core.config.values import Scalar
@@ -66,6 +67,8 @@ class Rehearsal:
     """Of the model that the counted replies come to in one process."""
     problems: tuple[str, ...]
     """What ``fedcrucible verify`` says against the record."""
+    strays: tuple[str, ...]
+    """Replies that were lost though no fault was to lose them."""
     notes: tuple[str, ...]
     record: Path
     disk: str
@@ -75,7 +78,11 @@ class Rehearsal:
     @property
     def expected(self) -> bool:
         """Whether the federation behaved as documented throughout."""
-        return all(row.expected for row in self.rows) and self.sha256 == self.counted and not self.problems
+        return (
+            all(row.expected for row in self.rows)
+            and self.sha256 == self.counted
+            and not (self.problems or self.strays)
+        )
 
 
 def settings_of(programme: Programme, given: Mapping[str, Scalar]) -> dict[str, Scalar]:
@@ -123,6 +130,7 @@ def rehearse(programme: Programme, given: Mapping[str, Scalar], say: Callable[[s
         played.summary.parameters_sha256,
         counted,
         verify(final).problems,
+        strays(programme, played.evidence),
         played.summary.notes,
         final,
         disk.kind if small else "",

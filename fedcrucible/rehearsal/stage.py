@@ -59,6 +59,7 @@ class Stage(Deployment):
         self.stranger_key = ""
         """Fingerprint of the key that is never registered."""
         self.full = False
+        self._died: frozenset[int] = frozenset()
         self._superlink: subprocess.Popen[bytes] | None = None
         self._moments = random.Random(f"rehearsal/{seed}")
         self._last, self._pace = time.monotonic(), FIRST_PACE_S
@@ -67,6 +68,7 @@ class Stage(Deployment):
 
     def start_site(self, site: int) -> None:
         """Start a site's SuperNode with its own key and port, unless it runs."""
+        self._died |= self.died()
         running = self.supernodes.get(site)
         if running is None or running.poll() is not None:
             self._start_node(self.nodes[site])
@@ -118,6 +120,10 @@ class Stage(Deployment):
     def servers(self) -> list[int]:
         """Ids of the living server processes."""
         return [pid for pid in self.processes.alive() if SERVER in _command_of(pid)]
+
+    def died(self) -> frozenset[int]:
+        """Sites whose SuperNode has ended, now or before it was started again."""
+        return self._died | {site for site, node in self.supernodes.items() if node.poll() is not None}
 
     def last_words(self, process: subprocess.Popen[bytes] | None, log: str, limit_s: float = 60.0) -> str:
         """What a SuperNode that is to end by itself says at last; empty where it goes on running."""

@@ -67,6 +67,7 @@ class _Grid(NodeGrid):
         site = message.metadata.dst_node_id - 2
         if reply.has_error() and "_NodeDiedError" in str(reply.error.reason):
             self.stage.online.discard(site)
+            self.stage.dead.add(site)
         return reply
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
@@ -105,6 +106,7 @@ class ImitatedStage:
         for placed in (*programme.of("late"), *programme.of("revoked")):
             self.slow.setdefault(placed.round or 0, set()).add(placed.site if placed.site is not None else -1)
         self.revoked: set[int] = set()
+        self.dead: set[int] = set()
         self.room = True
         self._sync = os.fsync
         monkeypatch.setattr(death, "end_node", _die)
@@ -156,6 +158,9 @@ class ImitatedStage:
 
     def servers(self) -> list[int]:
         return []
+
+    def died(self) -> frozenset[int]:
+        return frozenset(self.dead)
 
     def last_words(self, process: object, log: str) -> str:
         return TURNED_AWAY

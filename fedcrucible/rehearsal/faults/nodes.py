@@ -32,7 +32,9 @@ class Killed(Fault):
 
     def judge(self, placed: Placed, evidence: Evidence) -> Judgement:
         """No reply in its round; later ones lack it until it comes back."""
-        return _gone(placed, evidence, None)
+        found = _gone(placed, evidence, None)
+        alive = placed.site not in evidence.died and not found.wrong
+        return Judgement(found.seen, found.lost, "its SuperNode was never killed" if alive else found.wrong)
 
 
 @FAULTS.register("kill-before")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from fedcrucible.rehearsal.grammar import programme
 from fedcrucible.rehearsal.matrix import as_object, printed
 from fedcrucible.rehearsal.rehearse import Rehearsal, Row, settings_of
 from fedcrucible.rehearsal.repeating_node import Twice
+from fedcrucible.rehearsal.strays import strays
 from fedcrucible_core.config.errors import ConfigError
 from fedcrucible_core.records.schema import RoundRecord
 
@@ -44,6 +46,13 @@ def test_a_site_that_never_comes_back_is_unexpected() -> None:
     found = judge(Placed("back", 2, 1), evidence(rounds=gone))
     assert (found.seen, found.lost) == ("still away", "2 replies (rounds 2, 3)")
     assert found.wrong == "expected a valid reply from round 2 on"
+
+
+def test_a_node_that_only_was_slow_was_not_killed() -> None:
+    late = RoundRecord(round=2, participants=(0, 1), accepted=(0,), dropped={"1": "no reply in time"})
+    found = evidence(rounds={2: late})
+    assert judge(Placed("kill", 2, 1), found).wrong == "its SuperNode was never killed"
+    assert judge(Placed("kill", 2, 1), replace(found, died=frozenset({1}))).wrong == ""
 
 
 def test_a_repeated_reply_that_costs_the_site_a_round_is_unexpected() -> None:
@@ -81,7 +90,7 @@ def test_a_run_that_should_not_have_begun_is_unexpected() -> None:
 def rehearsal(sha256: str, wrong: str) -> Rehearsal:
     planned = programme("nan@1", 2)
     row = Row(planned.faults[0], Judgement("a cause\x1b[31m", "1 reply (round 1)", wrong))
-    return Rehearsal(planned, (row,), sha256, "aa", (), (), Path("record"), "", 2.0)
+    return Rehearsal(planned, (row,), sha256, "aa", (), (), (), Path("record"), "", 2.0)
 
 
 @pytest.mark.parametrize(
@@ -101,6 +110,21 @@ def test_the_command_ends_by_what_was_found(
     assert f'"expected": {"true" if last == "as documented" else "false"}' in as_json.stdout
     assert ("ANOTHER MODEL" in "\n".join(printed(found))) == (sha256 != "aa")
     assert as_object(found)["faults"]
+
+
+def test_a_reply_that_no_fault_explains_is_unexpected() -> None:
+    late = RoundRecord(
+        round=2, participants=(0, 1, 2), accepted=(2,), dropped={"0": "no reply in time", "1": "not finite"}
+    )
+    found = evidence(rounds={2: late, 3: RoundRecord(round=3, absent=(2,))})
+    assert strays(programme("nan@2:1", 3), found) == (
+        "round 2, client 0: no reply in time",
+        "round 3, client 2: its node was not online",
+    )
+    assert strays(programme("nan@2:1,kill@1:0,join@2:2", 4), found) == ()
+    slow = replace(rehearsal("aa", ""), strays=("round 2, client 0: no reply in time",))
+    assert not slow.expected
+    assert "too slow for federation.timeout_s" in "\n".join(printed(slow))
 
 
 def test_a_setting_of_the_rehearsal_itself_is_refused() -> None:

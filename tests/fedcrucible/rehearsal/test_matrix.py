@@ -14,6 +14,7 @@ from fedcrucible.rehearsal.grammar import WHOLE, Programme, programme
 from fedcrucible.rehearsal.matrix import as_object, printed
 from fedcrucible.rehearsal.reference import counted_sha256
 from fedcrucible.rehearsal.rehearse import Rehearsal, Row, judged, settings_of
+from fedcrucible.rehearsal.strays import strays
 from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.records.verification import verify
 from tests.support.imitated_stage import TURNED_AWAY, ImitatedStage
@@ -81,6 +82,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, monkeypatched: pytest.Monkey
         found.summary.parameters_sha256,
         counted_sha256(settings, found.evidence.rounds),
         verify(folder / "whole").problems,
+        strays(planned, found.evidence),
         found.summary.notes,
         folder / "whole",
         "",
