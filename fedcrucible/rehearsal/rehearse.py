@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedcrucible.engines.flower.submission import checked
+from fedcrucible.polite_kill import terminated_as_interrupted
 from fedcrucible.rehearsal.conductor import OUTPUT, SETUP, Conductor, attempt_settings
 from fedcrucible.rehearsal.disk import record_disk
 from fedcrucible.rehearsal.fault import FAULTS, Evidence, Judgement, Placed
@@ -106,12 +107,12 @@ def rehearse(programme: Programme, given: Mapping[str, Scalar], say: Callable[[s
     """
     start, settings = time.monotonic(), settings_of(programme, given)
     config = checked(settings)
-    final = run_folder(config.output, "rehearsal", config.strategy, config.run.seed)
     small = bool(programme.of("disk"))
-    with tempfile.TemporaryDirectory(prefix="fedcrucible-rehearsal-") as name:
+    with terminated_as_interrupted(), tempfile.TemporaryDirectory(prefix="fedcrucible-rehearsal-") as name:
         scratch = Path(name)
         for kind in {placed.kind for placed in programme.faults} & {SETUP, OUTPUT}:
             checked(attempt_settings(kind, settings, scratch))
+        final = run_folder(config.output, "rehearsal", config.strategy, config.run.seed)
         with record_disk(scratch / "records" if small else final.parent, small=small) as disk:
             chosen: dict[str, Scalar] = {**settings, "output.dir": str(disk.folder)}
             chosen.pop("output.name", None)
