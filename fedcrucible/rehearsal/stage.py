@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
@@ -20,6 +19,7 @@ from fedcrucible.engines.flower.keys import NodeKey, create_node_key
 from fedcrucible.engines.flower.node_keys import fingerprint, parse_public_key
 from fedcrucible.rehearsal.disk import Disk
 from fedcrucible.rehearsal.grammar import Programme
+from fedcrucible.sites.registration import reaching
 
 SERVER = "flwr-serverapp"
 STRANGER = "stranger"
@@ -76,10 +76,10 @@ class Stage(Deployment):
     def revoke_site(self, site: int) -> None:
         """Unregister a site's key. Raises FlowerRunError."""
         assert self._submission is not None
-        answer = self._submission.command("supernode", "list", CONNECTION, "--format", "json")
-        listed = json.loads(answer[answer.index("{") :])["nodes"]
-        (node,) = [node for node in listed if node.get("name") == self._node_keys[site].private.name]
-        self._submission.command("supernode", "unregister", str(node["node-id"]), CONNECTION)
+        assert self._server is not None
+        with reaching(self.address, self._server.authority) as access:
+            node = access.nodes()[_fingerprint_of(self._node_keys[site])]
+        self._submission.command("supernode", "unregister", node.node_id, CONNECTION)
 
     def kill_server(self) -> None:
         """Kill the server at a seeded moment within a round's usual time. Raises ServerEndedError when done."""
@@ -146,7 +146,7 @@ class Stage(Deployment):
         if self.programme.of("stale-key"):
             (placed,) = self.programme.of("stale-key")[:1]
             key = create_node_key(self.processes.folder / "stale", STRANGER)
-            self.stranger_key = fingerprint(parse_public_key(key.public.read_text(encoding="ascii")))
+            self.stranger_key = _fingerprint_of(key)
             self.stranger = self._stranger(placed.site or 0, key)
 
     def _stranger(self, site: int, key: NodeKey) -> subprocess.Popen[bytes]:
@@ -164,6 +164,10 @@ class Stage(Deployment):
         repeats = any(placed.site == spec.partition for placed in self.programme.of("duplicate"))
         own = isinstance(spec, RehearsedNode)
         return [sys.executable, "-m", REPEATING, *command[1:]] if repeats and own else command
+
+
+def _fingerprint_of(key: NodeKey) -> str:
+    return fingerprint(parse_public_key(key.public.read_text(encoding="ascii")))
 
 
 def _command_of(pid: int) -> str:
