@@ -110,6 +110,8 @@ class Conductor:
             FAULTS.create(placed.kind).strike(placed, self.stage)
 
     def _open(self, placed: Placed) -> bool:
+        if self.stage.full and FAULTS[placed.kind].cuts_server:
+            return False  # one end at a time: its round comes again when the disk has been emptied
         return placed not in self._done or FAULTS[placed.kind].strikes_again
 
     def _cut(self, moment: str) -> None:
