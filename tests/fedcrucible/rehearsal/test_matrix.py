@@ -19,6 +19,7 @@ from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.records.verification import verify
 from tests.support.imitated_stage import TURNED_AWAY, ImitatedStage
 
+pytestmark = pytest.mark.slow  # five seconds, which the run of all faults takes
 NODES = 4
 SMALL: dict[str, Scalar] = {
     "model.name": "logistic",
