@@ -9,6 +9,7 @@ from client_app import benign, malicious
 from client_app.confidential import keep_confidential
 from client_app.evaluation import answer_evaluate
 from client_app.memory import answer_memory
+from client_app.rehearsal import rehearsed
 from client_app.roles import declared_role, is_malicious
 from client_app.session import own_info, partition_of, run_config, train_reply
 from client_app.survey import answer_survey, honest_answer
@@ -24,7 +25,7 @@ app = ClientApp(mods=[keep_confidential])
 def train(msg: Message, context: Context) -> Message:
     """Train as what this node is."""
     update = malicious.update if is_malicious(context) else benign.update
-    return train_reply(msg, context, update)
+    return rehearsed(msg, context, lambda: train_reply(msg, context, update))
 
 
 @app.evaluate()

@@ -170,7 +170,7 @@ def train_reply(msg: Message, context: Context, update: Callable[[Session], Loca
         {
             MODEL: to_arrays(done.weights),
             METRICS: metrics,
-            CLIENT: ConfigRecord({"partition-id": partition}),
+            CLIENT: ConfigRecord({"partition-id": partition, "round": session.round}),
         }
     )
     return Message(content, reply_to=msg)

@@ -21,6 +21,7 @@ from fedcrucible.commands import (
     paper,
     preflight,
     prepare,
+    rehearse,
     replay,
     report,
     run,
@@ -54,6 +55,7 @@ app.command("verify")(verify.command)
 app.command("incident")(incident.command)
 app.command("replay")(replay.command)
 app.command("preflight")(preflight.command)
+app.command("rehearse")(rehearse.command)
 app.add_typer(site.app)
 app.command("flower-env")(flower_env.command)
 app.add_typer(deploy.app, name="deploy")

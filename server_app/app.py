@@ -10,7 +10,7 @@ from flwr.serverapp import Grid, ServerApp
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.json_log import wanted
 from fedcrucible_core.config.load import load
-from fedcrucible_core.config.plain_text import plain_text
+from fedcrucible_core.config.plain_text import error_text, plain_text
 from fedcrucible_core.records.schema import RunSummary
 from server_app.console import Console
 from server_app.plan import Plan
@@ -37,8 +37,8 @@ REGISTRATION_S = 3.0
 def main(grid: Grid, context: Context) -> None:
     """Check the configuration, run, record; prints one line per round and where the record lies.
 
-    A setting that can't be used, or too few usable nodes, is printed as one line and fails the run before any client
-    works.
+    Whatever fails the run is printed as one line: a setting that can't be used and too few usable nodes before any
+    client works, the server's own data before round 1, a full disk when it is full.
     """
     try:
         plan = Plan.make(load(context.run_config))
@@ -49,8 +49,9 @@ def main(grid: Grid, context: Context) -> None:
         in_order = in_simulation(grid) if discovery == "auto" else discovery == "order"
         people = [] if wanted(plan.config.output.log) else [console]
         summary = execute(plan, grid, in_order=in_order, observers=people, flower_run=context.run_id)
-    except (ConfigError, TooFewNodesError) as error:
-        print(f"error: {plain_text(error, LONGEST_ERROR)}", flush=True)
+    except Exception as error:
+        ours = isinstance(error, (ConfigError, TooFewNodesError))
+        print(f"error: {(plain_text if ours else error_text)(error, LONGEST_ERROR)}", flush=True)
         raise
     if people:
         console.finish(summary)

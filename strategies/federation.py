@@ -114,8 +114,8 @@ class Federation(Trainer):
 
     def _valid(self, population: Population, answers: Answers, outcome: RoundOutcome) -> list[Reply]:
         """The valid replies in partition order: sums must not depend on who answered first."""
-        most = self.parts.max_examples
-        layouts = {p: Layout.of(self.parts.models[p], weights, most) for p, weights in population.items()}
+        most, now = self.parts.max_examples, outcome.round
+        layouts = {p: Layout.of(self.parts.models[p], weights, most, now) for p, weights in population.items()}
         valid, outcome.dropped = read_all(
             answers.of_nodes(self.asked),
             lambda answer, partition: read_reply(answer, partition, layouts[self.prototype(partition)]),

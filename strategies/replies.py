@@ -41,11 +41,13 @@ class Layout:
     sent: Weights
     buffers: tuple[Slot, ...]
     max_examples: int
+    round: int | None = None
+    """The round that is asked for; None: whatever round a reply names."""
 
     @classmethod
-    def of(cls, model: nn.Module, sent: Weights, max_examples: int) -> Layout:
+    def of(cls, model: nn.Module, sent: Weights, max_examples: int, round: int | None = None) -> Layout:
         """The layout of uploads that answer ``sent``, weights of ``model``."""
-        return cls(sent, buffer_slots(model), max_examples)
+        return cls(sent, buffer_slots(model), max_examples, round)
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Reply:
 
 
 def read_reply(message: Message | Exception | None, partition: int, layout: Layout) -> Reply:
-    """Check one reply: error, records, keys, types, shapes, finite values and update, variances, claimed examples.
+    """Check one reply: error, records, round, keys, types, shapes, finite values, variances, claimed examples.
 
     Raises InvalidReplyError; whatever a client sends, nothing else escapes.
     """
@@ -71,6 +73,9 @@ def read_reply(message: Message | Exception | None, partition: int, layout: Layo
 
 def _read(content: RecordDict, partition: int, layout: Layout) -> Reply:
     check_records(content, partition, {MODEL: ArrayRecord, METRICS: MetricRecord, CLIENT: ConfigRecord})
+    answered = content.config_records[CLIENT].get("round", layout.round)
+    if layout.round is not None and answered != layout.round:  # a cache or a recording; who lies is judged by the rule
+        raise InvalidReplyError(f"answers round {plain_repr(answered)}, asked was round {layout.round}")
     metrics = content.metric_records[METRICS]
     examples = claimed_examples(metrics, layout.max_examples)
     arrays = content.array_records[MODEL]

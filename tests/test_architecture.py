@@ -59,6 +59,7 @@ ALLOWED: dict[str, set[str]] = {
     "fedcrucible.health": CORE | RECORDS | {"fedcrucible.engines", "fedcrucible.sites"},
     "fedcrucible.sites": RECORDS | {"fedcrucible.engines", "strategies"},
     "fedcrucible.deploy": BELOW_THE_FACE | {"fedcrucible.engines"},
+    "fedcrucible.rehearsal": BELOW_THE_FACE | {"fedcrucible", "fedcrucible.engines", "fedcrucible.sites"},
     "fedcrucible.commands": {"*"},
     "fedcrucible": {"*"},
 }

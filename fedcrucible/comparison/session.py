@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import shlex
-import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +26,7 @@ from fedcrucible.comparison.plan.request import Options, assigned, matrix
 from fedcrucible.comparison.tuning import choose, trial_cells, trials_of, tuned
 from fedcrucible.engines.flower.environment import cpu_count
 from fedcrucible.failures import MISUSED, CommandError, Interrupted
+from fedcrucible.polite_kill import terminated_as_interrupted
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.load import load
 from fedcrucible_core.config.places import runs_folder
@@ -118,7 +116,7 @@ def compare(request: Request) -> tuple[Outcome, Path]:
     Interrupted on Ctrl-C.
     """
     start = time.perf_counter()
-    with _terminate_as_interrupt(), request.shown() as display:
+    with terminated_as_interrupted(), request.shown() as display:
         grid, checked, folder = _prepared(request, display)
         if checked.impossible and not request.skip_impossible:
             raise ImpossibleCellsError(checked.impossible)
@@ -253,23 +251,6 @@ def _said(impossible: Sequence[Impossible]) -> str:
     for one in impossible:
         lines.append(f"  {first_of([cell.title for cell in one.cells], SHOWN_CELLS)}: {one.cause}")
     return "\n".join(lines)
-
-
-@contextlib.contextmanager
-def _terminate_as_interrupt() -> Iterator[None]:
-    """A polite kill is handled like Ctrl-C, so that workers end too."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def usual_jobs(jobs: int | None, engine_name: str) -> int:

@@ -68,11 +68,15 @@ class Deployment(ProcessOwner):
         self.nodes = tuple(nodes)
         self.keys = keys
         self.network = network or Network()
-        self.port = 0
-        """The SuperLink's, once it is up."""
         self.supernodes: dict[int, subprocess.Popen[bytes]] = {}
         """The SuperNode processes by partition."""
+        self.database: Path | None = None
+        """File of the SuperLink's state; None: in memory. To be set before it is entered."""
         self._submission: Submission | None = None
+        self._server: ServerCertificate | None = None
+        self._node_keys: dict[int, NodeKey] = {}
+        self._ports: dict[int | None, int] = {}
+        """The SuperLink's port (None) and each partition's own."""
 
     def run(
         self,
@@ -85,26 +89,67 @@ class Deployment(ProcessOwner):
             raise FlowerRunError("the deployment is not running; use it in a `with` statement")
         return self._submission.run(checked(settings), on_line, on_start=on_start)
 
+    @property
+    def address(self) -> str:
+        """The SuperLink's ``host:port``, as this process dials it."""
+        return f"{self.network.address}:{self.port}"
+
+    @property
+    def port(self) -> int:
+        """The SuperLink's, once it is up."""
+        return self._ports[None]
+
     def _start(self) -> None:
         folder = self.processes.folder
-        self.port, *node_ports = free_ports(1 + len(self.nodes))
-        keys, network, here = self.keys or folder / "keys", self.network, f"{self.network.address}:{self.port}"
-        server = create_server_certificate(keys, tuple(dict.fromkeys((*network.names, *LOOPBACK))))
-        node_keys = [create_node_key(keys, f"node-{spec.partition}") for spec in self.nodes]
-        environment = {**self.processes.environment(), **LOCAL_POLL}
-        command = superlink_command(server, network.address, self.port)
-        superlink = self.processes.start([*network.server, *command], LOG, environment)
-        write_connection(folder / "home", here, server.authority)
-        self._submission = Submission(stage_app(folder / "fedcrucible"), environment)
-        wait_until_healthy(f"https://{here}/health", superlink, self.processes, LOG, verify=str(server.authority))
-        lines = {key.private.name: key.public.read_text(encoding="ascii") for key in node_keys}
-        SuperLinkAccess(here, server.authority).register(lines)
-        for spec, key, node_port in zip(self.nodes, node_keys, node_ports, strict=True):
-            self._start_node(spec, key, server, node_port)
+        names = [None, *(spec.partition for spec in self.nodes)]
+        self._ports = dict(zip(names, free_ports(len(names)), strict=True))
+        keys = self.keys or folder / "keys"
+        self._server = create_server_certificate(keys, tuple(dict.fromkeys((*self.network.names, *LOOPBACK))))
+        self._node_keys = {spec.partition: create_node_key(keys, f"node-{spec.partition}") for spec in self.nodes}
+        superlink = self._launch_superlink()
+        write_connection(folder / "home", self.address, self._server.authority)
+        self._submission = Submission(stage_app(folder / "fedcrucible"), self._environment())
+        self._wait_for_superlink(superlink)
+        keys_of = {key.private.name: key.public.read_text(encoding="ascii") for key in self._node_keys.values()}
+        self.access().register(keys_of)
+        for spec in self._first_nodes():
+            self._start_node(spec)
 
-    def _start_node(self, spec: NodeSpec, key: NodeKey, server: ServerCertificate, node_port: int) -> None:
-        name, dialled = key.private.name, f"{self.network.name}:{self.port}"
-        command = supernode_command(dialled, server.authority, key.private, spec.config(len(self.nodes)), node_port)
-        environment = {**self.processes.environment(name), **LOCAL_POLL}
+    def access(self) -> SuperLinkAccess:
+        """What an administrator does at the SuperLink."""
+        assert self._server is not None
+        return SuperLinkAccess(self.address, self._server.authority)
+
+    def _first_nodes(self) -> Sequence[NodeSpec]:
+        """The nodes that are there from the beginning."""
+        return self.nodes
+
+    def _environment(self, home: str = "home") -> dict[str, str]:
+        return {**self.processes.environment(home), **LOCAL_POLL}
+
+    def _launch_superlink(self) -> subprocess.Popen[bytes]:
+        assert self._server is not None
+        command = superlink_command(self._server, self.network.address, self.port, self.database)
+        return self.processes.start([*self.network.server, *command], LOG, self._environment())
+
+    def _wait_for_superlink(self, process: subprocess.Popen[bytes]) -> None:
+        assert self._server is not None
+        authority = str(self._server.authority)
+        wait_until_healthy(f"https://{self.address}/health", process, self.processes, LOG, verify=authority)
+
+    def _start_node(self, spec: NodeSpec) -> None:
+        key = self._node_keys[spec.partition]
+        self.supernodes[spec.partition] = self._launch_node(spec, key, self._ports[spec.partition], key.private.name)
+
+    def _launch_node(self, spec: NodeSpec, key: NodeKey, port: int, name: str) -> subprocess.Popen[bytes]:
+        assert self._server is not None
+        dialled = f"{self.network.name}:{self.port}"
+        command = supernode_command(dialled, self._server.authority, key.private, spec.config(len(self.nodes)), port)
         prefix = self.network.nodes.get(spec.partition, ())
-        self.supernodes[spec.partition] = self.processes.start([*prefix, *command], f"{name}.log", environment)
+        return self.processes.start(
+            [*prefix, *self._node_command(spec, command)], f"{name}.log", self._environment(name)
+        )
+
+    def _node_command(self, spec: NodeSpec, command: list[str]) -> list[str]:  # noqa: ARG002
+        """The command line of a node, from the usual one."""
+        return command

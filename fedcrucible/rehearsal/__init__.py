@@ -1,0 +1,1 @@
+"""A rehearsal: a whole federation on this machine, with real processes, in which things go wrong on purpose."""

@@ -1,0 +1,1 @@
+"""Faults of a rehearsal, a registered class each; a new file here needs no list."""
