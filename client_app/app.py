@@ -6,7 +6,7 @@ from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
 from client_app import benign, malicious
-from client_app.evaluation import answer_evaluate
+from client_app.evaluation import answer_evaluate, asr_allowed
 from client_app.memory import answer_memory
 from client_app.roles import declared_role, is_malicious
 from client_app.session import own_info, partition_of, run_config, train_reply
@@ -48,9 +48,11 @@ def memory(msg: Message, context: Context) -> Message:
 def query(msg: Message, context: Context) -> Message:
     """Say which partition this node holds and, if its configuration fixes one, its role (for detection figures).
 
-    A node that couldn't train says why instead: its role, its data, or how they differ from the server's.
+    A node that couldn't train says why instead: its role, its other settings, its data, or how they differ from the
+    server's.
     """
     partition, role, config = partition_of(context), declared_role(context), run_config(context)
+    asr_allowed(context)  # refuses a value that is none, before the first round
     answer = ConfigRecord({"partition-id": partition})
     if 0 <= partition < config.federation.clients:  # the server refuses others, whatever their data
         answer["own-data"] = own_info(context, config, read_task(msg.content)) is not None

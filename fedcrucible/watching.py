@@ -131,13 +131,16 @@ def _sites(sites: Sequence[Site], most: int) -> Table:
     from rich.text import Text
 
     table = Table(expand=True, box=None, header_style="bold", padding=(0, 1))
-    for name in ("client", "node", "replied", "rejected", "dropped", "absent", "last heard"):
+    measured = any(site.ma_percent is not None for site in sites)
+    columns = ["client", "node", *(["own MA %"] if measured else []), "replied", "rejected", "dropped", "absent"]
+    for name in (*columns, "last heard"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("last cause", ratio=1, no_wrap=True, overflow="ellipsis")
     for site in sites[:most]:
         table.add_row(
             str(site.client),
             Text(visible(site.name)),
+            *([_rate(site.ma_percent)] if measured else []),
             f"{site.replied}/{site.asked}",
             str(site.rejected),
             Text(str(site.dropped), style="bold red" if site.dropped else ""),
@@ -146,7 +149,7 @@ def _sites(sites: Sequence[Site], most: int) -> Table:
             Text(plain_text(site.cause, LONGEST_CAUSE)),
         )
     if len(sites) > most:
-        table.add_row("...", Text(f"{len(sites) - most} more"), "", "", "", "", "", "")
+        table.add_row("...", Text(f"{len(sites) - most} more"))
     return table
 
 

@@ -130,6 +130,7 @@ def _run(
     recorder.open()
     # The summary first: of all that is left to write it is the smallest and the one that can't be made again.
     summary = record.write_summary(population_sha256(population), recorder.seconds)
+    record.write_sites()
     if config.output.save_model:
         for prototype, weights in population.items():
             of = loop.parts.models[prototype]

@@ -54,6 +54,10 @@ class RoundOutcome:
     measured: Measured | None = None
     client_metrics: dict[int, dict[str, float]] = field(default_factory=dict)
     """What clients measured on test data of their own, by partition: rates in percent and ``examples``."""
+    evaluations_dropped: dict[int, str] = field(default_factory=dict)
+    """Partition to the cause for which its answer to the evaluate message counts for nothing."""
+    evaluations_absent: list[int] = field(default_factory=list)
+    """Clients without a usable node when those who measure were drawn."""
     geometry: dict[Prototype, UpdateGeometry] = field(default_factory=dict)
     """How each prototype's updates lie to each other, where ``output.diagnostics`` asks for it."""
     restarted: bool = False

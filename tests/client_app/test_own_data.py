@@ -16,7 +16,7 @@ from PIL import Image
 from attacks.poisoner import Poisoner
 from client_app.app import app
 from client_app.collusion import colluding_partitions
-from client_app.local_data import clean_data, data_info, local_rows, poisoned_data
+from client_app.local_data import clean_data, data_info, local_rows, local_share, poisoned_data
 from client_app.own_data import own_splits
 from client_app.round_cache import RoundCache
 from client_app.session import Session, local_model, own_info, run_config
@@ -29,7 +29,9 @@ from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.learning.data import DataInfo, Labeled
 from fedcrucible_core.learning.datasets import DATASETS, DatasetSource, PublishedData, Reading, load_task
 from fedcrucible_core.learning.weights import Weights
-from fedcrucible_core.records.reader import read
+from fedcrucible_core.records import files
+from fedcrucible_core.records.reader import parsed, read
+from fedcrucible_core.records.site_matrix import SiteMatrix
 from server_app.plan import Plan
 from server_app.run import execute
 from strategies.messages import MODEL, from_arrays, train_content
@@ -206,6 +208,27 @@ class TestWholeRuns:
         assert summary.dropped == {}
         assert summary.ma_percent == 100.0, "each class by its name"
         assert list(rounds[-1].weights.values()) == pytest.approx([80 / 160, 40 / 160, 40 / 160])
+
+    def test_each_site_measures_on_what_it_never_trains_on(
+        self, server: Path, tmp_path: Path, runs_folder: Path
+    ) -> None:
+        counts, allowing = ((40, 40, 0), (10, 10, 20), (30, 0, 10)), 1
+        nodes = {i: own(Folder(counts=count).write(tmp_path / str(i))) for i, count in enumerate(counts)}
+        nodes[allowing]["measure-asr"] = True
+        asked = {"federation__fraction_evaluate": 1.0, "partition__test_fraction": 0.25}
+        chosen = load(settings(server, **asked))
+        grid = LocalGrid(app, 3, flatten(chosen), node_configs=nodes)
+        folder = Path(execute(Plan.make(chosen), grid, in_order=False).folder)
+        matrix = parsed(folder / files.SITES, SiteMatrix)
+        assert [row.examples for row in matrix.sites] == [20, 10, 10], "a quarter of what each holds"
+        assert [row.asr_allowed for row in matrix.sites] == [i == allowing for i in range(3)]
+        assert [row.asr_last_percent is None for row in matrix.sites] == [i != allowing for i in range(3)]
+        node = context(chosen, 0, data_dir=nodes[0]["data-dir"], own_data=True)
+        info = own_info(node, run_config(node), load_task(chosen.task).info)
+        share = local_share(run_config(node), 0, info)
+        assert sorted([*share.train.tolist(), *share.test.tolist()]) == list(range(80))
+        assert torch.equal(share.test, local_share(run_config(node), 0, info).test), "by the seed"
+        assert len(clean_data(run_config(node), 0, CPU, info)) == 60
 
     def test_a_node_that_doesnt_fit_is_named_at_the_start(self, server: Path, tmp_path: Path) -> None:
         nodes = {
