@@ -56,7 +56,8 @@ def measure(session: Session, *, asr: bool = True) -> ClientRates:
     if not len(test):
         raise ValueError(f"client {partition} has no test data: partition.test_fraction")
     common = config.federation.evaluate_triggered == "common"
-    triggered = None if not asr else _common(config) if common else _triggered(config, test, own)
+    hidden = config.federation.blind  # an attacker alone would know the trigger
+    triggered = None if hidden or not asr else _common(config) if common else _triggered(config, test, own)
     session.load(_measured_model(session))
     batch, target = config.run.eval_batch_size, config.poison.target_label
     right = predict(session.model, test.inputs, batch, session.device) == test.labels

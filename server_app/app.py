@@ -8,6 +8,7 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from fedcrucible_core.config import ConfigError
+from fedcrucible_core.config.blind import BLIND, server_settings
 from fedcrucible_core.config.json_log import wanted
 from fedcrucible_core.config.load import load
 from fedcrucible_core.config.plain_text import plain_text
@@ -41,7 +42,9 @@ def main(grid: Grid, context: Context) -> None:
     works.
     """
     try:
-        plan = Plan.make(load(context.run_config))
+        plan = Plan.make(load(server_settings(context.run_config)))
+        if plan.config.federation.blind and in_simulation(grid):
+            raise ConfigError(BLIND, True, "a simulation's nodes are all this machine; use a deployment, or in-process")
         if in_simulation(grid) and plan.system.rule is not None:
             require_supernodes(grid, plan.config.federation.clients)
         console = Console(plan.config.run.rounds)

@@ -28,6 +28,7 @@ from fedcrucible_core.learning.partition.base import PARTITIONERS
 from fedcrucible_core.learning.partition.shares import partition_indices
 from fedcrucible_core.learning.tasks import task_of
 from fedcrucible_core.learning.vector import Slot, parameter_slots
+from server_app.blind_checks import check_blind
 from server_app.root_set import check_root_set
 from strategies.bindings import Bindings
 from strategies.exclusions import KEY as EXCLUDED
@@ -203,6 +204,8 @@ def _check_clients(config: RunConfigBase, system: Assembled, data: DataSplits) -
     if config.federation.own_data and config.federation.evaluate_triggered == "common":
         allowed = "nodes with data of their own have no common test data; allowed: own"
         raise ConfigError("federation.evaluate_triggered", "common", allowed)
+    if config.federation.blind:
+        check_blind(config, system, data)
     Bindings.of(config.federation)
     Quorum.of(config.federation)
     share = len(attackers(config)) / clients

@@ -20,6 +20,7 @@ from strategies.parts import Parts
 from strategies.population import Population
 from strategies.replies import read_all
 from strategies.roster import Answers, Roster
+from strategies.seeds import with_seeds
 
 
 class ClientMetrics:
@@ -51,7 +52,11 @@ class ClientMetrics:
             p: train_content(population[p], server_round, len(self.asked), self.parts.info) for p in set(prototypes)
         }
         return [
-            Message(content=contents[p], message_type=MessageType.EVALUATE, dst_node_id=node.node_id)
+            Message(
+                content=with_seeds(contents[p], config, server_round, node.partition),
+                message_type=MessageType.EVALUATE,
+                dst_node_id=node.node_id,
+            )
             for node, p in zip(self.asked, prototypes, strict=True)
         ]
 

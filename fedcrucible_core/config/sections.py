@@ -166,6 +166,16 @@ class FederationSection(Section):
         description="Deployment: every node trains on images of its own (node config own-data=true); "
         "the server's training images are shared out to nobody",
     )
+    blind: bool = Field(
+        False,
+        description="What nodes receive tells nothing of the attack, the defence and the server's choices; not in "
+        "simulations",
+    )
+    hidden: str = Field(
+        "",
+        description="Deployment, of a blind run: file on the SuperLink's machine (TOML, absolute path) of all settings "
+        "that nodes may not see",
+    )
 
 
 class AttackSection(Section):
