@@ -85,6 +85,8 @@ def execute(
                     operations.opened()
                 return _run(plan, grid, in_order, recorder, operations, evaluator, start, observers)
         except BaseException as error:
+            if operations is not None:
+                operations.status.stop()
             if not recorded and not start.continues:
                 shutil.rmtree(record.folder, ignore_errors=True)
             elif operations is not None:
@@ -123,6 +125,7 @@ def _run(
         evaluate=measuring(plan, evaluator),
         observers=[recorder, operations, *observers],
         resume_from=_checkpoint(start),
+        progress=operations.status.progress,
     )
     rounds = config.run.rounds if plan.system.trains else 0
     loop.start(grid, loop.initial_arrays, rounds, config.federation.timeout_s)

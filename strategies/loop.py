@@ -47,12 +47,12 @@ class Loop(Strategy):
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
         self.config = parts.config
-        self.roster = Roster(parts.nodes, parts.config, parts.malicious)
+        self.roster = Roster(parts.nodes, parts.config, parts.malicious, parts.progress)
         self.standing = Standing.at_first(parts.initial())
         self.trainer = trainer_of(parts, self.roster, self.standing)
         self.clients = ClientMetrics(parts, self.roster)
         self.checkpoints = Checkpoints(parts, self.roster)
-        self.outcome = RoundOutcome(0)
+        self.outcome = RoundOutcome(0, progress=parts.progress)
         self._arrays: ArrayRecord | None = None
         self._asked: list[Message] = []
         self._measured: Measured | None = None
@@ -110,7 +110,7 @@ class Loop(Strategy):
         self._adopt(arrays)
         if not self._ready:
             self._prepare(grid)
-        self.outcome = RoundOutcome(server_round)
+        self.outcome = RoundOutcome(server_round, progress=self.parts.progress)
         if self.trainer.asks_clients:
             with timed(self.outcome, "sample"):
                 self._asked = self.trainer.ask(server_round, self.standing.population, grid)
@@ -258,6 +258,7 @@ class Loop(Strategy):
         first_of(trained).load_into(self.parts.model)
         before = self._measured or self.parts.evaluate(self.parts.model, RoundOutcome(num_rounds + 1), False)
         self.outcome = begin_repair(num_rounds, before)
+        self.outcome.progress = self.parts.progress
         stage = RepairStage(self.parts, self.roster, self.phase)
         self.standing.population = stage.run(trained, self.outcome, grid, timeout)
         self.outcome.model = self.standing.compared(trained)

@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 from defenses.stored_updates import UpdateGeometry
 from fedcrucible_core.learning.evaluation import AttackMetrics, CleanMetrics
 from strategies.population import Population, Prototype, State
+from strategies.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,8 @@ class RoundOutcome:
     """The models after the round, for observers: theirs to read, nobody's to change."""
     nodes: dict[int, NodeIdentity] = field(default_factory=dict)
     """Which node each participant is, where nodes are real machines."""
+    progress: Progress = field(default_factory=Progress, repr=False, compare=False)
+    """Told which phase begins."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from flwr.serverapp import Grid
 from fedcrucible_core.config.compose import RunConfigBase
 from strategies.exchange import exchange
 from strategies.nodes import Node, NodeDirectory
+from strategies.progress import Progress
 from strategies.sampling import sample
 
 NEAR_POLL_S = 0.05
@@ -51,11 +52,14 @@ class Answers:
 class Roster:
     """The run's clients on a grid."""
 
-    def __init__(self, nodes: NodeDirectory, config: RunConfigBase, malicious: frozenset[int]) -> None:
+    def __init__(
+        self, nodes: NodeDirectory, config: RunConfigBase, malicious: frozenset[int], progress: Progress | None = None
+    ) -> None:
         self.nodes = nodes
         self.config = config
         self.malicious = malicious
         """Ground truth by seed; roles that nodes declare come on top."""
+        self.progress = progress or Progress()
 
     def online(self, grid: Grid) -> list[Node]:
         """Nodes that can be asked now, in partition order."""
@@ -83,7 +87,15 @@ class Roster:
         """Send messages, one per node, and collect what comes within ``timeout`` seconds."""
         in_order = self.nodes.in_order
         poll = NEAR_POLL_S if in_order else self.config.federation.poll_s
-        return Answers(exchange(grid, messages, timeout, poll, one_by_one=not in_order))
+        partitions = {node.node_id: node.partition for node in self.nodes.by_partition.values()}
+        asked = [message.metadata.dst_node_id for message in messages]
+        self.progress.ask((partitions[node] for node in asked if node in partitions), timeout)
+
+        def heard(node: int) -> None:
+            if node in partitions:
+                self.progress.hear(partitions[node])
+
+        return Answers(exchange(grid, messages, timeout, poll, one_by_one=not in_order, heard=heard))
 
     def _truth(self, nodes: Iterable[Node]) -> frozenset[int]:
         declared = {n.partition: n.declared_malicious for n in nodes if n.declared_malicious is not None}

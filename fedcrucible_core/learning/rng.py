@@ -10,7 +10,6 @@ from contextvars import ContextVar
 import numpy as np
 import torch
 
-
 _TOLD: ContextVar[Mapping[str, int]] = ContextVar("told_seeds", default={})  # noqa: B039
 
 

@@ -13,7 +13,7 @@ from fedcrucible_core.records.events import node_names
 from fedcrucible_core.records.lock import has_writer
 from fedcrucible_core.records.reader import parsed, read_rounds
 from fedcrucible_core.records.schema import RoundRecord, RunDescription
-from fedcrucible_core.records.status import RunStatus, replied
+from fedcrucible_core.records.status import RunningRound, RunStatus, replied
 
 T = TypeVar("T")
 Seen = Literal["starting", "running", "finished", "degraded", "failed", "interrupted", "killed"]
@@ -57,6 +57,11 @@ class Glance:
     def over(self) -> bool:
         """Whether nothing more will happen."""
         return self.state in OVER
+
+    @property
+    def running(self) -> RunningRound | None:
+        """The round that runs now; None between rounds, and where nobody works on the run."""
+        return None if self.over or self.status is None else self.status.now
 
     @property
     def age(self) -> float | None:

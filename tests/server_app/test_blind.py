@@ -72,7 +72,7 @@ class Received:
 def _shown(record: Any) -> Any:
     if isinstance(record, ArrayRecord):
         return {key: [array.dtype, list(array.shape)] for key, array in record.items()}
-    return {key: value for key, value in record.items()}
+    return dict(record.items())
 
 
 def _played(**changes: Scalar) -> tuple[Received, Path, str]:
@@ -104,8 +104,8 @@ def test_honest_clients_see_no_truth_and_the_model_is_the_same(runs_folder: Path
 
 def test_another_truth_looks_the_same(runs_folder: Path) -> None:
     other = {
-        **BLIND, "attack__name": "sign-flip", "strategy": "median", "adversary__malicious_ids": "3", "output__name": "x",
-        "poison__target_label": 2, "run__rounds": 1,
+        **BLIND, "attack__name": "sign-flip", "strategy": "median", "adversary__malicious_ids": "3",
+        "poison__target_label": 2, "run__rounds": 1, "output__name": "x",
     }  # fmt: skip
     first, _, _ = _played(**BLIND, run__rounds=1)
     second, _, _ = _played(**other)
