@@ -8,6 +8,7 @@ from flwr.clientapp import ClientApp
 from client_app import benign, malicious
 from client_app.evaluation import answer_evaluate, asr_allowed
 from client_app.memory import answer_memory
+from client_app.node_log import node_log
 from client_app.roles import declared_role, is_malicious
 from client_app.session import own_info, partition_of, run_config, train_reply
 from client_app.survey import answer_survey, honest_answer
@@ -16,7 +17,7 @@ from strategies.messages import CLIENT
 from strategies.survey_messages import SURVEY
 from strategies.task_facts import read_task
 
-app = ClientApp()
+app = ClientApp(mods=[node_log])
 
 
 @app.train()

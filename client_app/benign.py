@@ -6,6 +6,7 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from client_app.local_data import clean_data
+from client_app.node_log import node_log
 from client_app.session import Session, train_reply
 from client_app.survey import answer_survey, honest_answer
 from fedcrucible_core.config.compose import RunConfigBase
@@ -14,7 +15,7 @@ from fedcrucible_core.learning.training import train as train_plainly
 from fedcrucible_core.learning.weights import LocalUpdate
 from strategies.survey_messages import SURVEY
 
-app = ClientApp()
+app = ClientApp(mods=[node_log])
 
 
 def update(session: Session) -> LocalUpdate:

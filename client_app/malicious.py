@@ -11,6 +11,7 @@ from attacks.schedule import is_attack_round
 from client_app import benign
 from client_app.attacker import Attacker
 from client_app.memory import write_memory
+from client_app.node_log import node_log
 from client_app.session import Session, train_reply
 from client_app.survey import answer_survey
 from fedcrucible_core.config.compose import RunConfigBase
@@ -18,7 +19,7 @@ from fedcrucible_core.learning.survey import Survey
 from fedcrucible_core.learning.weights import LocalUpdate
 from strategies.survey_messages import SURVEY
 
-app = ClientApp()
+app = ClientApp(mods=[node_log])
 
 
 def update(session: Session) -> LocalUpdate:

@@ -15,10 +15,9 @@ EVERY_S = 1.0
 class LiveStatus:
     """Looks at a run's progress and hands on what has changed, until it is stopped."""
 
-    def __init__(self, progress: Progress, tell: Callable[[RunningRound], None], every: float = EVERY_S) -> None:
+    def __init__(self, progress: Progress, tell: Callable[[RunningRound], None]) -> None:
         self.progress = progress
         self.tell = tell
-        self.every = every
         self._told: RunningRound | None = None
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -36,7 +35,7 @@ class LiveStatus:
             self._thread.join()
 
     def _look(self) -> None:
-        while not self._stop.wait(self.every):
+        while not self._stop.wait(EVERY_S):
             now = running_round(self.progress, time.time())
             if now is not None and now != self._told:
                 self.tell(now)

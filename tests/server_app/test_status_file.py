@@ -69,11 +69,11 @@ def test_both_are_replaced_after_every_round(runs_folder: Path, monkeypatch: pyt
     assert found.last_round is not None
     assert found.started <= found.last_round <= found.updated
     assert {"train", "aggregate"} <= set(found.seconds)
-    told = samples((runs_folder / "x" / files.PROMETHEUS).read_text())
-    assert told['fedcrucible_state{run="x",state="finished"}'] == 1
-    assert told['fedcrucible_round{run="x"}'] == 2
-    assert told['fedcrucible_clients_replied{run="x"}'] == 5
-    assert told['fedcrucible_replies_dropped_total{run="x",cause="late"}'] == 0
+    written = samples((runs_folder / "x" / files.PROMETHEUS).read_text())
+    assert written['fedcrucible_state{run="x",state="finished"}'] == 1
+    assert written['fedcrucible_round{run="x"}'] == 2
+    assert written['fedcrucible_clients_replied{run="x"}'] == 5
+    assert written['fedcrucible_replies_dropped_total{run="x",cause="late"}'] == 0
 
 
 def test_a_resumed_run_counts_on(runs_folder: Path) -> None:
