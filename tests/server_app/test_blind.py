@@ -233,7 +233,7 @@ def test_where_the_file_lies_must_be_said_and_only_then(hidden: str, blind: bool
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_left() -> Iterator[None]:
+def _nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No hidden file outlives its run."""
     written: list[Path] = []
     write = hidden_settings.write_hidden
@@ -242,7 +242,6 @@ def _nothing_is_left() -> Iterator[None]:
         written.append(write(folder, values))
         return written[-1]
 
-    hidden_settings.write_hidden = watched
+    monkeypatch.setattr(hidden_settings, "write_hidden", watched)
     yield
-    hidden_settings.write_hidden = write
     assert not [path for path in written if path.exists()]
