@@ -32,6 +32,13 @@ from server_app.synthetic_examples import keep_synthetic
 from strategies.outcome import Checkpoint, Observer
 from strategies.population import first_of
 
+MEASURED = {
+    "test": (),
+    "validation": ("measured on the validation split",),
+    "none": ("the server has no test data and measured nothing: what is known of the model is what sites say",),
+}
+"""Notes on ``task.eval_split``."""
+
 
 def execute(
     plan: Plan,
@@ -164,7 +171,7 @@ def _describe(plan: Plan, evaluator: Evaluator, facts: AttackFacts, start: Start
     }
     if system.kind.knowledge:
         knowledge[system.name] = system.kind.knowledge
-    notes = [] if config.task.eval_split == "test" else ["measured on the validation split"]
+    notes = list(MEASURED[config.task.eval_split])
     notes += plan.data_notes
     if system.rule is not None:
         notes += poisoner.notes(len(attackers(config)))
@@ -207,6 +214,6 @@ def _keep_shown(
     record: RunRecord, plan: Plan, evaluator: Evaluator, model: SplitModel, server: ServerData | None
 ) -> None:
     keep_examples(record, task_of(plan.data.info), examples_of(evaluator, server))
-    if plan.system.trains:
+    if plan.system.trains and len(evaluator.labels):
         features, truth, mask = evaluator.features(model, plan.config.run.seed)
         record.save_embedding(f"{plan.system.name}, last round", features, truth, mask)

@@ -226,6 +226,8 @@ class Loop(Strategy):
             self.checkpoints.keep(server_round, self.standing, grid)
 
     def _measure(self, *, final: bool) -> None:
+        if self.config.task.eval_split == "none":
+            return
         outcome, population = self.outcome, self.standing.population
         with timed(outcome, "evaluate"):
             names = self.measured(population)

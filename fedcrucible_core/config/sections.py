@@ -48,8 +48,10 @@ class TaskSection(Section):
     )
     train_samples: int = Field(20_000, ge=0, description="Training images shared out to clients; 0 = all")
     test_samples: int = Field(0, ge=0, description="Images of the evaluation split that are used; 0 = all")
-    eval_split: Literal["test", "validation"] = Field(
-        "test", description="Split that is measured; choose hyper-parameters on validation only"
+    eval_split: Literal["test", "validation", "none"] = Field(
+        "test",
+        description="Split that is measured; choose hyper-parameters on validation only; none = the server measures "
+        "nothing, sites alone do (federation.fraction_evaluate)",
     )
     validation_fraction: float = Field(
         0.1,

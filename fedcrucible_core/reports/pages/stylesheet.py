@@ -107,9 +107,10 @@ table.heat tbody th { vertical-align: middle; }
 table.heat thead th { text-align: center; }
 table.heat thead th:first-child { text-align: left; }
 table.sites { width: auto; }
+.scroll.fit { width: fit-content; max-width: 100%; }
 table.sites th[scope=row] { position: sticky; left: 0; background: var(--card); white-space: nowrap; }
 table.sites thead th:first-child { left: 0; z-index: 2; }
-table.sites td { min-width: 3.6em; }
+table.sites td { min-width: 5.3em; padding: 5px 6px; vertical-align: middle; }
 table.sites .name { color: var(--muted); display: inline-block; max-width: 16ch; overflow: hidden;
   text-overflow: ellipsis; vertical-align: bottom; }
 table.sites td.dropped, table.sites td.absent, table.sites td.excluded, table.sites td.refused { font-size: .92em;

@@ -46,7 +46,7 @@ MACROS = """
 
 {% macro site_map(map, columns) %}
 <h3>{{ map.title }} <small>{{ map.scale }}</small></h3>
-<div class="scroll"><table class="heat sites" style="--tone: var(--{{ map.tone }})">
+<div class="scroll fit"><table class="heat sites" style="--tone: var(--{{ map.tone }})">
 <thead><tr><th scope="col">site</th>{% for round in columns %}<th scope="col">{{ round }}</th>{% endfor %}</tr></thead>
 <tbody>{% for row in map.rows %}
 <tr><th scope="row">{{ row.site }}{% if row.name %} <span class="name">{{ row.name }}</span>{% endif %}
@@ -142,6 +142,7 @@ REPORT = """{% extends "base" %}
 {% if personal_pairs %}
 {{ chart(personal) }}
 {{ pairs(personal_pairs) }}
+<h3>In the last round</h3>
 <p class="note">{{ personal_rows[1] }}</p>
 <div class="scroll"><table>
 <thead><tr><th scope="col">client</th><th scope="col" class="number">examples</th>
