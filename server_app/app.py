@@ -38,7 +38,7 @@ REGISTRATION_S = 3.0
 def main(grid: Grid, context: Context) -> None:
     """Check the configuration, run, record; prints one line per round and where the record lies.
 
-    A setting that can't be used, or too few usable nodes, is printed as one line and fails the run before any client
+    Nothing of a blind run but its end. A setting that can't be used, or too few usable nodes, is printed as one line and fails the run before any client
     works.
     """
     try:
@@ -50,13 +50,16 @@ def main(grid: Grid, context: Context) -> None:
         console = Console(plan.config.run.rounds)
         discovery = plan.config.federation.discovery
         in_order = in_simulation(grid) if discovery == "auto" else discovery == "order"
-        people = [] if wanted(plan.config.output.log) else [console]
+        blind = plan.config.federation.blind  # whoever reaches the SuperLink can read what is printed here
+        people = [] if blind or wanted(plan.config.output.log) else [console]
         summary = execute(plan, grid, in_order=in_order, observers=people, flower_run=context.run_id)
     except (ConfigError, TooFewNodesError) as error:
         print(f"error: {plain_text(error, LONGEST_ERROR)}", flush=True)
         raise
     if people:
         console.finish(summary)
+    elif blind:
+        print("blind run: what it came to stands in its record", flush=True)
     if summary.status == "degraded":
         degraded = DegradedRunError(summary)
         print(f"error: {plain_text(degraded, LONGEST_ERROR)}", flush=True)

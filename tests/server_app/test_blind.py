@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flwr.app import ArrayRecord, Context, Message
+from flwr.app import ArrayRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
 from client_app.app import app as honest_app
@@ -21,6 +21,7 @@ from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.blind import is_public, public_settings, server_settings
 from fedcrucible_core.config.load import default_keys, flatten, load
 from fedcrucible_core.records import files
+from server_app import app as server
 from server_app.plan import Plan
 from server_app.run import execute
 from tests.support.tiny_runs import Scalar, settings
@@ -130,6 +131,19 @@ def test_the_in_process_engine_plays_blind_runs(runs_folder: Path) -> None:
     assert plain.parameters_sha256 == blind.parameters_sha256
 
 
+def test_a_server_reads_its_file_and_prints_no_truth(
+    tmp_path: Path, runs_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = flatten(load(settings(**{**BLIND, "run__rounds": 1, "model__name": "logistic", "output__name": "quiet"})))
+    with submitted(whole, tmp_path) as sent:
+        attacker = {"role": "malicious", "hidden-file": sent["federation.hidden"]}
+        grid = LocalGrid(honest_app, 5, sent, node_configs={1: attacker, 3: attacker})
+        server.main(grid, Context(1, 1, {}, RecordDict(), sent))
+    said = capsys.readouterr().out
+    assert said == "blind run: what it came to stands in its record\n"
+    assert (runs_folder / "quiet" / files.SUMMARY).is_file()
+
+
 # --- who is told what -------------------------------------------------------------------------------------------------
 
 
@@ -164,8 +178,6 @@ def test_a_file_on_top_of_what_is_typed(tmp_path: Path) -> None:
 
 
 def _context(sent: Mapping[str, Scalar], **node: Scalar) -> Context:
-    from flwr.app import RecordDict
-
     return Context(1, 2, {"partition-id": 0, **node}, RecordDict(), dict(sent))
 
 
