@@ -38,8 +38,8 @@ REGISTRATION_S = 3.0
 def main(grid: Grid, context: Context) -> None:
     """Check the configuration, run, record; prints one line per round and where the record lies.
 
-    Nothing of a blind run but its end. A setting that can't be used, or too few usable nodes, is printed as one line and fails the run before any client
-    works.
+    Nothing of a blind run but its end.  A setting that can't be used, or too few usable nodes, is printed as one line
+    and fails the run before any client works.
     """
     try:
         plan = Plan.make(load(server_settings(context.run_config)))

@@ -134,7 +134,19 @@ def test_the_in_process_engine_plays_blind_runs(runs_folder: Path) -> None:
 def test_a_server_reads_its_file_and_prints_no_truth(
     tmp_path: Path, runs_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    whole = flatten(load(settings(**{**BLIND, "run__rounds": 1, "model__name": "logistic", "output__name": "quiet"})))
+    whole = flatten(
+        load(
+            settings(
+                **{
+                    **BLIND,
+                    "run__rounds": 1,
+                    "model__name": "logistic",
+                    "output__name": "quiet",
+                    "federation__discovery": "order",
+                }
+            )
+        )
+    )
     with submitted(whole, tmp_path) as sent:
         attacker = {"role": "malicious", "hidden-file": sent["federation.hidden"]}
         grid = LocalGrid(honest_app, 5, sent, node_configs={1: attacker, 3: attacker})
