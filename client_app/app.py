@@ -7,8 +7,9 @@ from flwr.clientapp import ClientApp
 
 from client_app import benign, malicious
 from client_app.confidential import keep_confidential
-from client_app.evaluation import answer_evaluate
+from client_app.evaluation import answer_evaluate, asr_allowed
 from client_app.memory import answer_memory
+from client_app.node_log import node_log
 from client_app.rehearsal import rehearsed
 from client_app.roles import declared_role, is_malicious
 from client_app.session import own_info, partition_of, run_config, train_reply
@@ -18,7 +19,7 @@ from strategies.messages import CLIENT
 from strategies.survey_messages import SURVEY
 from strategies.task_facts import read_task
 
-app = ClientApp(mods=[keep_confidential])
+app = ClientApp(mods=[keep_confidential, node_log])  # the log lies at the node: it tells causes in full
 
 
 @app.train()
@@ -50,9 +51,11 @@ def memory(msg: Message, context: Context) -> Message:
 def query(msg: Message, context: Context) -> Message:
     """Say which partition this node holds and, if its configuration fixes one, its role (for detection figures).
 
-    A node that couldn't train says why instead: its role, its data, or how they differ from the server's.
+    A node that couldn't train says why instead: its role, its other settings, its data, or how they differ from the
+    server's.
     """
     partition, role, config = partition_of(context), declared_role(context), run_config(context)
+    asr_allowed(context)  # refuses a value that is none, before the first round
     answer = ConfigRecord({"partition-id": partition})
     if 0 <= partition < config.federation.clients:  # the server refuses others, whatever their data
         answer["own-data"] = own_info(context, config, read_task(msg.content)) is not None

@@ -7,6 +7,7 @@ from flwr.clientapp import ClientApp
 
 from client_app.confidential import keep_confidential
 from client_app.local_data import clean_data
+from client_app.node_log import node_log
 from client_app.session import Session, train_reply
 from client_app.survey import answer_survey, honest_answer
 from fedcrucible_core.config.compose import RunConfigBase
@@ -15,7 +16,7 @@ from fedcrucible_core.learning.training import train as train_plainly
 from fedcrucible_core.learning.weights import LocalUpdate
 from strategies.survey_messages import SURVEY
 
-app = ClientApp(mods=[keep_confidential])
+app = ClientApp(mods=[keep_confidential, node_log])  # the log lies at the node: it tells causes in full
 
 
 def update(session: Session) -> LocalUpdate:

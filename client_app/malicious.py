@@ -12,6 +12,7 @@ from client_app import benign
 from client_app.attacker import Attacker
 from client_app.confidential import keep_confidential
 from client_app.memory import write_memory
+from client_app.node_log import node_log
 from client_app.session import Session, train_reply
 from client_app.survey import answer_survey
 from fedcrucible_core.config.compose import RunConfigBase
@@ -19,7 +20,7 @@ from fedcrucible_core.learning.survey import Survey
 from fedcrucible_core.learning.weights import LocalUpdate
 from strategies.survey_messages import SURVEY
 
-app = ClientApp(mods=[keep_confidential])
+app = ClientApp(mods=[keep_confidential, node_log])  # the log lies at the node: it tells causes in full
 
 
 def update(session: Session) -> LocalUpdate:

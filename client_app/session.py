@@ -15,6 +15,8 @@ from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 from client_app.confidential import TellableError
 from client_app.local_data import data_info
 from client_app.own_data import check_data, has_own_data
+from fedcrucible_core.config import ConfigError
+from fedcrucible_core.config.blind import BLIND, node_settings
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.config.load import load
 from fedcrucible_core.config.sections import TrainingSection
@@ -22,10 +24,11 @@ from fedcrucible_core.learning.data import DataInfo, Labeled
 from fedcrucible_core.learning.device import deterministic_threads, resolve_device
 from fedcrucible_core.learning.models import SplitModel
 from fedcrucible_core.learning.models.base import MODELS
-from fedcrucible_core.learning.rng import torch_generator
+from fedcrucible_core.learning.rng import told_seeds, torch_generator
 from fedcrucible_core.learning.training import LocalTraining, train
 from fedcrucible_core.learning.weights import LocalUpdate, Trained, Weights
 from strategies.messages import ATTACKED, CLIENT, METRICS, MODEL, read_train, to_arrays
+from strategies.seeds import read_seeds, stand_in
 from strategies.task_facts import read_task
 
 
@@ -77,13 +80,34 @@ def _config(settings: str) -> RunConfigBase:
     return load(json.loads(settings))
 
 
-def run_config(context: Context) -> RunConfigBase:
-    """The validated configuration of a run; a node's own ``data-dir`` goes before the run's."""
+HIDDEN_FILE = "hidden-file"
+"""Of a malicious node's own configuration: its settings in blind runs."""
+
+
+def run_config(context: Context, seed: int | None = None) -> RunConfigBase:
+    """The validated configuration of a run; a node's own ``data-dir`` goes before the run's.
+
+    Of a blind run what honest clients may know of it; a malicious node's own file (``hidden-file``) goes before that.
+    ``seed`` takes the place of a run's seed that this node isn't told. Raises ConfigError.
+    """
     settings = dict(context.run_config)
+    if settings.get(BLIND) is True:
+        settings = node_settings(settings, _hidden_file(context), seed)
     settings["task.class_names"] = ""  # only the guide reads names, and a file of them lies on the server
     if "data-dir" in context.node_config:
         settings["task.data_dir"] = str(context.node_config["data-dir"])
     return _config(json.dumps(settings, sort_keys=True))
+
+
+def _hidden_file(context: Context) -> str | None:
+    """Where this node's settings of blind runs lie; None for a node that isn't malicious by its own configuration."""
+    if context.node_config.get("role") != "malicious":
+        return None
+    path = context.node_config.get(HIDDEN_FILE, "")
+    if not isinstance(path, str) or not path:
+        allowed = "the run is blind: a malicious node needs the file of its attack's settings, an absolute path"
+        raise ConfigError(f"node-config {HIDDEN_FILE}", path, allowed)
+    return path
 
 
 @lru_cache(maxsize=2)
@@ -131,13 +155,15 @@ def partition_of(context: Context) -> int:
 @contextlib.contextmanager
 def opened(msg: Message, context: Context) -> Iterator[Session]:
     """The session of a message that carries a model, with the run's number of threads inside."""
+    partition, seeds = partition_of(context), read_seeds(msg.content)
     config = run_config(context)
-    partition = partition_of(context)
+    if config.federation.blind:
+        config = run_config(context, stand_in(seeds, partition))
     received, server_round, participants = read_train(msg.content)
     server = read_task(msg.content)
     own = own_info(context, config, server)
     device = resolve_device(config.run.device)
-    with deterministic_threads(config.run.threads):
+    with told_seeds(seeds), deterministic_threads(config.run.threads):
         yield Session(
             config=config,
             partition=partition,

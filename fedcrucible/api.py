@@ -50,6 +50,7 @@ def run(
     """
     require_own_rooms()
     require("server")
+    from fedcrucible.engines.hidden_settings import with_hidden
     from fedcrucible.engines.in_process import run_in_process
     from fedcrucible.one_line import run_display
     from fedcrucible_core.config.load import load, overlaid
@@ -57,7 +58,7 @@ def run(
     from server_app.plan import Plan
 
     given = _settings(settings, {"strategy": strategy, "attack.name": attack}, keys)
-    plan = Plan.make(load(overlaid(load_preset(_preset(preset)), {"output.report": False}, given)))
+    plan = Plan.make(load(with_hidden(overlaid(load_preset(_preset(preset)), {"output.report": False}, given))))
     folders: builtins.list[Path] = []
     with run_display(progress) as display:
         display.started(plan.config.run.rounds)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from fedcrucible_core.config.plain_text import plain_text, visible
@@ -27,7 +27,9 @@ STYLES = {"finished": "green", "running": "cyan", "starting": "cyan"}
 LONGEST_CAUSE = 70
 WIDE = 130
 """Columns of a screen that has room for all phases."""
-AROUND = 12
+MOST_NAMED = 6
+"""Clients that one line names."""
+AROUND = 13
 """Lines of a screen that are no row of a table."""
 
 
@@ -39,9 +41,11 @@ def picture(glance: Glance, width: int, height: int) -> Group:
     rows = max(4, height - AROUND)
     for_sites = min(len(glance.sites), max(2, rows // 2))
     style = STYLES.get(glance.state, "bold red")
+    progress, late = progress_line(glance), glance.running is not None and glance.running.late
     return Group(
         Text(headline(glance), style="bold"),
         Text(standing(glance), style=style),
+        *([Text(progress, style="yellow" if late else "")] if progress else []),
         _rounds(glance.rounds[-max(2, rows - for_sites) :], PHASES if width >= WIDE else PHASES[:1]),
         _sites(glance.sites, for_sites),
     )
@@ -65,6 +69,29 @@ def standing(glance: Glance) -> str:
     if glance.state == "killed":
         parts.append("no process writes to the record; run.resume goes on where checkpoints were kept")
     return visible("  ".join(parts))
+
+
+def progress_line(glance: Glance) -> str:
+    """How the round goes that runs now, in one line; empty where none does."""
+    now = glance.running
+    if now is None:
+        return ""
+    names = {site.client: site.name for site in glance.sites}
+    parts = [f"round {now.round}: {now.phase} for {max(0.0, glance.now - now.since):.0f} s"]
+    if now.asked:
+        parts.append(f"{len(now.answered)} of {len(now.asked)} answered")
+        waiting = [client for client in now.waiting if client not in now.late]
+        for title, clients in (("waiting for", waiting), ("late:", now.late)):
+            if clients:
+                parts.append(f"{title} {_listed(clients, names)}")
+    if now.waiting and now.deadline is not None:
+        parts.append(f"at most {max(0.0, now.deadline - glance.now):.0f} s more")
+    return visible("  ".join(parts))
+
+
+def _listed(clients: Sequence[int], names: Mapping[int, str]) -> str:
+    shown = [f"{client} ({names[client]})" if names.get(client) else str(client) for client in clients[:MOST_NAMED]]
+    return ", ".join([*shown, *([f"and {len(clients) - MOST_NAMED} more"] if len(clients) > MOST_NAMED else [])])
 
 
 def round_line(record: RoundRecord, rounds: int) -> str:
@@ -131,13 +158,16 @@ def _sites(sites: Sequence[Site], most: int) -> Table:
     from rich.text import Text
 
     table = Table(expand=True, box=None, header_style="bold", padding=(0, 1))
-    for name in ("client", "node", "replied", "rejected", "dropped", "absent", "last heard"):
+    measured = any(site.ma_percent is not None for site in sites)
+    columns = ["client", "node", *(["own MA %"] if measured else []), "replied", "rejected", "dropped", "absent"]
+    for name in (*columns, "last heard"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("last cause", ratio=1, no_wrap=True, overflow="ellipsis")
     for site in sites[:most]:
         table.add_row(
             str(site.client),
             Text(visible(site.name)),
+            *([_rate(site.ma_percent)] if measured else []),
             f"{site.replied}/{site.asked}",
             str(site.rejected),
             Text(str(site.dropped), style="bold red" if site.dropped else ""),
@@ -146,7 +176,7 @@ def _sites(sites: Sequence[Site], most: int) -> Table:
             Text(plain_text(site.cause, LONGEST_CAUSE)),
         )
     if len(sites) > most:
-        table.add_row("...", Text(f"{len(sites) - most} more"), "", "", "", "", "", "")
+        table.add_row("...", Text(f"{len(sites) - most} more"))
     return table
 
 

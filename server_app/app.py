@@ -8,6 +8,7 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from fedcrucible_core.config import ConfigError
+from fedcrucible_core.config.blind import BLIND, server_settings
 from fedcrucible_core.config.json_log import wanted
 from fedcrucible_core.config.load import load
 from fedcrucible_core.config.plain_text import error_text, plain_text
@@ -37,17 +38,20 @@ REGISTRATION_S = 3.0
 def main(grid: Grid, context: Context) -> None:
     """Check the configuration, run, record; prints one line per round and where the record lies.
 
-    Whatever fails the run is printed as one line: a setting that can't be used and too few usable nodes before any
-    client works, the server's own data before round 1, a full disk when it is full.
+    Nothing of a blind run but its end.  Whatever fails the run is printed as one line: a setting that can't be used and
+    too few usable nodes before any client works, the server's own data before round 1, a full disk when it is full.
     """
     try:
-        plan = Plan.make(load(context.run_config))
+        plan = Plan.make(load(server_settings(context.run_config)))
+        if plan.config.federation.blind and in_simulation(grid):
+            raise ConfigError(BLIND, True, "a simulation's nodes are all this machine; use a deployment, or in-process")
         if in_simulation(grid) and plan.system.rule is not None:
             require_supernodes(grid, plan.config.federation.clients)
         console = Console(plan.config.run.rounds)
         discovery = plan.config.federation.discovery
         in_order = in_simulation(grid) if discovery == "auto" else discovery == "order"
-        people = [] if wanted(plan.config.output.log) else [console]
+        blind = plan.config.federation.blind  # whoever reaches the SuperLink can read what is printed here
+        people = [] if blind or wanted(plan.config.output.log) else [console]
         summary = execute(plan, grid, in_order=in_order, observers=people, flower_run=context.run_id)
     except Exception as error:
         ours = isinstance(error, (ConfigError, TooFewNodesError))
@@ -55,6 +59,8 @@ def main(grid: Grid, context: Context) -> None:
         raise
     if people:
         console.finish(summary)
+    elif blind:
+        print("blind run: what it came to stands in its record", flush=True)
     if summary.status == "degraded":
         degraded = DegradedRunError(summary)
         print(f"error: {plain_text(degraded, LONGEST_ERROR)}", flush=True)

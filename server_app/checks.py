@@ -28,6 +28,7 @@ from fedcrucible_core.learning.partition.base import PARTITIONERS
 from fedcrucible_core.learning.partition.shares import partition_indices
 from fedcrucible_core.learning.tasks import task_of
 from fedcrucible_core.learning.vector import Slot, parameter_slots
+from server_app.blind_checks import check_blind
 from server_app.root_set import check_root_set
 from strategies.bindings import Bindings
 from strategies.exclusions import KEY as EXCLUDED
@@ -54,6 +55,8 @@ def check_combination(
             allowed += "; are its class folders one folder further down?"
         raise ConfigError("task.dataset", config.task.dataset, allowed)
     task_of(data.info).check(config.training)
+    if config.task.eval_split == "none":
+        _check_unmeasured(config, system)
     _check_repair(config, system)
     _check_splitter(config, system, data)
     _check_model(config, system, data)
@@ -70,6 +73,17 @@ def check_combination(
         _check_backdoored_guide(config, adversary)
     if system.rule is not None:
         _check_clients(config, system, data)
+
+
+def _check_unmeasured(config: RunConfigBase, system: Assembled) -> None:
+    """Somebody measures, and nothing of the server's asks for what it hasn't got."""
+    key, other = "task.eval_split", "allowed: test, validation"
+    if system.rule is None or not config.federation.fraction_evaluate:
+        raise ConfigError(key, "none", f"nobody would measure the model; {other}, or federation.fraction_evaluate > 0")
+    if system.repair is not None:
+        raise ConfigError(key, "none", f"repair {system.repair.name!r} needs the server to measure; {other}")
+    if system.rule_needs.smoothing is not None:
+        raise ConfigError(key, "none", f"rule {system.rule_name!r} needs the server to measure; {other}")
 
 
 def _check_repair(config: RunConfigBase, system: Assembled) -> None:
@@ -132,7 +146,7 @@ def _check_attack(config: RunConfigBase, poisoner: Poisoner, data: DataSplits) -
     task, measured = AttackTask.of(config, data), data.measured(config.task.eval_split)
     poisoner.check_task(task)
     _check_artefact(config, poisoner)
-    if not poisoner.targeted:
+    if not poisoner.targeted or config.task.eval_split == "none":
         return
     if not has_inputs(poisoner, measured, task):
         wanted = poisoner.measured_on(data.info)
@@ -203,6 +217,8 @@ def _check_clients(config: RunConfigBase, system: Assembled, data: DataSplits) -
     if config.federation.own_data and config.federation.evaluate_triggered == "common":
         allowed = "nodes with data of their own have no common test data; allowed: own"
         raise ConfigError("federation.evaluate_triggered", "common", allowed)
+    if config.federation.blind:
+        check_blind(config, system, data)
     Bindings.of(config.federation)
     Quorum.of(config.federation)
     share = len(attackers(config)) / clients

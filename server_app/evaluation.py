@@ -48,7 +48,7 @@ class Evaluator:
         """Prepare both sets; for an untargeted attack only the clean one."""
         chosen = data.measured(config.task.eval_split)
         attacked = None
-        if poisoner.targeted:
+        if poisoner.targeted and config.task.eval_split != "none":
             context = measured_context(config, poisoner, AttackTask.of(config, data))
             attacked = poisoner.attacked(chosen, context)
         return cls(

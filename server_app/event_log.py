@@ -81,13 +81,14 @@ class EventLog:
         """Write how the run ended, with the hashes of its final files."""
         folder = self.recorder.record.folder
         models = files.models_in(folder) if self.recorder.config.output.save_model else []
+        sites = [path for path in (folder / files.SITES,) if path.is_file()]
         self._begun().append(
             "end",
             {
                 "state": summary.state,
                 "status": summary.status,
                 "model_sha256": summary.parameters_sha256,
-                "files": {path.name: file_sha256(path) for path in (folder / files.SUMMARY, *models)},
+                "files": {path.name: file_sha256(path) for path in (folder / files.SUMMARY, *sites, *models)},
             },
         )
 

@@ -25,7 +25,7 @@ def examples_of(evaluator: Evaluator, server: ServerData | None) -> dict[str, La
     shown, attacked = torch.arange(min(EXAMPLES, len(evaluator.labels))), evaluator.attacked
     if attacked is not None and attacked.rows is not None and not evaluator.natural:
         shown = attacked.rows[:EXAMPLES]
-    found = {"clean": Labeled(evaluator.images[shown], evaluator.labels[shown])}
+    found = {"clean": Labeled(evaluator.images[shown], evaluator.labels[shown])} if len(shown) else {}
     if attacked is not None:
         kind = "natural" if evaluator.natural else "triggered"
         found[kind] = Labeled(attacked.inputs[:EXAMPLES], attacked.labels[:EXAMPLES])

@@ -24,7 +24,8 @@ class Operations:
         self.status = StatusFile(recorder, self.events)
         config, first = recorder.config, start.last_round + 1
         context = LogContext(self.events.run_id, flower_run, first)
-        self.log = JsonLog(context, config.run.rounds) if wanted(config.output.log) else None
+        told = wanted(config.output.log) and not config.federation.blind
+        self.log = JsonLog(context, config.run.rounds) if told else None
 
     @property
     def heard(self) -> Sequence[JsonLog]:

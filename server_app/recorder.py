@@ -77,6 +77,8 @@ def to_record(outcome: RoundOutcome, config: RunConfigBase, idle: Collection[int
             "per_client": outcome.per_client,
             "facts": outcome.facts,
             "client_metrics": {str(i): rates for i, rates in outcome.client_metrics.items()},
+            "evaluations_dropped": {str(i): cause for i, cause in outcome.evaluations_dropped.items()},
+            "evaluations_absent": outcome.evaluations_absent,
         }
     )
 

@@ -32,6 +32,13 @@ from server_app.synthetic_examples import keep_synthetic
 from strategies.outcome import Checkpoint, Observer
 from strategies.population import first_of
 
+MEASURED = {
+    "test": (),
+    "validation": ("measured on the validation split",),
+    "none": ("the server has no test data and measured nothing: what is known of the model is what sites say",),
+}
+"""Notes on ``task.eval_split``."""
+
 
 def execute(
     plan: Plan,
@@ -85,6 +92,8 @@ def execute(
                     operations.opened()
                 return _run(plan, grid, in_order, recorder, operations, evaluator, start, observers)
         except BaseException as error:
+            if operations is not None:
+                operations.status.stop()
             if not recorded and not start.continues:
                 shutil.rmtree(record.folder, ignore_errors=True)
             elif operations is not None:
@@ -123,6 +132,7 @@ def _run(
         evaluate=measuring(plan, evaluator),
         observers=[recorder, operations, *observers],
         resume_from=_checkpoint(start),
+        progress=operations.status.progress,
     )
     rounds = config.run.rounds if plan.system.trains else 0
     loop.start(grid, loop.initial_arrays, rounds, config.federation.timeout_s)
@@ -130,6 +140,7 @@ def _run(
     recorder.open()
     # The summary first: of all that is left to write it is the smallest and the one that can't be made again.
     summary = record.write_summary(population_sha256(population), recorder.seconds)
+    record.write_sites()
     if config.output.save_model:
         for prototype, weights in population.items():
             of = loop.parts.models[prototype]
@@ -160,7 +171,7 @@ def _describe(plan: Plan, evaluator: Evaluator, facts: AttackFacts, start: Start
     }
     if system.kind.knowledge:
         knowledge[system.name] = system.kind.knowledge
-    notes = [] if config.task.eval_split == "test" else ["measured on the validation split"]
+    notes = list(MEASURED[config.task.eval_split])
     notes += plan.data_notes
     if system.rule is not None:
         notes += poisoner.notes(len(attackers(config)))
@@ -203,6 +214,6 @@ def _keep_shown(
     record: RunRecord, plan: Plan, evaluator: Evaluator, model: SplitModel, server: ServerData | None
 ) -> None:
     keep_examples(record, task_of(plan.data.info), examples_of(evaluator, server))
-    if plan.system.trains:
+    if plan.system.trains and len(evaluator.labels):
         features, truth, mask = evaluator.features(model, plan.config.run.seed)
         record.save_embedding(f"{plan.system.name}, last round", features, truth, mask)

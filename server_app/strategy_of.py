@@ -13,6 +13,7 @@ from strategies.loop import Loop
 from strategies.nodes import NodeDirectory
 from strategies.outcome import Checkpoint, Observer
 from strategies.parts import Parts
+from strategies.progress import Progress
 
 FAIR_SHARES = 10
 """A client may claim this many times the largest fair share of the training images (``federation.max_examples``)."""
@@ -25,6 +26,7 @@ def strategy_of(
     evaluate: Measure | None = None,
     observers: Sequence[Observer] = (),
     resume_from: Checkpoint | None = None,
+    progress: Progress | None = None,
 ) -> Loop:
     """The strategy that runs a plan's system, e.g. ``strategy_of(plan, in_order=False).start(grid, ...)``.
 
@@ -33,6 +35,7 @@ def strategy_of(
         evaluate: measures a model; None = as the plan says, on the evaluation split.
         observers: are told of every round, checkpoint and note.
         resume_from: where the run goes on; None = at its beginning.
+        progress: is told how far a round is while it runs.
     """
     config = plan.config
     evaluate = evaluate or measuring(plan, Evaluator.build(config, plan.data, plan.adversary.poisoner, plan.device))
@@ -57,6 +60,7 @@ def strategy_of(
             observers=observers,
             attackers_remember=bool(plan.adversary.uploader.state_kept),
             resume_from=resume_from,
+            progress=progress or Progress(),
         )
     )
 

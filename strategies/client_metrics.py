@@ -20,6 +20,7 @@ from strategies.parts import Parts
 from strategies.population import Population
 from strategies.replies import read_all
 from strategies.roster import Answers, Roster
+from strategies.seeds import with_seeds
 
 
 class ClientMetrics:
@@ -29,6 +30,7 @@ class ClientMetrics:
         self.parts = parts
         self.roster = roster
         self.asked: list[Node] = []
+        self.absent: list[int] = []
 
     @property
     def wanted(self) -> bool:
@@ -50,7 +52,11 @@ class ClientMetrics:
             p: train_content(population[p], server_round, len(self.asked), self.parts.info) for p in set(prototypes)
         }
         return [
-            Message(content=contents[p], message_type=MessageType.EVALUATE, dst_node_id=node.node_id)
+            Message(
+                content=with_seeds(contents[p], config, server_round, node.partition),
+                message_type=MessageType.EVALUATE,
+                dst_node_id=node.node_id,
+            )
             for node, p in zip(self.asked, prototypes, strict=True)
         ]
 
@@ -63,6 +69,7 @@ class ClientMetrics:
         answers.clear()
         outcome.notes += [f"evaluation of client {p} dropped: {cause}" for p, cause in dropped.items()]
         outcome.client_metrics = {p: _numbers(found) for p, found in rates.items()}
+        outcome.evaluations_dropped, outcome.evaluations_absent = dropped, self.absent
         facts = {"clients.measured": float(len(rates)), "clients.dropped": float(len(dropped))}
         facts |= _summed("ma", [found.ma_percent for found in rates.values()], worst=min)
         facts |= _summed("asr", [r.asr_percent for r in rates.values() if r.asr_percent is not None], worst=max)
@@ -72,6 +79,7 @@ class ClientMetrics:
     def _drawn(self, server_round: int, grid: Grid) -> list[Node]:
         """The share of the clients that are online, drawn from (seed, round), in partition order; at least one."""
         nodes, config = self.roster.online(grid), self.parts.config
+        self.absent = list(self.roster.nodes.absent)
         count = min(len(nodes), max(1, int(config.federation.fraction_evaluate * len(nodes) + 0.5)))
         rng = numpy_generator(config.run.seed, "evaluate", server_round)
         return [nodes[i] for i in sorted(rng.permutation(len(nodes))[:count])]
@@ -79,6 +87,8 @@ class ClientMetrics:
 
 def _numbers(rates: ClientRates) -> dict[str, float]:
     numbers = {"examples": float(rates.examples), "ma_percent": rates.ma_percent}
+    if not rates.asr_allowed:
+        return numbers | {"asr_refused": 1.0}
     return numbers if rates.asr_percent is None else numbers | {"asr_percent": rates.asr_percent}
 
 

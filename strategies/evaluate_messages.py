@@ -11,6 +11,8 @@ from strategies.messages import CLIENT, METRICS
 from strategies.replies import InvalidReplyError, check_records, claimed_examples, number, received
 
 ACCURACY, ASR = "accuracy-percent", "asr-percent"
+ASR_ALLOWED = "asr-allowed"
+"""Says, in the client's record, that the site lets nobody measure attack success on its data; absent where it does."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,9 @@ class ClientRates:
     examples: int
     ma_percent: float
     asr_percent: float | None = None
-    """None where the attack is untargeted or no sample of the share can be triggered."""
+    """None where the attack is untargeted, no sample of the share can be triggered, or the site doesn't allow it."""
+    asr_allowed: bool = True
+    """Whether the site lets attack success be measured on its data."""
 
 
 def evaluate_reply(rates: ClientRates, partition: int) -> RecordDict:
@@ -28,7 +32,10 @@ def evaluate_reply(rates: ClientRates, partition: int) -> RecordDict:
     metrics = MetricRecord({"num-examples": rates.examples, ACCURACY: rates.ma_percent})
     if rates.asr_percent is not None:
         metrics[ASR] = rates.asr_percent
-    return RecordDict({METRICS: metrics, CLIENT: ConfigRecord({"partition-id": partition})})
+    client = ConfigRecord({"partition-id": partition})
+    if not rates.asr_allowed:
+        client[ASR_ALLOWED] = False
+    return RecordDict({METRICS: metrics, CLIENT: client})
 
 
 def read_rates(message: Message | Exception | None, partition: int, max_examples: int) -> ClientRates:
@@ -47,7 +54,12 @@ def _read(content: RecordDict, partition: int, max_examples: int) -> ClientRates
     if unexpected:
         raise InvalidReplyError(f"unexpected metrics [{', '.join(plain_repr(key, 20) for key in unexpected[:6])}]")
     asr = _percent(metrics, ASR) if ASR in metrics else None
-    return ClientRates(examples, _percent(metrics, ACCURACY), asr)
+    allowed = content.config_records[CLIENT].get(ASR_ALLOWED, True)
+    if not isinstance(allowed, bool):
+        raise InvalidReplyError(f"{ASR_ALLOWED} is {plain_repr(allowed)}, allowed true, false")
+    if asr is not None and not allowed:
+        raise InvalidReplyError(f"{ASR} is there, though {ASR_ALLOWED} is false")
+    return ClientRates(examples, _percent(metrics, ACCURACY), asr, allowed)
 
 
 def _percent(metrics: MetricRecord, key: str) -> float:

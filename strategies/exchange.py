@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, wait
 from threading import Thread
 
@@ -48,14 +48,20 @@ def _pull_into(future: Future[Message | None], grid: Grid, message_id: str) -> N
 
 
 def exchange(
-    grid: Grid, messages: Sequence[Message], timeout: float, poll: float, *, one_by_one: bool
+    grid: Grid,
+    messages: Sequence[Message],
+    timeout: float,
+    poll: float,
+    *,
+    one_by_one: bool,
+    heard: Callable[[int], None] = lambda _: None,
 ) -> dict[int, Message | Exception]:
     """Push ``messages`` (one per node) and return the first reply of each node, by the node it was sent to.
 
     Error replies of the SuperLink carry its own node id, so replies are matched by the message they answer.  A node
     that did not answer within ``timeout`` seconds is absent.  ``one_by_one`` pulls each reply by itself, so that one
     that can't be decoded, or whose parts its sender withholds, spoils no other; it then appears as the exception it
-    raised, or not at all.
+    raised, or not at all.  ``heard`` is told the node of each reply as it comes.
     """
     pulls = PatientPulls(min(poll, timeout))
 
@@ -77,12 +83,15 @@ def exchange(
             except Exception as error:
                 failures.update(batch)
                 for message_id in [i for i in batch if failures[i] >= _ATTEMPTS]:
-                    answers[pending.pop(message_id)] = error
+                    node_id = pending.pop(message_id)
+                    answers[node_id] = error
+                    heard(node_id)
                 continue
             for reply in replies:
-                node_id = pending.pop(reply.metadata.reply_to_message_id, None)
-                if node_id is not None:
-                    answers[node_id] = reply
+                answering = pending.pop(reply.metadata.reply_to_message_id, None)
+                if answering is not None:
+                    answers[answering] = reply
+                    heard(answering)
         left = deadline - time.monotonic()
         if not pending or left <= 0:
             break

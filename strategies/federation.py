@@ -25,6 +25,7 @@ from strategies.replies import Layout, Reply, read_all, read_reply
 from strategies.roster import Answers
 from strategies.rule_step import FAILURES, Group, aggregate_replies
 from strategies.sampling import participants_per_round
+from strategies.seeds import with_seeds
 from strategies.timing import timed
 from strategies.trainer import Trainer
 
@@ -75,7 +76,7 @@ class Federation(Trainer):
         }
         return [
             Message(
-                content=contents[self.prototype(node.partition)],
+                content=with_seeds(contents[self.prototype(node.partition)], self.config, server_round, node.partition),
                 message_type=MessageType.TRAIN,
                 dst_node_id=node.node_id,
             )

@@ -47,12 +47,12 @@ class Loop(Strategy):
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
         self.config = parts.config
-        self.roster = Roster(parts.nodes, parts.config, parts.malicious)
+        self.roster = Roster(parts.nodes, parts.config, parts.malicious, parts.progress)
         self.standing = Standing.at_first(parts.initial())
         self.trainer = trainer_of(parts, self.roster, self.standing)
         self.clients = ClientMetrics(parts, self.roster)
         self.checkpoints = Checkpoints(parts, self.roster)
-        self.outcome = RoundOutcome(0)
+        self.outcome = RoundOutcome(0, progress=parts.progress)
         self._arrays: ArrayRecord | None = None
         self._asked: list[Message] = []
         self._measured: Measured | None = None
@@ -110,7 +110,7 @@ class Loop(Strategy):
         self._adopt(arrays)
         if not self._ready:
             self._prepare(grid)
-        self.outcome = RoundOutcome(server_round)
+        self.outcome = RoundOutcome(server_round, progress=self.parts.progress)
         if self.trainer.asks_clients:
             with timed(self.outcome, "sample"):
                 self._asked = self.trainer.ask(server_round, self.standing.population, grid)
@@ -226,6 +226,8 @@ class Loop(Strategy):
             self.checkpoints.keep(server_round, self.standing, grid)
 
     def _measure(self, *, final: bool) -> None:
+        if self.config.task.eval_split == "none":
+            return
         outcome, population = self.outcome, self.standing.population
         with timed(outcome, "evaluate"):
             names = self.measured(population)
@@ -258,6 +260,7 @@ class Loop(Strategy):
         first_of(trained).load_into(self.parts.model)
         before = self._measured or self.parts.evaluate(self.parts.model, RoundOutcome(num_rounds + 1), False)
         self.outcome = begin_repair(num_rounds, before)
+        self.outcome.progress = self.parts.progress
         stage = RepairStage(self.parts, self.roster, self.phase)
         self.standing.population = stage.run(trained, self.outcome, grid, timeout)
         self.outcome.model = self.standing.compared(trained)

@@ -21,7 +21,7 @@ from strategies.outcome import NodeIdentity
 from strategies.partition_query import UNANSWERED, PartitionQuery
 from strategies.quorum import Quorum
 from strategies.roster_news import RosterNews, partitions
-from strategies.virtual_nodes import Registration, VirtualNodes, partitions_of, seniority
+from strategies.virtual_nodes import Registration, VirtualNodes, ids_of, partitions_of, seniority
 
 CONTESTED = "both claim it, and the first takes part; federation.node_partitions can say who may"
 MOST_CAUSES = 20
@@ -65,6 +65,8 @@ class NodeDirectory:
         self.absent: list[int] = []
         """Partitions that no usable node held when the nodes were last looked at."""
         self._known: dict[int, NodeIdentity] = {}
+        self._nodes: Sequence[Node] = ()
+        """Who could be asked when the nodes were last looked at."""
 
     def wait(self, grid: Grid) -> None:
         """Wait until all clients are online, at most ``wait_for_clients_s``; then go on with those that are.
@@ -84,6 +86,7 @@ class NodeDirectory:
         """Nodes that are online and used now, in partition order; never waits for a node's answer."""
         self._begun += self._begun > 0
         nodes = self._virtual(grid) if self.in_order else self._claimed(grid)
+        self._nodes = nodes
         there = np.zeros(self.settings.clients, dtype=np.bool_)
         there[partitions_of(nodes)] = True
         there[list(self.excluded)] = True  # nobody waits for those who shall not come
@@ -99,6 +102,12 @@ class NodeDirectory:
     def news(self) -> list[str]:
         """Notes on what changed among the nodes since the last call."""
         return self._news.take()
+
+    def partitions_of_ids(self, ids: Collection[int]) -> dict[int, int]:
+        """Node id -> partition, of those among ``ids`` that held one when the nodes were last looked at."""
+        found = np.flatnonzero(np.isin(ids_of(self._nodes), np.fromiter(ids, np.uint64, len(ids))))
+        nodes = [self._nodes[int(at)] for at in found]
+        return {node.node_id: node.partition for node in nodes}
 
     def identities(self, among: Collection[int]) -> dict[int, NodeIdentity]:
         """Who holds or last held each partition of ``among``; nothing where nodes are virtual."""

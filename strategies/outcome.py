@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 from defenses.stored_updates import UpdateGeometry
 from fedcrucible_core.learning.evaluation import AttackMetrics, CleanMetrics
 from strategies.population import Population, Prototype, State
+from strategies.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,10 @@ class RoundOutcome:
     measured: Measured | None = None
     client_metrics: dict[int, dict[str, float]] = field(default_factory=dict)
     """What clients measured on test data of their own, by partition: rates in percent and ``examples``."""
+    evaluations_dropped: dict[int, str] = field(default_factory=dict)
+    """Partition to the cause for which its answer to the evaluate message counts for nothing."""
+    evaluations_absent: list[int] = field(default_factory=list)
+    """Clients without a usable node when those who measure were drawn."""
     geometry: dict[Prototype, UpdateGeometry] = field(default_factory=dict)
     """How each prototype's updates lie to each other, where ``output.diagnostics`` asks for it."""
     restarted: bool = False
@@ -64,6 +69,8 @@ class RoundOutcome:
     """The models after the round, for observers: theirs to read, nobody's to change."""
     nodes: dict[int, NodeIdentity] = field(default_factory=dict)
     """Which node each participant is, where nodes are real machines."""
+    progress: Progress = field(default_factory=Progress, repr=False, compare=False)
+    """Told which phase begins."""
 
 
 @dataclass(frozen=True)

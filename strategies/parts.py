@@ -14,6 +14,7 @@ from fedcrucible_core.learning.weights import Weights
 from strategies.nodes import NodeDirectory
 from strategies.outcome import Checkpoint, Measured, Observer, RoundOutcome
 from strategies.population import SOLE, Population, Prototype
+from strategies.progress import Progress
 from strategies.server_phase import ServerPhase
 from strategies.systems import Assembled
 
@@ -50,6 +51,8 @@ class Parts:
     attackers_remember: bool = False
     """Whether attackers keep something between rounds, which checkpoints must hold too."""
     resume_from: Checkpoint | None = None
+    progress: Progress = field(default_factory=Progress)
+    """Told how far a round is while it runs."""
 
     @property
     def model(self) -> SplitModel:

@@ -12,6 +12,7 @@ from fedcrucible_core.config.compose import RunConfigBase
 from strategies.exchange import exchange
 from strategies.node import Node
 from strategies.nodes import NodeDirectory
+from strategies.progress import Progress
 from strategies.sampling import sample
 from strategies.virtual_nodes import declaring, partitions_of
 
@@ -54,11 +55,14 @@ class Answers:
 class Roster:
     """The run's clients on a grid."""
 
-    def __init__(self, nodes: NodeDirectory, config: RunConfigBase, malicious: frozenset[int]) -> None:
+    def __init__(
+        self, nodes: NodeDirectory, config: RunConfigBase, malicious: frozenset[int], progress: Progress | None = None
+    ) -> None:
         self.nodes = nodes
         self.config = config
         self.malicious = malicious
         """Ground truth by seed; roles that nodes declare come on top."""
+        self.progress = progress or Progress()
 
     def online(self, grid: Grid) -> Sequence[Node]:
         """Nodes that can be asked now, in partition order."""
@@ -87,7 +91,14 @@ class Roster:
         """Send messages, one per node, and collect what comes within ``timeout`` seconds."""
         in_order = self.nodes.in_order
         poll = NEAR_POLL_S if in_order else self.config.federation.poll_s
-        return Answers(exchange(grid, messages, timeout, poll, one_by_one=not in_order))
+        partitions = self.nodes.partitions_of_ids({message.metadata.dst_node_id for message in messages})
+        self.progress.ask(sorted(partitions.values()), timeout)
+
+        def heard(node: int) -> None:
+            if node in partitions:
+                self.progress.hear(partitions[node])
+
+        return Answers(exchange(grid, messages, timeout, poll, one_by_one=not in_order, heard=heard))
 
     def _truth(self, nodes: Sequence[Node]) -> frozenset[int]:
         told = declaring(nodes)

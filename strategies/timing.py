@@ -11,7 +11,8 @@ from strategies.outcome import RoundOutcome
 
 @contextmanager
 def timed(outcome: RoundOutcome, phase: str) -> Iterator[None]:
-    """Add the time that a block takes to a phase of a round."""
+    """Add the time that a block takes to a phase of a round, and say that the phase begins."""
+    outcome.progress.begin(outcome.round, phase)
     start = time.perf_counter()
     try:
         yield

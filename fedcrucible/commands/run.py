@@ -43,13 +43,14 @@ def run(settings: list[str], preset: str, quiet: bool, record: RecordFolder) -> 
     from fedcrucible.progress import progress_display
 
     with progress_display(quiet) as display:
+        from fedcrucible.engines.hidden_settings import with_hidden
         from fedcrucible.engines.in_process import run_in_process
         from fedcrucible_core.config.json_log import wanted
         from fedcrucible_core.config.load import load, load_assignments, overlaid
         from fedcrucible_core.config.preset import load_preset
         from server_app.plan import Plan
 
-        plan = Plan.make(load(overlaid(load_preset(preset), load_assignments(settings))))
+        plan = Plan.make(load(with_hidden(overlaid(load_preset(preset), load_assignments(settings)))))
         if wanted(plan.config.output.log):
             return run_in_process(plan, on_folder=record.learn)
         display.started(plan.config.run.rounds)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fedcrucible.commands import site_matrix
 from fedcrucible.failures import FAILED, CommandError, clear_errors
 
 if TYPE_CHECKING:
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="site",
-    help="Let sites into a deployment and out of it: request and unpack at the site, the rest at the server.",
+    help="Let sites into a deployment and out of it: request and unpack at the site, the rest at the server. `matrix` "
+    "shows what a run's model is worth to each.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -34,6 +36,7 @@ Fingerprint = Annotated[
 ]
 ROSTER = Path("sites/roster.json")
 KEYS = Path("keys")
+app.command("matrix")(site_matrix.command)
 
 
 @app.command("request")

@@ -24,7 +24,8 @@ def command(
 ) -> None:
     """Show rounds, clients, dropped replies with their causes and seconds by phase until the run ends.
 
-    A live table on a terminal, one line per round elsewhere. Reads the record folder and nothing else, so it can run on
+    A live table on a terminal, with the round that runs, who has answered and who is late; elsewhere one line per round
+    and one where somebody is late. Reads the record folder and nothing else, so it can run on
     any machine that sees it. Exit code: 0 the run has finished (or goes on, with --once), 4 it has finished degraded,
     1 it failed, was interrupted or was killed.
     """
@@ -72,9 +73,9 @@ def _live(watcher: Watcher, once: bool, every: float) -> Glance:
 
 
 def _lines(watcher: Watcher, once: bool, every: float) -> Glance:
-    from fedcrucible.watching import drop_lines, headline, round_line, site_lines, standing
+    from fedcrucible.watching import drop_lines, headline, progress_line, round_line, site_lines, standing
 
-    glance, shown = _first(watcher, every), 0
+    glance, shown, told = _first(watcher, every), 0, ""
     typer.echo(headline(glance))
     while True:
         shown = min(shown, len(glance.rounds))  # a resumed run forgets rounds, and plays them again
@@ -83,8 +84,13 @@ def _lines(watcher: Watcher, once: bool, every: float) -> Glance:
         shown = len(glance.rounds)
         if once or glance.over:
             break
+        late = "" if glance.running is None else f"{glance.running.round} {glance.running.late}"
+        if glance.running is not None and glance.running.late and late != told:
+            typer.echo(progress_line(glance))
+        told = late
         sys.stdout.flush()
         time.sleep(every)
         glance = watcher.look() or glance
-    typer.echo("\n".join([*site_lines(glance.sites), standing(glance)]))
+    running = [line for line in (progress_line(glance),) if line]
+    typer.echo("\n".join([*site_lines(glance.sites), standing(glance), *running]))
     return glance

@@ -11,6 +11,7 @@ from typing import Any
 from fedcrucible.deploy.topology import NODE_PORT, ONE_SHOT, SUPERLINK, Site, Topology, server_files
 from fedcrucible.deploy.yaml_text import dumped
 from fedcrucible.engines.flower.launch import superlink_command, supernode_command
+from fedcrucible_core.config.errors import ConfigError
 
 SERVER = "server"
 """The part of the server's machine; a site's part goes by the site's name."""
@@ -113,6 +114,9 @@ class _Compose:
         dialled = f"{SUPERLINK}:{topology.superlink.port}"
         if alone:
             dialled = "${FEDCRUCIBLE_SUPERLINK:-" + topology.dialled + "}"
+        if site.hidden_file:
+            allowed = "compose files of ours hand no such file to a container; mount it yourself, or use `deploy up`"
+            raise ConfigError("sites.hidden_file", site.hidden_file, allowed)
         config = topology.node_config(site, "/data" if site.data else "")
         service = {
             **self._common("node", topology.containers.node_memory),

@@ -62,6 +62,10 @@ class Site(_Table):
     """Folder of its data on its machine, relative to the description; none: what ships or the run names."""
     own_data: bool = False
     """Whether the folder is its partition, rather than where the common data set lies."""
+    measure_asr: bool | None = None
+    """Whether attack success may be measured on its data; not given: only where they are a share of common data."""
+    hidden_file: str = ""
+    """Of a site that attacks: file of its settings in blind runs, relative to the description; processes only."""
     port: int = Field(default=0, ge=0, le=65_535)
     """Its own port on loopback when it is a process; 0: the SuperLink's plus one plus the partition."""
 
@@ -72,19 +76,21 @@ class Site(_Table):
             raise ValueError(f"another name than {', '.join(RESERVED)}")
         return value
 
-    @field_validator("data")
+    @field_validator("data", "hidden_file")
     @classmethod
     def _clean(cls, value: str) -> str:
         if not is_clean(value):
             raise ValueError(UNCLEAN)
         if re.search(r"""['"$:]""", value):
-            raise ValueError("a folder without quotes, dollars and colons in its name")
+            raise ValueError("a place without quotes, dollars and colons in its name")
         return value
 
     @model_validator(mode="after")
     def _own_data_lies_somewhere(self) -> Self:
         if self.own_data and not self.data:
             raise ValueError("own_data = true needs data, the folder")
+        if self.hidden_file and self.role != "malicious":
+            raise ValueError("hidden_file is for role = 'malicious'")
         return self
 
 
@@ -172,7 +178,9 @@ class Topology(_Table):
 
     def node_config(self, site: Site, data: str) -> str:
         """The value of ``--node-config``; ``data`` is where the site's process sees its data."""
-        return NodeSpec(site.partition, site.role, data, site.own_data).config(len(self.sites))
+        hidden = str((self.folder / Path(site.hidden_file).expanduser()).resolve()) if site.hidden_file else ""
+        spec = NodeSpec(site.partition, site.role, data, site.own_data, site.measure_asr, hidden)
+        return spec.config(len(self.sites))
 
     def site(self, name: str) -> Site:
         """The site of a name. Raises ConfigError."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from fedcrucible.engines.hidden_settings import told_to_clients
 from fedcrucible.engines.local_grid import LocalGrid
-from fedcrucible_core.config.load import flatten
 from fedcrucible_core.records.schema import RunSummary
 from server_app.plan import Plan
 from server_app.run import execute
@@ -25,5 +25,6 @@ def run_in_process(
     """
     from client_app.app import app as client_app
 
-    grid = LocalGrid(client_app, plan.config.federation.clients, flatten(plan.config), on_reply)
-    return execute(plan, grid, in_order=True, observers=observers, on_folder=on_folder)
+    with told_to_clients(plan.config) as (settings, node_configs):
+        grid = LocalGrid(client_app, plan.config.federation.clients, settings, on_reply, node_configs)
+        return execute(plan, grid, in_order=True, observers=observers, on_folder=on_folder)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from fedcrucible.failures import CommandError
 from fedcrucible_core.config.atomic_file import write_atomic
+from fedcrucible_core.config.blind import HIDDEN
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.config.load import default_keys, flatten, load, of_record
 from fedcrucible_core.config.plain_text import plain_text
@@ -63,6 +64,7 @@ def fork(old: Path, without: Sequence[int], first: int, name: str = "") -> Fork:
         "output.dir": str(folder.parent),
         "output.name": folder.name,
         "run.resume": True,
+        HIDDEN: "",  # of a blind deployment: the record knows all settings
     }
     config = load(settings)
     if folder.exists() and any(folder.iterdir()):

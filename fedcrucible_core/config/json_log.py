@@ -53,6 +53,14 @@ class LogContext:
         print(self.line(level, event, message, **facts), flush=True)
 
 
+_SPEAKING: list[LogContext] = []
+
+
+def somebody_speaks() -> bool:
+    """Whether this process' log lines are JSON now: somebody else tells what happens in it."""
+    return bool(_SPEAKING)
+
+
 class JsonHandler(logging.Handler):
     """Prints log records as lines of a context, to whatever stdout is then: Flower changes it."""
 
@@ -76,6 +84,7 @@ class JsonHandler(logging.Handler):
 def json_logs(logger: logging.Logger, context: LogContext) -> Iterator[None]:
     """Let what a logger says on the terminal be JSON while this lasts; files and others that it writes to stay."""
     handler = JsonHandler(context)
+    _SPEAKING.append(context)
     human = [h for h in logger.handlers if _writes_to_the_terminal(h)]
     level = logger.level
     for each in human:
@@ -86,6 +95,7 @@ def json_logs(logger: logging.Logger, context: LogContext) -> Iterator[None]:
     try:
         yield
     finally:
+        _SPEAKING.remove(context)
         logger.setLevel(level)
         logger.removeHandler(handler)
         for each in human:

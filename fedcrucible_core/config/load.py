@@ -21,8 +21,9 @@ LARGEST_INT = 2**63 - 1
 """Flower's messages hold 64-bit integers."""
 WITHOUT_EFFECT = (
     "output.", "run.resume", "run.checkpoint_every", "run.checkpoints_kept", "task.data_dir", "guide.cache_dir",
+    "federation.blind", "federation.hidden",
 )  # fmt: skip
-"""Keys (or sections) that say where things lie, not what is computed."""
+"""Keys (or sections) that say where things lie or who is told, not what is computed."""
 DEFENCE = ("strategy", "defense.", "purifier.", "repair.", "splitter.", "guide.", "synthetic.", "fm_fl.")
 """Keys (or sections) that belong to the defender, but for ``ARCHITECTURES``; see :func:`is_defence`."""
 ARCHITECTURES = ("fm_fl.prototypes", "fm_fl.blocks", "fm_fl.widths", "fm_fl.backbones")

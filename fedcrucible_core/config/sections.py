@@ -48,8 +48,10 @@ class TaskSection(Section):
     )
     train_samples: int = Field(20_000, ge=0, description="Training images shared out to clients; 0 = all")
     test_samples: int = Field(0, ge=0, description="Images of the evaluation split that are used; 0 = all")
-    eval_split: Literal["test", "validation"] = Field(
-        "test", description="Split that is measured; choose hyper-parameters on validation only"
+    eval_split: Literal["test", "validation", "none"] = Field(
+        "test",
+        description="Split that is measured; choose hyper-parameters on validation only; none = the server measures "
+        "nothing, sites alone do (federation.fraction_evaluate)",
     )
     validation_fraction: float = Field(
         0.1,
@@ -165,6 +167,16 @@ class FederationSection(Section):
         False,
         description="Deployment: every node trains on images of its own (node config own-data=true); "
         "the server's training images are shared out to nobody",
+    )
+    blind: bool = Field(
+        False,
+        description="What nodes receive tells nothing of the attack, the defence and the server's choices; not in "
+        "simulations",
+    )
+    hidden: str = Field(
+        "",
+        description="Deployment, of a blind run: file on the SuperLink's machine (TOML, absolute path) of all settings "
+        "that nodes may not see",
     )
 
 

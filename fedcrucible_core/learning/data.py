@@ -114,6 +114,8 @@ class DataSplits:
     test: Labeled
     notes: tuple[str, ...] = ()
 
-    def measured(self, split: Literal["test", "validation"]) -> Labeled:
-        """What models are measured on: the split that ``task.eval_split`` names."""
+    def measured(self, split: Literal["test", "validation", "none"]) -> Labeled:
+        """What models are measured on: the split that ``task.eval_split`` names; nothing for none."""
+        if split == "none":
+            return self.test.subset(torch.arange(0))
         return self.test if split == "test" else self.validation

@@ -4,15 +4,37 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 
 import numpy as np
 import torch
 
+_TOLD: ContextVar[Mapping[str, int]] = ContextVar("told_seeds", default={})  # noqa: B039
+
+
+def seed_name(purpose: str, *numbers: int) -> str:
+    """What a seed is called beside the run's own."""
+    return "/".join([purpose, *map(str, numbers)])
+
+
+@contextlib.contextmanager
+def told_seeds(seeds: Mapping[str, int]) -> Iterator[None]:
+    """Inside, seeds of these names are what is said here, whatever the run's seed: for who isn't told that one."""
+    before = _TOLD.set(seeds)
+    try:
+        yield
+    finally:
+        _TOLD.reset(before)
+
 
 def derive_seed(seed: int, purpose: str, *numbers: int) -> int:
     """A 63-bit seed that depends on the run's seed, a purpose and e.g. (round, partition)."""
-    text = "/".join([str(seed), purpose, *map(str, numbers)])
+    name = seed_name(purpose, *numbers)
+    told = _TOLD.get().get(name)
+    if told is not None:
+        return told
+    text = f"{seed}/{name}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 

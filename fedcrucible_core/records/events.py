@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from fedcrucible_core.config.plain_json import plain_json
+from fedcrucible_core.config.plain_text import plain_text
 from fedcrucible_core.records import files
 
 GENESIS = "0" * 64
@@ -127,3 +128,13 @@ def _last_hash(path: Path) -> str:
     line = path.read_bytes().split(b"\n")[-2]
     found = _SEALED.fullmatch(line)
     return found[2].decode() if found else hashlib.sha256(line).hexdigest()
+
+
+def node_names(path: Path) -> dict[int, str]:
+    """What the nodes of the clients are called, by the last event that says so."""
+    names: dict[int, str] = {}
+    for event in read_chain(path).events:
+        for client, node in event.facts.items() if event.kind == "nodes" else ():
+            if client.isdigit() and isinstance(node, dict):
+                names[int(client)] = plain_text(node.get("name") or node.get("key") or node.get("node") or "", 40)
+    return names

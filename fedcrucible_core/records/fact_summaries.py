@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from fedcrucible_core.records.schema import ClientsSummary, PrototypesSummary, Record, RoundRecord, SanitizerSummary
+from fedcrucible_core.records.site_matrix import site_matrix
 
 S = TypeVar("S", bound=Record)
 LAST_FEW = 3
@@ -25,7 +26,12 @@ def clients_summary(rounds: Sequence[RoundRecord]) -> ClientsSummary | None:
     if not asked:
         return None
     found = _facts(ClientsSummary, CLIENTS, asked[-1:])
-    return ClientsSummary(**found | {field: _mean(fact, asked[-LAST_FEW:]) for field, fact in MEANS.items()})
+    found |= {field: _mean(fact, asked[-LAST_FEW:]) for field, fact in MEANS.items()}
+    matrix = site_matrix(rounds)
+    found["worst_client"], found["answers_dropped"] = matrix.worst_site, matrix.dropped
+    heard = [row for row in matrix.sites if row.last_round is not None]
+    found["ma_by_client_percent"] = {str(row.site): row.ma_last_percent for row in heard}
+    return ClientsSummary(**found)
 
 
 def sanitizer_summary(rounds: Sequence[RoundRecord]) -> SanitizerSummary | None:

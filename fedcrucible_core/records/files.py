@@ -22,12 +22,13 @@ EMBEDDINGS = "embeddings"
 CHECKPOINTS = "checkpoints"
 DIAGNOSTICS = "diagnostics"
 REPORT = "report.html"
+SITES = "sites.json"
 EVENTS = "events.jsonl"
 STATUS = "status.json"
 PROMETHEUS = "metrics.prom"
 FILES = (
     RUN, CONFIG, CONFIG_TOML, ENVIRONMENT, METRICS, SUMMARY, MODEL, EXAMPLES, TEXTS, SYNTHETIC, REPORT, EVENTS, STATUS,
-    PROMETHEUS,
+    PROMETHEUS, SITES,
 )  # fmt: skip
 FOLDERS = (EMBEDDINGS, CHECKPOINTS, DIAGNOSTICS)
 

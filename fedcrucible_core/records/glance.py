@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, Literal, TypeVar
 
-from fedcrucible_core.config.plain_text import plain_text
 from fedcrucible_core.records import files
-from fedcrucible_core.records.events import read_chain
+from fedcrucible_core.records.events import node_names
 from fedcrucible_core.records.lock import has_writer
 from fedcrucible_core.records.reader import parsed, read_rounds
 from fedcrucible_core.records.schema import RoundRecord, RunDescription
-from fedcrucible_core.records.status import RunStatus, replied
+from fedcrucible_core.records.status import RunningRound, RunStatus, replied
 
 T = TypeVar("T")
 Seen = Literal["starting", "running", "finished", "degraded", "failed", "interrupted", "killed"]
@@ -36,6 +35,8 @@ class Site:
     """Rounds in which no usable node of it was online."""
     last_heard: int | None = None
     """The last round in which a valid reply of it came."""
+    ma_percent: float | None = None
+    """What the model was worth to it, by its own word, when it last measured; None where it never did."""
     cause: str = ""
     """Why it gave no valid reply the last time that it gave none, and in which round."""
 
@@ -56,6 +57,11 @@ class Glance:
     def over(self) -> bool:
         """Whether nothing more will happen."""
         return self.state in OVER
+
+    @property
+    def running(self) -> RunningRound | None:
+        """The round that runs now; None between rounds, and where nobody works on the run."""
+        return None if self.over or self.status is None else self.status.now
 
     @property
     def age(self) -> float | None:
@@ -92,7 +98,7 @@ class Watcher:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._rounds: _Cached[Sequence[RoundRecord]] = _Cached(folder / files.METRICS, read_rounds, [])
-        self._names: _Cached[Mapping[int, str]] = _Cached(folder / files.EVENTS, _names, {})
+        self._names: _Cached[Mapping[int, str]] = _Cached(folder / files.EVENTS, node_names, {})
 
     def look(self) -> Glance | None:
         """The run as it stands; None while it has written nothing yet.
@@ -147,14 +153,8 @@ def sites_of(rounds: Sequence[RoundRecord], names: Mapping[int, str] | None = No
             else:
                 site.dropped += 1
                 site.cause = f"round {record.round}: {record.dropped[str(client)]}"
+        for key, said in record.client_metrics.items():
+            if key.isdigit():
+                site = found.setdefault(int(key), Site(int(key), (names or {}).get(int(key), "")))
+                site.ma_percent = said.get("ma_percent")
     return sorted(found.values(), key=lambda site: (-site.dropped - site.absent, -site.rejected, site.client))
-
-
-def _names(path: Path) -> dict[int, str]:
-    """What the nodes of the clients are called, by the last event that says so."""
-    names: dict[int, str] = {}
-    for event in read_chain(path).events:
-        for client, node in event.facts.items() if event.kind == "nodes" else ():
-            if client.isdigit() and isinstance(node, dict):
-                names[int(client)] = plain_text(node.get("name") or node.get("key") or node.get("node") or "", 40)
-    return names

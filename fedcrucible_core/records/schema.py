@@ -59,6 +59,8 @@ Line = Annotated[str, BeforeValidator(_line)]
 
 NOT_FINITE, TRIGGERED_NOT_FINITE = "evaluate.not_finite_percent", "evaluate.triggered_not_finite_percent"
 """Facts of a round: share of clean and of triggered images for which the model's outputs aren't finite."""
+ASR_REFUSED = "asr_refused"
+"""Of what a client measures: 1 where its site lets nobody measure attack success on its data."""
 PHASES = ("sample", "train", "validate", "aggregate", "server", "evaluate", "record")
 """Phases of a round in order; keys of ``RoundRecord.seconds``."""
 
@@ -191,6 +193,10 @@ class RoundRecord(Record):
     client_metrics: dict[Line, dict[Line, float]] = Field(default_factory=dict, exclude_if=operator.not_)
     """Partition -> what that client says of the model on its own test images: rates in percent and ``examples``; in the
     record only where clients measure (``federation.fraction_evaluate``)."""
+    evaluations_dropped: dict[Line, Line] = Field(default_factory=dict, exclude_if=operator.not_)
+    """Partition -> why what it says of the model counts for nothing; not written where there are none."""
+    evaluations_absent: tuple[int, ...] = Field(default=(), exclude_if=operator.not_)
+    """Clients without a usable node when those who measure were drawn; not written where there are none."""
     absent: tuple[int, ...] = Field(default=(), exclude_if=operator.not_)
     """Clients without a usable node when the round's participants were drawn; not written where there are none."""
     quorum_missed: Line = Field(default="", exclude_if=operator.not_)
@@ -269,6 +275,12 @@ class ClientsSummary(Record):
         Percent, Number("client_ASR_last3", "clients' ASR, last 3", better="lower",
                         meaning="clients' ASR, mean of the last 3 rounds in which they were asked")
     ] = None  # fmt: skip
+    worst_client: int | None = None
+    """The client with the lowest ``ma_by_client_percent``; None in older records."""
+    ma_by_client_percent: dict[Line, Percent] = Field(default_factory=dict)
+    """Partition -> MA of the last round in which that client measured."""
+    answers_dropped: int = 0
+    """What clients said of the model and counts for nothing, over all rounds."""
 
 
 class SanitizerSummary(Record):

@@ -1,9 +1,10 @@
-"""status.json: how a run stands, for those who watch it from outside; replaced as a whole after every round."""
+"""status.json: how a run stands, for those who watch it from outside; replaced as a whole after every round, and at
+most once a second while one runs."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from pydantic import Field
@@ -14,6 +15,42 @@ from fedcrucible_core.records.schema import Line, Record, RoundRecord
 State = Literal["starting", "running", "finished", "degraded", "failed", "interrupted"]
 ENDED: tuple[State, ...] = ("finished", "degraded", "failed", "interrupted")
 """States after which nothing more happens; a run that was killed stays in one of the others."""
+
+
+LATE_TIMES, LATE_LEAST_S = 2.0, 10.0
+"""A client is late when it has let pass so many times the seconds that the faster half needed, and at least so many."""
+
+
+class RunningRound(Record):
+    """The round that runs, as of ``RunStatus.updated``."""
+
+    round: int
+    phase: Line
+    """Which of the round's phases (``schema.PHASES``, and connect: waiting for nodes before the first)."""
+    since: float
+    """When it began."""
+    asked: tuple[int, ...] = ()
+    """Clients that messages are out to, or were in this phase."""
+    answered: dict[Line, float] = Field(default_factory=dict)
+    """Those whose answer has come, whether it is good or not -> seconds that it took, the fastest first."""
+    late: tuple[int, ...] = ()
+    """Those that still let wait though half of them have long answered (see :func:`late`)."""
+    deadline: float | None = None
+    """Until when answers are waited for (federation.timeout_s); None where no message is out."""
+
+    @property
+    def waiting(self) -> tuple[int, ...]:
+        """Clients that haven't answered yet."""
+        return tuple(client for client in self.asked if str(client) not in self.answered)
+
+
+def late(asked: Sequence[int], answered: Mapping[int, float], waited: float) -> tuple[int, ...]:
+    """Clients that others let wait ``waited`` seconds: nobody before half of all have answered (seconds each)."""
+    half = (len(asked) + 1) // 2
+    times = sorted(answered.values())
+    if len(times) < half or waited < max(LATE_LEAST_S, LATE_TIMES * times[half - 1] if half else 0.0):
+        return ()
+    return tuple(client for client in asked if client not in answered)
 
 
 class RunStatus(Record):
@@ -37,6 +74,9 @@ class RunStatus(Record):
     """When this file was written."""
     last_round: float | None = None
     """When the last round ended; None before round 0.  Its age is the reader's clock minus this."""
+
+    now: RunningRound | None = None
+    """The round that runs; None between rounds, after the run's end, and of older versions."""
 
     # --- the last round ---
     round: int | None = None

@@ -22,6 +22,7 @@ from fedcrucible_core.learning.weights import Weights
 from fedcrucible_core.records import checkpoint, diagnostics, files
 from fedcrucible_core.records.checkpoint import BOUNDS
 from fedcrucible_core.records.environment import collect_environment
+from fedcrucible_core.records.events import node_names
 from fedcrucible_core.records.location import claimed_folder, run_folder
 from fedcrucible_core.records.model_digest import model_sha256
 from fedcrucible_core.records.reader import (
@@ -40,6 +41,7 @@ from fedcrucible_core.records.schema import (
     RunDescription,
     RunSummary,
 )
+from fedcrucible_core.records.site_matrix import site_matrix
 from fedcrucible_core.records.summary import summarize
 from fedcrucible_core.records.synthetic import SyntheticExamples
 
@@ -104,7 +106,8 @@ class RunRecord:
         """
         kept = self.lines_up_to(round)
         files.require_room(self.folder)
-        (self.folder / files.SUMMARY).unlink(missing_ok=True)
+        for made_at_the_end in (files.SUMMARY, files.SITES):
+            (self.folder / made_at_the_end).unlink(missing_ok=True)
         checkpoint.forget_after(self.folder / files.CHECKPOINTS, round)
         diagnostics.forget_diagnostics(self.folder / files.DIAGNOSTICS, round)
         write_atomic(self.folder / files.METRICS, b"".join(line + b"\n" for line in kept))
@@ -208,6 +211,12 @@ class RunRecord:
         )
         self._write_json(files.SUMMARY, summary)
         return summary
+
+    def write_sites(self) -> None:
+        """Write sites.json, the site matrix; nothing where no client was ever asked what the model is worth to it."""
+        matrix = site_matrix(self.rounds(), node_names(self.folder / files.EVENTS))
+        if matrix.rounds:
+            self._write_json(files.SITES, matrix)
 
     def read(self) -> RecordedRun:
         """Everything written so far."""

@@ -16,7 +16,7 @@ from PIL import Image
 from attacks.poisoner import Poisoner
 from client_app.app import app
 from client_app.collusion import colluding_partitions
-from client_app.local_data import clean_data, data_info, local_rows, poisoned_data
+from client_app.local_data import clean_data, data_info, local_rows, local_share, poisoned_data
 from client_app.own_data import own_splits
 from client_app.round_cache import RoundCache
 from client_app.session import Session, local_model, own_info, run_config
@@ -29,7 +29,11 @@ from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.learning.data import DataInfo, Labeled
 from fedcrucible_core.learning.datasets import DATASETS, DatasetSource, PublishedData, Reading, load_task
 from fedcrucible_core.learning.weights import Weights
-from fedcrucible_core.records.reader import read
+from fedcrucible_core.records import files
+from fedcrucible_core.records.reader import parsed, read
+from fedcrucible_core.records.site_matrix import SiteMatrix
+from fedcrucible_core.records.verification import verify
+from fedcrucible_core.reports.pages.run_report import render_report
 from server_app.plan import Plan
 from server_app.run import execute
 from strategies.messages import MODEL, from_arrays, train_content
@@ -206,6 +210,55 @@ class TestWholeRuns:
         assert summary.dropped == {}
         assert summary.ma_percent == 100.0, "each class by its name"
         assert list(rounds[-1].weights.values()) == pytest.approx([80 / 160, 40 / 160, 40 / 160])
+
+    def test_each_site_measures_on_what_it_never_trains_on(
+        self, server: Path, tmp_path: Path, runs_folder: Path
+    ) -> None:
+        counts, allowing = ((40, 40, 0), (10, 10, 20), (30, 0, 10)), 1
+        nodes = {i: own(Folder(counts=count).write(tmp_path / str(i))) for i, count in enumerate(counts)}
+        nodes[allowing]["measure-asr"] = True
+        asked = {"federation__fraction_evaluate": 1.0, "partition__test_fraction": 0.25}
+        chosen = load(settings(server, **asked))
+        grid = LocalGrid(app, 3, flatten(chosen), node_configs=nodes)
+        folder = Path(execute(Plan.make(chosen), grid, in_order=False).folder)
+        matrix = parsed(folder / files.SITES, SiteMatrix)
+        assert [row.examples for row in matrix.sites] == [20, 10, 10], "a quarter of what each holds"
+        assert [row.asr_allowed for row in matrix.sites] == [i == allowing for i in range(3)]
+        assert [row.asr_last_percent is None for row in matrix.sites] == [i != allowing for i in range(3)]
+        node = context(chosen, 0, data_dir=nodes[0]["data-dir"], own_data=True)
+        info = own_info(node, run_config(node), load_task(chosen.task).info)
+        share = local_share(run_config(node), 0, info)
+        assert sorted([*share.train.tolist(), *share.test.tolist()]) == list(range(80))
+        assert torch.equal(share.test, local_share(run_config(node), 0, info).test), "by the seed"
+        assert len(clean_data(run_config(node), 0, CPU, info)) == 60
+
+    def test_a_server_without_test_data_says_so_and_sites_measure(
+        self, server: Path, tmp_path: Path, runs_folder: Path
+    ) -> None:
+        nodes = {i: own(Folder(counts=(20, 20, 20)).write(tmp_path / str(i))) for i in range(3)}
+        asked: dict[str, Scalar] = {"federation__fraction_evaluate": 1.0, "partition__test_fraction": 0.25}
+        measured, silent = (
+            execute(Plan.make(chosen), LocalGrid(app, 3, flatten(chosen), node_configs=nodes), in_order=False)
+            for chosen in (load(settings(server, **asked)), load(settings(server, **asked, task__eval_split="none")))
+        )
+        assert silent.parameters_sha256 == measured.parameters_sha256
+        assert (silent.ma_percent, silent.asr_percent, silent.state) == (None, None, "ok")
+        assert silent.clients == measured.clients is not None
+        assert any("the server has no test data and measured nothing" in note for note in silent.notes)
+        page = render_report(Path(silent.folder), tsne_images=0).read_text(encoding="utf-8")
+        assert "The server measured nothing. By their own word sites reach" in page
+        assert 'class="heat sites"' in page
+        assert verify(Path(silent.folder)).whole
+
+    @pytest.mark.parametrize(
+        ("changes", "said"),
+        [({}, "nobody would measure the model"),
+         ({"strategy": "pruning", "federation__fraction_evaluate": 1.0, "partition__test_fraction": 0.2},
+          "repair 'pruning' needs the server to measure")],
+    )  # fmt: skip
+    def test_somebody_must_measure(self, changes: dict[str, Scalar], said: str, server: Path) -> None:
+        with pytest.raises(ConfigError, match=rf"task.eval_split = 'none': {said}"):
+            Plan.make(load(settings(server, task__eval_split="none", **changes)))
 
     def test_a_node_that_doesnt_fit_is_named_at_the_start(self, server: Path, tmp_path: Path) -> None:
         nodes = {

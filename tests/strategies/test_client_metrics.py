@@ -16,12 +16,15 @@ from flwr.clientapp import ClientApp
 
 from attacks.own_rows import own_share
 from client_app.app import app as honest_app
+from client_app.evaluation import asr_allowed
 from fedcrucible.engines.local_grid import LocalGrid
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.load import flatten, load
 from fedcrucible_core.learning.partition.shares import ClientShare
 from fedcrucible_core.records import files
-from fedcrucible_core.records.reader import read
+from fedcrucible_core.records.reader import parsed, read
+from fedcrucible_core.records.site_matrix import SiteMatrix
+from fedcrucible_core.records.verification import verify
 from server_app.plan import Plan
 from server_app.run import execute
 from tests.support.tiny_runs import Scalar, play, settings
@@ -119,6 +122,19 @@ def _raise() -> RecordDict:
 
 LIES: dict[str, tuple[Callable[[], RecordDict], str]] = {
     "too good": (lambda: _metrics(**{"accuracy-percent": 100.5}), "accuracy-percent is 100.5, allowed 0 to 100"),
+    "four times": (lambda: _metrics(**{"accuracy-percent": 400.0}), "accuracy-percent is 400.0, allowed 0 to 100"),
+    "endless text": (
+        lambda: RecordDict({**_metrics(), "client": ConfigRecord({"partition-id": "\x1b" + "9" * 10**6})}),
+        "claims to be partition",
+    ),
+    "a word for a truth value": (
+        lambda: RecordDict({**_metrics(), "client": ConfigRecord({"partition-id": 2, "asr-allowed": "no"})}),
+        "asr-allowed is 'no'",
+    ),
+    "refused and told": (
+        lambda: RecordDict({**_metrics(), "client": ConfigRecord({"partition-id": 2, "asr-allowed": False})}),
+        "asr-percent is there, though asr-allowed is false",
+    ),
     "negative": (lambda: _metrics(**{"asr-percent": -1.0}), "asr-percent is -1.0"),
     "nan": (lambda: _metrics(**{"accuracy-percent": math.nan}), "accuracy-percent is nan"),
     "list": (lambda: _metrics(**{"accuracy-percent": [1.0, 2.0]}), "accuracy-percent is"),
@@ -156,6 +172,48 @@ def test_a_hostile_answer_is_dropped_counted_and_shown(kind: str, runs_folder: P
     (note,) = [note for note in last.notes if "evaluation of client 2 dropped" in note]
     assert cause in note
     assert note.isprintable()
+    matrix = parsed(Path(summary.folder) / files.SITES, SiteMatrix)
+    assert cause in matrix.sites[2].causes["1"]
+    assert (matrix.sites[2].state, matrix.dropped, matrix.sites[2].last_round) == (("dropped",), 1, None)
+    told = [said["ma_percent"] for said in last.client_metrics.values()]
+    assert last.facts["clients.ma_mean_percent"] == pytest.approx(statistics.fmean(told))
+
+
+def test_attack_success_is_measured_only_where_a_site_allows_it(runs_folder: Path) -> None:
+    plan = Plan.make(load(settings(**ASKED, run__rounds=1)))
+    grid = LocalGrid(honest_app, 5, flatten(plan.config), node_configs={1: {"measure-asr": False}})
+    summary = execute(plan, grid, in_order=True)
+    folder = Path(summary.folder)
+    last = read(folder).rounds[1]
+    assert set(last.client_metrics["1"]) == {"examples", "ma_percent", "asr_refused"}
+    assert all("asr_percent" in last.client_metrics[str(site)] for site in (0, 2, 3, 4))
+    told = [last.client_metrics[str(site)]["asr_percent"] for site in (0, 2, 3, 4)]
+    assert last.facts["clients.asr_mean_percent"] == pytest.approx(statistics.fmean(told))
+    matrix = parsed(folder / files.SITES, SiteMatrix)
+    assert [row.asr_allowed for row in matrix.sites] == [True, False, True, True, True]
+    assert summary.clients is not None
+    assert summary.clients.worst_client == matrix.worst_site
+    assert verify(folder).whole
+    (folder / files.SITES).write_text("{}")
+    assert not verify(folder).whole
+
+
+@pytest.mark.parametrize(
+    ("node", "allowed"),
+    [({}, True), ({"own-data": True}, False), ({"own-data": True, "measure-asr": True}, True),
+     ({"measure-asr": False}, False)],
+)  # fmt: skip
+def test_own_data_is_nobodys_to_put_triggers_on_unless_the_site_says_so(node: dict[str, Scalar], allowed: bool) -> None:
+    assert asr_allowed(_context(node)) is allowed
+
+
+def test_a_word_that_is_no_truth_value_is_refused() -> None:
+    with pytest.raises(ConfigError, match="node-config measure-asr = 'yes': allowed: true, false"):
+        asr_allowed(_context({"measure-asr": "yes"}))
+
+
+def _context(node: dict[str, Scalar]) -> Context:
+    return Context(1, 2, {"partition-id": 0, **node}, RecordDict(), {})
 
 
 @pytest.mark.parametrize(("every", "expected"), [(0, [0, 5, 5, 5]), (2, [0, 0, 5, 5]), (9, [0, 0, 0, 5])])

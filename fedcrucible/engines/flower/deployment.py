@@ -43,6 +43,10 @@ class NodeSpec:
     data_dir: str = ""
     own_data: bool = False
     """Whether ``data_dir`` holds images of the node's own, which are then its partition."""
+    measure_asr: bool | None = None
+    """Whether attack success may be measured on its data; None leaves it as it is: not on data of its own."""
+    hidden_file: str = ""
+    """Of a malicious node: its settings in blind runs."""
 
     def config(self, partitions: int) -> str:
         """The value of ``--node-config``."""
@@ -51,6 +55,10 @@ class NodeSpec:
             words.append(f"data-dir='{self.data_dir}'")
         if self.own_data:
             words.append("own-data=true")
+        if self.measure_asr is not None:
+            words.append(f"measure-asr={str(self.measure_asr).lower()}")
+        if self.hidden_file:
+            words.append(f"hidden-file='{self.hidden_file}'")
         return " ".join(words)
 
 

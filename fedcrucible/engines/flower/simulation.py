@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from fedcrucible.engines.flower.environment import cpu_count
 from fedcrucible.engines.flower.submission import checked
 from fedcrucible.engines.flower.superlink import LocalSuperLink
+from fedcrucible_core.config import ConfigError
+from fedcrucible_core.config.blind import BLIND
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.records.schema import RunSummary
@@ -28,6 +30,8 @@ def run_simulation(
     Raises ConfigError before anything is started, and FlowerRunError with the cause when the run fails.
     """
     config = checked(settings)
+    if config.federation.blind:
+        raise ConfigError(BLIND, True, "a simulation's nodes are all this machine; use a deployment, or in-process")
     return superlink.ready().run(config, on_line, federation_config(config, gpus_per_client))
 
 

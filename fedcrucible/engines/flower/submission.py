@@ -13,6 +13,7 @@ from typing import Any
 
 from fedcrucible.engines.flower.command import CONNECTION, FlowerRunError, flwr
 from fedcrucible.engines.flower.output import cause, is_from_app, plain, run_number
+from fedcrucible.engines.hidden_settings import submitted, toml_lines, with_hidden
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.config.load import flatten, load
 from fedcrucible_core.config.plain_text import plain_text
@@ -46,13 +47,14 @@ class Submission:
         """
         folder, settings = _with_record_folder(config)
         settings_file = self.app.parent / f"{folder.name}.toml"
-        settings_file.write_text(_toml(settings), encoding="utf-8")
         command = ["flwr", "run", str(self.app), CONNECTION, "--stream", "-c", str(settings_file)]
         if federation_config:
             command += ["--federation-config", federation_config]
         try:
-            number, tail = self._follow(command, on_line, on_start)
-            self._require_success(number, tail)
+            with submitted(settings, self.app.parent) as sent:
+                settings_file.write_text(toml_lines(sent), encoding="utf-8")
+                number, tail = self._follow(command, on_line, on_start)
+                self._require_success(number, tail)
         except BaseException:
             _remove_if_empty(folder)
             raise
@@ -136,7 +138,7 @@ class Submission:
 
 def checked(settings: Mapping[str, Scalar]) -> RunConfigBase:
     """The validated configuration, every combination checked. Raises ConfigError before Flower is even started."""
-    return Plan.make(load(settings)).config
+    return Plan.make(load(with_hidden(settings))).config
 
 
 def _with_record_folder(config: RunConfigBase) -> tuple[Path, dict[str, Scalar]]:
@@ -147,11 +149,3 @@ def _with_record_folder(config: RunConfigBase) -> tuple[Path, dict[str, Scalar]]
 def _remove_if_empty(folder: Path) -> None:
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
-
-
-def _toml(settings: Mapping[str, Scalar]) -> str:
-    """One ``key = value`` line per setting; JSON writes these types exactly as TOML reads them, floats apart."""
-    lines = []
-    for key, value in settings.items():
-        lines.append(f"{key} = {repr(value) if isinstance(value, float) else json.dumps(value, ensure_ascii=False)}")
-    return "\n".join(lines) + "\n"

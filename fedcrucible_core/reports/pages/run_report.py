@@ -20,6 +20,7 @@ from fedcrucible_core.reports.charts.tsne import TsnePanel, cached_panel, tsne_c
 from fedcrucible_core.reports.pages import wording
 from fedcrucible_core.reports.pages.page import write_page
 from fedcrucible_core.reports.pages.personal import client_pairs, client_rows
+from fedcrucible_core.reports.pages.site_heat import site_heat
 from fedcrucible_core.reports.pages.synthetic_data import counted, samples
 from fedcrucible_core.reports.pages.synthetic_data import facts as synthetic_facts
 
@@ -84,6 +85,7 @@ def render_report(folder: Path, *, tsne_images: int = 2000) -> Path:
         synthetic=shown,
         synthetic_note=counted(shown),
         synthetic_rows=synthetic_facts(record),
+        sites=site_heat(record),
         personal=clients_measure_chart(rounds),
         personal_pairs=client_pairs(record),
         personal_rows=client_rows(record),

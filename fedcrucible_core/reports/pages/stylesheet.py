@@ -106,6 +106,20 @@ table.heat td .under { color: inherit; opacity: .85; font-size: .84em; white-spa
 table.heat tbody th { vertical-align: middle; }
 table.heat thead th { text-align: center; }
 table.heat thead th:first-child { text-align: left; }
+table.sites { width: auto; }
+.scroll.fit { width: fit-content; max-width: 100%; }
+table.sites th[scope=row] { position: sticky; left: 0; background: var(--card); white-space: nowrap; }
+table.sites thead th:first-child { left: 0; z-index: 2; }
+table.sites td { min-width: 5.3em; padding: 5px 6px; vertical-align: middle; }
+table.sites .name { color: var(--muted); display: inline-block; max-width: 16ch; overflow: hidden;
+  text-overflow: ellipsis; vertical-align: bottom; }
+table.sites td.dropped, table.sites td.absent, table.sites td.excluded, table.sites td.refused { font-size: .92em;
+  color: var(--muted); font-style: italic; }
+table.sites td.dropped { color: var(--vermillion); font-style: normal; font-weight: 600; }
+table.sites td.absent, table.sites td.excluded { background: repeating-linear-gradient(-45deg, var(--soft) 0 5px,
+  var(--card) 5px 10px); }
+h3 small { color: var(--muted); font-weight: 400; }
+dl.legend { margin: 8px 0 14px; font-size: .82rem; }
 .lines p { margin-bottom: 4px; }
 footer { color: var(--muted); font-size: .82rem; padding-top: 4px; padding-bottom: 40px; }
 .columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(300px, 1fr)); gap: 4px 28px; }

@@ -44,6 +44,18 @@ MACROS = """
 {% endfor %}</div></div>
 {% endmacro %}
 
+{% macro site_map(map, columns) %}
+<h3>{{ map.title }} <small>{{ map.scale }}</small></h3>
+<div class="scroll fit"><table class="heat sites" style="--tone: var(--{{ map.tone }})">
+<thead><tr><th scope="col">site</th>{% for round in columns %}<th scope="col">{{ round }}</th>{% endfor %}</tr></thead>
+<tbody>{% for row in map.rows %}
+<tr><th scope="row">{{ row.site }}{% if row.name %} <span class="name">{{ row.name }}</span>{% endif %}
+{% if row.malicious %} <span class="badge warn">malicious</span>{% endif %}</th>
+{% for cell in row.cells %}<td style="--mix: {{ cell.mix }}"{% if cell.kind %} class="{{ cell.kind }}"{% endif %}>
+{{ cell.text }}</td>{% endfor %}</tr>
+{% endfor %}</tbody></table></div>
+{% endmacro %}
+
 {% macro settings(rows, changed) %}
 <div class="scroll"><table>
 <thead><tr><th scope="col">key</th><th scope="col">value</th>{% if changed %}<th scope="col">default</th>{% endif %}
@@ -56,7 +68,7 @@ MACROS = """
 """
 
 REPORT = """{% extends "base" %}
-{% from "macros" import chart, card, pairs, samples, settings %}
+{% from "macros" import chart, card, pairs, samples, settings, site_map %}
 {% block body %}
 <header class="top">
 <p class="brand">FedCrucible run report</p>
@@ -68,7 +80,7 @@ REPORT = """{% extends "base" %}
 <a href="#curves">Curves</a><a href="#detection">Detection</a><a href="#confusion">Confusion</a>
 <a href="#examples">{{ run.inputs|capitalize }}</a>
 {% if synthetic or synthetic_rows %}<a href="#synthetic">Synthetic data</a>{% endif %}
-{% if personal_pairs %}<a href="#personal">Clients</a>{% endif %}
+{% if personal_pairs or sites %}<a href="#personal">Clients</a>{% endif %}
 <a href="#features">Features</a><a href="#time">Time and cost</a>
 <a href="#diagnostics">Diagnostics</a><a href="#rounds">Rounds</a><a href="#dropped">Dropped replies</a>
 <a href="#configuration">Configuration</a><a href="#environment">Environment</a>
@@ -122,10 +134,16 @@ REPORT = """{% extends "base" %}
 </section>
 
 {% endif %}
-{% if personal_pairs %}<section id="personal"><h2>What clients measure</h2>
-<p class="note">{{ personal_rows[1] }}</p>
+{% if personal_pairs or sites %}<section id="personal"><h2>What clients measure</h2>
+{% if sites %}<p class="note">{{ sites.note }}</p>
+{% for map in sites.maps %}{{ site_map(map, sites.columns) }}{% endfor %}
+{% if sites.legend %}<dl class="legend">{% for mark, meaning in sites.legend %}
+<dt>{{ mark }}</dt><dd>{{ meaning }}</dd>{% endfor %}</dl>{% endif %}{% endif %}
+{% if personal_pairs %}
 {{ chart(personal) }}
 {{ pairs(personal_pairs) }}
+<h3>In the last round</h3>
+<p class="note">{{ personal_rows[1] }}</p>
 <div class="scroll"><table>
 <thead><tr><th scope="col">client</th><th scope="col" class="number">examples</th>
 <th scope="col" class="number">MA (%)</th><th scope="col" class="number">ASR (%)</th></tr></thead>
@@ -133,7 +151,7 @@ REPORT = """{% extends "base" %}
 <tr><th scope="row">{{ row.client }}{% if row.malicious %} <span class="badge warn">malicious</span>{% endif %}</th>
 <td class="number">{{ row.examples }}</td><td class="number">{{ row.ma }}</td><td class="number">{{ row.asr }}</td></tr>
 {% endfor %}</tbody></table></div>
-</section>
+{% endif %}</section>
 
 {% endif %}
 <section id="features"><h2>Test features in the plane</h2>

@@ -9,7 +9,7 @@ from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.records.findings import attacked
 from fedcrucible_core.records.privacy import privacy_line
 from fedcrucible_core.records.reader import RecordedRun
-from fedcrucible_core.records.schema import PHASES, Environment, RunDescription
+from fedcrucible_core.records.schema import PHASES, ClientsSummary, Environment, RunDescription
 from fedcrucible_core.reports.charts.curves import class_name
 from fedcrucible_core.reports.pages.page import duration, rate, size
 
@@ -74,6 +74,8 @@ def subtitle(record: RecordedRun) -> str:
 def verdict(record: RecordedRun) -> str:
     """What the run came to, in one or two sentences."""
     summary = record.summary
+    if summary.ma_percent is None and summary.clients is not None:
+        return _said_by_sites(summary.clients)
     if summary.ma_percent is None:
         return "The global model was not evaluated, so there is nothing to conclude yet."
     if summary.state == "dead":
@@ -103,6 +105,13 @@ def verdict(record: RecordedRun) -> str:
     if record.run.attack_expected and not attacked(record.rounds):
         text += " No client attacked, so this says nothing about the attack or a defence against it."
     return text
+
+
+def _said_by_sites(clients: ClientsSummary) -> str:
+    """What is known of a model that the server itself didn't measure."""
+    text = f"The server measured nothing. By their own word sites reach {rate(clients.ma_mean_percent)} % MA on average"
+    worst = f", site {clients.worst_client} the least" if clients.worst_client is not None else ""
+    return f"{text}{worst} ({rate(clients.ma_worst_percent)} %); a hostile site may claim anything."
 
 
 def unmeasured(run: RunDescription) -> str:
@@ -141,7 +150,8 @@ def cards(record: RecordedRun) -> list[Card]:
     run, summary = record.run, record.summary
     attacked = summary.asr_percent is not None
     shown = [
-        Card("Main-task accuracy (MA)", rate(summary.ma_percent), "%", (
+        Card("Main-task accuracy (MA)", rate(summary.ma_percent), "%" if summary.ma_percent is not None else "", (
+            "" if summary.ma_percent is not None or not record.finished else "the server measured nothing",
             _interval(run, summary.ma_interval_percent),
             _last(summary.ma_last_mean_percent, summary.last_rounds),
             f"{run.test_images:,} clean test {run.inputs}" if run.test_images else "",
@@ -161,6 +171,16 @@ def cards(record: RecordedRun) -> list[Card]:
             f"{summary.rounds_asr_above_20_percent} rounds above 20 %" if attacked else "",
         ), "grey"),
     ]  # fmt: skip
+    if summary.clients is not None:
+        clients = summary.clients
+        worst = f"site {clients.worst_client}" if clients.worst_client is not None else "lowest"
+        shown.append(
+            Card("Sites' own MA", rate(clients.ma_mean_percent), "%", (
+                f"mean over sites; spread {rate(clients.ma_spread_percent)} points",
+                f"{worst}: {rate(clients.ma_worst_percent)} %",
+                f"{clients.answers_dropped} answers dropped" if clients.answers_dropped else "",
+            ), "sky")
+        )  # fmt: skip
     if summary.detection is not None:
         caught = summary.detection
         malicious = caught.true_positives + caught.false_negatives

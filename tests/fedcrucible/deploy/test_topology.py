@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from fedcrucible.deploy.compose import compose
 from fedcrucible.deploy.topology import load_topology
 from fedcrucible_core.config.errors import ConfigError
 
@@ -38,6 +39,16 @@ def test_defaults_and_relative_places(tmp_path: Path) -> None:
     assert topology.node_config(b, "") == "partition-id=1 num-partitions=2 role='malicious'"
 
 
+def test_what_a_site_allows_and_hides_is_its_nodes_to_know(tmp_path: Path) -> None:
+    text = SITES.replace("partition = 0", "partition = 0\nmeasure_asr = false") + 'hidden_file = "attack.toml"\n'
+    topology = load_topology(described(tmp_path, text))
+    a, b = topology.sites
+    assert topology.node_config(a, "").endswith("role='benign' measure-asr=false")
+    assert topology.node_config(b, "").endswith(f"role='malicious' hidden-file='{tmp_path / 'attack.toml'}'")
+    with pytest.raises(ConfigError, match="hidden_file = 'attack.toml': compose files of ours"):
+        compose(topology, "compose.yml")
+
+
 @pytest.mark.parametrize(
     ("table", "dialled", "here"),
     [
@@ -65,6 +76,8 @@ def test_who_dials_what(tmp_path: Path, table: str, dialled: str, here: str) -> 
         (SITES.replace('"b"', '"../b"'), r"sites\.1\.name = '\.\./b'"),
         (SITES + "port = 8000", r"sites\.port = \[8001, 8000\]: up to 65535, each once, and not 8000"),
         (SITES + "own_data = true", r"sites\.1 = .*own_data = true needs data"),
+        (SITES.replace("malicious", "benign") + 'hidden_file = "a.toml"', r"sites\.1 = .*hidden_file is for role"),
+        (SITES + 'hidden_file = "$a"', r"sites\.1\.hidden_file = .*without quotes"),
         (SITES + 'data = "it\'s"', r"sites\.1\.data = .*without quotes"),
         (SITES + "[superlink]\nport = 0\n", r"superlink\.port = 0: "),
         (SITES + '[superlink]\nport = "8000"\n', r"superlink\.port = '8000': "),

@@ -14,12 +14,14 @@ from client_app.app import app
 from fedcrucible.engines.flower import guard
 from fedcrucible.engines.flower.command import FlowerRunError
 from fedcrucible.engines.flower.deployment import Deployment, NodeSpec
+from fedcrucible.engines.hidden_settings import write_hidden
 from fedcrucible.engines.in_process import run_in_process
 from fedcrucible.engines.local_grid import LocalGrid
 from fedcrucible_core.config.load import flatten, load
 from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.records import files
-from fedcrucible_core.records.reader import read_rounds
+from fedcrucible_core.records.reader import parsed, read_rounds
+from fedcrucible_core.records.site_matrix import SiteMatrix
 from server_app.plan import Plan
 from server_app.run import execute
 
@@ -63,10 +65,24 @@ def on_mnist(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Se
 
 
 @pytest.fixture(scope="module")
-def deployment(own_folder: Path) -> Iterator[Deployment]:
+def hidden(settings: Settings) -> Settings:
+    """One round of two clients, of whom one attacks, and which nobody else is to know of."""
+    return {
+        **settings,
+        "run.rounds": 1,
+        "federation.clients": 2,
+        "federation.fraction_evaluate": 1.0,
+        "partition.test_fraction": 0.2,
+        "adversary.malicious_ids": "1",
+    }
+
+
+@pytest.fixture(scope="module")
+def deployment(own_folder: Path, hidden: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    of_the_attacker = write_hidden(tmp_path_factory.mktemp("attacker"), hidden)
     nodes = [
-        NodeSpec(0, "benign"),
-        NodeSpec(1, "malicious"),
+        NodeSpec(0, "benign", measure_asr=False),
+        NodeSpec(1, "malicious", hidden_file=str(of_the_attacker)),
         NodeSpec(OWNER, "benign", data_dir=str(own_folder), own_data=True),
         NodeSpec(BROKEN, "neither"),
     ]
@@ -83,6 +99,21 @@ def test_deployment_and_in_process_end_in_the_same_model(settings: Settings, dep
     assert summary.dropped == {}
     rounds = read_rounds(Path(summary.folder) / files.METRICS)
     assert [row.malicious for row in rounds] == [(), (1,), (1,), (1,)]
+
+
+def test_a_blind_run_ends_in_the_model_of_the_open_one(hidden: Settings, deployment: Deployment) -> None:
+    expected = run_in_process(Plan.make(load(hidden)))
+    said: list[str] = []
+    summary = deployment.run({**hidden, "federation.blind": True}, said.append)
+    assert summary.parameters_sha256 == expected.parameters_sha256
+    assert [line for line in said if "MA" in line or str(hidden["attack.name"]) in line] == []
+    rounds = read_rounds(Path(summary.folder) / files.METRICS)
+    assert rounds[1].malicious == (1,)
+    matrix = parsed(Path(summary.folder) / files.SITES, SiteMatrix)
+    assert [row.asr_allowed for row in matrix.sites] == [False, True]
+    assert summary.clients is not None
+    assert expected.clients is not None
+    assert summary.clients.ma_by_client_percent == expected.clients.ma_by_client_percent
 
 
 def test_a_nodes_own_images_are_its_partition(on_mnist: Settings, deployment: Deployment, own_folder: Path) -> None:

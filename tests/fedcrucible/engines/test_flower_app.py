@@ -14,7 +14,7 @@ from flwr.cli.build import build_fab_from_disk
 from flwr.common.config import get_fused_config_from_dir, parse_config_args
 
 from fedcrucible.engines.flower.app_folder import stage_app
-from fedcrucible.engines.flower.submission import _toml
+from fedcrucible.engines.hidden_settings import toml_lines
 from fedcrucible.engines.local_grid import LocalGrid
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.load import default_keys, flatten, load
@@ -65,7 +65,7 @@ def test_settings_of_all_kinds_reach_the_app(app_folder: Path) -> None:
 def test_a_whole_configuration_survives_the_settings_file(app_folder: Path, tmp_path: Path) -> None:
     wanted = flatten(load({"training.lr": 1e-5, "output.name": 'a "quoted" name', "guide.templates": "ä {}\\"}))
     path = tmp_path / "settings.toml"
-    path.write_text(_toml(wanted), encoding="utf-8")
+    path.write_text(toml_lines(wanted), encoding="utf-8")
     fused = get_fused_config_from_dir(app_folder, parse_config_args([str(path)]))
     assert fused == wanted
 
