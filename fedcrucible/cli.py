@@ -25,6 +25,7 @@ from fedcrucible.commands import (
     report,
     run,
     site,
+    supernode,
     verify,
     watch,
 )
@@ -55,6 +56,7 @@ app.command("incident")(incident.command)
 app.command("replay")(replay.command)
 app.command("preflight")(preflight.command)
 app.add_typer(site.app)
+app.command("supernode", context_settings=supernode.SETTINGS)(supernode.command)
 app.command("flower-env")(flower_env.command)
 app.add_typer(deploy.app, name="deploy")
 

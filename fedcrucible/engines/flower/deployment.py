@@ -52,11 +52,13 @@ class Deployment(ProcessOwner):
 
     SuperNodes may still be connecting when it is entered, which a run waits for.
 
-    ``keys`` is the folder for certificates and keys; without one they are temporary.
+    ``keys`` is the folder for certificates and keys; without one they are temporary.  ``warm``: clients are forked
+    off a process that has imported PyTorch.
     """
 
-    def __init__(self, nodes: Sequence[NodeSpec], keys: Path | None = None) -> None:
+    def __init__(self, nodes: Sequence[NodeSpec], keys: Path | None = None, *, warm: bool = False) -> None:
         super().__init__()
+        self.warm = warm
         self.nodes = tuple(nodes)
         self.keys = keys
         self.supernodes: dict[int, subprocess.Popen[bytes]] = {}
@@ -94,7 +96,7 @@ class Deployment(ProcessOwner):
     def _start_node(self, spec: NodeSpec, key: NodeKey, server: ServerCertificate, port: int, node_port: int) -> None:
         name = key.private.name
         command = supernode_command(
-            f"127.0.0.1:{port}", server.authority, key.private, spec.config(len(self.nodes)), node_port
+            f"127.0.0.1:{port}", server.authority, key.private, spec.config(len(self.nodes)), node_port, warm=self.warm
         )
         environment = {**self.processes.environment(name), **LOCAL_POLL}
         self.supernodes[spec.partition] = self.processes.start(command, f"{name}.log", environment)

@@ -1,0 +1,135 @@
+"""A SuperExec whose clients begin with PyTorch and Flower already imported: each is forked off this process.
+
+Flower starts a Python interpreter for every message, which spends seconds on imports before it trains.  Here those are
+done once.  A client still is a process of its own that ends with its message: it inherits modules, and no state.  The
+app itself is imported by each client, from the bundle that came with its run.
+
+    python -m fedcrucible.engines.flower.warm_clients --runtime-api-address 127.0.0.1:9094 [--root-certificates FILE]
+
+It belongs to the SuperNode that is its parent process, one with ``--isolation process``, and ends with it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import gc
+import importlib
+import os
+import random
+import signal
+import stat
+import sys
+from collections.abc import Sequence
+from logging import WARNING
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+from flwr.common.logger import log
+from flwr.supercore.constant import TaskType
+from flwr.supercore.exit import exit_handler
+from flwr.supercore.superexec import run_superexec
+from flwr.supercore.superexec.executor import ExecutionSpec, LaunchResult
+from flwr.supercore.superexec.executor.subprocess_executor import SubprocessExecutor
+from flwr.supercore.tls import validate_and_resolve_root_certificates
+from flwr.supernode.runtime.run_clientapp import run_clientapp
+
+from fedcrucible_core.rooms import PACKAGES
+
+PRELOADED = ("torch", "torch.nn.functional", "numpy.random", "pydantic", "safetensors.torch", "PIL.Image", "platformdirs")
+"""What clients need and what isn't the app's: that comes with its bundle, and may be another version."""
+_PR_SET_PDEATHSIG = 1
+
+
+class ForkingExecutor(SubprocessExecutor):
+    """Starts ClientApps as forks of this process, which must have one thread only; all else as Flower does."""
+
+    def launch(self, spec: ExecutionSpec) -> LaunchResult:
+        """Start the process of one message."""
+        if spec.task_type != TaskType.CLIENT_APP or spec.runtime_dependency_install:
+            return super().launch(spec)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        if os.fork() == 0:
+            _be_client(spec)
+        return LaunchResult.accepted()
+
+    def reconcile(self) -> None:
+        """Take note of clients that have ended."""
+        with contextlib.suppress(ChildProcessError):
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                if os.WIFSIGNALED(ended[1]):
+                    log(WARNING, "a client was ended by signal %d", os.WTERMSIG(ended[1]))
+
+
+def _be_client(spec: ExecutionSpec) -> NoReturn:
+    """Become the process of one message, as fresh as one that was started; never returns."""
+    code = 1
+    try:
+        _forget_parent()
+        sys.argv = ["flwr-clientapp"]
+        run_clientapp(
+            runtime_api_address=spec.runtime_api_address,
+            token=spec.token,
+            insecure=spec.insecure,
+            certificates=validate_and_resolve_root_certificates(spec.root_certificates_path, spec.insecure),
+            parent_pid=spec.parent_pid,
+        )
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)  # whatever was raised: nothing of the parent's may run here
+
+
+def _forget_parent() -> None:
+    """Drop what a fork inherits and a fresh process would not have: handlers, connections, state of randomness."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT):
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    exit_handler.registered_exit_handlers.clear()
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for entry in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            if stat.S_ISSOCK(os.fstat(int(entry)).st_mode) and int(entry) > 2:
+                os.dup2(nowhere, int(entry))  # not closed: its number still belongs to an object of the parent's
+    os.close(nowhere)
+    random.seed()
+    np.random.seed()  # noqa: NPY002 the global one is what another's code would draw from
+    for name in [name for name in sys.modules if name.partition(".")[0] in PACKAGES]:
+        del sys.modules[name]  # the app's modules come from its bundle, not from what is installed here
+
+
+def _end_with_parent() -> None:
+    """Have the kernel end this process when its parent, the SuperNode, does, however that comes about."""
+    parent = os.getppid()
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent or parent == 1 and not Path("/proc/1/cmdline").read_bytes().strip(b"\0"):
+        sys.exit(0)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Import what clients need, then start one for each message until the SuperNode ends."""
+    _end_with_parent()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runtime-api-address", required=True)
+    parser.add_argument("--root-certificates", help="of the SuperNode's own port; without it that port is plain HTTP")
+    options = parser.parse_args(arguments)
+    for name in PRELOADED:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # objects that stay are never looked at again: their pages remain shared with all clients
+    executor = ForkingExecutor()
+    run_superexec.get_executor = lambda *_, **__: executor
+    run_superexec.run_superexec(
+        runtime_api_address=options.runtime_api_address,
+        insecure=options.root_certificates is None,
+        root_certificates_path=options.root_certificates,
+    )
+
+
+if __name__ == "__main__":
+    main()
