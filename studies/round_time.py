@@ -2,14 +2,14 @@
 
     python -m studies.round_time --model cnn --rounds 4 [--warm] [--payload delta-float16] [--repeats 1] [--imports]
 
-A SuperLink and two SuperNodes, TLS and keys.  The first round is not counted: nodes fetch the app in it.  What is printed
-is the median and the minimum of the others, of the node that a round waited for last:
+A SuperLink and two SuperNodes, TLS and keys.  The first round is not counted: nodes fetch the app in it.  Printed are
+median and minimum of the others, of the node that a round waited for last:
 
 - idle: until the SuperNode asks the SuperLink again (every 3 s, fixed in Flower);
 - fetch, send: the model between SuperLink and SuperNode;
 - dispatch: until the client's process is there (poll of the SuperExec);
-- client: the life of that process; of it the training as the client measured it, its processor time, and the rest, which
-  is start, imports, unpacking the app, fetching and sending the model once more;
+- client: the life of that process; of it the training as the client measured it (reading its data included) and its
+  processor time; the rest is start, imports, unpacking the app, and the model's way from and to the SuperNode;
 - reply: until the SuperNode sees the answer (it looks every 0.5 s);
 - server: poll for replies, check, aggregation, evaluation, record.
 """
@@ -133,6 +133,7 @@ def settings_of(options: argparse.Namespace, folder: Path) -> dict[str, Scalar]:
         "run.rounds": options.rounds,
         "run.device": "cpu",
         "federation.clients": 2,
+        "federation.payload": options.payload,
         "task.train_samples": 2 * options.examples,
         "task.test_samples": 100,
         "partition.name": "iid",
@@ -148,7 +149,7 @@ def measure(deployment: Deployment, settings: dict[str, Scalar]) -> tuple[list[d
     logs = [deployment.processes.folder / f"node-{partition}.log" for partition in deployment.supernodes]
     watcher = Watcher(logs, [node.pid for node in deployment.supernodes.values()], record)
     watcher.start()
-    summary = deployment.run(settings, lambda line: None)
+    summary = deployment.run(settings, on_line=lambda _: None)
     time.sleep(2 * LOOK_S)
     watcher.done.set()
     watcher.join()
@@ -207,13 +208,16 @@ def main() -> None:
     if options.imports:
         print_imports()
     rows: list[dict[str, float]] = []
-    with tempfile.TemporaryDirectory(prefix="round-time-") as folder:
-        with Deployment([NodeSpec(0, "benign"), NodeSpec(1, "benign")], warm=options.warm) as deployment:
-            for _ in range(options.repeats):
-                found, digest = measure(deployment, settings_of(options, Path(folder)))
-                rows += found
-                shown = ", ".join(f"{row['round']:.1f}" for row in found)
-                print(f"model {digest[:12]}, rounds: {shown} s", flush=True)
+    nodes = [NodeSpec(0, "benign"), NodeSpec(1, "benign")]
+    with (
+        tempfile.TemporaryDirectory(prefix="round-time-") as folder,
+        Deployment(nodes, warm=options.warm) as deployment,
+    ):
+        for _ in range(options.repeats):
+            found, digest = measure(deployment, settings_of(options, Path(folder)))
+            rows += found
+            shown = ", ".join(f"{row['round']:.1f}" for row in found)
+            print(f"model {digest[:12]}, rounds: {shown} s", flush=True)
     clients = "warm" if options.warm else "cold"
     print(f"{options.model}, {clients} clients, payload {options.payload}, {len(rows)} rounds")
     for part in PARTS:

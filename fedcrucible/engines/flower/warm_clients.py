@@ -4,7 +4,7 @@ Flower starts a Python interpreter for every message, which spends seconds on im
 done once.  A client still is a process of its own that ends with its message: it inherits modules, and no state.  The
 app itself is imported by each client, from the bundle that came with its run.
 
-    python -m fedcrucible.engines.flower.warm_clients --runtime-api-address 127.0.0.1:9094 [--root-certificates FILE]
+    python -m fedcrucible.engines.flower.warm_clients --runtime-api-address 127.0.0.1:9094 --parent-pid PID
 
 It belongs to the SuperNode that is its parent process, one with ``--isolation process``, and ends with it.
 """
@@ -38,7 +38,15 @@ from flwr.supernode.runtime.run_clientapp import run_clientapp
 
 from fedcrucible_core.rooms import PACKAGES
 
-PRELOADED = ("torch", "torch.nn.functional", "numpy.random", "pydantic", "safetensors.torch", "PIL.Image", "platformdirs")
+PRELOADED = (
+    "torch",
+    "torch.nn.functional",
+    "numpy.random",
+    "pydantic",
+    "safetensors.torch",
+    "PIL.Image",
+    "platformdirs",
+)
 """What clients need and what isn't the app's: that comes with its bundle, and may be another version."""
 _PR_SET_PDEATHSIG = 1
 
@@ -92,38 +100,38 @@ def _forget_parent() -> None:
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     exit_handler.registered_exit_handlers.clear()
     nowhere = os.open(os.devnull, os.O_RDWR)
-    for entry in os.listdir("/proc/self/fd"):
+    for number in [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]:
         with contextlib.suppress(OSError):
-            if stat.S_ISSOCK(os.fstat(int(entry)).st_mode) and int(entry) > 2:
-                os.dup2(nowhere, int(entry))  # not closed: its number still belongs to an object of the parent's
+            if number > 2 and stat.S_ISSOCK(os.fstat(number).st_mode):
+                os.dup2(nowhere, number)  # not closed: its number still belongs to an object of the parent's
     os.close(nowhere)
     random.seed()
-    np.random.seed()  # noqa: NPY002 the global one is what another's code would draw from
+    np.random.seed()  # ours draws nothing from the global ones; another's code may
     for name in [name for name in sys.modules if name.partition(".")[0] in PACKAGES]:
         del sys.modules[name]  # the app's modules come from its bundle, not from what is installed here
 
 
-def _end_with_parent() -> None:
+def _end_with(parent: int) -> None:
     """Have the kernel end this process when its parent, the SuperNode, does, however that comes about."""
-    parent = os.getppid()
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent or parent == 1 and not Path("/proc/1/cmdline").read_bytes().strip(b"\0"):
+    if os.getppid() != parent:
         sys.exit(0)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Import what clients need, then start one for each message until the SuperNode ends."""
-    _end_with_parent()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runtime-api-address", required=True)
+    parser.add_argument("--parent-pid", type=int, required=True, help="the SuperNode")
     parser.add_argument("--root-certificates", help="of the SuperNode's own port; without it that port is plain HTTP")
     options = parser.parse_args(arguments)
+    _end_with(options.parent_pid)
     for name in PRELOADED:
         importlib.import_module(name)
     gc.collect()
     gc.freeze()  # objects that stay are never looked at again: their pages remain shared with all clients
     executor = ForkingExecutor()
-    run_superexec.get_executor = lambda *_, **__: executor
+    run_superexec.get_executor = lambda *_, **__: executor  # type: ignore[attr-defined]
     run_superexec.run_superexec(
         runtime_api_address=options.runtime_api_address,
         insecure=options.root_certificates is None,

@@ -1,6 +1,7 @@
-"""A SuperNode beside whose process clients are kept warm: ``fedcrucible supernode``, with ``flower-supernode``'s options.
+"""``fedcrucible supernode``: a SuperNode whose clients are forked off a process that has imported PyTorch.
 
-The process becomes the SuperNode itself, with the same id; what forks clients is its child and ends with it.
+Options are ``flower-supernode``'s.  The process becomes the SuperNode itself, with the same id; what forks clients is its
+child and ends with it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ def become_warm_node(arguments: Sequence[str]) -> NoReturn:
     """
     if sys.platform != "linux":
         raise ConfigError("supernode", sys.platform, "Linux; elsewhere use flower-supernode, with the same options")
-    subprocess.Popen([sys.executable, "-m", "fedcrucible.engines.flower.warm_clients", *_of_its_port(arguments)])
+    command = [sys.executable, "-m", "fedcrucible.engines.flower.warm_clients", *_of_its_port(arguments)]
+    subprocess.Popen([*command, "--parent-pid", str(os.getpid())])
     os.execvp("flower-supernode", ["flower-supernode", *arguments, "--isolation", "process"])
 
 
