@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import ctypes
 import gc
 import importlib
 import os
@@ -36,6 +35,7 @@ from flwr.supercore.superexec.executor.subprocess_executor import SubprocessExec
 from flwr.supercore.tls import validate_and_resolve_root_certificates
 from flwr.supernode.runtime.run_clientapp import run_clientapp
 
+from fedcrucible.engines.flower.parent import end_with
 from fedcrucible_core.rooms import PACKAGES
 
 PRELOADED = (
@@ -48,7 +48,6 @@ PRELOADED = (
     "platformdirs",
 )
 """What clients need and what isn't the app's: that comes with its bundle, and may be another version."""
-_PR_SET_PDEATHSIG = 1
 
 
 class ForkingExecutor(SubprocessExecutor):
@@ -111,13 +110,6 @@ def _forget_parent() -> None:
         del sys.modules[name]  # the app's modules come from its bundle, not from what is installed here
 
 
-def _end_with(parent: int) -> None:
-    """Have the kernel end this process when its parent, the SuperNode, does, however that comes about."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:
-        sys.exit(0)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Import what clients need, then start one for each message until the SuperNode ends."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -125,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--parent-pid", type=int, required=True, help="the SuperNode")
     parser.add_argument("--root-certificates", help="of the SuperNode's own port; without it that port is plain HTTP")
     options = parser.parse_args(arguments)
-    _end_with(options.parent_pid)
+    end_with(options.parent_pid)
     for name in PRELOADED:
         importlib.import_module(name)
     gc.collect()

@@ -1,7 +1,7 @@
 """``fedcrucible supernode``: a SuperNode whose clients are forked off a process that has imported PyTorch.
 
-Options are ``flower-supernode``'s.  The process becomes the SuperNode itself, with the same id; what forks clients is its
-child and ends with it.
+Options are ``flower-supernode``'s.  The process becomes the SuperNode itself, with the same id; what forks clients is
+its child and ends with it.
 """
 
 from __future__ import annotations

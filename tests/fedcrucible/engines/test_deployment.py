@@ -81,8 +81,9 @@ def test_deployment_and_in_process_end_in_the_same_model(
     chosen = {
         **settings,
         "strategy": strategy,
-        "federation.clients": 2,
-    }  # the other nodes hold no partition of this run
+        "federation.clients": 2,  # the other nodes hold no partition of this run
+        "federation.payload": "float16" if strategy == "pruning" else "float32",
+    }
     expected = run_in_process(Plan.make(load(chosen)))
     summary = deployment.run(chosen, lambda line: None)
     assert summary.parameters_sha256 == expected.parameters_sha256
