@@ -21,7 +21,7 @@ import signal
 import stat
 import sys
 from collections.abc import Sequence
-from logging import WARNING
+from logging import ERROR, WARNING
 from pathlib import Path
 from typing import NoReturn
 
@@ -86,6 +86,8 @@ def _be_client(spec: ExecutionSpec) -> NoReturn:
         )
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
+    except BaseException as error:
+        log(ERROR, "a client could not be started", exc_info=error)
     finally:
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.flush()
@@ -99,10 +101,10 @@ def _forget_parent() -> None:
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     exit_handler.registered_exit_handlers.clear()
     nowhere = os.open(os.devnull, os.O_RDWR)
-    for number in [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]:
+    for descriptor in [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]:
         with contextlib.suppress(OSError):
-            if number > 2 and stat.S_ISSOCK(os.fstat(number).st_mode):
-                os.dup2(nowhere, number)  # not closed: its number still belongs to an object of the parent's
+            if descriptor > 2 and stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+                os.dup2(nowhere, descriptor)  # not closed: its number still belongs to an object of the parent's
     os.close(nowhere)
     random.seed()
     np.random.seed()  # ours draws nothing from the global ones; another's code may
