@@ -29,7 +29,9 @@ class Payload:
 
     def sent(self, weights: Weights) -> Weights:
         """What travels to clients: parameters of the type ``down``; float32 where one of them would overflow."""
-        narrow = _narrowed(weights.parameters, self.down)
+        if self.down == "float32":
+            return weights
+        narrow = weights.parameters.to(_TYPES[self.down])
         return replace(weights, parameters=narrow) if bool(torch.isfinite(narrow).all()) else weights
 
     def received(self, weights: Weights) -> Weights:
@@ -40,10 +42,13 @@ class Payload:
     def uploaded(self, trained: Weights, received: Weights) -> Weights:
         """What travels to the server, parameters of the type ``up``; what overflows becomes infinite."""
         own = trained.parameters - received.parameters if self.update else trained.parameters
-        return replace(trained, parameters=_narrowed(own, self.up))
+        return replace(trained, parameters=own.to(_TYPES[self.up]))
 
     def read(self, parameters: Tensor, sent: Weights, received: Weights) -> Tensor:
-        """The client's parameters float32 ``[d]`` in the frame of ``sent``, from an upload of the type ``up``."""
+        """The client's parameters float32 ``[d]`` in the frame of ``sent``, from an upload of the type ``up``.
+
+        Where the client received ``sent`` itself, its model is what it uploaded, bit for bit.
+        """
         wide = parameters.float()
         if self.update:
             return sent.parameters + wide
@@ -57,10 +62,6 @@ class Payload:
     def bytes_up(self, weights: Weights) -> int:
         """Bytes of a client's model on its way to the server."""
         return weights.nbytes - weights.parameters.numel() * (4 - _TYPES[self.up].itemsize)
-
-
-def _narrowed(vector: Tensor, name: str) -> Tensor:
-    return vector if name == "float32" else vector.to(_TYPES[name])
 
 
 FLOAT32 = Payload()
