@@ -28,6 +28,7 @@ from fedcrucible_core.learning.rng import told_seeds, torch_generator
 from fedcrucible_core.learning.training import LocalTraining, train
 from fedcrucible_core.learning.weights import LocalUpdate, Trained, Weights
 from strategies.messages import ATTACKED, CLIENT, METRICS, MODEL, read_train, to_arrays
+from strategies.payloads import PAYLOADS
 from strategies.seeds import read_seeds, stand_in
 from strategies.task_facts import read_task
 
@@ -194,7 +195,7 @@ def train_reply(msg: Message, context: Context, update: Callable[[Session], Loca
         metrics[ATTACKED] = int(done.attacked)
     content = RecordDict(
         {
-            MODEL: to_arrays(done.weights),
+            MODEL: to_arrays(PAYLOADS[session.config.federation.payload].uploaded(done.weights, session.received)),
             METRICS: metrics,
             CLIENT: ConfigRecord({"partition-id": partition, "round": session.round}),
         }

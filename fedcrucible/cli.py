@@ -26,6 +26,7 @@ from fedcrucible.commands import (
     report,
     run,
     site,
+    supernode,
     verify,
     watch,
 )
@@ -57,6 +58,7 @@ app.command("replay")(replay.command)
 app.command("preflight")(preflight.command)
 app.command("rehearse")(rehearse.command)
 app.add_typer(site.app)
+app.command("supernode", context_settings=supernode.SETTINGS)(supernode.command)
 app.command("flower-env")(flower_env.command)
 app.add_typer(deploy.app, name="deploy")
 

@@ -20,6 +20,7 @@ from fedcrucible_core.learning.weights import Weights
 from strategies.messages import train_content
 from strategies.node import Node
 from strategies.outcome import RoundOutcome
+from strategies.payloads import PAYLOADS, Payload
 from strategies.population import SOLE, Population, Prototype, fact_name, owner_of
 from strategies.replies import Layout, Reply, read_all, read_reply
 from strategies.roster import Answers
@@ -52,6 +53,11 @@ class Federation(Trainer):
         assert rule is not None, "a federation has a rule"
         return rule
 
+    @property
+    def payload(self) -> Payload:
+        """How models travel."""
+        return PAYLOADS[self.config.federation.payload]
+
     def connect(self, grid: Grid) -> None:
         """Wait for the clients. Raises TooFewNodesError."""
         self.roster.nodes.wait(grid)
@@ -70,7 +76,7 @@ class Federation(Trainer):
         self.absent = list(self.roster.nodes.absent)
         wanted = {self.prototype(node.partition) for node in self.asked}
         contents = {
-            prototype: train_content(weights.unbounded(), server_round, len(self.asked), self.parts.info)
+            prototype: train_content(weights.unbounded(), server_round, len(self.asked), self.parts.info, self.payload)
             for prototype, weights in population.items()
             if prototype in wanted
         }
@@ -96,7 +102,8 @@ class Federation(Trainer):
         outcome.participants = [node.partition for node in self.asked]
         outcome.excluded = sorted(self.roster.nodes.excluded)
         outcome.malicious = self.roster.malicious_among(self.asked)
-        outcome.bytes_down = sum(population[self.prototype(node.partition)].nbytes for node in self.asked)
+        down = {prototype: self.payload.bytes_down(weights) for prototype, weights in population.items()}
+        outcome.bytes_down = sum(down[self.prototype(node.partition)] for node in self.asked)
         with timed(outcome, "validate"):
             replies = self._valid(population, answers, outcome)
         answers.clear()
@@ -116,7 +123,9 @@ class Federation(Trainer):
     def _valid(self, population: Population, answers: Answers, outcome: RoundOutcome) -> list[Reply]:
         """The valid replies in partition order: sums must not depend on who answered first."""
         most, now = self.parts.max_examples, outcome.round
-        layouts = {p: Layout.of(self.parts.models[p], weights, most, now) for p, weights in population.items()}
+        layouts = {
+            p: Layout.of(self.parts.models[p], weights, most, now, self.payload) for p, weights in population.items()
+        }
         valid, outcome.dropped = read_all(
             answers.of_nodes(self.asked),
             lambda answer, partition: read_reply(answer, partition, layouts[self.prototype(partition)]),
@@ -124,7 +133,7 @@ class Federation(Trainer):
         )
         outcome.valid, replies = list(valid), list(valid.values())
         outcome.rested = [reply.partition for reply in replies if reply.rested and reply.partition in outcome.malicious]
-        outcome.bytes_up = sum(reply.weights.nbytes for reply in replies)
+        outcome.bytes_up = sum(self.payload.bytes_up(reply.weights) for reply in replies)
         outcome.per_client["train_loss"] = [reply.loss for reply in replies]
         outcome.per_client["client_seconds"] = [reply.seconds for reply in replies]
         return replies

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from fedcrucible_core.learning.data import DataInfo
 from fedcrucible_core.learning.weights import Weights
+from strategies.payloads import FLOAT32, Payload
 from strategies.task_facts import TASK, task_record
 
 MODEL, ROUND, METRICS, CLIENT = "model", "round", "metrics", "client"
@@ -40,10 +41,12 @@ def with_task(content: dict[str, ArrayRecord | ConfigRecord], info: DataInfo | N
     return RecordDict({**content} if info is None else {**content, TASK: task_record(info)})
 
 
-def train_content(model: Weights, round: int, participants: int, info: DataInfo | None = None) -> RecordDict:
+def train_content(
+    model: Weights, round: int, participants: int, info: DataInfo | None = None, payload: Payload = FLOAT32
+) -> RecordDict:
     """Content of a training message; shared by all messages of a round. ``info``: facts of the server's data set."""
     order = ConfigRecord({"round": round, "participants": participants})
-    return with_task({MODEL: to_arrays(model), ROUND: order}, info)
+    return with_task({MODEL: to_arrays(payload.sent(model)), ROUND: order}, info)
 
 
 def read_train(content: RecordDict) -> tuple[Weights, int, int]:

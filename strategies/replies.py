@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from logging import WARNING
 from typing import TypeVar
 
@@ -18,6 +19,7 @@ from fedcrucible_core.config.plain_text import error_text, plain_repr, plain_tex
 from fedcrucible_core.learning.vector import Slot, buffer_slots
 from fedcrucible_core.learning.weights import Weights
 from strategies.messages import ATTACKED, BUFFERS, CLIENT, METRICS, MODEL, PARAMETERS
+from strategies.payloads import FLOAT32, Payload
 
 T = TypeVar("T")
 
@@ -43,11 +45,24 @@ class Layout:
     max_examples: int
     round: int | None = None
     """The round that is asked for; None: whatever round a reply names."""
+    payload: Payload = FLOAT32
 
     @classmethod
-    def of(cls, model: nn.Module, sent: Weights, max_examples: int, round: int | None = None) -> Layout:
+    def of(
+        cls,
+        model: nn.Module,
+        sent: Weights,
+        max_examples: int,
+        round: int | None = None,
+        payload: Payload = FLOAT32,
+    ) -> Layout:
         """The layout of uploads that answer ``sent``, weights of ``model``."""
-        return cls(sent, buffer_slots(model), max_examples, round)
+        return cls(sent, buffer_slots(model), max_examples, round, payload)
+
+    @cached_property
+    def received(self) -> Weights:
+        """What clients made of ``sent``."""
+        return self.payload.received(self.sent)
 
 
 @dataclass(frozen=True)
@@ -80,8 +95,9 @@ def _read(content: RecordDict, partition: int, layout: Layout) -> Reply:
     examples = claimed_examples(metrics, layout.max_examples)
     arrays = content.array_records[MODEL]
     check_arrays(arrays, (BUFFERS, PARAMETERS))
+    uploaded = vector(arrays[PARAMETERS], PARAMETERS, layout.sent.parameters.numel(), layout.payload.up)
     weights = Weights(
-        vector(arrays[PARAMETERS], PARAMETERS, layout.sent.parameters.numel()),
+        layout.payload.read(uploaded, layout.sent, layout.received),
         vector(arrays[BUFFERS], BUFFERS, layout.sent.buffers.numel()),
     )
     if not bool(torch.isfinite(weights.parameters - layout.sent.parameters).all()):

@@ -48,7 +48,7 @@ ALLOWED: dict[str, set[str]] = {
     "strategies": CORE | DEFENSES,
     "client_app": CORE | {"attacks", "strategies"},
     "server_app": CORE | RECORDS | DEFENSES | {"attacks", "attacks.support", "strategies", PAGES},
-    "fedcrucible.engines": BELOW_THE_FACE,
+    "fedcrucible.engines": BELOW_THE_FACE | {"fedcrucible_core.rooms"},
     PLAN: BELOW_THE_FACE | {STATISTICS},
     EXECUTION: BELOW_THE_FACE | {PLAN, PAGES, "fedcrucible", "fedcrucible.engines"},
     TABLES: BELOW_THE_FACE | {PLAN, EXECUTION, STATISTICS, CHARTS, PAGES, "fedcrucible", "fedcrucible.papers"},

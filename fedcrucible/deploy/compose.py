@@ -10,7 +10,7 @@ from typing import Any
 
 from fedcrucible.deploy.topology import NODE_PORT, ONE_SHOT, SUPERLINK, Site, Topology, server_files
 from fedcrucible.deploy.yaml_text import dumped
-from fedcrucible.engines.flower.launch import superlink_command, supernode_command
+from fedcrucible.engines.flower.launch import LOCAL_POLL, superlink_command, supernode_command
 from fedcrucible_core.config.errors import ConfigError
 
 SERVER = "server"
@@ -74,7 +74,7 @@ class _Compose:
         self.services[SUPERLINK] = {
             **self._common(SERVER, topology.containers.server_memory),
             "command": superlink_command(server_files(SECRETS), "0.0.0.0", port, Path("/state/superlink.db")),
-            "environment": {"FLWR_HOME": "/state/flwr"},
+            "environment": {"FLWR_HOME": "/state/flwr", **LOCAL_POLL},
             "ports": ["${FEDCRUCIBLE_BIND:-127.0.0.1}:${FEDCRUCIBLE_PORT:-" + f"{port}}}:{port}"],
             "secrets": self._secret("ca.crt", "server.pem", "server.key"),
             "volumes": self._volumes(state="/state", runs="/runs", cache="/cache"),
@@ -120,7 +120,10 @@ class _Compose:
         config = topology.node_config(site, "/data" if site.data else "")
         service = {
             **self._common("node", topology.containers.node_memory),
-            "command": supernode_command(dialled, SECRETS / "ca.crt", SECRETS / site.name, config, NODE_PORT),
+            "command": supernode_command(
+                dialled, SECRETS / "ca.crt", SECRETS / site.name, config, NODE_PORT, warm=topology.warm_clients
+            ),
+            "environment": dict(LOCAL_POLL),
             "secrets": self._secret("ca.crt", site.name),
             "volumes": self._volumes(**{f"{site.name}-cache": "/cache"}),
             "healthcheck": _health(f"http://127.0.0.1:{NODE_PORT}/health"),

@@ -162,7 +162,12 @@ class Operator:
         config = topology.node_config(site, topology.data_folder(site))
         key = topology.keys_folder / site.name
         return supernode_command(
-            self.topology.dialled_here, self.server.authority, key, config, topology.node_port(site)
+            topology.dialled_here,
+            self.server.authority,
+            key,
+            config,
+            topology.node_port(site),
+            warm=topology.warm_clients,
         )
 
     def _require_same(self, running: dict[str, Started]) -> None:

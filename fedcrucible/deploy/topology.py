@@ -117,6 +117,8 @@ class Topology(_Table):
     sites: tuple[Site, ...] = Field(min_length=1, strict=False)
     keys: str = "keys"
     state: str = "state"
+    warm_clients: bool = False
+    """Whether clients are forked off a process that has imported PyTorch (``fedcrucible supernode``); Linux only."""
     containers: Containers = Containers()
     folder: Path = Path()
 

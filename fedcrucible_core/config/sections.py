@@ -147,6 +147,11 @@ class FederationSection(Section):
         "mean",
         description="Batch-norm statistics of accepted clients: mean by weight, or coordinate-wise median (robust)",
     )
+    payload: Literal["float32", "float16", "delta-float16", "float16-delta-float16"] = Field(
+        "float32",
+        description="How parameters travel: float32; float16 both ways; delta-float16: clients' updates as float16; "
+        "float16-delta-float16: models to clients as float16 too",
+    )
     timeout_s: float = Field(3600.0, gt=0.0, description="Seconds to wait for a round's replies")
     wait_for_clients_s: float = Field(120.0, ge=0.0, description="Seconds to wait at the start until all are online")
     discovery: Literal["auto", "order", "query"] = Field(

@@ -68,11 +68,19 @@ class Deployment(ProcessOwner):
     SuperNodes may still be connecting when it is entered, which a run waits for.
 
     ``keys`` is the folder for certificates and keys; without one they are temporary.  ``network`` says on which
-    machines the processes run.
+    machines the processes run.  ``warm``: clients are forked off a process that has imported PyTorch.
     """
 
-    def __init__(self, nodes: Sequence[NodeSpec], keys: Path | None = None, network: Network | None = None) -> None:
+    def __init__(
+        self,
+        nodes: Sequence[NodeSpec],
+        keys: Path | None = None,
+        network: Network | None = None,
+        *,
+        warm: bool = False,
+    ) -> None:
         super().__init__()
+        self.warm = warm
         self.nodes = tuple(nodes)
         self.keys = keys
         self.network = network or Network()
@@ -152,7 +160,9 @@ class Deployment(ProcessOwner):
     def _launch_node(self, spec: NodeSpec, key: NodeKey, port: int, name: str) -> subprocess.Popen[bytes]:
         assert self._server is not None
         dialled = f"{self.network.name}:{self.port}"
-        command = supernode_command(dialled, self._server.authority, key.private, spec.config(len(self.nodes)), port)
+        command = supernode_command(
+            dialled, self._server.authority, key.private, spec.config(len(self.nodes)), port, warm=self.warm
+        )
         prefix = self.network.nodes.get(spec.partition, ())
         return self.processes.start(
             [*prefix, *self._node_command(spec, command)], f"{name}.log", self._environment(name)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from fedcrucible.engines.flower.keys import ServerCertificate
 
-LOCAL_POLL = {"FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.2"}
-"""Environment on a machine of one's own: new work may be looked for more often than every second."""
+LOCAL_POLL = {"FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.1"}
+"""Environment of SuperLink and SuperNodes: who starts clients asks its own SuperNode, so it may ask more often than
+every second."""
 
 
 def superlink_command(server: ServerCertificate, host: str, port: int, database: Path | None = None) -> list[str]:
@@ -24,10 +25,15 @@ def superlink_command(server: ServerCertificate, host: str, port: int, database:
     ]
 
 
-def supernode_command(superlink: str, authority: Path, key: Path, config: str, port: int) -> list[str]:
-    """A SuperNode that dials ``superlink`` (``host:port``); ``port`` is its own, on loopback, for its clients."""
+def supernode_command(
+    superlink: str, authority: Path, key: Path, config: str, port: int, *, warm: bool = False
+) -> list[str]:
+    """A SuperNode that dials ``superlink`` (``host:port``); ``port`` is its own, on loopback, for its clients.
+
+    ``warm``: its clients are forked off a process that has imported PyTorch, see ``warm_clients.py``.
+    """
     return [
-        "flower-supernode",
+        *(("fedcrucible", "supernode") if warm else ("flower-supernode",)),
         *("--superlink", superlink),
         *("--root-certificates", str(authority)),
         *("--auth-supernode-private-key", str(key)),

@@ -46,6 +46,15 @@ def test_shipped_files_are_made_from_their_description(name: str) -> None:
     assert (ROOT / "docker" / name).read_text(encoding="utf-8") == made, told
 
 
+@pytest.mark.parametrize("warm", [False, True])
+def test_nodes_look_for_work_often_and_may_keep_their_clients_warm(warm: bool) -> None:
+    described = load_topology(ROOT / "docker" / "topology.toml").model_copy(update={"warm_clients": warm})
+    service = yaml.safe_load(compose(described, "topology.toml"))["services"]["site-a"]
+    begins = ["fedcrucible", "supernode", "--superlink"] if warm else ["flower-supernode", "--superlink"]
+    assert service["command"][: len(begins)] == begins
+    assert service["environment"] == {"FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.1"}
+
+
 def test_the_gpu_file_adds_to_services_that_are_there() -> None:
     assert (ROOT / "docker" / "gpu.yml").read_text(encoding="utf-8") == gpu_overlay(
         load_topology(ROOT / "docker" / "topology.toml")

@@ -77,7 +77,7 @@ def test_up_run_down(tmp_path: Path) -> None:
         for index, (role, node_port) in enumerate(zip(roles, node_ports, strict=True))
     ]
     topology = tmp_path / "lab.toml"
-    topology.write_text("\n".join([f"[superlink]\nport = {port}\n", *sites]), encoding="utf-8")
+    topology.write_text("\n".join([f"warm_clients = true\n[superlink]\nport = {port}\n", *sites]), encoding="utf-8")
     settings: dict[str, Scalar] = {
         "strategy": "fedavg",
         "run.rounds": 2,

@@ -28,8 +28,8 @@ def fake_superlink(*of_it: object) -> list[str]:
     return [sys.executable, "-c", CHILD, "superlink", *map(str, of_it)]
 
 
-def fake_node(*of_it: object) -> list[str]:
-    return [sys.executable, "-c", CHILD, *map(str, of_it)]
+def fake_node(*of_it: object, warm: bool) -> list[str]:
+    return [sys.executable, "-c", CHILD, *map(str, of_it), *(["warm"] if warm else [])]
 
 
 def nothing(*of_it: object, **more: object) -> None:

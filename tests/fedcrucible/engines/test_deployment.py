@@ -91,8 +91,9 @@ def deployment(own_folder: Path, hidden: Settings, tmp_path_factory: pytest.Temp
 
 
 def test_deployment_and_in_process_end_in_the_same_model(settings: Settings, deployment: Deployment) -> None:
-    """A mean, and a repair that asks the clients (`deploy up` and the golden runs have other systems)."""
+    """A mean, and a repair that asks the clients (`deploy up` and the golden runs have other systems); float16."""
     chosen = {**settings, "strategy": "pruning", "federation.clients": 2}  # other nodes hold no partition of this run
+    chosen["federation.payload"] = "float16"
     expected = run_in_process(Plan.make(load(chosen)))
     summary = deployment.run(chosen, lambda line: None)
     assert summary.parameters_sha256 == expected.parameters_sha256

@@ -27,8 +27,9 @@ SYSTEMS = [  # others: tests/golden/test_golden_engines.py, and test_ray_cluster
             "training.optimiser": "adamw",
             "training.lr": 0.01,
             "attack.name": "word",
+            "federation.payload": "float16-delta-float16",
         },
-        id="texts",
+        id="texts in float16",
     ),
     pytest.param(
         {"strategy": "clip-fed", "model.name": "cnn", "synthetic.per_class": 8},
