@@ -55,7 +55,8 @@ def main(grid: Grid, context: Context) -> None:
         summary = execute(plan, grid, in_order=in_order, observers=people, flower_run=context.run_id)
     except Exception as error:
         ours = isinstance(error, (ConfigError, TooFewNodesError))
-        print(f"error: {(plain_text if ours else error_text)(error, LONGEST_ERROR)}", flush=True)
+        if ours or not wanted(str(context.run_config.get("output.log", ""))):  # a JSON log has told it
+            print(f"error: {(plain_text if ours else error_text)(error, LONGEST_ERROR)}", flush=True)
         raise
     if people:
         console.finish(summary)
