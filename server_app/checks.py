@@ -109,12 +109,27 @@ def _check_splitter(config: RunConfigBase, system: Assembled, data: DataSplits) 
         fresh = None if splitter is None else splitter.needs.fresh
         if fresh is not None and fresh.on == "public":
             public_samples(data.info, "splitter.name", config.splitter.name)
+        if fresh is not None and fresh.score == "victim-ckpt5":
+            _check_victim(config, system, fresh.epochs)
     if system.splitter is None:
         return
     action = config.synthetic.sanitizer
     if action not in ("none", "drop") and not system.kind.synthetic:
         allowed = f"strategy {config.strategy!r} can only leave samples out; allowed: none, drop"
         raise ConfigError("synthetic.sanitizer", action, allowed)
+
+
+def _check_victim(config: RunConfigBase, system: Assembled, epochs: int) -> None:
+    """There is a central training of so many epochs, on what is split."""
+    name = system.suspects_splitter.name if system.suspects_splitter is not None else config.splitter.name
+    key = f"splitter.{name}"
+    if system.suspects_splitter is None or not system.suspects_are_central:
+        allowed = "scores by the model of central training, and nothing that it was trained on is split; use fresh3x5"
+        raise ConfigError(f"{key}.score", "victim-ckpt5", allowed)
+    if epochs > config.run.rounds:
+        raise ConfigError(
+            f"{key}.epochs", epochs, f"at most the epochs of central training, run.rounds = {config.run.rounds}"
+        )
 
 
 def _check_model(config: RunConfigBase, system: Assembled, data: DataSplits) -> None:

@@ -145,12 +145,16 @@ class ServerFoundation:
         assert self.system.splitter is not None
         return self.split(self.system.splitter, images)
 
-    def split(self, splitter: Splitter, images: Labeled) -> Split:
-        """What a splitter makes of any labelled samples of the run's task, given all that it needs."""
+    def split(self, splitter: Splitter, images: Labeled, victim: Callable[[int], SplitModel] | None = None) -> Split:
+        """What a splitter makes of any labelled samples of the run's task, given all that it needs.
+
+        ``victim``: the model trained on these samples, as it was after so many epochs.
+        """
         seed = self.config.run.seed
         return split(
             splitter, images, self.data.info, self.guide, torch_generator(seed, "split"),
-            untrained=self.untrained, public=lambda: public_samples(self.data.info, "splitter.name", splitter.name),
+            untrained=self.untrained, victim=victim,
+            public=lambda: public_samples(self.data.info, "splitter.name", splitter.name),
         )  # fmt: skip
 
     def server_data(self, augment: Augment | None = None, *, whole: bool = False) -> ServerData:
