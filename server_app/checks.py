@@ -11,7 +11,7 @@ from attacks.adversary import Adversary
 from attacks.evaluation import has_inputs
 from attacks.poisoner import POISONERS, Poisoner
 from attacks.preparation import artefact_file, measured_context
-from attacks.schedule import malicious_partitions
+from attacks.schedule import malicious_partitions, poisons_centrally
 from attacks.task import AttackTask
 from attacks.uploader import RunFacts
 from defenses.base import RULES
@@ -211,9 +211,10 @@ def _check_guide(config: RunConfigBase, data: DataSplits) -> None:
 
 
 def _check_backdoored_guide(config: RunConfigBase, adversary: Adversary) -> None:
-    """There are synthetic samples that a simulated backdoor of the guide could react to."""
-    if config.guide.backdoor != "none" and adversary.compromise is None:
-        allowed = f"needs an attack on the synthetic data (bd-fmfl), there is {config.attack.name!r}; allowed: none"
+    """There are samples that a simulated backdoor of the guide could react to."""
+    if config.guide.backdoor != "none" and adversary.compromise is None and not poisons_centrally(config):
+        attack = f"there is {config.attack.name!r}"
+        allowed = f"needs an attack on the synthetic data (bd-fmfl), or poison.central; {attack}; allowed: none"
         raise ConfigError("guide.backdoor", config.guide.backdoor, allowed)
 
 

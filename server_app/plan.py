@@ -65,7 +65,9 @@ class Plan:
     @cached_property
     def foundation(self) -> ServerFoundation:
         """The server's guide and synthetic data."""
-        return ServerFoundation(self.config, self.system, self.adversary, self.data, self.device, self.untrained)
+        return ServerFoundation(
+            self.config, self.system, self.adversary, self.data, self.device, self.untrained, lambda: self.central
+        )
 
     @property
     def partitioner(self) -> Partitioner:

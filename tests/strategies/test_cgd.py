@@ -159,7 +159,9 @@ def test_purifying_by_the_split_of_the_servers_data(runs_folder: Path) -> None:
     tuned, _ = play(purifier__name="fine-tune", **chosen)
     assert purified.parameters_sha256 != tuned.parameters_sha256
     facts = rounds[0].facts
-    assert facts["server_data.split_clean"] + facts["server_data.split_triggered"] == facts["server_data.images"], "no sanitizer came before it"
+    assert facts["server_data.split_clean"] + facts["server_data.split_triggered"] == facts["server_data.images"], (
+        "no sanitizer came before it"
+    )
     assert (
         facts["server_data.split_recall_percent"]
         == 100.0
