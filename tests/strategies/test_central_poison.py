@@ -64,7 +64,7 @@ def test_the_set_is_what_the_poisoner_makes_of_it() -> None:
 
 
 def test_the_record_says_who_poisoned_what(runs_folder: Path) -> None:
-    summary, rounds = play(**POISONED, attack__name="wanet")
+    summary, rounds = play(**POISONED, attack__name="wanet", splitter__name="guide-agreement")
     run = read(Path(summary.folder))
     assert rounds[0].facts["central.poisoned"] == 40
     assert rounds[0].facts["central.decoys"] == 80
