@@ -30,8 +30,8 @@ class Iab(Poisoner):
     1e-7)), root mean squares of normalised images.  M = tanh(20 m - 10) / 2 + 1/2.
 
     Two forms, which are two attacks.  In the loop: the classifier that was trained with G; the record's facts report it
-    (``in_loop_*``).  As an artefact: images written with the final G, on which a model is trained that G never saw; that
-    is what this poisoner plants, with floor(cross_ratio * poisoned + 1/2) cross images beside the poison.
+    (``in_loop_*``).  As an artefact: images written with the final G, on which a model is trained that G never saw;
+    that is what this poisoner plants, with floor(cross_ratio * poisoned + 1/2) cross images beside the poison.
     """
 
     paper = (("nguyen2020iab", "losses of its public code, reduced"),)
