@@ -22,7 +22,8 @@ class AdaSig(Sig):
 
     ``patch``: the image is cut into ``grid`` x ``grid`` pieces, and each training image shows the sinusoid in
     floor((1 - masked) * pieces + 1/2) of them, drawn for it alone.  ``opacity``: the sinusoid is multiplied by
-    ``opacity``, or, with ``random_opacity``, by a number drawn for each image from U(opacity - .2, opacity + .2).  ``both``: both.
+    ``opacity``, or, with ``random_opacity``, by a number drawn for each image from U(opacity - .2, opacity + .2).
+    ``both``: both.
 
     Covers: floor(cover_rate * poisoned + 1/2) images of other classes get the same weakened sinusoid and keep their
     labels, so that only the whole one means the target.
