@@ -120,7 +120,8 @@ def test_the_expert_sees_added_images_and_each_knows_its_clean_one() -> None:
     images, labels = task.train.for_model(), task.train.labels
     source, triggered, given = QUICK._poisoned(images, labels, task, generator(1))
     assert len(triggered) == 60 // CLASSES
-    assert torch.equal(source[:60], torch.arange(60)) and torch.equal(given[:60], labels), "added, not replaced"
+    assert torch.equal(source[:60], torch.arange(60))
+    assert torch.equal(given[:60], labels), "added, not replaced"
     assert bool((given[60:] == TARGET).all())
     assert bool((labels[source[60:]] != TARGET).all())
     assert torch.equal(triggered, QUICK.triggered(images[source[60:]]))
