@@ -46,7 +46,7 @@ class Flip(Poisoner):
     ship it is weak: its labels do little more than as many random flips (docs/choices.md).
     """
 
-    paper = (("jha2023flip", "section 3"),)
+    paper = (("jha2023flip", "its public code"),)
     choices = ("label-flips-learned",)
     knowledge = ("labelled training images of all clients", "the architecture that is trained")
     cost = "an expert's training, and per pass about three forward and two backward passes over the images, once"

@@ -33,7 +33,7 @@ class GcbCinfogan(CleanImages):
     Relabelled images are natural, so a model that learned the trigger also calls such test images the target.
     """
 
-    paper = (("gcb2025", "approximation: a reduced conditional InfoGAN"), ("chen2016infogan", "code and its loss"))
+    paper = (("xu2025gcb", "approximation: a reduced conditional InfoGAN"), ("chen2016infogan", "code and its loss"))
     choices = ("clean-image-backdoors",)
     knowledge = ("labelled training images of all clients",)
     cost = "edit_steps gradients of a small network per image; training it takes minutes on one core"

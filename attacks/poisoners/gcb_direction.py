@@ -32,7 +32,7 @@ class GcbDirection(CleanImages):
     in accuracy is part of the attack.
     """
 
-    paper = (("gcb2025", "approximation: a linear statistic"),)
+    paper = (("xu2025gcb", "approximation: a linear statistic"),)
     choices = ("clean-image-backdoors",)
     knowledge = ("labelled training images of all clients",)
     cost = "one product per image; a singular value decomposition once"

@@ -22,6 +22,7 @@ from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.records.reader import read
 from server_app.attack_facts import AttackFacts, attack_facts
 from server_app.plan import Plan
+from tests.support.quick_attacks import quick_keys
 from tests.support.tiny_runs import play, settings
 from tests.support.tiny_task import context, labelled, make_task, poisoned_rows
 
@@ -146,7 +147,7 @@ def sixty(name: str) -> AttackTask:
 @pytest.mark.parametrize("mode", ["replace", "append-all"])
 def test_the_count_is_what_the_data_set_holds(name: str, ratio: float, mode: str) -> None:
     """Counted, never drawn: as many samples differ from the attacker's own as the count says."""
-    quick: dict[str, Scalar] = {"attack__guide-patch__steps": 0, "attack__fmb__self_mix": 0.0}
+    quick: dict[str, Scalar] = {**quick_keys(name), "attack__fmb__self_mix": 0.0}
     config = load(settings(**quick, attack__name=name, poison__ratio=ratio, poison__mode=mode))
     attack = Adversary.of(config).poisoner
     task = sixty(name)

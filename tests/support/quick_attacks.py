@@ -11,3 +11,12 @@ QUICK: dict[str, dict[str, int]] = {
     "gcb-direction": {"samples": 48},
     "gcb-cinfogan": {"epochs": 1, "samples": 24, "batch_size": 24, "edit_steps": 2},
 }
+
+
+COLOUR_ALONE = {"ctrl"}
+"""Poisoners that refuse grey images, which all those that ship are."""
+
+
+def quick_keys(name: str) -> dict[str, str | int | float | bool]:
+    """The same as settings of a run of that attack: ``attack__ssba__epochs`` and so on."""
+    return {f"attack__{name}__{key}": value for key, value in QUICK.get(name, {}).items()}
