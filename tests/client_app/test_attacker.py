@@ -29,6 +29,7 @@ from fedcrucible_core.learning.vector import flatten_buffers, flatten_parameters
 from fedcrucible_core.learning.weights import Weights
 from strategies.messages import MODEL, from_arrays, train_content
 from strategies.sampling import sample
+from tests.support.quick_attacks import COLOUR_ALONE, quick_keys
 
 SETTINGS: dict[str, Scalar] = {
     "federation.clients": 6,

@@ -16,6 +16,7 @@ from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.records.reader import read
 from fedcrucible_core.records.schema import RoundRecord, RunSummary
 from server_app.plan import Plan
+from tests.support.quick_attacks import COLOUR_ALONE, quick_keys
 
 TINY: dict[str, Scalar] = {
     "strategy": "fedavg",
