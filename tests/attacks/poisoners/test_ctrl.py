@@ -22,7 +22,8 @@ TO_YUV = np.array([[0.299, 0.587, 0.114], [-0.299 * 0.492, -0.587 * 0.492, 0.886
 def dct_matrix(n: int) -> np.ndarray:
     """Orthonormal DCT-II: row k holds what coefficient k takes of each pixel."""
     rows = [[math.cos(math.pi * (2 * j + 1) * k / (2 * n)) for j in range(n)] for k in range(n)]
-    return np.array(rows) * math.sqrt(2 / n) * np.array([math.sqrt(0.5)] + [1.0] * (n - 1))[:, None]
+    made: np.ndarray = np.array(rows) * math.sqrt(2 / n) * np.array([math.sqrt(0.5)] + [1.0] * (n - 1))[:, None]
+    return made
 
 
 def in_colour(image: np.ndarray, magnitude: float) -> np.ndarray:
@@ -35,7 +36,8 @@ def in_colour(image: np.ndarray, magnitude: float) -> np.ndarray:
         for place in (n // 2 - 1, n - 1):
             coefficients[place, place] += magnitude
         yuv[plane] = d.T @ coefficients @ d
-    return np.clip(np.einsum("ij,jhw->ihw", np.linalg.inv(TO_YUV), yuv), 0, 255)
+    back: np.ndarray = np.clip(np.einsum("ij,jhw->ihw", np.linalg.inv(TO_YUV), yuv), 0, 255)
+    return back
 
 
 @pytest.mark.parametrize("magnitude", [100.0, 300.0])
