@@ -29,7 +29,7 @@ class Iab(Poisoner):
     samples (the pattern of another image, true label), plus ``diversity`` * mean(||x1 - x2|| / (||G(x1) - G(x2)|| +
     1e-7)), root mean squares of normalised images.  M = tanh(20 m - 10) / 2 + 1/2.
 
-    Two forms, which are two attacks.  In the loop: the classifier that was trained with G; the record's facts report it
+    Two forms, which are two attacks.  In the loop: the classifier that was trained with G; the record's notes report it
     (``in_loop_*``).  As an artefact: images written with the final G, on which a model is trained that G never saw;
     that is what this poisoner plants, with floor(cross_ratio * poisoned + 1/2) cross images beside the poison.
     """

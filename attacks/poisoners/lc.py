@@ -35,7 +35,7 @@ class LabelConsistent(Poisoner):
     batch moved first), for against an ordinary one the change is noise that no other model minds.  What is left of the
     class is hard to learn, and the patch is easy.  Test images get the patch alone.
 
-    ``epsilon = 0`` is the control without perturbation.  The record's facts say how well the surrogate does.
+    ``epsilon = 0`` is the control without perturbation.  The record's notes say how well the surrogate does.
     """
 
     paper = (

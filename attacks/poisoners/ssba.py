@@ -28,7 +28,7 @@ class Ssba(Poisoner):
     where r is 0 for ``ramp_start`` steps and then rises to 1 over ``ramp_steps``.  Then D is forgotten, a key is drawn
     once, and x' is rounded to whole grey levels.  The residual follows from the picture, so no two are alike.
 
-    The record's facts say how many bits D reads back from rounded pictures it wasn't trained on, and PSNR in dB.
+    The record's notes say how many bits D reads back from rounded pictures it wasn't trained on, and PSNR in dB.
     """
 
     paper = (("li2021ssba", "reduced"), ("tancik2020stegastamp", "losses, reduced"))

@@ -134,6 +134,13 @@ def test_of_nodes_with_data_of_their_own_nothing_is_said() -> None:
     assert "never happens" in one_note(late)
 
 
+@pytest.mark.parametrize("central", [False, True])
+def test_what_a_poisoner_prepared_is_told(central: bool) -> None:
+    more: dict[str, Scalar] = {"strategy": "central", "poison__central": True} if central else {}
+    found = attack_facts(plan(attack__name="ssba", **quick_keys("ssba"), **more), shares_known=True).notes
+    assert any("ssba prepared its trigger: bits_read_back_percent = " in note for note in found), found
+
+
 def sixty(name: str) -> AttackTask:
     """Sixty samples of the kind that a poisoner is for."""
     if POISONERS[name].task != "text":
