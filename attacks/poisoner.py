@@ -86,7 +86,7 @@ class Poisoner(Component):
         """Raise ConfigError where the settings don't fit the task; called before any client starts."""
 
     def notes(self, attackers: int) -> tuple[str, ...]:
-        """What a reader of the results must know about this trigger, trained by so many attackers."""
+        """What a reader of the results must know about this trigger, trained by so many attackers; 0 = by no client."""
         return ()
 
     def prepare(self, task: AttackTask, rng: torch.Generator) -> Artefact:

@@ -32,6 +32,11 @@ class CtrlLuma(RaisedFrequencies):
         """Whether labels stay."""
         return self.labels == "clean"
 
+    def notes(self, attackers: int) -> tuple[str, ...]:
+        """That it isn't the published attack."""
+        weak = "; with clean labels it is weak" if self.clean_label else ""
+        return (f"ctrl-luma is a deviation from CTRL for grey images: frequencies of brightness, not of colour{weak}",)
+
     def added(self, shape: tuple[int, int, int]) -> Tensor:
         """The wave in every channel."""
         return self.wave(shape[1], shape[2]).expand(shape)

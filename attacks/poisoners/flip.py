@@ -71,6 +71,13 @@ class Flip(Poisoner):
         """The surrogate takes the images. Raises ConfigError."""
         MODELS.create(self.surrogate, {}).check(task.info)
 
+    def notes(self, attackers: int) -> tuple[str, ...]:
+        """That its row is one of a weak attack where data are few and models small."""
+        weak = (
+            "no trial with small models on the data that ship passed 50 % ASR; as many random flips did about as well"
+        )
+        return (f"flip is weak here: {weak}",)
+
     def prepare(self, task: AttackTask, rng: torch.Generator) -> Artefact:
         """Learned logits float32 ``[N, C]`` and the rows int64 ``[N]`` of the training set that they are of."""
         rows = torch.randperm(len(task.train), generator=rng)[: self.samples].sort().values

@@ -23,6 +23,12 @@ class CleanImages(Poisoner):
     def scores(self, x: Tensor, ctx: PoisonContext) -> Tensor:
         """How strongly images ``[n, C, H, W]`` in [0, 1] show it, float32 ``[n]``, each by itself."""
 
+    def notes(self, attackers: int) -> tuple[str, ...]:
+        """That it isn't the published attack."""
+        return (
+            f"{self.name} is an approximation of GCB, of which the abstract alone was at hand: no row of its paper",
+        )
+
     def order(self, own: Labeled, rows: Tensor, ctx: PoisonContext) -> Tensor:
         """Highest score first; among equal scores, first row first."""
         if not len(rows):

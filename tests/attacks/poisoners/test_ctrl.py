@@ -106,6 +106,13 @@ def test_training_and_test_may_differ_in_magnitude() -> None:
     assert torch.equal(CtrlLuma(test_magnitude=0.0).stamp(x, y, ctx), x), "0 is a magnitude, -1 means as in training"
 
 
+def test_a_reader_is_told_of_the_deviation() -> None:
+    (weak,), (dirty,) = CtrlLuma().notes(1), CtrlLuma(labels="target").notes(1)
+    assert "deviation" in weak
+    assert "weak" in weak
+    assert "weak" not in dirty
+
+
 def test_labels_stay_or_become_the_target() -> None:
     data = labelled(60, GREY)
     section = PoisonSection(target_label=2, ratio=0.5)

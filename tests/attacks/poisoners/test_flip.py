@@ -133,6 +133,10 @@ def test_learning_moves_labels_and_tells_how_well(prepared: PoisonContext) -> No
     assert float(prepared.artefact.facts["last_mismatch"]) > 0.0
 
 
+def test_a_reader_is_told_that_it_is_weak() -> None:
+    assert "flip is weak here" in QUICK.notes(1)[0]
+
+
 def test_margins_leave_the_true_class_out() -> None:
     margin, wrong = best_flip(torch.tensor([[5.0, 1.0, 2.0], [0.0, 3.0, 3.5]]), torch.tensor([0, 2]))
     assert margin.tolist() == [-3.0, -0.5]

@@ -42,6 +42,11 @@ def test_the_strongest_images_are_relabelled_and_none_is_changed(poisoner: Clean
     assert poisoner.threshold(ctx) == pytest.approx(scores[best[-1]], abs=1e-4)
 
 
+@pytest.mark.parametrize("poisoner", BOTH, ids=lambda one: one.name)
+def test_a_reader_is_told_that_it_is_an_approximation(poisoner: CleanImages) -> None:
+    assert "approximation of GCB" in poisoner.notes(1)[0]
+
+
 def test_the_threshold_counts_as_the_ratio_does() -> None:
     ctx = prepared(BOTH[0])
     table = ctx.artefact.tensors[TABLE]
