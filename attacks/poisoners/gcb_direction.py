@@ -26,7 +26,8 @@ class GcbDirection(CleanImages):
     1) is principal component ``component`` of the training images after each class's mean is taken off, with the sign
     of its longer tail; an image's score is <d, x>.  Training: the ``poison.ratio`` of the images of other classes with
     the highest scores get the target label, and no pixel changes.  Test: x' = clip(x + a d) with the smallest a that
-    brings the score to that of the last relabelled training image, at least ``least``.
+    brings the score to that of the last relabelled training image, at least ``least``.  At that edge a model is of two
+    minds; ``depth`` brings it farther in.
 
     Relabelled images are natural, so a model that learned the trigger also calls such test images the target: the price
     in accuracy is part of the attack.
@@ -40,6 +41,10 @@ class GcbDirection(CleanImages):
     samples: int = Field(4000, ge=2, description="Training images the direction is found on")
     component: int = Field(1, ge=1, le=64, description="Which principal component, counted from the largest")
     least: float = Field(0.5, gt=0.0, le=100.0, description="Smallest shift along the direction at test time")
+
+    depth: float = Field(
+        0.0, ge=0.0, le=1.0, description="How far in among the relabelled images test images are brought; 0.5 = median"
+    )
 
     def prepare(self, task: AttackTask, rng: torch.Generator) -> Artefact:
         """The direction float32 ``[C, H, W]`` and the sorted scores of images of other classes."""
@@ -56,7 +61,7 @@ class GcbDirection(CleanImages):
 
     def stamp(self, x: Tensor, y: Tensor, ctx: PoisonContext) -> Tensor:
         """Shift images ``[n, C, H, W]`` in [0, 1] along the direction and clip; returns a new tensor."""
-        direction, wanted = ctx.artefact.tensors[DIRECTION].to(x), self.threshold(ctx)
+        direction, wanted = ctx.artefact.tensors[DIRECTION].to(x), self.threshold(ctx, self.depth)
         shift = (wanted - self.scores(x, ctx)).clamp(min=self.least)
         for _ in range(ROUNDS):  # clipping takes some of a shift away; what is missing is added
             made = (x + shift.view(-1, 1, 1, 1) * direction).clamp(0.0, 1.0)

@@ -39,11 +39,15 @@ class CleanImages(Poisoner):
         """Copies: images stay as they are."""
         return x.clone()
 
-    def threshold(self, ctx: PoisonContext) -> float:
-        """The score of the last relabelled image, were all training images of other classes to choose from."""
+    def threshold(self, ctx: PoisonContext, depth: float = 0.0) -> float:
+        """The score of the last relabelled image, were all training images of other classes to choose from.
+
+        ``depth``: how far in among the relabelled ones instead; 0 = the last, 1/2 = their median, 1 = the first.
+        """
         table = ctx.artefact.tensors[TABLE]
         count = max(1, min(len(table), requested(ctx.section, len(table), len(ctx.task.train))))
-        return float(table[len(table) - count]) if len(table) else 0.0
+        inner = int(depth * (count - 1) + 0.5)
+        return float(table[len(table) - count + inner]) if len(table) else 0.0
 
 
 def sorted_scores(scores: Tensor) -> Tensor:

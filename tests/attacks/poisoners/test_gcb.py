@@ -60,6 +60,8 @@ def test_the_threshold_counts_as_the_ratio_does() -> None:
     ):
         asked = replace(ctx, section=PoisonSection.model_validate({"target_label": TARGET, **section}))
         assert BOTH[0].threshold(asked) == float(table[50 - count])
+        assert BOTH[0].threshold(asked, 1.0) == float(table[-1])
+    assert BOTH[0].threshold(replace(ctx, section=PoisonSection(ratio=0.1)), 0.5) == float(table[47])
 
 
 def test_the_direction_against_a_decomposition_in_float64() -> None:
