@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -40,6 +40,22 @@ def attack_facts(plan: Plan, *, shares_known: bool) -> AttackFacts:
     ``shares_known``: clients hold the partitions of the run's own data, and the run's seed says who is malicious.  In a
     deployment nodes may bring data and roles of their own, of which nothing is said here.
     """
+    found = _who_attacks(plan, shares_known)
+    return replace(found, notes=(*found.notes, *_prepared(plan))) if found.expected else found
+
+
+def _prepared(plan: Plan) -> Iterator[str]:
+    """What the poisoner says of what it made before any data was poisoned."""
+    config, poisoner = plan.config, plan.adversary.poisoner
+    facts = run_artefact(config, poisoner, AttackTask.of(config, plan.data)).facts if poisoner.prepares else {}
+    if facts:
+        said = ", ".join(
+            f"{name} = {value:g}" if isinstance(value, float) else f"{name} = {value}" for name, value in facts.items()
+        )
+        yield f"{poisoner.name} prepared its trigger: {said}"
+
+
+def _who_attacks(plan: Plan, shares_known: bool) -> AttackFacts:
     config, uploader = plan.config, plan.adversary.uploader
     section = config.adversary
     compromise = plan.adversary.compromise

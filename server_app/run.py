@@ -8,6 +8,7 @@ from pathlib import Path
 
 from flwr.serverapp import Grid
 
+from attacks.schedule import poisons_centrally
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.load import default_keys, flatten
 from fedcrucible_core.foundation.base import ServerData
@@ -165,6 +166,8 @@ def _describe(plan: Plan, evaluator: Evaluator, facts: AttackFacts, start: Start
     if system.rule is not None:
         notes += poisoner.notes(len(attackers(config)))
         notes += plan.partition_notes
+    elif poisons_centrally(config):
+        notes += poisoner.notes(0)
     notes += facts.notes
     if plan.root_description:
         knowledge[system.rule_name] = (plan.root_description,)
