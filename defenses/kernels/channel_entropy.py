@@ -38,7 +38,7 @@ def _entropy(bins: Tensor) -> Tensor:
 def low_outliers(entropies: Tensor, deviations: float) -> Tensor:
     """Channels, int64, whose entropy is below mean - ``deviations`` * standard deviation of their layer's ``[C]``.
 
-    None of a layer of one channel.  Fewer than deviations^2 + 1 channels hold no such outlier, whatever they do.
+    None of a layer of one channel.  Among at most deviations^2 + 1 channels nothing can lie that far out.
     """
     if len(entropies) < 2:
         return torch.zeros(0, dtype=torch.int64)
