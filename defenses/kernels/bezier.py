@@ -18,7 +18,7 @@ def bezier_weights(t: float, bends: int) -> Tensor:
 
 
 def straight_points(start: Tensor, end: Tensor, bends: int) -> Tensor:
-    """``bends`` points ``[bends, d]`` on the line from ``start`` to ``end`` ``[d]``, evenly spaced, in memory of their own."""
+    """``bends`` points ``[bends, d]``, evenly spaced from ``start`` to ``end`` ``[d]``, each in memory of its own."""
     shares = torch.linspace(0.0, 1.0, bends, dtype=torch.float64)[:, None].to(start.device)
     return (start.to(torch.float64) + shares * (end - start).to(torch.float64)).to(start.dtype)
 

@@ -32,7 +32,8 @@ def channel_entropies(features: Tensor, step: float) -> Tensor:
 def _entropy(bins: Tensor) -> Tensor:
     counts = torch.unique(bins, return_counts=True)[1].to(torch.float64)
     shares = counts / counts.sum()
-    return -(shares * shares.log()).sum()
+    entropy: Tensor = -(shares * shares.log()).sum()
+    return entropy
 
 
 def low_outliers(entropies: Tensor, deviations: float) -> Tensor:

@@ -52,3 +52,8 @@ def held_up(losses: Tensor, gamma: float, kind: Ascent, *, per_sample: bool = Fa
     if kind == "flooding":
         return ((values - gamma).abs() + gamma).mean()
     return (torch.sign(values.detach() - gamma) * values).mean()
+
+
+def raised_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Minus the mean cross-entropy of logits ``[b, C]``: whoever minimises it unlearns the labels ``[b]``."""
+    return -F.cross_entropy(logits, labels)

@@ -32,7 +32,8 @@ def _log_gamma_draw(alpha: float, rng: torch.Generator) -> Tensor:
             0.5 * normal.square() + d - d * volume + d * volume.log()
         ):
             small = torch.rand((), generator=rng, dtype=torch.float64).clamp(min=1e-300)
-            return (d * volume).log() + small.log() / alpha
+            drawn: Tensor = (d * volume).log() + small.log() / alpha
+            return drawn
 
 
 def blended(values: Tensor, order: Tensor, weight: float) -> Tensor:

@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from defenses.base import REPAIRS, RepairContext
-from defenses.kernels.noisy_labels import Ascent, held_up
+from defenses.kernels.noisy_labels import Ascent, held_up, raised_cross_entropy
 from defenses.support.fitting import FitOptions, fit, lowest, sample_losses, view_of, without
 from defenses.support.training_anew import TrainingAnew
 from fedcrucible_core.learning.data import Labeled
@@ -39,13 +39,19 @@ class AntiBackdoorLearning(TrainingAnew):
     tuning_epochs: int = Field(10, ge=1, description="Epochs of the first stage; the paper: 20, its code: 10")
     gamma: float = Field(0.5, ge=0.0, description="Loss below which it is ascended")
     ascent: Ascent = Field("flooding", description="flooding: |l - gamma| + gamma; lga: sign(l - gamma) l")
-    per_sample: bool = Field(False, description="Hold up every sample's loss (the paper) or the batch's mean (its code)")
+    per_sample: bool = Field(
+        False, description="Hold up every sample's loss (the paper) or the batch's mean (its code)"
+    )
     isolate: float = Field(0.01, gt=0.0, lt=1.0, description="Share (fraction) of samples that is isolated")
     epochs: int = Field(10, ge=0, description="Epochs of the second stage; the paper: 60")
     lr: float = Field(0.1, gt=0.0, description="Learning rate of both stages (SGD, momentum .9)")
     weight_decay: float = Field(1e-4, ge=0.0, description="L2 weight decay")
-    cutout_side: int = Field(0, ge=0, description="Second stage: side in pixels of a square cut out; its code: 16; 0 = none")
-    unlearn_steps: int = Field(160, ge=0, description="Steps of the third stage: 20 epochs of 500 samples, as the paper")
+    cutout_side: int = Field(
+        0, ge=0, description="Second stage: side in pixels of a square cut out; its code: 16; 0 = none"
+    )
+    unlearn_steps: int = Field(
+        160, ge=0, description="Steps of the third stage: 20 epochs of 500 samples, as the paper"
+    )
     unlearn_lr: float = Field(5e-4, gt=0.0, description="Its learning rate (SGD, momentum .9)")
     batch_size: int = Field(64, ge=2, description="Samples per batch")
 
@@ -55,7 +61,7 @@ class AntiBackdoorLearning(TrainingAnew):
         options = FitOptions(self.lr, weight_decay=self.weight_decay, batch_size=self.batch_size)
         fit(model, data, options, rng, epochs=self.tuning_epochs, view=view, loss=self._tuning_loss)
         losses = sample_losses(model, data)
-        isolated = lowest(losses, max(2, round(self.isolate * len(data))))  # batch norm can't train on one
+        isolated = lowest(losses, max(1, round(self.isolate * len(data))))
         facts = {"isolated": float(len(isolated)), "isolated_loss_tuned": float(losses[isolated].mean())}
         rest = without(isolated, len(data))
         if len(rest):
@@ -80,8 +86,4 @@ class AntiBackdoorLearning(TrainingAnew):
     def _unlearn(self, model: SplitModel, suspected: Labeled, rng: torch.Generator) -> None:
         options = FitOptions(self.unlearn_lr, weight_decay=self.weight_decay, batch_size=self.batch_size)
         epochs = math.ceil(self.unlearn_steps / math.ceil(len(suspected) / self.batch_size))
-        fit(model, suspected, options, rng, epochs=epochs, loss=_raised)
-
-
-def _raised(logits: Tensor, labels: Tensor) -> Tensor:
-    return -F.cross_entropy(logits, labels)
+        fit(model, suspected, options, rng, epochs=epochs, loss=raised_cross_entropy)

@@ -40,7 +40,10 @@ class AdaptiveSplitting(TrainingAnew):
     choices = ("asd-schedule", "mixmatch")
     knowledge = ("the poisoned training set", "10 clean samples a class")
     cost = "epochs x iterations steps of MixMatch; a pass over the training set an epoch"
-    traps = ("the seeds are drawn without the true poison flags", "few classes of few samples: k stops at what there is")
+    traps = (
+        "the seeds are drawn without the true poison flags",
+        "few classes of few samples: k stops at what there is",
+    )
     pictures_only = True
     clean_samples: int = Field(100, ge=1, description="Known-clean seeds, stratified by class; the paper: 10 a class")
     epochs: int = Field(30, ge=0, description="Epochs of all three parts, 2 : 1 : 1; its code: 120")

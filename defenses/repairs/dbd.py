@@ -38,12 +38,18 @@ class DecouplingBasedDefense(TrainingAnew):
     are those of a reduced DBD.  The fact ``reduced`` says so in every record that falls short of the schedule.
     """
 
-    paper = (("huang2022dbd", "section 4, with a far shorter schedule"), ("chen2020simclr", ""), ("berthelot2019mixmatch", ""))
+    paper = (
+        ("huang2022dbd", "section 4, with a far shorter schedule"),
+        ("chen2020simclr", ""),
+        ("berthelot2019mixmatch", ""),
+    )
     choices = ("dbd-reduced", "mixmatch")
     cost = "contrastive_epochs x 2 views of the training set, then epochs x iterations steps of MixMatch"
     traps = ("the warm-up moves no feature but the batch-norm statistics", "grey pictures have no hue or saturation")
     pictures_only = True
-    contrastive_epochs: int = Field(10, ge=0, description="Epochs of SimCLR; the paper: 1,000, its shipped settings: 100")
+    contrastive_epochs: int = Field(
+        10, ge=0, description="Epochs of SimCLR; the paper: 1,000, its shipped settings: 100"
+    )
     contrastive_batch: int = Field(256, ge=2, description="Pictures per batch of SimCLR; its code: 512")
     contrastive_lr: float = Field(0.4, gt=0.0, description="Learning rate of SimCLR (SGD, momentum .9, cosine) at 512")
     contrast_temperature: float = Field(0.5, gt=0.0, description="Temperature of the contrastive loss")

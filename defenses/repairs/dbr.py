@@ -6,12 +6,12 @@ from functools import partial
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
 from defenses.base import REPAIRS, Needs, Repair, RepairContext
 from defenses.kernels.feature_consistency import centre_likeness, feature_shift, tails
+from defenses.kernels.noisy_labels import raised_cross_entropy
 from defenses.support.fitting import FORWARD_BATCH, FitOptions, accuracy_percent, fit, held_out
 from defenses.support.training_anew import require_pictures, untrained
 from fedcrucible_core.config import ConfigError
@@ -42,7 +42,10 @@ class UnlearnRelearn(Repair):
     choices = ("d-br-transformation", "d-br-kept-epoch")
     knowledge = ("the poisoned training set",)
     cost = "(detector_epochs + spread_epochs) passes over the training set, epochs over a quarter of it"
-    traps = ("the kept epoch is chosen on held-out samples, not by test accuracy and test ASR", "no poison flag is read")
+    traps = (
+        "the kept epoch is chosen on held-out samples, not by test accuracy and test ASR",
+        "no poison flag is read",
+    )
     detector_epochs: int = Field(2, ge=0, description="Epochs of the detector by cross-entropy")
     spread_epochs: int = Field(10, ge=0, description="Epochs in which its class centres are pushed apart")
     detector_lr: float = Field(0.01, gt=0.0, description="Learning rate of both (SGD, momentum .9)")
@@ -69,7 +72,7 @@ class UnlearnRelearn(Repair):
             raise ConfigError("repair.d-br.degrees", self.degrees, f"pictures are {height} x {width}; allowed: 180")
 
     def repair(self, model: SplitModel, context: RepairContext) -> dict[str, float]:
-        """Unlearn and relearn in place. Facts: samples of either part, held-out accuracies in percent, the epoch kept."""
+        """Unlearn and relearn in place. Facts: samples of either part, accuracies in percent, the epoch kept."""
         data, rng = context.require_suspects().data, context.rng
         clean, poisoned = tails(self.scores(data, context), self.clean_share, self.poison_share)
         trained, held = held_out(data.subset(clean), self.held_share, rng)
@@ -107,17 +110,14 @@ class UnlearnRelearn(Repair):
         moved = turned(data.inputs, self.degrees, self.shift, rng)
         device = data.inputs.device
         return feature_shift(
-            embed(detector, data.inputs, FORWARD_BATCH, device).cpu(), embed(detector, moved, FORWARD_BATCH, device).cpu()
+            embed(detector, data.inputs, FORWARD_BATCH, device).cpu(),
+            embed(detector, moved, FORWARD_BATCH, device).cpu(),
         )
 
     def _turn(self, model: SplitModel, poisoned: Labeled, clean: Labeled, rng: torch.Generator) -> None:
         options = FitOptions(self.lr, batch_size=self.batch_size)
-        fit(model, poisoned, options, rng, epochs=1, loss=_raised)
+        fit(model, poisoned, options, rng, epochs=1, loss=raised_cross_entropy)
         fit(model, clean, options, rng, epochs=1)
-
-
-def _raised(logits: Tensor, labels: Tensor) -> Tensor:
-    return -F.cross_entropy(logits, labels)
 
 
 def _copied(model: SplitModel) -> dict[str, Tensor]:

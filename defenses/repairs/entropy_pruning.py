@@ -55,8 +55,7 @@ class EntropyPruning(Repair):
         layers = require_batch_norms(model, self.name)
         peaks = channel_peaks(model, data.inputs[rows])
         chosen = {
-            name: low_outliers(channel_entropies(peak, self.bin_width), self.deviations)
-            for name, peak in peaks.items()
+            name: low_outliers(channel_entropies(peak, self.bin_width), self.deviations) for name, peak in peaks.items()
         }
         pruned = zero_channels(layers, chosen, shift=self.shift)
         return {"pruned": float(pruned), "channels": float(sum(layer.num_features for layer in layers.values()))}

@@ -43,7 +43,9 @@ class ImplicitBackdoorUnlearning(CleanRepair):
     rounds: int = Field(5, ge=0, description="Turns")
     inner_lr: float = Field(10.0, gt=0.0, description="Learning rate of p")
     penalty: float = Field(0.001, ge=0.0, description="Weight of ||p||^2")
-    portion: float = Field(0.01, ge=0.0, le=1.0, description="Share (fraction) of each batch that p is added to; 0 = none")
+    portion: float = Field(
+        0.01, ge=0.0, le=1.0, description="Share (fraction) of each batch that p is added to; 0 = none"
+    )
     fixed_point_steps: int = Field(5, ge=1, description="Steps of the fixed-point iteration, K")
     fixed_point_lr: float = Field(0.1, gt=0.0, description="Width of its steps")
     lr: float = Field(1e-3, gt=0.0, description="Learning rate of the weights (Adam)")

@@ -55,8 +55,8 @@ class ModeConnectivityRepair(CleanRepair):
             end, trained, options, context.rng, epochs=self.end_epochs, view=view,
             schedule=cosine(self.end_epochs),
         )  # fmt: skip
-        ends = (flatten_parameters(m).to(context.device) for m in (model, end))
-        points = straight_points(*ends, self.bends)
+        start, stop = (flatten_parameters(m).to(context.device) for m in (model, end))
+        points = straight_points(start, stop, self.bends)
         loss = self.train(model, points, trained, context.rng) if self.epochs else 0.0
         load_parameters(model, on_curve(points, self.t))
         if self.t > 0.0:
@@ -82,16 +82,14 @@ class ModeConnectivityRepair(CleanRepair):
             return F.cross_entropy(torch.func.functional_call(working, named, (data.inputs[rows],)), data.labels[rows])
 
         options = FitOptions(self.lr, weight_decay=self.weight_decay, batch_size=self.batch_size)
-        losses = minimise(
-            [between], loss, len(data), options, rng, epochs=self.epochs, schedule=cosine(self.epochs)
-        )
+        losses = minimise([between], loss, len(data), options, rng, epochs=self.epochs, schedule=cosine(self.epochs))
         points[1:-1] = between.detach()
         return losses[-1]
 
 
 @torch.no_grad()
 def remeasure(model: nn.Module, inputs: Tensor, batch_size: int) -> None:
-    """Set the running statistics of all batch norms to the mean over batches of ``inputs``, in place; then eval mode."""
+    """Set all batch norms' running statistics to their mean over batches of ``inputs``, in place; then eval mode."""
     layers = [m for m in model.modules() if isinstance(m, BATCH_NORM) and m.track_running_stats]
     momenta = [layer.momentum for layer in layers]
     model.eval()

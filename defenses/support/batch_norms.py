@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -16,11 +15,7 @@ BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
 
 def batch_norms(model: nn.Module) -> dict[str, BatchNorm]:
     """The layers with scale and shift, by name, in the order in which the model holds them."""
-    return {
-        name: cast(BatchNorm, module)
-        for name, module in model.named_modules()
-        if isinstance(module, BATCH_NORM) and module.affine
-    }
+    return {name: module for name, module in model.named_modules() if isinstance(module, BATCH_NORM) and module.affine}
 
 
 def require_batch_norms(model: nn.Module, repair: str) -> dict[str, BatchNorm]:

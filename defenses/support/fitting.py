@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -50,6 +51,8 @@ def fit(
 ) -> list[float]:
     """Train all of ``model`` in place, in training mode; mean loss of every epoch. It ends in eval mode.
 
+    A single sample has no batch statistics: it is trained on in eval mode.
+
     Args:
         model: classifier on the device of ``data``.
         data: inputs as the model takes them.
@@ -66,10 +69,11 @@ def fit(
         x = data.inputs[rows]
         return loss(model(x if view is None else view(x)), data.labels[rows])
 
+    model.eval()
+    mode = partial(training_mode, model) if len(data) > 1 else contextlib.nullcontext
     return minimise(
-        model.parameters(), batch_loss, len(data), options, rng, epochs=epochs, mode=partial(training_mode, model),
-        schedule=schedule, hook=hook,
-    )  # fmt: skip
+        model.parameters(), batch_loss, len(data), options, rng, epochs=epochs, mode=mode, schedule=schedule, hook=hook
+    )
 
 
 def view_of(augment: Augment, rng: torch.Generator) -> Callable[[Tensor], Tensor] | None:
@@ -102,9 +106,7 @@ def held_out(data: Labeled, share: float, rng: torch.Generator) -> tuple[Labeled
     return data.subset(order[~held].sort().values), data.subset(order[held].sort().values)
 
 
-def sample_losses(
-    model: nn.Module, data: Labeled, loss: Callable[[Tensor, Tensor], Tensor] | None = None
-) -> Tensor:
+def sample_losses(model: nn.Module, data: Labeled, loss: Callable[[Tensor, Tensor], Tensor] | None = None) -> Tensor:
     """Loss float32 ``[n]`` of each sample in eval mode, on the CPU; cross-entropy unless ``loss`` gives others.
 
     What isn't finite counts as infinite.

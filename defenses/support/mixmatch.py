@@ -59,7 +59,9 @@ class MixMatch:
             nonlocal taken
             taken += 1
             weight = self.unlabelled_weight * taken / (epochs * self.iterations)
-            return self.loss(model, data, epoch_rows.labelled_of(rows), epoch_rows.draw(len(rows), rng), weight, rng, view)
+            return self.loss(
+                model, data, epoch_rows.labelled_of(rows), epoch_rows.draw(len(rows), rng), weight, rng, view
+            )
 
         return minimise(
             model.parameters(), loss, self.iterations * self.batch_size,

@@ -58,4 +58,6 @@ def untrained(context: RepairContext) -> SplitModel:
 def require_pictures(repair: str, info: DataInfo) -> None:
     """Raise ConfigError where inputs are no pictures."""
     if not task_of(info).pictured:
-        raise ConfigError("repair.name", repair, f"works on views of pictures, {info.name} has those of task {info.task!r}")
+        raise ConfigError(
+            "repair.name", repair, f"works on views of pictures, {info.name} has those of task {info.task!r}"
+        )

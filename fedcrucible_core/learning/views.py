@@ -76,7 +76,7 @@ def _blurred(x: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def cutout(x: Tensor, side: int, rng: torch.Generator) -> Tensor:
-    """Zero a square of ``side`` pixels around a random pixel of each picture; what lies outside is cut (devries2017)."""
+    """Zero a square of ``side`` pixels around a random pixel of each picture, cut at its edges (devries2017cutout)."""
     n, _, height, width = x.shape
     rows, columns = (torch.randint(0, size, (n, 1), generator=rng) for size in (height, width))
     low, high = side // 2, side - side // 2

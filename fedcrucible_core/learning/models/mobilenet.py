@@ -22,7 +22,7 @@ FEATURES = 1280
 
 @MODELS.register("mobilenet-v2")
 class MobileNetV2(ModelSpec):
-    """torchvision's MobileNetV2 that shrinks pictures eightfold and not 32-fold; 1,280 features, 2.2 million parameters.
+    """torchvision's MobileNetV2, shrinking pictures eightfold and not 32-fold; 1,280 features, 2.2 million parameters.
 
     The first convolution and the second stage have stride 1, as public code for CIFAR has them.  There is no dropout
     before the output layer.
