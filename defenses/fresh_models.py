@@ -77,6 +77,11 @@ def _trained(wanted: FreshModels, data: Labeled, untrained: Untrained, rng: torc
     return model.requires_grad_(False)
 
 
+def folds_of(n: int, folds: int, rng: torch.Generator) -> list[Tensor]:
+    """Rows 0..n-1 in ``folds`` parts (as many as there are rows, if those are fewer), ascending, by chance."""
+    return [part.sort().values for part in torch.randperm(n, generator=rng).tensor_split(min(folds, n)) if len(part)]
+
+
 def train_probe(wanted: FreshModels, data: Labeled, guide: Guide, classes: int, rng: torch.Generator) -> nn.Module:
     """Train one linear layer on the guide's embeddings of ``data``, labelled samples alone; they are computed once."""
     data = _labelled(data)

@@ -9,7 +9,7 @@ import torch
 
 from attacks.adversary import Adversary
 from attacks.evaluation import has_inputs
-from attacks.poisoner import Poisoner
+from attacks.poisoner import POISONERS, Poisoner
 from attacks.preparation import artefact_file, measured_context
 from attacks.schedule import malicious_partitions
 from attacks.task import AttackTask
@@ -28,7 +28,7 @@ from fedcrucible_core.learning.partition.base import PARTITIONERS
 from fedcrucible_core.learning.partition.shares import partition_indices
 from fedcrucible_core.learning.tasks import task_of
 from fedcrucible_core.learning.vector import Slot, parameter_slots
-from server_app.root_set import check_root_set
+from server_app.root_set import check_clean_set, check_root_set
 from strategies.bindings import Bindings
 from strategies.exclusions import KEY as EXCLUDED
 from strategies.exclusions import Exclusions
@@ -54,7 +54,8 @@ def check_combination(
             allowed += "; are its class folders one folder further down?"
         raise ConfigError("task.dataset", config.task.dataset, allowed)
     task_of(data.info).check(config.training)
-    _check_repair(config, system)
+    _check_repair(config, system, data)
+    _check_central(config, system)
     _check_splitter(config, system, data)
     _check_model(config, system, data)
     _check_attack(config, adversary.poisoner, data)
@@ -72,8 +73,21 @@ def check_combination(
         _check_clients(config, system, data)
 
 
-def _check_repair(config: RunConfigBase, system: Assembled) -> None:
-    """There is a model to repair, and there are clients to ask where it asks some."""
+def _check_central(config: RunConfigBase, system: Assembled) -> None:
+    """What poison.central poisons is there, and the attack is one on data."""
+    if not config.poison.central:
+        return
+    if system.kind.trainer != "central":
+        allowed = f"strategy {config.strategy!r} has no central training set; allowed: false, or strategy = central"
+        raise ConfigError("poison.central", True, allowed)
+    if config.attack.name not in POISONERS:
+        fitting = f"allowed: {', '.join(POISONERS)}"
+        allowed = f"is no attack on data alone, and with poison.central nobody uploads anything; {fitting}"
+        raise ConfigError("attack.name", config.attack.name, allowed)
+
+
+def _check_repair(config: RunConfigBase, system: Assembled, data: DataSplits) -> None:
+    """There is a model to repair, there are clients to ask where it asks some, and data where it needs any."""
     repair = system.repair
     if repair is None:
         return
@@ -85,19 +99,22 @@ def _check_repair(config: RunConfigBase, system: Assembled) -> None:
     if repair.needs.survey is not None and system.rule is None:
         allowed = f"asks clients about the final model, strategy {config.strategy!r} has none; allowed: auto, none"
         raise ConfigError("repair.name", repair.name, allowed)
+    if repair.needs.clean is not None:
+        check_clean_set(config, repair.name, repair.needs.clean, data)
 
 
 def _check_splitter(config: RunConfigBase, system: Assembled, data: DataSplits) -> None:
     """The splitter has what it needs where it is used, and the system can do what becomes of flagged samples."""
+    for splitter in (system.splitter, system.suspects_splitter):
+        fresh = None if splitter is None else splitter.needs.fresh
+        if fresh is not None and fresh.on == "public":
+            public_samples(data.info, "splitter.name", config.splitter.name)
     if system.splitter is None:
         return
     action = config.synthetic.sanitizer
     if action not in ("none", "drop") and not system.kind.synthetic:
         allowed = f"strategy {config.strategy!r} can only leave samples out; allowed: none, drop"
         raise ConfigError("synthetic.sanitizer", action, allowed)
-    fresh = system.splitter.needs.fresh
-    if fresh is not None and fresh.on == "public":
-        public_samples(data.info, "splitter.name", config.splitter.name)
 
 
 def _check_model(config: RunConfigBase, system: Assembled, data: DataSplits) -> None:

@@ -15,7 +15,7 @@ from attacks.compromised_source import CompromisedSource
 from attacks.poisoner import PoisonContext
 from attacks.preparation import run_artefact
 from attacks.task import AttackTask
-from defenses.base import Split
+from defenses.base import Split, Splitter
 from defenses.sanitizing import NEEDS_CLASSES, SyntheticSet, sanitized, unsanitized
 from defenses.splitting import clean_part, split
 from fedcrucible_core.config.compose import RunConfigBase
@@ -142,15 +142,22 @@ class ServerFoundation:
         return sanitized(samples, found, section.sanitizer, guide)
 
     def _split(self, images: Labeled) -> Split:
-        splitter, seed = self.system.splitter, self.config.run.seed
-        assert splitter is not None
+        assert self.system.splitter is not None
+        return self.split(self.system.splitter, images)
+
+    def split(self, splitter: Splitter, images: Labeled) -> Split:
+        """What a splitter makes of any labelled samples of the run's task, given all that it needs."""
+        seed = self.config.run.seed
         return split(
             splitter, images, self.data.info, self.guide, torch_generator(seed, "split"),
             untrained=self.untrained, public=lambda: public_samples(self.data.info, "splitter.name", splitter.name),
         )  # fmt: skip
 
-    def server_data(self, augment: Augment | None = None) -> ServerData:
-        """The server's synthetic images, from the cache or made now; ``augment`` replaces the configured one."""
+    def server_data(self, augment: Augment | None = None, *, whole: bool = False) -> ServerData:
+        """The server's synthetic images, from the cache or made now; ``augment`` replaces the configured one.
+
+        ``whole``: all of them, before any sanitizer.
+        """
         section = self.config.synthetic
         return build_server_data(
             self.synthetic_source(),
@@ -161,7 +168,7 @@ class ServerFoundation:
             moment_match=section.moment_match,
             augment=augment or section.augment,
             frequency=FrequencyAugmentation.from_section(section),
-            keep=self._clean_part if self._sanitizes else None,
+            keep=self._clean_part if self._sanitizes and not whole else None,
             samples=self.samples("distillation") if self.adversary.compromise is not None else None,
             cache_dir=self.config.guide.cache_dir,
         )

@@ -13,7 +13,7 @@ import torch
 
 from attacks.adversary import Adversary
 from attacks.poisoner import Poisoner
-from attacks.schedule import has_attack
+from attacks.schedule import has_attack, poisons_centrally
 from fedcrucible_core.config.component import Names
 from fedcrucible_core.config.compose import REGISTRIES, RunConfigBase, registry_of
 from fedcrucible_core.config.load import as_before, default_keys, flatten, has_effect
@@ -38,7 +38,7 @@ LATER = (
     (
         "fm_fl.", "federation.evaluate_", "synthetic.sanitize", "task.text_column", "task.max_length",
         "task.reserved_tokens", "task.tokenizer", "guide.scale", "guide.prompts", "guide.centre", "guide.noise",
-        "guide.target_accuracy", "guide.backdoor", "poison.share_of",
+        "guide.target_accuracy", "guide.backdoor", "poison.share_of", "poison.central",
         "federation.quorum", "federation.required", "federation.excluded",
     ),
     (".blocks", ".block_width", ".fedavg.weighted"),
@@ -80,7 +80,7 @@ def identity(config: RunConfigBase) -> Mapping[str, Scalar]:
     trigger share that run.  A share that is nobody, though not chosen as such, is told in the record: it counts too.
     """
     values = reached_settings(config)
-    if not attackers(config) and Adversary.of(config).compromise is None:
+    if not (attackers(config) or poisons_centrally(config) or Adversary.of(config).compromise is not None):
         values = {key: value for key, value in values.items() if not key.startswith(ATTACK) or key in WINDOW}
         values |= _measured_on(config) | _expected(config)
     return values
@@ -194,7 +194,7 @@ def _chosen(config: RunConfigBase) -> dict[str, str]:
         "defense": system.rule_name,
         "purifier": system.purifier.name if system.purifier is not None else "",
         "repair": system.repair.name if system.repair is not None else "",
-        "splitter": config.splitter.name,
+        "splitter": config.splitter.name if system.suspects_splitter is None else system.suspects_splitter.name,
         "synthetic": config.synthetic.source,
     }
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 
 import torch
 
 from attacks.adversary import Adversary
+from attacks.poison_set import central_set
+from attacks.poisoning import PoisonedSet
+from attacks.schedule import poisons_centrally
 from attacks.task import AttackTask
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.config.extras import require
@@ -25,7 +28,9 @@ from fedcrucible_core.learning.partition.shares import partition_notes
 from fedcrucible_core.learning.tasks import task_of
 from server_app.checks import check_combination
 from server_app.foundation import ServerFoundation
+from server_app.repair_inputs import repair_inputs
 from server_app.root_set import build_root_set, describe_root_set
+from strategies.parts import RepairInputs
 from strategies.population import Prototype
 from strategies.server_phase import ServerPhase
 from strategies.systems import Assembled, assemble
@@ -132,12 +137,34 @@ class Plan:
         chosen = run.seed if seed is None else seed
         return spec.build(self.data.info, chosen, channels_last=run.channels_last).to(self.device)
 
+    @cached_property
+    def central(self) -> PoisonedSet:
+        """The central training set with the truth about it, on the server's device; made once."""
+        made = central_set(self.config, self.adversary.poisoner, AttackTask.of(self.config, self.data))
+        return PoisonedSet(made.data.to(self.device), made.poisoned, made.decoys)
+
     def central_set(self) -> Labeled:
         """What central training trains on: the training images, without any that attack success is measured on.
 
-        Nobody poisons them yet; a poisoner would do it here, as it does to a client's own images.
+        With ``poison.central`` the run's poisoner has been at them, as it is at a client's own images.
         """
-        train = self.data.train
-        withheld = self.adversary.poisoner.withheld(AttackTask.of(self.config, self.data))
-        kept = train if withheld is None else train.subset((~withheld).nonzero().flatten())
-        return Labeled(kept.for_model().to(self.device), kept.labels.to(self.device))
+        return self.central.data
+
+    def central_facts(self) -> dict[str, float]:
+        """For the record: samples of the central training set, and those that an attacker has been at."""
+        images = {"central.images": float(len(self.central.data))}
+        if not poisons_centrally(self.config):
+            return images
+        return images | {
+            "central.poisoned": float(self.central.poisoned.sum()),
+            "central.decoys": float(self.central.decoys.sum()),
+        }
+
+    def repair_inputs(self, prototype: Prototype) -> RepairInputs:
+        """What the repair of a prototype's model is given: suspects, their split, samples with true labels."""
+        untrained = partial(self._built, self.prototypes[prototype])
+        return replace(self._repair_inputs, untrained=untrained)
+
+    @cached_property
+    def _repair_inputs(self) -> RepairInputs:
+        return repair_inputs(self.config, self.system, self.data, self.foundation, lambda: self.central, self.device)

@@ -187,7 +187,7 @@ def _describe(plan: Plan, evaluator: Evaluator, facts: AttackFacts, start: Start
         attack_inputs=poisoner.measured_on(plan.data.info) if poisoner.targeted else "",
         natural=poisoner.natural and poisoner.targeted,
         clients=config.federation.clients,
-        malicious=attackers(config),
+        malicious=attackers(config) if system.rule is not None else (),
         attack_start_round=config.adversary.start_round,
         attack_stop_round=config.adversary.stop_round,
         knowledge=knowledge,

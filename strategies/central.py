@@ -28,7 +28,7 @@ class Central(Trainer):
 
     def prepare(self, outcome: RoundOutcome) -> None:
         """Load the data."""
-        outcome.facts["central.images"] = float(len(self.data))
+        outcome.facts |= self.parts.central_facts()
 
     @cached_property
     def data(self) -> Labeled:

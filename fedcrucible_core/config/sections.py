@@ -196,6 +196,11 @@ class PoisonSection(Section):
         "replace", description="replace: overwrite that share; append-all: add a triggered copy of every image"
     )
     scope: Literal["non-target", "all"] = Field("non-target", description="Images that may be poisoned")
+    central: bool = Field(
+        False,
+        description="Poison the training set of strategy central: no client is involved, all its images count as one "
+        "attacker's",
+    )
 
 
 class AdversarySection(Section):
@@ -261,7 +266,8 @@ class SplitterSection(Section):
 
     name: str = Field(
         "none",
-        description="Splitter by registered name, for the server's synthetic data (synthetic.sanitizer); none = off",
+        description="Splitter by registered name, for the server's synthetic data (synthetic.sanitizer) and for a "
+        "repair that splits what it works on; none = off (such a repair then takes cgd-entropy by the paper's rule)",
     )
 
 
