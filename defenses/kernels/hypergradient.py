@@ -35,7 +35,6 @@ def implicit_gradients(
     mapped = point - rate * gradient
     v = torch.zeros_like(outer_gradient)
     for _ in range(steps):
-        moved = torch.autograd.grad(mapped, point, v, retain_graph=True)[0]
-        v = moved + outer_gradient
-    found = torch.autograd.grad(mapped, parameters, v, allow_unused=True)
+        v = torch.autograd.grad((mapped * v).sum(), point, retain_graph=True)[0] + outer_gradient
+    found = torch.autograd.grad((mapped * v).sum(), parameters, allow_unused=True)
     return [torch.zeros_like(w) if g is None else g for w, g in zip(parameters, found, strict=True)]
