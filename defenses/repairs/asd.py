@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from functools import partial
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -45,6 +46,9 @@ class AdaptiveSplitting(TrainingAnew):
         "few classes of few samples: k stops at what there is",
     )
     pictures_only = True
+    clean: Literal["validation", "synthetic", "split"] = Field(
+        "validation", description="Where the seeds come from: real samples, the server's, what the splitter calls clean"
+    )
     clean_samples: int = Field(100, ge=1, description="Known-clean seeds, stratified by class; the paper: 10 a class")
     epochs: int = Field(30, ge=0, description="Epochs of all three parts, 2 : 1 : 1; its code: 120")
     iterations: int = Field(100, ge=1, description="Steps of an epoch of MixMatch; its code: 1,024")
@@ -57,8 +61,8 @@ class AdaptiveSplitting(TrainingAnew):
 
     @property
     def needs(self) -> Needs:
-        """What the model was trained on, and clean seeds of the validation split."""
-        return Needs(suspects=True, clean=CleanNeeds("validation", self.clean_samples))
+        """What the model was trained on, and seeds with true labels."""
+        return Needs(suspects=True, clean=CleanNeeds(self.clean, self.clean_samples))
 
     def check(self, model: SplitModel, info: DataInfo) -> None:
         """Raise ConfigError where inputs are no pictures, or not every class can have a seed."""

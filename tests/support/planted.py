@@ -103,8 +103,8 @@ def fresh(seed: int) -> SplitModel:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed % 2**31)
         features = nn.Sequential(
-            nn.Conv2d(1, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.BatchNorm2d(16), nn.ReLU(),
-            nn.Flatten(),
+            nn.Conv2d(1, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.BatchNorm2d(16),
+            nn.ReLU(), nn.Flatten(),
         )  # fmt: skip
         return SplitModel(features, 64, INFO).eval()
 

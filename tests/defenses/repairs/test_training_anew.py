@@ -125,7 +125,7 @@ def test_asd_pools_by_part_of_the_schedule() -> None:
 
 
 def test_asd_suspects_what_is_learned_at_once() -> None:
-    data, truth = poisoned(200, share=0.1)
+    data, _ = poisoned(200, share=0.1)
     model, rng = fresh(1), torch.Generator().manual_seed(0)
     fall = AdaptiveSplitting().learned(model, data, rng)
     assert fall.shape == (200,)

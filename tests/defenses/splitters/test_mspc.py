@@ -60,7 +60,7 @@ def test_the_mask_shrinks_where_it_is_not_needed_and_stays_in_its_bounds() -> No
 
 
 def test_texts_are_refused_and_a_model_is_needed() -> None:
-    with pytest.raises(ConfigError, match="splitter.name = 'mspc-split': scales pixels"):
+    with pytest.raises(ConfigError, match=r"splitter.name = 'mspc-split': scales pixels"):
         MspcSplit().split(Labeled(torch.ones(2, 4, dtype=torch.int64), torch.zeros(2).long()), None, Corner(), None)
     with pytest.raises(ValueError, match="needs a freshly trained model"):
         MspcSplit().split(pictures(4), None, None, torch.Generator())

@@ -20,7 +20,7 @@ def test_a_view_is_a_picture_of_the_same_shape(shape: tuple[int, ...]) -> None:
     found = contrastive_view(x, rng(1))
     assert found.shape == x.shape
     assert bool(torch.isfinite(found).all())
-    assert 0.0 <= float(found.min())
+    assert float(found.min()) >= 0.0
     assert float(found.max()) <= 1.0 + 1e-6
     assert torch.equal(x, before)
     assert torch.equal(found, contrastive_view(x, rng(1)))
