@@ -92,7 +92,9 @@ def repaired(model: SplitModel, settings: Mapping[str, Scalar], rival: str) -> d
     """What a repair says of its work on ``model``, in place; the time of its split counts as its own."""
     named, _, splitter = rival.partition(":")
     repair, _, clean = named.partition("@")
-    chosen: dict[str, Scalar] = {"repair.name": repair} | ({"splitter.name": splitter} if splitter else {})
+    chosen: dict[str, Scalar] = {"repair.name": repair}
+    if splitter:
+        chosen["splitter.name"] = splitter
     if clean:
         chosen |= {f"repair.{repair}.clean": clean}
     own = {key: value for key, value in settings.items() if not key.startswith("repair.") or f".{repair}." in key}

@@ -178,7 +178,7 @@ QUICK: dict[str, dict[str, object]] = {
     "d-br": {"detector_epochs": 1, "spread_epochs": 1, "epochs": 2},
     "dbd": {"contrastive_epochs": 1, "warmup_epochs": 1, "epochs": 1, "iterations": 2},
     "fine-pruning": {"epochs": 1},
-    "i-bau": {"rounds": 1},
+    "i-bau": {"rounds": 1, "steps": 1},
     "mcr": {"end_epochs": 1, "epochs": 1},
     "mspc-split": {"outer": 1, "inner": 1},
     "retrain": {"epochs": 1},

@@ -13,7 +13,11 @@ def test_worked() -> None:
     for steps, rate in ((1, 0.1), (5, 0.1), (3, 0.5)):
         w = torch.tensor(1.0, dtype=torch.float64, requires_grad=True)
         p = torch.tensor(1.0, dtype=torch.float64)
-        (found,) = implicit_gradients(lambda q, w=w: (q - w).square() / 2, p, p.clone(), [w], steps, rate)
+
+        def inner(q: Tensor, w: Tensor = w) -> Tensor:
+            return (q - w).square() / 2
+
+        (found,) = implicit_gradients(inner, p, p.clone(), [w], steps, rate)
         assert float(found) == pytest.approx(1 - (1 - rate) ** steps)
 
 

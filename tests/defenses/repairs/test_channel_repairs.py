@@ -175,7 +175,7 @@ def test_ep_sees_nothing_where_there_is_no_poison() -> None:
 def test_peaks_are_the_largest_over_positions() -> None:
     model = MODELS.create("resnet8", {"width": 4}).build(INFO, 1).eval()
     x = pictures(6).inputs
-    seen = {}
+    seen = dict[str, torch.Tensor]()
     layer = model.get_submodule("features.1")
     hook = layer.register_forward_pre_hook(lambda _m, args: seen.update(x=args[0]))
     peaks = channel_peaks(model, x)
@@ -202,7 +202,7 @@ def test_a_model_without_batch_norm_is_refused_by_name(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["fine-pruning", "mcr", "i-bau"])
 def test_a_model_without_batch_norm_is_repaired_too(name: str) -> None:
-    quick = {"fine-pruning": {"epochs": 1}, "mcr": {"end_epochs": 1, "epochs": 1}, "i-bau": {"rounds": 1}}
+    quick = {"fine-pruning": {"epochs": 1}, "mcr": {"end_epochs": 1, "epochs": 1}, "i-bau": {"rounds": 1, "steps": 1}}
     model = SmallCNN(width=2, hidden=8).build(INFO, 1).eval()
     repair = REPAIRS.create(name, quick[name])
     repair.check(model, INFO)

@@ -7,9 +7,10 @@ import torch
 import torch.nn.functional as F
 
 from defenses.kernels.hypergradient import implicit_gradients
-from defenses.repairs.ibau import ImplicitBackdoorUnlearning
+from defenses.repairs.ibau import ImplicitBackdoorUnlearning, pixels
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.learning.data import DataInfo
+from fedcrucible_core.learning.models import ResNet8
 from tests.support.planted import (
     INFO,
     TARGET,
@@ -42,7 +43,7 @@ def test_no_portion_is_plain_fine_tuning() -> None:
 def test_the_change_finds_the_trigger() -> None:
     """The labels of the inner problem are the model's own: nothing that it already says is worth a change."""
     model, data = planted_model(), pictures(60)
-    p = ImplicitBackdoorUnlearning(batch_size=20, inner_lr=1.0).change(model, data)
+    p = ImplicitBackdoorUnlearning(batch_size=20, inner_lr=1.0, steps=3).change(model, data)
     assert p.shape == (1, 1, 8, 8)
     with torch.no_grad():
         plain, changed = model(data.inputs), model(data.inputs + p)
@@ -68,6 +69,17 @@ def test_the_outer_gradient_has_both_parts() -> None:
         assert torch.allclose(got, a + b, atol=1e-5)
 
 
+def test_the_change_is_in_units_of_normalised_pictures() -> None:
+    """The published learning rates are those of code that normalises pictures before the change is added."""
+    grey = DataInfo("grey", ("a", "b"), (1, 8, 8), (0.3,), (0.25,))
+    model = ResNet8(width=4).build(grey, 1).eval()
+    p = torch.rand(1, 1, 8, 8, generator=rng())
+    assert torch.equal(pixels(model, p), 0.25 * p)
+    x = pictures(4).inputs
+    with torch.no_grad():
+        assert torch.allclose(model(x + pixels(model, p)), model.head(model.features(model.first(x) + p)), atol=1e-5)
+
+
 def test_it_weakens_the_plant_and_keeps_the_rest() -> None:
     def advantage() -> float:
         with torch.no_grad():
@@ -76,7 +88,7 @@ def test_it_weakens_the_plant_and_keeps_the_rest() -> None:
 
     model = planted_model()
     before = advantage()
-    facts = ImplicitBackdoorUnlearning(batch_size=16, lr=0.02, portion=0.3, rounds=6, inner_lr=1.0).repair(
+    facts = ImplicitBackdoorUnlearning(batch_size=16, lr=0.02, portion=0.3, rounds=6, inner_lr=1.0, steps=4).repair(
         model, context(clean=pictures(80))
     )
     assert facts["perturbation_norm"] > 0.0
@@ -86,7 +98,7 @@ def test_it_weakens_the_plant_and_keeps_the_rest() -> None:
 
 def test_statistics_stay_and_no_round_changes_nothing() -> None:
     model = planted_model()
-    ImplicitBackdoorUnlearning(rounds=1).repair(model, context(clean=pictures(40)))
+    ImplicitBackdoorUnlearning(rounds=1, steps=2).repair(model, context(clean=pictures(40)))
     assert torch.equal(
         model.get_buffer("features.1.running_mean"), planted_model().get_buffer("features.1.running_mean")
     )
@@ -101,3 +113,9 @@ def test_texts_are_refused_by_name() -> None:
     with pytest.raises(ConfigError, match=r"repair.name = 'i-bau': changes pictures by gradients"):
         ImplicitBackdoorUnlearning().check(planted_model(), texts)
     ImplicitBackdoorUnlearning().check(planted_model(), INFO)
+
+
+def test_few_pictures_are_passed_over_until_the_steps_are_done() -> None:
+    """The published schedule is one pass over 5,000 pictures: of 400 it would be four steps."""
+    repair = ImplicitBackdoorUnlearning(steps=50, batch_size=100)
+    assert [repair._passes(n) for n in (5000, 400, 90, 10_000)] == [1, 13, 50, 1]

@@ -58,7 +58,7 @@ def test_statistics_are_measured_anew() -> None:
     norm.running_mean.add_(5.0)
     remeasure(model, x, 40)
     with torch.no_grad():
-        seen = model.features[0](x)
+        seen = model.get_submodule("features.0")(x)
     assert torch.allclose(norm.running_mean, seen.mean((0, 2, 3)), atol=1e-5)
     assert torch.allclose(norm.running_var, seen.var((0, 2, 3)), atol=1e-5)
     assert norm.momentum == 0.1
