@@ -33,8 +33,8 @@ class ImplicitBackdoorUnlearning(CleanRepair):
        ``portion`` (fraction) of its pictures, at least one.  Their gradient has a second part, for p moves with them:
        ``fixed_point_steps`` of a fixed-point iteration of width ``fixed_point_lr`` on the first batch's inner loss.
 
-    p is in units of normalised pictures (a unit is a standard deviation of the data set's pixels), as the learning rates
-    are those of code that normalises before.  The model is in eval mode throughout: batch-norm statistics stay.  p has
+    p is in units of normalised pictures (a unit is a standard deviation of the data set's pixels): the learning rates
+    are those of code that normalises first.  The model is in eval mode throughout: batch-norm statistics stay.  p has
     no bound but the penalty.
     """
 
@@ -133,7 +133,7 @@ class ImplicitBackdoorUnlearning(CleanRepair):
         return outer + (implicit - implicit.detach() if isinstance(implicit, Tensor) else 0.0)
 
     def with_change(self, x: Tensor, p: Tensor, rng: torch.Generator) -> Tensor:
-        """The batch ``[n, ...]`` with ``p`` (in pixels) added to max(1, floor(portion n)) pictures of it, drawn at random."""
+        """The batch ``[n, ...]`` with ``p`` (pixels) added to max(1, floor(portion n)) of it, drawn at random."""
         if self.portion == 0.0:
             return x
         count = max(1, int(self.portion * len(x) + 1e-9))
