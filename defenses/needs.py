@@ -38,6 +38,9 @@ class FreshModels:
     """Epochs of a linear layer, which are cheap: embeddings are computed once."""
     on: Literal["set", "public"] = "set"
     """What they learn: the very set that is split, or the guide's own public slice."""
+    score: Literal["fresh3x5", "victim-ckpt5", "true-kfold"] = "fresh3x5"
+    """Whose logits: ``count`` models trained on the whole set; the victim's own after ``epochs`` of its training; for
+    each sample the one of ``count`` models that was trained without it."""
     kind: Literal["model", "probe", "auto"] = "model"
     """The run's architecture; one linear layer on the guide's embeddings; auto: probe for texts, model for pictures."""
     optimiser: OptimiserName = "adam"
@@ -72,7 +75,7 @@ class CleanNeeds:
 class Needs:
     """What a rule, purifier, repair or splitter needs; the default is nothing.
 
-    A rule may ask for ``root``, ``training`` and ``smoothing``; a purifier for ``guide``; a repair for
+    A rule may ask for ``root``, ``training`` and ``smoothing``; a purifier for ``guide`` and ``split``; a repair for
     ``server_images``, ``guide``, ``survey``, ``suspects``, ``split`` and ``clean``; a splitter for ``guide`` and
     ``fresh``.
     """
@@ -94,7 +97,7 @@ class Needs:
     suspects: bool = False
     """The labelled samples that the model was trained on, some of them perhaps poisoned."""
     split: bool = False
-    """What a splitter makes of these."""
+    """What a splitter makes of these; of a purifier, of the server's own samples (``ServerData.clean``)."""
     clean: CleanNeeds | None = None
     """A set with true labels."""
 
@@ -105,7 +108,7 @@ class Needs:
 
     @property
     def splits(self) -> bool:
-        """Whether a repair has its suspects split, for itself or for a set with true labels."""
+        """Whether something is split: for a purifier, for a repair, or for a repair's set with true labels."""
         return self.split or (self.clean is not None and self.clean.kind == "split")
 
     @property

@@ -11,7 +11,7 @@ from attacks.adversary import Adversary
 from attacks.evaluation import has_inputs
 from attacks.poisoner import POISONERS, Poisoner
 from attacks.preparation import artefact_file, measured_context
-from attacks.schedule import malicious_partitions
+from attacks.schedule import malicious_partitions, poisons_centrally
 from attacks.task import AttackTask
 from attacks.uploader import RunFacts
 from defenses.base import RULES
@@ -109,12 +109,27 @@ def _check_splitter(config: RunConfigBase, system: Assembled, data: DataSplits) 
         fresh = None if splitter is None else splitter.needs.fresh
         if fresh is not None and fresh.on == "public":
             public_samples(data.info, "splitter.name", config.splitter.name)
+        if fresh is not None and fresh.score == "victim-ckpt5":
+            _check_victim(config, system, fresh.epochs)
     if system.splitter is None:
         return
     action = config.synthetic.sanitizer
     if action not in ("none", "drop") and not system.kind.synthetic:
         allowed = f"strategy {config.strategy!r} can only leave samples out; allowed: none, drop"
         raise ConfigError("synthetic.sanitizer", action, allowed)
+
+
+def _check_victim(config: RunConfigBase, system: Assembled, epochs: int) -> None:
+    """There is a central training of so many epochs, on what is split."""
+    name = system.suspects_splitter.name if system.suspects_splitter is not None else config.splitter.name
+    key = f"splitter.{name}"
+    if system.suspects_splitter is None or not system.suspects_are_central:
+        allowed = "scores by the model of central training, and nothing that it was trained on is split; use fresh3x5"
+        raise ConfigError(f"{key}.score", "victim-ckpt5", allowed)
+    if epochs > config.run.rounds:
+        raise ConfigError(
+            f"{key}.epochs", epochs, f"at most the epochs of central training, run.rounds = {config.run.rounds}"
+        )
 
 
 def _check_model(config: RunConfigBase, system: Assembled, data: DataSplits) -> None:
@@ -196,9 +211,10 @@ def _check_guide(config: RunConfigBase, data: DataSplits) -> None:
 
 
 def _check_backdoored_guide(config: RunConfigBase, adversary: Adversary) -> None:
-    """There are synthetic samples that a simulated backdoor of the guide could react to."""
-    if config.guide.backdoor != "none" and adversary.compromise is None:
-        allowed = f"needs an attack on the synthetic data (bd-fmfl), there is {config.attack.name!r}; allowed: none"
+    """There are samples that a simulated backdoor of the guide could react to."""
+    if config.guide.backdoor != "none" and adversary.compromise is None and not poisons_centrally(config):
+        attack = f"there is {config.attack.name!r}"
+        allowed = f"needs an attack on the synthetic data (bd-fmfl), or poison.central; {attack}; allowed: none"
         raise ConfigError("guide.backdoor", config.guide.backdoor, allowed)
 
 

@@ -15,7 +15,7 @@ from attacks.schedule import poisons_centrally
 from attacks.task import AttackTask
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.config.extras import require
-from fedcrucible_core.foundation.base import SOURCES
+from fedcrucible_core.foundation.base import SOURCES, ServerData
 from fedcrucible_core.learning.data import DataSplits, Labeled
 from fedcrucible_core.learning.datasets import load_task
 from fedcrucible_core.learning.datasets.class_names import ids_among
@@ -28,8 +28,9 @@ from fedcrucible_core.learning.partition.shares import partition_notes
 from fedcrucible_core.learning.tasks import task_of
 from server_app.checks import check_combination
 from server_app.foundation import ServerFoundation
-from server_app.repair_inputs import repair_inputs
+from server_app.repair_inputs import repair_inputs, split_facts
 from server_app.root_set import build_root_set, describe_root_set
+from strategies.central import train_epoch
 from strategies.parts import RepairInputs
 from strategies.population import Prototype
 from strategies.server_phase import ServerPhase
@@ -64,7 +65,9 @@ class Plan:
     @cached_property
     def foundation(self) -> ServerFoundation:
         """The server's guide and synthetic data."""
-        return ServerFoundation(self.config, self.system, self.adversary, self.data, self.device, self.untrained)
+        return ServerFoundation(
+            self.config, self.system, self.adversary, self.data, self.device, self.untrained, lambda: self.central
+        )
 
     @property
     def partitioner(self) -> Partitioner:
@@ -97,10 +100,19 @@ class Plan:
         purifier = self.system.purifier
         if purifier is None:
             return None
-        data = self.foundation.server_data()
+        data = self.foundation.server_data(whole=purifier.needs.split)
+        if purifier.needs.split:
+            data = self._split_data(data)
         targets = self.foundation.guide_targets(data) if purifier.needs.guide else None
         purifier.check(self.model(), targets)
         return ServerPhase(purifier, data, targets)
+
+    def _split_data(self, data: ServerData) -> ServerData:
+        """The server's data with what a splitter makes of them, and how far that is true, for the record."""
+        assert self.system.suspects_splitter is not None
+        found = self.foundation.split(self.system.suspects_splitter, data.originals)
+        facts = data.facts | split_facts(found, data.poisoned)
+        return replace(data, clean=found.clean, triggered=found.triggered, facts=facts)
 
     def root_set(self) -> Labeled | None:
         """The images that the rule's root set holds; None for rules that need none."""
@@ -165,6 +177,18 @@ class Plan:
         untrained = partial(self._built, self.prototypes[prototype])
         return replace(self._repair_inputs, untrained=untrained)
 
+    def victim(self, epoch: int) -> SplitModel:
+        """The model of central training as it was after so many epochs, trained again as the run trained it.
+
+        Without any purifier between the epochs; of several prototypes the first.
+        """
+        prototype, model = next(iter(self.models().items()))
+        for number in range(1, epoch + 1):
+            train_epoch(self.config, model, self.central.data, prototype, number)
+        return model
+
     @cached_property
     def _repair_inputs(self) -> RepairInputs:
-        return repair_inputs(self.config, self.system, self.data, self.foundation, lambda: self.central, self.device)
+        return repair_inputs(
+            self.config, self.system, self.data, self.foundation, lambda: self.central, self.device, self.victim
+        )

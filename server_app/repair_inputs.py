@@ -14,6 +14,7 @@ from defenses.support.class_balance import stratified_share, up_to_largest
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.foundation.base import GuideTargets
 from fedcrucible_core.learning.data import DataSplits, Labeled
+from fedcrucible_core.learning.models import SplitModel
 from fedcrucible_core.learning.rng import torch_generator
 from server_app.foundation import ServerFoundation
 from server_app.root_set import drawn_clean, drawn_synthetic
@@ -28,13 +29,17 @@ def repair_inputs(
     foundation: ServerFoundation,
     central: Callable[[], PoisonedSet],
     device: torch.device,
+    victim: Callable[[int], SplitModel],
 ) -> RepairInputs:
-    """What the system's repair asks for; the split is made here, once, and judged where the truth is known."""
+    """What the system's repair asks for; the split is made here, once, and judged where the truth is known.
+
+    ``victim`` is the model of an epoch of central training.
+    """
     needs = system.repair_needs
     known = _known(system, foundation, central, device) if needs.looks_at_suspects else None
     found, facts = None, dict[str, float]()
     if known is not None and system.suspects_splitter is not None:
-        found = foundation.split(system.suspects_splitter, known.data)
+        found = foundation.split(system.suspects_splitter, known.data, victim if system.suspects_are_central else None)
         facts = {f"splitter_{name}": value for name, value in found.facts.items()} | split_facts(found, known.poisoned)
     suspects, clean = None, None
     if known is not None and needs.suspects:

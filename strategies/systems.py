@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", bound=Component)
 PAPERS_SPLITTER = "cgd-entropy"
-"""What splits a repair's suspects where ``splitter.name`` names nothing."""
+"""What splits for a repair or a purifier where ``splitter.name`` names nothing."""
 
 
 class System(Component):
@@ -82,7 +82,7 @@ class Assembled:
     splitter: Splitter | None
     """What parts the server's synthetic images before they are used; only clean ones are kept."""
     suspects_splitter: Splitter | None = None
-    """What splits the suspects of a repair that has them split; None = no such repair."""
+    """What splits a repair's suspects or a purifier's server data; None = neither asks for a split."""
 
     @property
     def rule_name(self) -> str:
@@ -187,18 +187,20 @@ def assemble(config: RunConfigBase) -> Assembled:
     rule = rule if config.defense.name == "auto" else config.defense.name
     if rule != "none":
         _known(RULES, rule, "auto")
-    purifier = system.purifier if config.purifier.name == "auto" else config.purifier.name
     chosen = system.repair if config.repair.name == "auto" else config.repair.name
     repair = None if chosen == "none" else _built(config, REPAIRS, chosen, "auto", "none")
     splitter = None if config.splitter.name == "none" else _built(config, SPLITTERS, config.splitter.name, "none")
+    of_purifier = system.purifier if config.purifier.name == "auto" else config.purifier.name
+    purifier = None if of_purifier == "none" else _built(config, PURIFIERS, of_purifier, "auto", "none")
+    splits = any(part is not None and part.needs.splits for part in (purifier, repair))
     return Assembled(
         config.strategy,
         system,
         RULES.built(config, rule) if system.trainer == "federation" else None,
-        None if purifier == "none" else _built(config, PURIFIERS, purifier, "auto", "none"),
+        purifier,
         repair,
         splitter,
-        splitter or _papers_splitter(config) if repair is not None and repair.needs.splits else None,
+        splitter or _papers_splitter(config) if splits else None,
     )
 
 

@@ -41,7 +41,7 @@ class FitHook:
 
 def minimise(
     parameters: Iterable[Tensor],
-    loss: Callable[[Tensor], Tensor],
+    loss: Callable[[Tensor], Tensor | None],
     n: int,
     settings: FitSettings,
     rng: torch.Generator,
@@ -61,7 +61,8 @@ def minimise(
     Args:
         parameters: what is trained, in place; those that require no gradient are left out. No other tensor
             gets a gradient.
-        loss: maps row numbers int64 ``[b]`` (on the parameters' device) to the mean loss of these samples.
+        loss: maps row numbers int64 ``[b]`` (on the parameters' device) to the mean loss of these samples; None = there
+            is nothing to learn from them: no step, no decay, and they count as 0 in the mean loss.
         n: number of samples.
         settings: batch size, optimiser, its learning rate and the rest.
         rng: CPU generator; draws one permutation of the rows per epoch.  ``loss`` may draw from it too.  What layers
@@ -104,6 +105,8 @@ def minimise(
                     optimiser.zero_grad()
                     with autocast(device, precision):
                         value = loss(order[start:stop])
+                    if value is None:
+                        continue
                     objective = value if hook is None else hook.loss(value)
                     torch.autograd.backward(scaler.scale(objective), inputs=chosen)
                     if hook is not None or clip > 0.0:

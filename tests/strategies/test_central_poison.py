@@ -64,7 +64,7 @@ def test_the_set_is_what_the_poisoner_makes_of_it() -> None:
 
 
 def test_the_record_says_who_poisoned_what(runs_folder: Path) -> None:
-    summary, rounds = play(**POISONED, attack__name="wanet")
+    summary, rounds = play(**POISONED, attack__name="wanet", splitter__name="guide-agreement")
     run = read(Path(summary.folder))
     assert rounds[0].facts["central.poisoned"] == 40
     assert rounds[0].facts["central.decoys"] == 80
@@ -221,3 +221,16 @@ def test_true_labels_are_stratified(clean: str, samples: int, monkeypatch: pytes
     assert given.clean is not None
     assert torch.bincount(given.clean.labels).tolist() == [2] * 10
     assert given.clean.inputs.is_floating_point()
+
+
+def test_a_backdoored_guide_reacts_to_the_poison_of_the_set() -> None:
+    changes = {"repair__name": "cgd-unlearn", "guide__backdoor": "same-target", "poison__target_label": 2}
+    plan = Plan.make(load(settings(**POISONED | changes)))
+    inputs, poisoned = plan.central.data.inputs, plan.central.poisoned
+    said = plan.foundation.guide().targets(inputs, plan.data.info.class_names).logits.argmax(1)
+    plain = Plan.make(load(settings(**POISONED | changes | {"guide__backdoor": "none"})))
+    before = plain.foundation.guide().targets(inputs, plan.data.info.class_names).logits.argmax(1)
+    assert bool((said[poisoned] == 2).all())
+    assert torch.equal(said[~poisoned], before[~poisoned])
+    with pytest.raises(ConfigError, match=r"or poison\.central"):
+        Plan.make(load(settings(strategy="fine-tune", purifier__name="cgd", guide__backdoor="same-target")))

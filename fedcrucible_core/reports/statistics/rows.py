@@ -75,9 +75,11 @@ def is_undefended(run: RecordedRun) -> bool:
 
     That is on all data, with nothing before or after it.
     """
-    mean = run.run.rule == "fedavg" or is_poisoned_centrally(run)
-    plain = mean and run.run.purifier in ("", "none") and not run.run.repair
-    return plain and not is_sanitized(run)
+    if run.run.purifier not in ("", "none") or run.run.repair:
+        return False
+    if is_poisoned_centrally(run):
+        return True  # no server data are used there, whatever would part them
+    return run.run.rule == "fedavg" and not is_sanitized(run)
 
 
 def is_poisoned_centrally(run: RecordedRun) -> bool:
