@@ -50,7 +50,9 @@ class AntiBackdoorLearning(TrainingAnew):
         0, ge=0, description="Second stage: side in pixels of a square cut out; its code: 16; 0 = none"
     )
     unlearn_steps: int = Field(
-        160, ge=0, description="Steps of the third stage: 20 epochs of 500 samples, as the paper"
+        32,
+        ge=0,
+        description="Steps of the third stage: the code's 4 epochs of 500 samples; the paper's 20 are 160 steps",
     )
     unlearn_lr: float = Field(5e-4, gt=0.0, description="Its learning rate (SGD, momentum .9)")
     batch_size: int = Field(64, ge=2, description="Samples per batch")

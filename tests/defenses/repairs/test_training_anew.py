@@ -97,9 +97,9 @@ def test_abl_counts_unlearning_in_steps(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr("defenses.repairs.abl.fit", note)
     AntiBackdoorLearning().repair(fresh(1), context(suspects=pictures(200)))
-    assert seen[-1] == (2, 160)
+    assert seen[-1] == (2, 32)
     AntiBackdoorLearning(isolate=0.5, batch_size=25).repair(fresh(1), context(suspects=pictures(200)))
-    assert seen[-1] == (100, 40)
+    assert seen[-1] == (100, 8)
 
 
 def test_dbd_says_that_it_is_reduced() -> None:
