@@ -22,7 +22,9 @@ POISONED = {"strategy": "central", "poison__central": True, "poison__ratio": 0.2
         ("retrain", {"splitter__name": "random", "repair__retrain__epochs": 1}, "dropped"),
     ],
 )
-def test_a_run_has_its_rates_before_and_after(repair: str, others: dict, fact: str, runs_folder: Path) -> None:
+def test_a_run_has_its_rates_before_and_after(
+    repair: str, others: dict[str, str | int], fact: str, runs_folder: Path
+) -> None:
     summary, rounds = play(**POISONED, repair__name=repair, **others)
     last = rounds[-1]
     assert f"repair.{fact}" in last.facts
@@ -39,6 +41,6 @@ def test_a_run_has_its_rates_before_and_after(repair: str, others: dict, fact: s
         ({"repair__name": "asd", "repair__asd__clean_samples": 3}, r"repair.asd.clean_samples = 3"),
     ],
 )
-def test_what_cannot_work_is_refused_by_name(others: dict, message: str) -> None:
+def test_what_cannot_work_is_refused_by_name(others: dict[str, str | int], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Plan.make(load(settings(**POISONED, **others)))
