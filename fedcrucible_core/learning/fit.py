@@ -52,6 +52,7 @@ def minimise(
     clip: float = 0.0,
     hook: FitHook | None = None,
     before_epoch: Callable[[], None] | None = None,
+    schedule: Callable[[int], float] | None = None,
 ) -> list[float]:
     """Minimise a mean loss over ``n`` samples by shuffled batches, with an optimiser that remembers nothing yet.
 
@@ -72,6 +73,7 @@ def minimise(
         clip: largest norm of the gradient; 0 = not clipped.
         hook: acts inside the loop; the loss that is returned stays that of ``loss``, whatever a hook adds to it.
         before_epoch: runs at the start of every epoch, outside of ``mode``.
+        schedule: factor on the learning rate in an epoch (0, 1, ...); None = 1 in all.
 
     Returns:
         The mean loss of every epoch, each batch's taken before its step.
@@ -91,7 +93,9 @@ def minimise(
     bounds = batch_bounds(n, settings.batch_size)
     losses = []
     with global_chance(rng, device):
-        for _ in range(epochs):
+        for epoch in range(epochs):
+            if schedule is not None:
+                optimiser.lr = settings.lr * schedule(epoch)
             if before_epoch is not None:
                 before_epoch()
             order = torch.randperm(n, generator=rng).to(device)
