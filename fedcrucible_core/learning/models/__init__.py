@@ -3,6 +3,7 @@
 from fedcrucible_core.learning.models.base import MODELS, ModelSpec, SplitModel
 from fedcrucible_core.learning.models.cnn import SmallCNN
 from fedcrucible_core.learning.models.distilbert import DistilBert, TinyDistilBert
+from fedcrucible_core.learning.models.libraries import Timm, Torchvision
 from fedcrucible_core.learning.models.logistic import Logistic
 from fedcrucible_core.learning.models.resnet import ResNet8, ResNet18
 
@@ -15,5 +16,7 @@ __all__ = [
     "ResNet18",
     "SmallCNN",
     "SplitModel",
+    "Timm",
     "TinyDistilBert",
+    "Torchvision",
 ]
