@@ -24,6 +24,7 @@ from fedcrucible_core.foundation.server_data import augmentation_for
 from fedcrucible_core.learning.data import DataSplits
 from fedcrucible_core.learning.datasets import dataset_source
 from fedcrucible_core.learning.models.base import MODELS
+from fedcrucible_core.learning.models.weights_file import KEY, load_weights
 from fedcrucible_core.learning.partition.base import PARTITIONERS
 from fedcrucible_core.learning.partition.shares import partition_indices
 from fedcrucible_core.learning.tasks import task_of
@@ -134,8 +135,14 @@ def _check_victim(config: RunConfigBase, system: Assembled, epochs: int) -> None
 
 def _check_model(config: RunConfigBase, system: Assembled, data: DataSplits) -> None:
     """Each prototype's model has what the purifier, the rule or the repair works on."""
-    for own in system.kind.prototypes(config).values():
+    prototypes = system.kind.prototypes(config)
+    for own in prototypes.values():
         _check_prototype(own, system, data)
+    if config.model.weights:
+        if len(prototypes) > 1:
+            allowed = f"strategy {config.strategy!r} trains {len(prototypes)} models, a file holds one; allowed: empty"
+            raise ConfigError(KEY, config.model.weights, allowed)
+        load_weights(MODELS.of(config).build(data.info, config.run.seed), config.model.weights)
 
 
 def _check_prototype(config: RunConfigBase, system: Assembled, data: DataSplits) -> None:

@@ -39,7 +39,7 @@ LATER = (
         "fm_fl.", "federation.evaluate_", "synthetic.sanitize", "task.text_column", "task.max_length",
         "task.reserved_tokens", "task.tokenizer", "guide.scale", "guide.prompts", "guide.centre", "guide.noise",
         "guide.target_accuracy", "guide.backdoor", "poison.share_of", "poison.central",
-        "federation.quorum", "federation.required", "federation.excluded",
+        "federation.quorum", "federation.required", "federation.excluded", "model.weights",
     ),
     (".blocks", ".block_width", ".fedavg.weighted"),
 )  # fmt: skip
@@ -80,6 +80,8 @@ def identity(config: RunConfigBase) -> Mapping[str, Scalar]:
     trigger share that run.  A share that is nobody, though not chosen as such, is told in the record: it counts too.
     """
     values = reached_settings(config)
+    if config.model.weights:  # what lies there counts, wherever it lies
+        values["model.weights"] = _content(config.model.weights)
     if not (attackers(config) or poisons_centrally(config) or Adversary.of(config).compromise is not None):
         values = {key: value for key, value in values.items() if not key.startswith(ATTACK) or key in WINDOW}
         values |= _measured_on(config) | _expected(config)
@@ -124,7 +126,7 @@ def run_identity(plan: Plan, *, former_keys: bool = False) -> str:
     settings = {key: value for key, value in continued_settings(plan.config).items() if value != defaults.get(key)}
     if former_keys:
         settings = former(settings)
-    files = {key: _content(value) for key, value in settings.items() if isinstance(value, str) and os.sep in value}
+    files = {key: _content(str(value)) for key, value in settings.items() if _names_file(key, value)}
     named = {"data": data_digest(plan.data), "files": {key: found for key, found in files.items() if found}}
     contents: dict[str, str] = {}
     if plan.system.needs_server_data:
@@ -133,6 +135,10 @@ def run_identity(plan: Plan, *, former_keys: bool = False) -> str:
         contents["guide"] = plan.foundation.guide().identity
     named |= {key: FORMER_CONTENT.get(found, found) if former_keys else found for key, found in contents.items()}
     return hashlib.sha256(json.dumps([settings, named], sort_keys=True).encode()).hexdigest()
+
+
+def _names_file(key: str, value: Scalar) -> bool:
+    return isinstance(value, str) and (os.sep in value or key == "model.weights")
 
 
 def _content(name: str) -> str:

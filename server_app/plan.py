@@ -22,6 +22,7 @@ from fedcrucible_core.learning.datasets.class_names import ids_among
 from fedcrucible_core.learning.device import resolve_device
 from fedcrucible_core.learning.models import SplitModel
 from fedcrucible_core.learning.models.base import MODELS
+from fedcrucible_core.learning.models.weights_file import load_weights
 from fedcrucible_core.learning.partition import Partitioner
 from fedcrucible_core.learning.partition.base import PARTITIONERS
 from fedcrucible_core.learning.partition.shares import partition_notes
@@ -133,7 +134,11 @@ class Plan:
 
     def models(self) -> dict[Prototype, SplitModel]:
         """The initial model of each prototype, on the server's device."""
-        return {prototype: self._built(config) for prototype, config in self.prototypes.items()}
+        made = {prototype: self._built(config) for prototype, config in self.prototypes.items()}
+        if self.config.model.weights:
+            for model in made.values():
+                load_weights(model, self.config.model.weights)
+        return made
 
     @property
     def prototypes(self) -> Mapping[Prototype, RunConfigBase]:

@@ -236,6 +236,11 @@ class ModelSection(Section):
     """The model that is trained."""
 
     name: str = Field("resnet8", description="Model by registered name")
+    weights: str = Field(
+        "",
+        description="File of the weights that training begins on: a state dict of this model (.safetensors, .pt, "
+        ".pth), or the record of a run; empty = drawn from the seed",
+    )
 
 
 class DefenseSection(Section):

@@ -3,6 +3,7 @@
 from fedcrucible_core.learning.models.base import MODELS, ModelSpec, SplitModel
 from fedcrucible_core.learning.models.cnn import SmallCNN
 from fedcrucible_core.learning.models.distilbert import DistilBert, TinyDistilBert
+from fedcrucible_core.learning.models.libraries import Timm, Torchvision
 from fedcrucible_core.learning.models.logistic import Logistic
 from fedcrucible_core.learning.models.mobilenet import MobileNetV2
 from fedcrucible_core.learning.models.preact_resnet import PreActResNet18
@@ -21,5 +22,7 @@ __all__ = [
     "ResNet18",
     "SmallCNN",
     "SplitModel",
+    "Timm",
     "TinyDistilBert",
+    "Torchvision",
 ]
