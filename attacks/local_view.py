@@ -9,6 +9,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from attacks.artefact import EMPTY, Artefact
 from attacks.poisoner import PoisonContext
 from attacks.task import AttackTask
 from attacks.view import AttackView
@@ -38,6 +39,8 @@ class LocalView(AttackView):
     task: AttackTask
     """Its training set is the attacker's own data."""
     poison: PoisonSection
+    artefact: Artefact = EMPTY
+    """What the poisoner prepared for the task."""
     seed: int = 1
     judge: Judge = accepts_all
     others: list[LocalView] = field(default_factory=list)
@@ -70,7 +73,7 @@ class LocalView(AttackView):
         )
 
     def _context(self, rng: torch.Generator) -> PoisonContext:
-        return PoisonContext(self.task, self.poison, rng, part=self.part)
+        return PoisonContext(self.task, self.poison, rng, self.artefact, self.part)
 
     def train(
         self,

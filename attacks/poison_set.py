@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from attacks.artefact import Artefact
+import torch
+
+from attacks.artefact import EMPTY, Artefact
 from attacks.poisoner import PoisonContext, Poisoner
-from attacks.poisoning import PoisonedSet
-from attacks.preparation import prepared
+from attacks.poisoning import PoisonCount, PoisonedSet, poison_count
+from attacks.preparation import prepared, run_artefact
+from attacks.schedule import poisons_centrally
 from attacks.task import AttackTask
+from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.config.sections import PoisonSection, TaskSection
 from fedcrucible_core.learning.data import DataInfo, Labeled
 from fedcrucible_core.learning.rng import torch_generator
@@ -44,3 +48,29 @@ def poison_set(
     poisoner.check_task(task)
     artefact = prepared(poisoner, task, seed=seed) if artefact is None else artefact
     return poisoner.poison(data, PoisonContext(task, section, torch_generator(seed, "poison"), artefact))
+
+
+def central_set(config: RunConfigBase, poisoner: Poisoner, task: AttackTask) -> PoisonedSet:
+    """What central training trains on, with the truth about it.
+
+    The training images without any that attack success is measured on; with ``poison.central`` poisoned as the section
+    ``poison`` says, by what the poisoner prepared for the run.
+    """
+    own = _central_images(poisoner, task)
+    if not poisons_centrally(config):
+        nothing = torch.zeros(len(own), dtype=torch.bool)
+        return PoisonedSet(Labeled(own.for_model(), own.labels), nothing, nothing.clone())
+    rng = torch_generator(config.run.seed, "poison")
+    return poisoner.poison(own, PoisonContext(task, config.poison, rng, run_artefact(config, poisoner, task)))
+
+
+def central_count(config: RunConfigBase, poisoner: Poisoner, task: AttackTask) -> PoisonCount:
+    """How many samples :func:`central_set` poisons of a run that poisons it, at most; draws nothing."""
+    artefact = run_artefact(config, poisoner, task) if poisoner.prepares else EMPTY
+    context = PoisonContext(task, config.poison, torch.Generator(), artefact)
+    return poison_count(_central_images(poisoner, task), poisoner, context)
+
+
+def _central_images(poisoner: Poisoner, task: AttackTask) -> Labeled:
+    withheld = poisoner.withheld(task)
+    return task.train if withheld is None else task.train.subset((~withheld).nonzero().flatten())

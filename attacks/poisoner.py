@@ -86,7 +86,7 @@ class Poisoner(Component):
         """Raise ConfigError where the settings don't fit the task; called before any client starts."""
 
     def notes(self, attackers: int) -> tuple[str, ...]:
-        """What a reader of the results must know about this trigger, trained by so many attackers."""
+        """What a reader of the results must know about this trigger, trained by so many attackers; 0 = by no client."""
         return ()
 
     def prepare(self, task: AttackTask, rng: torch.Generator) -> Artefact:
@@ -110,6 +110,13 @@ class Poisoner(Component):
         """Training samples no client may have, for success is measured on them: bool ``[train]``; None = none."""
         return None
 
+    def order(self, own: Labeled, rows: Tensor, ctx: PoisonContext) -> Tensor:
+        """The eligible ``rows`` (int64, ascending) of ``own`` in the order in which they are poisoned.
+
+        Drawn by ``ctx.rng``; overridden by attacks that choose their samples.
+        """
+        return rows[torch.randperm(len(rows), generator=ctx.rng)]
+
     def held_out(self, task: AttackTask) -> Labeled | None:
         """Inputs from outside the evaluation split that success is measured on, true labels; None = use that split."""
         return None
@@ -127,6 +134,14 @@ class Poisoner(Component):
             return x.clone()
         raise TypeError(f"poisoner {self.name!r} has no trigger")
 
+    def plant(self, x: Tensor, y: Tensor, ctx: PoisonContext) -> Tensor:
+        """The training form: what inputs ``x`` of true classes ``y`` become in a training set.
+
+        As ``stamp`` says of its arguments.  The same as ``stamp`` but for attacks that train with less or with more
+        than they use at test time.
+        """
+        return self.stamp(x, y, ctx)
+
     def relabel(self, y: Tensor, ctx: PoisonContext) -> Tensor:
         """Labels int64 ``[n]`` that poisoned training samples of true classes ``y`` get; a new tensor."""
         return y.clone() if self.clean_label else torch.full_like(y, ctx.task.target)
@@ -138,6 +153,10 @@ class Poisoner(Component):
     def decoy_count(self, poisoned: int, eligible: int) -> int:
         """How many decoys go with ``poisoned`` of ``eligible`` samples."""
         return 0
+
+    def decoy_carriers(self, own: Labeled, ctx: PoisonContext) -> Tensor | None:
+        """The samples of ``own`` that decoys are made of, bool ``[n]``; None = the eligible ones, as for poison."""
+        return None
 
     def decoys(self, x: Tensor, others: Tensor, ctx: PoisonContext) -> Tensor:
         """Inputs ``[n, ...]`` that look nearly poisoned and keep their true labels.

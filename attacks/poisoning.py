@@ -50,9 +50,10 @@ def eligible_rows(own: Labeled, poisoner: Poisoner, ctx: PoisonContext) -> Tenso
 def poisoned_set(own: Labeled, poisoner: Poisoner, ctx: PoisonContext) -> PoisonedSet:
     """The training set that ``own`` becomes, as ``ctx.section`` says.
 
-    ``replace`` overwrites floor(ratio * E + 1/2) of the E eligible samples, drawn without replacement; decoys, which
-    keep their labels, overwrite others of them as far as there are any left.  With ``share_of = all`` E counts all
-    samples there, and at most the eligible ones are overwritten.
+    ``replace`` overwrites floor(ratio * E + 1/2) of the E eligible samples, the first in the poisoner's ``order``
+    (drawn without replacement unless it says otherwise); decoys, which keep their labels, overwrite others of them (or
+    of the poisoner's ``decoy_carriers``) as far as there are any left.  With ``share_of = all`` E counts all samples
+    there, and at most the eligible ones are overwritten.
     ``append-all`` keeps every sample and appends a poisoned copy of each eligible one, and decoys made of some of them;
     ``ratio`` has no meaning there (the 100% setting of layer-poisoning code: docs/choices.md#poison-mode).
     What the poisoner adds by itself comes last in either mode.
@@ -98,25 +99,28 @@ def poison_count(own: Labeled, poisoner: Poisoner, ctx: PoisonContext) -> Poison
     """
     labels = own.labels[eligible_rows(own, poisoner, ctx)]
     eligible = len(labels) if poisoner.has_trigger else int((poisoner.relabel(labels, ctx) != labels).sum())
-    asked = len(labels) if ctx.section.mode == "append-all" else _asked(ctx.section, len(labels), len(own))
+    asked = len(labels) if ctx.section.mode == "append-all" else requested(ctx.section, len(labels), len(own))
     added = poisoner.additions(own, ctx)
     short = max(0, asked - len(labels))
     return PoisonCount(eligible, min(asked, eligible), 0 if added is None else len(added[1]), short)
 
 
-def _asked(section: PoisonSection, eligible: int, own: int) -> int:
-    """Samples that ``section`` asks for; of a share of all of them there may be more than may be poisoned."""
+def requested(section: PoisonSection, eligible: int, own: int) -> int:
+    """Poisoned samples that ``section`` asks for; of a share of all of them there may be more than may be poisoned."""
     return math.floor(section.ratio * (eligible if section.share_of == "eligible" else own) + 0.5)
 
 
 def _replace(start: PoisonedSet, eligible: Tensor, poisoner: Poisoner, ctx: PoisonContext) -> PoisonedSet:
-    count = min(_asked(ctx.section, len(eligible), len(start.data)), len(eligible))
+    count = min(requested(ctx.section, len(eligible), len(start.data)), len(eligible))
     if not count:
         return start
     x, y = start.data.inputs, start.data.labels
-    order = eligible[torch.randperm(len(eligible), generator=ctx.rng)]
+    order = poisoner.order(start.data, eligible, ctx)
     chosen, rest = order[:count].sort().values, order[count:]
-    stamped, labels = poisoner.stamp(x[chosen], y[chosen], ctx), poisoner.relabel(y[chosen], ctx)
+    stamped, labels = poisoner.plant(x[chosen], y[chosen], ctx), poisoner.relabel(y[chosen], ctx)
+    carriers = poisoner.decoy_carriers(start.data, ctx)
+    if carriers is not None:
+        rest = _drawn(carriers.index_fill(0, chosen, False), ctx)
     decoys = rest[: poisoner.decoy_count(count, len(eligible))].sort().values
     if len(decoys):  # made before anything is overwritten: they take other samples clean
         x[decoys] = poisoner.decoys(x[decoys], x[_others(decoys, len(x), ctx)], ctx)
@@ -126,14 +130,22 @@ def _replace(start: PoisonedSet, eligible: Tensor, poisoner: Poisoner, ctx: Pois
 
 def _append_all(start: PoisonedSet, eligible: Tensor, poisoner: Poisoner, ctx: PoisonContext) -> PoisonedSet:
     x, y = start.data.inputs, start.data.labels
-    stamped = poisoner.stamp(x[eligible], y[eligible], ctx)
+    stamped = poisoner.plant(x[eligible], y[eligible], ctx)
     result = _joined(start, stamped, poisoner.relabel(y[eligible], ctx), poisoned=True)
     wanted = poisoner.decoy_count(len(eligible), len(eligible))
     if wanted and len(x) > 1:
-        rows = eligible[torch.randperm(len(eligible), generator=ctx.rng)[:wanted]].sort().values
+        carriers = poisoner.decoy_carriers(start.data, ctx)
+        able = torch.zeros(len(x), dtype=torch.bool).index_fill(0, eligible, True) if carriers is None else carriers
+        rows = _drawn(able, ctx)[:wanted].sort().values
         decoys = poisoner.decoys(x[rows], x[_others(rows, len(x), ctx)], ctx)
         result = _joined(result, decoys, y[rows], poisoned=False)
     return result
+
+
+def _drawn(able: Tensor, ctx: PoisonContext) -> Tensor:
+    """Rows int64 that ``able`` bool ``[n]`` names, in an order that the generator draws."""
+    rows = able.nonzero().flatten()
+    return rows[torch.randperm(len(rows), generator=ctx.rng)]
 
 
 def _joined(first: PoisonedSet, x: Tensor, y: Tensor, *, poisoned: bool) -> PoisonedSet:

@@ -75,9 +75,13 @@ def _make(poisoner: Poisoner, task: AttackTask, seed: int, path: Path) -> Artefa
 
 
 def _sources(cls: type[Poisoner]) -> str:
-    """SHA-256 of the files that define a poisoner's class, so that a changed class prepares anew."""
+    """SHA-256 of the files that a poisoner is made of, so that a changed class prepares anew.
+
+    Those that define the class, and all of ``attacks/support``, where networks and their training lie.
+    """
     files = [inspect.getsourcefile(part) for part in cls.__mro__ if issubclass(part, Poisoner)]
-    return files_digest(path for file in files if file and (path := Path(file)).is_file())
+    support = sorted(Path(__file__).with_name("support").glob("*.py"))
+    return files_digest([*(path for file in files if file and (path := Path(file)).is_file()), *support])
 
 
 def _version() -> str:

@@ -23,6 +23,11 @@ def attackers_are_clients(config: RunConfigBase) -> bool:
     return has_attack(config) and config.attack.name not in COMPROMISES
 
 
+def poisons_centrally(config: RunConfigBase) -> bool:
+    """Whether the attack is on the training set of central training, of which no client is part."""
+    return config.poison.central and has_attack(config)
+
+
 def is_attack_round(config: RunConfigBase, round: int) -> bool:
     """Whether malicious clients attack in this round (1, 2, ...); in other rounds they train honestly."""
     section = config.adversary

@@ -10,11 +10,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from defenses.needs import CleanNeeds as CleanNeeds
 from defenses.needs import FreshModels as FreshModels
 from defenses.needs import Needs as Needs
 from defenses.updates import ClientUpdates as ClientUpdates
 from defenses.updates import State as State
 from fedcrucible_core.config import Component, ConfigError, Registry
+from fedcrucible_core.config.sections import TrainingSection
 from fedcrucible_core.foundation.base import GuideTargets, ServerData
 from fedcrucible_core.learning.data import DataInfo, Labeled
 from fedcrucible_core.learning.models.base import SplitModel
@@ -107,56 +109,6 @@ class Purifier(Component):
 
 
 @dataclass(frozen=True)
-class RepairContext:
-    """What a repair may use; a part that it didn't ask for (``needs``) is None."""
-
-    info: DataInfo
-    """Facts of the task: classes, input shape (C, H, W), normalisation."""
-    rng: torch.Generator
-    """For any noise or draw; on the CPU."""
-    device: torch.device
-    """Where the model lies."""
-    answers: Tensor | None = None
-    """Clients' answers to the survey, int64 ``[m, channels]``, m >= 1, in partition order."""
-    data: ServerData | None = None
-    """The server's synthetic images."""
-    accuracy: Callable[[], float] | None = None
-    """Measures the model, as it stands, on those images: accuracy in percent."""
-    guide: GuideTargets | None = None
-    """The guide's targets for ``data.training_set()``."""
-
-    def require_answers(self) -> Tensor:
-        """The answers. Raises ValueError where no survey was asked."""
-        if self.answers is None:
-            raise ValueError("the repair works on clients' answers, and there are none")
-        return self.answers
-
-
-class Repair(Component):
-    """Works on the final model, once, after the last round, whatever rule and purifier came before it."""
-
-    @property
-    def needs(self) -> Needs:
-        """What it asks for: a survey of the clients, the server's images, the guide."""
-        return Needs()
-
-    def check(self, model: SplitModel, info: DataInfo) -> None:
-        """Raise ConfigError (or ValueError, which is told as one) when this model can't be repaired.
-
-        Called before any client starts, with an untrained model. Here: that the survey's question fits the model.
-        """
-        if self.needs.survey is not None:
-            self.needs.survey(model, info)
-
-    @abstractmethod
-    def repair(self, model: SplitModel, context: RepairContext) -> dict[str, float]:
-        """Work on ``model`` in place; returns diagnostics, which the record shows as ``repair.<name>``.
-
-        Raises ValueError or FloatingPointError when it can't; the model is kept then, and the record says why.
-        """
-
-
-@dataclass(frozen=True)
 class Split:
     """A labelled set in three parts: row numbers int64, ascending, each row of the set in exactly one of them."""
 
@@ -187,6 +139,107 @@ class Split:
 
 def _rows(mask: Tensor) -> Tensor:
     return mask.nonzero().flatten().cpu()
+
+
+@dataclass(frozen=True)
+class Suspects:
+    """The labelled samples that a model was trained on, some of them perhaps poisoned.
+
+    In a central run its training set, in a federation the server's own labelled samples, before any sanitizer.
+    """
+
+    data: Labeled
+    """Inputs as a model takes them with the labels as given, on the model's device."""
+    split: Split | None = None
+    """What the splitter makes of them: row numbers on the CPU; None where the repair doesn't ask (``Needs.split``)."""
+    guide: GuideTargets | None = None
+    """What the guide says of each of them, on the CPU; None where the repair doesn't ask (``Needs.guide``)."""
+
+
+@dataclass(frozen=True)
+class RepairContext:
+    """What a repair may use; a part that it didn't ask for (``needs``) is None."""
+
+    info: DataInfo
+    """Facts of the task: classes, input shape (C, H, W), normalisation."""
+    rng: torch.Generator
+    """For any noise or draw; on the CPU."""
+    device: torch.device
+    """Where the model lies."""
+    answers: Tensor | None = None
+    """Clients' answers to the survey, int64 ``[m, channels]``, m >= 1, in partition order."""
+    data: ServerData | None = None
+    """The server's synthetic images."""
+    accuracy: Callable[[], float] | None = None
+    """Measures the model, as it stands, on those images: accuracy in percent."""
+    guide: GuideTargets | None = None
+    """The guide's targets for ``data.training_set()``; None where the repair works on suspects: theirs are there."""
+    suspects: Suspects | None = None
+    """What the model was trained on (``Needs.suspects``)."""
+    clean: Labeled | None = None
+    """Samples with true labels (``Needs.clean``), inputs as a model takes them, on the model's device."""
+    untrained: Callable[[int], SplitModel] | None = None
+    """A fresh model of the run's architecture from a seed, on the model's device."""
+    training: TrainingSection = field(default_factory=TrainingSection)
+    """How the run trains: augmentation, batch size, optimiser."""
+
+    def require_suspects(self) -> Suspects:
+        """The suspects. Raises ValueError where there are none."""
+        if self.suspects is None:
+            raise ValueError("the repair works on what the model was trained on, and that isn't given")
+        return self.suspects
+
+    def require_split(self) -> tuple[Labeled, Split]:
+        """The suspects and their split. Raises ValueError where there is none."""
+        suspects = self.require_suspects()
+        if suspects.split is None:
+            raise ValueError("the repair works on a split of what the model was trained on, and there is none")
+        return suspects.data, suspects.split
+
+    def require_clean(self) -> Labeled:
+        """The samples with true labels. Raises ValueError where there are none."""
+        if self.clean is None:
+            raise ValueError("the repair works with samples of true labels, and there are none")
+        return self.clean
+
+    def require_untrained(self) -> Callable[[int], SplitModel]:
+        """What makes fresh models. Raises ValueError where nothing does."""
+        if self.untrained is None:
+            raise ValueError("the repair trains a fresh model, and nothing makes one")
+        return self.untrained
+
+    def require_answers(self) -> Tensor:
+        """The answers. Raises ValueError where no survey was asked."""
+        if self.answers is None:
+            raise ValueError("the repair works on clients' answers, and there are none")
+        return self.answers
+
+
+class Repair(Component):
+    """Works on the final model, once, after the last round, whatever rule and purifier came before it."""
+
+    from_scratch: ClassVar[bool] = False
+    """True: nothing of the model is kept; a fresh one (``context.untrained``) is trained and its weights loaded."""
+
+    @property
+    def needs(self) -> Needs:
+        """What it asks for: a survey of the clients, the server's images, the guide, what the model was trained on."""
+        return Needs()
+
+    def check(self, model: SplitModel, info: DataInfo) -> None:
+        """Raise ConfigError (or ValueError, which is told as one) when this model can't be repaired.
+
+        Called before any client starts, with an untrained model. Here: that the survey's question fits the model.
+        """
+        if self.needs.survey is not None:
+            self.needs.survey(model, info)
+
+    @abstractmethod
+    def repair(self, model: SplitModel, context: RepairContext) -> dict[str, float]:
+        """Work on ``model`` in place; returns diagnostics, which the record shows as ``repair.<name>``.
+
+        Raises ValueError or FloatingPointError when it can't; the model is kept then, and the record says why.
+        """
 
 
 class Splitter(Component):

@@ -12,11 +12,13 @@ from torch import Tensor, nn
 from defenses.needs import FreshModels
 from fedcrucible_core.foundation.base import Guide
 from fedcrucible_core.learning.data import Labeled
+from fedcrucible_core.learning.evaluation import logits
 from fedcrucible_core.learning.fit import minimise, training_mode
 
 Untrained = Callable[[int], nn.Module]
 """An untrained model of the run's architecture, on its device, with weights drawn from a seed."""
 LARGEST_SEED = 2**62
+FORWARD_BATCH = 500
 
 
 class MeanLogits(nn.Module):
@@ -29,6 +31,25 @@ class MeanLogits(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Averaged before any softmax."""
         return torch.stack([member(x) for member in self.members]).mean(0)
+
+
+class OwnRows(nn.Module):
+    """Logits ``[n, C]`` of the very rows of a set, in their order: each by a model that wasn't trained on it.
+
+    No model of other inputs: whoever asks for logits of a set takes these (``support/suspicion.py: model_logits``).
+    """
+
+    logits: Tensor
+
+    def __init__(self, logits: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("logits", logits)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The logits. Raises ValueError for a set of another length."""
+        if len(x) != len(self.logits):
+            raise ValueError(f"these are the logits of {len(self.logits)} rows, asked for {len(x)}")
+        return self.logits
 
 
 class Probe(nn.Module):
@@ -55,6 +76,23 @@ def train_fresh(wanted: FreshModels, data: Labeled, untrained: Untrained, rng: t
     return MeanLogits([_trained(wanted, data, untrained, rng) for _ in range(wanted.count)]).eval()
 
 
+def train_folds(wanted: FreshModels, data: Labeled, untrained: Untrained, rng: torch.Generator) -> OwnRows:
+    """Train a model on all but each of ``wanted.count`` folds of ``data``; logits of every row by the one without it.
+
+    Raises ValueError where there is one sample or one fold only: a model needs others to learn from.
+    """
+    folds = folds_of(len(data), wanted.count, rng)
+    if len(folds) < 2:
+        raise ValueError(f"held-out scores need two folds at least, there are {len(folds)} of {len(data)} samples")
+    found = []
+    for fold in folds:
+        others = torch.ones(len(data), dtype=torch.bool).index_fill_(0, fold, False).nonzero().flatten()
+        model = _trained(wanted, _labelled(data.subset(others.to(data.labels.device))), untrained, rng)
+        device = next(model.parameters()).device
+        found.append(logits(model, data.inputs[fold.to(data.inputs.device)], FORWARD_BATCH, device).cpu())
+    return OwnRows(torch.cat(found)[torch.cat(folds).argsort()])
+
+
 def _labelled(data: Labeled) -> Labeled:
     rows = (data.labels >= 0).nonzero().flatten()
     return data if len(rows) == len(data) else data.subset(rows)
@@ -75,6 +113,11 @@ def _trained(wanted: FreshModels, data: Labeled, untrained: Untrained, rng: torc
             model.parameters(), loss, len(labels), wanted, rng, epochs=wanted.epochs, mode=partial(training_mode, model)
         )
     return model.requires_grad_(False)
+
+
+def folds_of(n: int, folds: int, rng: torch.Generator) -> list[Tensor]:
+    """Rows 0..n-1 in ``folds`` parts (as many as there are rows, if those are fewer), ascending, by chance."""
+    return [part.sort().values for part in torch.randperm(n, generator=rng).tensor_split(min(folds, n)) if len(part)]
 
 
 def train_probe(wanted: FreshModels, data: Labeled, guide: Guide, classes: int, rng: torch.Generator) -> nn.Module:

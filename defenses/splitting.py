@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from defenses.base import FreshModels, Split, Splitter
-from defenses.fresh_models import Untrained, train_fresh, train_probe
+from defenses.fresh_models import Untrained, train_folds, train_fresh, train_probe
 from fedcrucible_core.foundation.base import Guide
 from fedcrucible_core.foundation.server_data import Kept
 from fedcrucible_core.learning.data import DataInfo, Labeled
@@ -23,6 +23,7 @@ def split(
     *,
     untrained: Untrained | None = None,
     public: Callable[[], Labeled] | None = None,
+    victim: Callable[[int], nn.Module] | None = None,
 ) -> Split:
     """Split any labelled set: the server's samples, or a central training set.
 
@@ -34,6 +35,7 @@ def split(
         rng: for any draw of the splitter, and of the training of its models.
         untrained: makes a model from a seed, for splitters that need freshly trained ones.
         public: reads the guide's own public slice, for splitters whose models learn that.
+        victim: the model that was trained on the data as it was after so many epochs, for splitters that ask for it.
 
     Raises:
         ValueError: the splitter needs what isn't given, or its parts aren't a partition of the rows.
@@ -43,7 +45,7 @@ def split(
     targets = guide().targets(data.inputs, info.class_names) if needs.guide else None
     model = None
     if needs.fresh is not None:
-        model = _model(splitter.name, needs.fresh, data, info, guide, rng, untrained, public)
+        model = _model(splitter.name, needs.fresh, data, info, guide, rng, untrained, public, victim)
     found = splitter.split(data, targets, model, rng)
     rows = torch.cat([found.clean, found.triggered, found.mixed])
     if not torch.equal(rows.sort().values, torch.arange(len(data))):
@@ -60,7 +62,12 @@ def _model(
     rng: torch.Generator,
     untrained: Untrained | None,
     public: Callable[[], Labeled] | None,
+    victim: Callable[[int], nn.Module] | None,
 ) -> nn.Module:
+    if wanted.score == "victim-ckpt5":
+        if victim is None:
+            raise ValueError(f"splitter {name!r} needs the model of an epoch of central training, there is none")
+        return victim(wanted.epochs)
     if wanted.on == "public":
         if public is None:
             raise ValueError(f"splitter {name!r} needs the guide's public slice, none was given")
@@ -69,7 +76,8 @@ def _model(
         return train_probe(wanted, data, guide(), info.num_classes, rng)
     if untrained is None:
         raise ValueError(f"splitter {name!r} needs freshly trained models, and nothing makes them")
-    return train_fresh(wanted, data, untrained, rng)
+    train = train_folds if wanted.score == "true-kfold" else train_fresh
+    return train(wanted, data, untrained, rng)
 
 
 def clean_part(splitter: Splitter, found: Split) -> Kept:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from attacks.own_rows import Shares
+from attacks.poison_set import central_count
 from attacks.poisoner import PoisonContext
 from attacks.poisoning import PoisonCount, poison_count
 from attacks.preparation import run_artefact
-from attacks.schedule import attackers_are_clients, has_attack, is_attack_round
+from attacks.schedule import attackers_are_clients, has_attack, is_attack_round, poisons_centrally
 from attacks.task import AttackTask
 from fedcrucible_core.foundation.base import STAGES
 from fedcrucible_core.learning.tasks import task_of
@@ -39,6 +40,22 @@ def attack_facts(plan: Plan, *, shares_known: bool) -> AttackFacts:
     ``shares_known``: clients hold the partitions of the run's own data, and the run's seed says who is malicious.  In a
     deployment nodes may bring data and roles of their own, of which nothing is said here.
     """
+    found = _who_attacks(plan, shares_known)
+    return replace(found, notes=(*found.notes, *_prepared(plan))) if found.expected else found
+
+
+def _prepared(plan: Plan) -> Iterator[str]:
+    """What the poisoner says of what it made before any data was poisoned."""
+    config, poisoner = plan.config, plan.adversary.poisoner
+    facts = run_artefact(config, poisoner, AttackTask.of(config, plan.data)).facts if poisoner.prepares else {}
+    if facts:
+        said = ", ".join(
+            f"{name} = {value:g}" if isinstance(value, float) else f"{name} = {value}" for name, value in facts.items()
+        )
+        yield f"{poisoner.name} prepared its trigger: {said}"
+
+
+def _who_attacks(plan: Plan, shares_known: bool) -> AttackFacts:
     config, uploader = plan.config, plan.adversary.uploader
     section = config.adversary
     compromise = plan.adversary.compromise
@@ -47,6 +64,8 @@ def attack_facts(plan: Plan, *, shares_known: bool) -> AttackFacts:
         reached = plan.system.needs_server_data
         return AttackFacts(planted and reached, (), () if reached or not planted else (UNREACHED,))
     chosen = bool(section.malicious_ids.strip()) or section.malicious_fraction > 0.0
+    if poisons_centrally(config):
+        return AttackFacts(True, (), tuple(_of_the_central_set(plan)))
     if not has_attack(config) or plan.system.rule is None or not chosen:
         return AttackFacts(False, (), ())
     malicious, notes = attackers(config), list(_schedule(plan))
@@ -67,6 +86,21 @@ def attack_facts(plan: Plan, *, shares_known: bool) -> AttackFacts:
         if who:
             notes.append(_nothing_poisoned(plan, [counts[p] for p in who], len(malicious), rests))
     return AttackFacts(True, idle, tuple(notes))
+
+
+def _of_the_central_set(plan: Plan) -> Iterator[str]:
+    """What poison.central did: to how many samples, by which attack, and how many it was short of."""
+    config, poisoner, made = plan.config, plan.adversary.poisoner, plan.central
+    noun, poisoned, decoys = task_of(plan.data.info).noun, int(made.poisoned.sum()), int(made.decoys.sum())
+    also = f", {decoys} more only look so and keep their labels" if decoys else ""
+    yield (
+        f"the central training set was poisoned by {poisoner.name}, by no client: {poisoned} of {len(made.data)} "
+        f"{noun}s{also}"
+    )
+    short = central_count(config, poisoner, AttackTask.of(config, plan.data)).short
+    if short:
+        asked = f"poison.ratio = {config.poison.ratio:g} of all asks for"
+        yield f"fewer {noun}s may be poisoned than {asked}: {short} short"
 
 
 def _schedule(plan: Plan) -> Iterator[str]:

@@ -9,9 +9,9 @@ import torch
 
 from attacks.adversary import Adversary
 from attacks.evaluation import has_inputs
-from attacks.poisoner import Poisoner
+from attacks.poisoner import POISONERS, Poisoner
 from attacks.preparation import artefact_file, measured_context
-from attacks.schedule import malicious_partitions
+from attacks.schedule import malicious_partitions, poisons_centrally
 from attacks.task import AttackTask
 from attacks.uploader import RunFacts
 from defenses.base import RULES
@@ -24,12 +24,13 @@ from fedcrucible_core.foundation.server_data import augmentation_for
 from fedcrucible_core.learning.data import DataSplits
 from fedcrucible_core.learning.datasets import dataset_source
 from fedcrucible_core.learning.models.base import MODELS
+from fedcrucible_core.learning.models.weights_file import KEY, load_weights
 from fedcrucible_core.learning.partition.base import PARTITIONERS
 from fedcrucible_core.learning.partition.shares import partition_indices
 from fedcrucible_core.learning.tasks import task_of
 from fedcrucible_core.learning.vector import Slot, parameter_slots
 from server_app.blind_checks import check_blind
-from server_app.root_set import check_root_set
+from server_app.root_set import check_clean_set, check_root_set
 from strategies.bindings import Bindings
 from strategies.exclusions import KEY as EXCLUDED
 from strategies.exclusions import Exclusions
@@ -57,7 +58,8 @@ def check_combination(
     task_of(data.info).check(config.training)
     if config.task.eval_split == "none":
         _check_unmeasured(config, system)
-    _check_repair(config, system)
+    _check_repair(config, system, data)
+    _check_central(config, system)
     _check_splitter(config, system, data)
     _check_model(config, system, data)
     _check_attack(config, adversary.poisoner, data)
@@ -86,8 +88,21 @@ def _check_unmeasured(config: RunConfigBase, system: Assembled) -> None:
         raise ConfigError(key, "none", f"rule {system.rule_name!r} needs the server to measure; {other}")
 
 
-def _check_repair(config: RunConfigBase, system: Assembled) -> None:
-    """There is a model to repair, and there are clients to ask where it asks some."""
+def _check_central(config: RunConfigBase, system: Assembled) -> None:
+    """What poison.central poisons is there, and the attack is one on data."""
+    if not config.poison.central:
+        return
+    if system.kind.trainer != "central":
+        allowed = f"strategy {config.strategy!r} has no central training set; allowed: false, or strategy = central"
+        raise ConfigError("poison.central", True, allowed)
+    if config.attack.name not in POISONERS:
+        fitting = f"allowed: {', '.join(POISONERS)}"
+        allowed = f"is no attack on data alone, and with poison.central nobody uploads anything; {fitting}"
+        raise ConfigError("attack.name", config.attack.name, allowed)
+
+
+def _check_repair(config: RunConfigBase, system: Assembled, data: DataSplits) -> None:
+    """There is a model to repair, there are clients to ask where it asks some, and data where it needs any."""
     repair = system.repair
     if repair is None:
         return
@@ -99,25 +114,49 @@ def _check_repair(config: RunConfigBase, system: Assembled) -> None:
     if repair.needs.survey is not None and system.rule is None:
         allowed = f"asks clients about the final model, strategy {config.strategy!r} has none; allowed: auto, none"
         raise ConfigError("repair.name", repair.name, allowed)
+    if repair.needs.clean is not None:
+        check_clean_set(config, repair.name, repair.needs.clean, data)
 
 
 def _check_splitter(config: RunConfigBase, system: Assembled, data: DataSplits) -> None:
     """The splitter has what it needs where it is used, and the system can do what becomes of flagged samples."""
+    for splitter in (system.splitter, system.suspects_splitter):
+        fresh = None if splitter is None else splitter.needs.fresh
+        if fresh is not None and fresh.on == "public":
+            public_samples(data.info, "splitter.name", config.splitter.name)
+        if fresh is not None and fresh.score == "victim-ckpt5":
+            _check_victim(config, system, fresh.epochs)
     if system.splitter is None:
         return
     action = config.synthetic.sanitizer
     if action not in ("none", "drop") and not system.kind.synthetic:
         allowed = f"strategy {config.strategy!r} can only leave samples out; allowed: none, drop"
         raise ConfigError("synthetic.sanitizer", action, allowed)
-    fresh = system.splitter.needs.fresh
-    if fresh is not None and fresh.on == "public":
-        public_samples(data.info, "splitter.name", config.splitter.name)
+
+
+def _check_victim(config: RunConfigBase, system: Assembled, epochs: int) -> None:
+    """There is a central training of so many epochs, on what is split."""
+    name = system.suspects_splitter.name if system.suspects_splitter is not None else config.splitter.name
+    key = f"splitter.{name}"
+    if system.suspects_splitter is None or not system.suspects_are_central:
+        allowed = "scores by the model of central training, and nothing that it was trained on is split; use fresh3x5"
+        raise ConfigError(f"{key}.score", "victim-ckpt5", allowed)
+    if epochs > config.run.rounds:
+        raise ConfigError(
+            f"{key}.epochs", epochs, f"at most the epochs of central training, run.rounds = {config.run.rounds}"
+        )
 
 
 def _check_model(config: RunConfigBase, system: Assembled, data: DataSplits) -> None:
     """Each prototype's model has what the purifier, the rule or the repair works on."""
-    for own in system.kind.prototypes(config).values():
+    prototypes = system.kind.prototypes(config)
+    for own in prototypes.values():
         _check_prototype(own, system, data)
+    if config.model.weights:
+        if len(prototypes) > 1:
+            allowed = f"strategy {config.strategy!r} trains {len(prototypes)} models, a file holds one; allowed: empty"
+            raise ConfigError(KEY, config.model.weights, allowed)
+        load_weights(MODELS.of(config).build(data.info, config.run.seed), config.model.weights)
 
 
 def _check_prototype(config: RunConfigBase, system: Assembled, data: DataSplits) -> None:
@@ -193,9 +232,10 @@ def _check_guide(config: RunConfigBase, data: DataSplits) -> None:
 
 
 def _check_backdoored_guide(config: RunConfigBase, adversary: Adversary) -> None:
-    """There are synthetic samples that a simulated backdoor of the guide could react to."""
-    if config.guide.backdoor != "none" and adversary.compromise is None:
-        allowed = f"needs an attack on the synthetic data (bd-fmfl), there is {config.attack.name!r}; allowed: none"
+    """There are samples that a simulated backdoor of the guide could react to."""
+    if config.guide.backdoor != "none" and adversary.compromise is None and not poisons_centrally(config):
+        attack = f"there is {config.attack.name!r}"
+        allowed = f"needs an attack on the synthetic data (bd-fmfl), or poison.central; {attack}; allowed: none"
         raise ConfigError("guide.backdoor", config.guide.backdoor, allowed)
 
 

@@ -13,9 +13,11 @@ from torch import Tensor
 from attacks.adversary import Adversary
 from attacks.compromised_source import CompromisedSource
 from attacks.poisoner import PoisonContext
+from attacks.poisoning import PoisonedSet
 from attacks.preparation import run_artefact
+from attacks.schedule import poisons_centrally
 from attacks.task import AttackTask
-from defenses.base import Split
+from defenses.base import Split, Splitter
 from defenses.sanitizing import NEEDS_CLASSES, SyntheticSet, sanitized, unsanitized
 from defenses.splitting import clean_part, split
 from fedcrucible_core.config.compose import RunConfigBase
@@ -52,6 +54,8 @@ class ServerFoundation:
     device: torch.device
     untrained: Callable[[int], SplitModel]
     """Makes a model of the run's architecture from a seed, for splitters that train some."""
+    central: Callable[[], PoisonedSet]
+    """The central training set with the truth about it; for the simulation of a backdoored guide alone."""
     _made: list[tuple[Samples, bool, SyntheticSet]] = field(default_factory=list, repr=False)
     """What was made already: of which samples, and whether they were sanitized."""
 
@@ -66,7 +70,13 @@ class ServerFoundation:
 
     @cached_property
     def _planted(self) -> KnownRows:
-        """What the attacker has put among the synthetic samples; for the simulation of a backdoored guide alone."""
+        """What the attacker has put among the synthetic samples, or in the central training set.
+
+        For the simulation of a backdoored guide alone.
+        """
+        if poisons_centrally(self.config):
+            made = self.central()
+            return KnownRows(made.data.inputs.cpu()[made.poisoned])
         parts = []
         for stage in STAGES:
             samples = self.samples(stage)
@@ -142,15 +152,26 @@ class ServerFoundation:
         return sanitized(samples, found, section.sanitizer, guide)
 
     def _split(self, images: Labeled) -> Split:
-        splitter, seed = self.system.splitter, self.config.run.seed
-        assert splitter is not None
+        assert self.system.splitter is not None
+        return self.split(self.system.splitter, images)
+
+    def split(self, splitter: Splitter, images: Labeled, victim: Callable[[int], SplitModel] | None = None) -> Split:
+        """What a splitter makes of any labelled samples of the run's task, given all that it needs.
+
+        ``victim``: the model trained on these samples, as it was after so many epochs.
+        """
+        seed = self.config.run.seed
         return split(
             splitter, images, self.data.info, self.guide, torch_generator(seed, "split"),
-            untrained=self.untrained, public=lambda: public_samples(self.data.info, "splitter.name", splitter.name),
+            untrained=self.untrained, victim=victim,
+            public=lambda: public_samples(self.data.info, "splitter.name", splitter.name),
         )  # fmt: skip
 
-    def server_data(self, augment: Augment | None = None) -> ServerData:
-        """The server's synthetic images, from the cache or made now; ``augment`` replaces the configured one."""
+    def server_data(self, augment: Augment | None = None, *, whole: bool = False) -> ServerData:
+        """The server's synthetic images, from the cache or made now; ``augment`` replaces the configured one.
+
+        ``whole``: all of them, before any sanitizer.
+        """
         section = self.config.synthetic
         return build_server_data(
             self.synthetic_source(),
@@ -161,7 +182,7 @@ class ServerFoundation:
             moment_match=section.moment_match,
             augment=augment or section.augment,
             frequency=FrequencyAugmentation.from_section(section),
-            keep=self._clean_part if self._sanitizes else None,
+            keep=self._clean_part if self._sanitizes and not whole else None,
             samples=self.samples("distillation") if self.adversary.compromise is not None else None,
             cache_dir=self.config.guide.cache_dir,
         )

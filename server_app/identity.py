@@ -13,7 +13,7 @@ import torch
 
 from attacks.adversary import Adversary
 from attacks.poisoner import Poisoner
-from attacks.schedule import has_attack
+from attacks.schedule import has_attack, poisons_centrally
 from fedcrucible_core.config.component import Names
 from fedcrucible_core.config.compose import REGISTRIES, RunConfigBase, registry_of
 from fedcrucible_core.config.load import as_before, default_keys, flatten, has_effect
@@ -38,8 +38,8 @@ LATER = (
     (
         "fm_fl.", "federation.evaluate_", "synthetic.sanitize", "task.text_column", "task.max_length",
         "task.reserved_tokens", "task.tokenizer", "guide.scale", "guide.prompts", "guide.centre", "guide.noise",
-        "guide.target_accuracy", "guide.backdoor", "poison.share_of",
-        "federation.quorum", "federation.required", "federation.excluded",
+        "guide.target_accuracy", "guide.backdoor", "poison.share_of", "poison.central",
+        "federation.quorum", "federation.required", "federation.excluded", "model.weights",
     ),
     (".blocks", ".block_width", ".fedavg.weighted"),
 )  # fmt: skip
@@ -80,7 +80,9 @@ def identity(config: RunConfigBase) -> Mapping[str, Scalar]:
     trigger share that run.  A share that is nobody, though not chosen as such, is told in the record: it counts too.
     """
     values = reached_settings(config)
-    if not attackers(config) and Adversary.of(config).compromise is None:
+    if config.model.weights:  # what lies there counts, wherever it lies
+        values["model.weights"] = _content(config.model.weights)
+    if not (attackers(config) or poisons_centrally(config) or Adversary.of(config).compromise is not None):
         values = {key: value for key, value in values.items() if not key.startswith(ATTACK) or key in WINDOW}
         values |= _measured_on(config) | _expected(config)
     return values
@@ -124,7 +126,7 @@ def run_identity(plan: Plan, *, former_keys: bool = False) -> str:
     settings = {key: value for key, value in continued_settings(plan.config).items() if value != defaults.get(key)}
     if former_keys:
         settings = former(settings)
-    files = {key: _content(value) for key, value in settings.items() if isinstance(value, str) and os.sep in value}
+    files = {key: _content(str(value)) for key, value in settings.items() if _names_file(key, value)}
     named = {"data": data_digest(plan.data), "files": {key: found for key, found in files.items() if found}}
     contents: dict[str, str] = {}
     if plan.system.needs_server_data:
@@ -133,6 +135,10 @@ def run_identity(plan: Plan, *, former_keys: bool = False) -> str:
         contents["guide"] = plan.foundation.guide().identity
     named |= {key: FORMER_CONTENT.get(found, found) if former_keys else found for key, found in contents.items()}
     return hashlib.sha256(json.dumps([settings, named], sort_keys=True).encode()).hexdigest()
+
+
+def _names_file(key: str, value: Scalar) -> bool:
+    return isinstance(value, str) and (os.sep in value or key == "model.weights")
 
 
 def _content(name: str) -> str:
@@ -194,7 +200,7 @@ def _chosen(config: RunConfigBase) -> dict[str, str]:
         "defense": system.rule_name,
         "purifier": system.purifier.name if system.purifier is not None else "",
         "repair": system.repair.name if system.repair is not None else "",
-        "splitter": config.splitter.name,
+        "splitter": config.splitter.name if system.suspects_splitter is None else system.suspects_splitter.name,
         "synthetic": config.synthetic.source,
     }
 

@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 
 import torch
 
 from attacks.adversary import Adversary
+from attacks.poison_set import central_set
+from attacks.poisoning import PoisonedSet
+from attacks.schedule import poisons_centrally
 from attacks.task import AttackTask
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.config.extras import require
-from fedcrucible_core.foundation.base import SOURCES
+from fedcrucible_core.foundation.base import SOURCES, ServerData
 from fedcrucible_core.learning.data import DataSplits, Labeled
 from fedcrucible_core.learning.datasets import load_task
 from fedcrucible_core.learning.datasets.class_names import ids_among
 from fedcrucible_core.learning.device import resolve_device
 from fedcrucible_core.learning.models import SplitModel
 from fedcrucible_core.learning.models.base import MODELS
+from fedcrucible_core.learning.models.weights_file import load_weights
 from fedcrucible_core.learning.partition import Partitioner
 from fedcrucible_core.learning.partition.base import PARTITIONERS
 from fedcrucible_core.learning.partition.shares import partition_notes
 from fedcrucible_core.learning.tasks import task_of
 from server_app.checks import check_combination
 from server_app.foundation import ServerFoundation
+from server_app.repair_inputs import repair_inputs, split_facts
 from server_app.root_set import build_root_set, describe_root_set
+from strategies.central import train_epoch
+from strategies.parts import RepairInputs
 from strategies.population import Prototype
 from strategies.server_phase import ServerPhase
 from strategies.systems import Assembled, assemble
@@ -59,7 +66,9 @@ class Plan:
     @cached_property
     def foundation(self) -> ServerFoundation:
         """The server's guide and synthetic data."""
-        return ServerFoundation(self.config, self.system, self.adversary, self.data, self.device, self.untrained)
+        return ServerFoundation(
+            self.config, self.system, self.adversary, self.data, self.device, self.untrained, lambda: self.central
+        )
 
     @property
     def partitioner(self) -> Partitioner:
@@ -92,10 +101,19 @@ class Plan:
         purifier = self.system.purifier
         if purifier is None:
             return None
-        data = self.foundation.server_data()
+        data = self.foundation.server_data(whole=purifier.needs.split)
+        if purifier.needs.split:
+            data = self._split_data(data)
         targets = self.foundation.guide_targets(data) if purifier.needs.guide else None
         purifier.check(self.model(), targets)
         return ServerPhase(purifier, data, targets)
+
+    def _split_data(self, data: ServerData) -> ServerData:
+        """The server's data with what a splitter makes of them, and how far that is true, for the record."""
+        assert self.system.suspects_splitter is not None
+        found = self.foundation.split(self.system.suspects_splitter, data.originals)
+        facts = data.facts | split_facts(found, data.poisoned)
+        return replace(data, clean=found.clean, triggered=found.triggered, facts=facts)
 
     def root_set(self) -> Labeled | None:
         """The images that the rule's root set holds; None for rules that need none."""
@@ -116,7 +134,11 @@ class Plan:
 
     def models(self) -> dict[Prototype, SplitModel]:
         """The initial model of each prototype, on the server's device."""
-        return {prototype: self._built(config) for prototype, config in self.prototypes.items()}
+        made = {prototype: self._built(config) for prototype, config in self.prototypes.items()}
+        if self.config.model.weights:
+            for model in made.values():
+                load_weights(model, self.config.model.weights)
+        return made
 
     @property
     def prototypes(self) -> Mapping[Prototype, RunConfigBase]:
@@ -132,12 +154,46 @@ class Plan:
         chosen = run.seed if seed is None else seed
         return spec.build(self.data.info, chosen, channels_last=run.channels_last).to(self.device)
 
+    @cached_property
+    def central(self) -> PoisonedSet:
+        """The central training set with the truth about it, on the server's device; made once."""
+        made = central_set(self.config, self.adversary.poisoner, AttackTask.of(self.config, self.data))
+        return PoisonedSet(made.data.to(self.device), made.poisoned, made.decoys)
+
     def central_set(self) -> Labeled:
         """What central training trains on: the training images, without any that attack success is measured on.
 
-        Nobody poisons them yet; a poisoner would do it here, as it does to a client's own images.
+        With ``poison.central`` the run's poisoner has been at them, as it is at a client's own images.
         """
-        train = self.data.train
-        withheld = self.adversary.poisoner.withheld(AttackTask.of(self.config, self.data))
-        kept = train if withheld is None else train.subset((~withheld).nonzero().flatten())
-        return Labeled(kept.for_model().to(self.device), kept.labels.to(self.device))
+        return self.central.data
+
+    def central_facts(self) -> dict[str, float]:
+        """For the record: samples of the central training set, and those that an attacker has been at."""
+        images = {"central.images": float(len(self.central.data))}
+        if not poisons_centrally(self.config):
+            return images
+        return images | {
+            "central.poisoned": float(self.central.poisoned.sum()),
+            "central.decoys": float(self.central.decoys.sum()),
+        }
+
+    def repair_inputs(self, prototype: Prototype) -> RepairInputs:
+        """What the repair of a prototype's model is given: suspects, their split, samples with true labels."""
+        untrained = partial(self._built, self.prototypes[prototype])
+        return replace(self._repair_inputs, untrained=untrained)
+
+    def victim(self, epoch: int) -> SplitModel:
+        """The model of central training as it was after so many epochs, trained again as the run trained it.
+
+        Without any purifier between the epochs; of several prototypes the first.
+        """
+        prototype, model = next(iter(self.models().items()))
+        for number in range(1, epoch + 1):
+            train_epoch(self.config, model, self.central.data, prototype, number)
+        return model
+
+    @cached_property
+    def _repair_inputs(self) -> RepairInputs:
+        return repair_inputs(
+            self.config, self.system, self.data, self.foundation, lambda: self.central, self.device, self.victim
+        )

@@ -10,7 +10,7 @@ from torch import Tensor
 from attacks.adversary import Adversary
 from attacks.support.image_lists import members
 from attacks.task import AttackTask
-from defenses.needs import RootNeeds
+from defenses.needs import CleanNeeds, RootNeeds
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.foundation.base import ServerData
@@ -22,20 +22,41 @@ from fedcrucible_core.learning.tasks import task_of
 
 def check_root_set(config: RunConfigBase, rule: str, wanted: RootNeeds, data: DataSplits) -> None:
     """Raise ConfigError when the run can't provide the root set that the rule of this name asks for."""
-    key, samples, noun = f"defense.{rule}", wanted.samples, task_of(data.info).noun
+    key = f"defense.{rule}.root"
     if wanted.kind == "synthetic":
-        made = config.synthetic.per_class * data.info.num_classes
-        if samples > made:
-            allowed = f"at most the {made} {noun}s of synthetic.per_class = {config.synthetic.per_class}"
-            raise ConfigError(f"{key}.root_samples", samples, allowed)
-        return
+        _check_synthetic(config, f"{key}_samples", wanted.samples, data)
+    else:
+        _check_validation(config, key, wanted.kind, "synthetic", wanted.samples, data)
+
+
+def check_clean_set(config: RunConfigBase, repair: str, wanted: CleanNeeds, data: DataSplits) -> None:
+    """Raise ConfigError when the run can't provide the samples with true labels that the repair of this name asks for.
+
+    Those of a split are whatever it leaves.
+    """
+    key = f"repair.{repair}.clean"
+    if wanted.kind == "synthetic":
+        _check_synthetic(config, f"{key}_samples", wanted.samples, data)
+    elif wanted.kind == "validation":
+        _check_validation(config, key, wanted.kind, "synthetic, split", wanted.samples, data)
+
+
+def _check_synthetic(config: RunConfigBase, key: str, samples: int, data: DataSplits) -> None:
+    made = config.synthetic.per_class * data.info.num_classes
+    if samples > made:
+        noun, per_class = task_of(data.info).noun, config.synthetic.per_class
+        raise ConfigError(key, samples, f"at most the {made} {noun}s of synthetic.per_class = {per_class}")
+
+
+def _check_validation(config: RunConfigBase, key: str, kind: str, others: str, samples: int, data: DataSplits) -> None:
+    noun = task_of(data.info).noun
     if config.task.eval_split == "validation":
-        allowed = f"its {noun}s are the validation split, which task.eval_split measures; allowed: synthetic"
-        raise ConfigError(f"{key}.root", wanted.kind, allowed)
+        allowed = f"its {noun}s are the validation split, which task.eval_split measures; allowed: {others}"
+        raise ConfigError(key, kind, allowed)
     available = len(_held_out(config, data))
     if samples > available:
         allowed = f"at most the {available} {noun}s held out by task.validation_fraction"
-        raise ConfigError(f"{key}.root_samples", samples, allowed)
+        raise ConfigError(f"{key}_samples", samples, allowed)
 
 
 def describe_root_set(config: RunConfigBase, wanted: RootNeeds, noun: str) -> str:
@@ -54,12 +75,21 @@ def build_root_set(
 ) -> Labeled:
     """Draw the root set, stratified by class, from (seed, "root"); all there are where the guide dropped too many."""
     if wanted.kind == "synthetic":
-        made = synthetic().originals.to("cpu")
-        chosen = _stratified(made.labels, wanted.samples, config.run.seed)
-        return made.subset(chosen).to(device)
+        return drawn_synthetic(synthetic().originals, wanted.samples, config.run.seed).to(device)
+    return drawn_clean(config, data, wanted.samples).to(device)
+
+
+def drawn_synthetic(made: Labeled, samples: int, seed: int, purpose: str = "root") -> Labeled:
+    """So many of the server's own samples, stratified by class; all there are where there are fewer; on the CPU."""
+    made = made.to("cpu")
+    return made.subset(_stratified(made.labels, samples, seed, purpose))
+
+
+def drawn_clean(config: RunConfigBase, data: DataSplits, samples: int, purpose: str = "root") -> Labeled:
+    """So many real samples of the validation split, stratified by class, as a model takes them; on the CPU."""
     held_out = _held_out(config, data)
-    held_out = held_out.subset(_stratified(held_out.labels, wanted.samples, config.run.seed))
-    return Labeled(held_out.for_model().to(device), held_out.labels.to(device))
+    held_out = held_out.subset(_stratified(held_out.labels, samples, config.run.seed, purpose))
+    return Labeled(held_out.for_model(), held_out.labels)
 
 
 def _held_out(config: RunConfigBase, data: DataSplits) -> Labeled:
@@ -70,6 +100,6 @@ def _held_out(config: RunConfigBase, data: DataSplits) -> Labeled:
     return data.validation.subset((~members(data.validation.inputs, measured.inputs)).nonzero().flatten())
 
 
-def _stratified(labels: Tensor, samples: int, seed: int) -> Tensor:
-    order = stratified_order(labels.numpy(), numpy_generator(seed, "root"))
+def _stratified(labels: Tensor, samples: int, seed: int, purpose: str) -> Tensor:
+    order = stratified_order(labels.numpy(), numpy_generator(seed, purpose))
     return torch.from_numpy(order[:samples]).sort().values

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from flwr.serverapp import Grid
 
+from attacks.schedule import poisons_centrally
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.load import default_keys, flatten
 from fedcrucible_core.foundation.base import ServerData
@@ -176,6 +177,8 @@ def _describe(plan: Plan, evaluator: Evaluator, facts: AttackFacts, start: Start
     if system.rule is not None:
         notes += poisoner.notes(len(attackers(config)))
         notes += plan.partition_notes
+    elif poisons_centrally(config):
+        notes += poisoner.notes(0)
     notes += facts.notes
     if plan.root_description:
         knowledge[system.rule_name] = (plan.root_description,)
@@ -198,7 +201,7 @@ def _describe(plan: Plan, evaluator: Evaluator, facts: AttackFacts, start: Start
         attack_inputs=poisoner.measured_on(plan.data.info) if poisoner.targeted else "",
         natural=poisoner.natural and poisoner.targeted,
         clients=config.federation.clients,
-        malicious=attackers(config),
+        malicious=attackers(config) if system.rule is not None else (),
         attack_start_round=config.adversary.start_round,
         attack_stop_round=config.adversary.stop_round,
         knowledge=knowledge,

@@ -57,6 +57,8 @@ def strategy_of(
             root_set=plan.root_set,
             synthetic=plan.foundation.synthetic,
             central_set=plan.central_set,
+            central_facts=plan.central_facts,
+            repair_inputs=plan.repair_inputs,
             observers=observers,
             attackers_remember=bool(plan.adversary.uploader.state_kept),
             resume_from=resume_from,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from defenses.base import Suspects
 from defenses.sanitizing import SyntheticSet
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.foundation.base import GuideTargets, ServerData, Stage
@@ -17,6 +18,18 @@ from strategies.population import SOLE, Population, Prototype
 from strategies.progress import Progress
 from strategies.server_phase import ServerPhase
 from strategies.systems import Assembled
+
+
+@dataclass(frozen=True)
+class RepairInputs:
+    """What a repair is given beside the model, made once: the parts that it doesn't ask for are None."""
+
+    suspects: Suspects | None = None
+    clean: Labeled | None = None
+    untrained: Callable[[int], SplitModel] | None = None
+    """A fresh model of the prototype's architecture from a seed."""
+    facts: dict[str, float] = field(default_factory=dict)
+    """For the record: what came of the split, and how far that is true."""
 
 
 @dataclass
@@ -47,6 +60,10 @@ class Parts:
     """The server's synthetic data for a stage, sanitized, on its device; made once."""
     central_set: Callable[[], Labeled]
     """What central training trains on, for models, on the server's device; a poisoner may have been at it before."""
+    central_facts: Callable[[], dict[str, float]]
+    """What the record says of that set: how many samples, and the truth about who was at them."""
+    repair_inputs: Callable[[Prototype], RepairInputs]
+    """What the repair of a prototype's model is given."""
     observers: Sequence[Observer] = field(default_factory=tuple)
     attackers_remember: bool = False
     """Whether attackers keep something between rounds, which checkpoints must hold too."""

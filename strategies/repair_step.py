@@ -19,7 +19,7 @@ from fedcrucible_core.learning.rng import torch_generator
 from fedcrucible_core.learning.survey import Survey
 from fedcrucible_core.learning.weights import Weights
 from strategies.outcome import Measured, RoundOutcome
-from strategies.parts import Parts
+from strategies.parts import Parts, RepairInputs
 from strategies.population import Population, Prototype, fact_name, owner_of
 from strategies.replies import read_all
 from strategies.roster import Roster
@@ -137,9 +137,11 @@ def repaired(
     """
     parts, repair = all_parts.of(prototype), all_parts.system.repair
     assert repair is not None
-    model.load_into(parts.model)
     try:
-        facts = repair.repair(parts.model, _context(parts, prototype, phase, outcome.round, answers))
+        given = parts.repair_inputs(prototype)
+        outcome.facts |= {fact_name(f"repair.{key}", prototype): value for key, value in given.facts.items()}
+        model.load_into(parts.model)
+        facts = repair.repair(parts.model, _context(parts, prototype, phase, outcome.round, answers, given))
         for name, tensor in parts.model.state_dict().items():
             if not bool(torch.isfinite(tensor).all()):
                 raise FloatingPointError(f"it left {name} not finite")
@@ -152,13 +154,19 @@ def repaired(
 
 
 def _context(
-    parts: Parts, prototype: Prototype, phase: ServerPhase | None, server_round: int, answers: Tensor | None
+    parts: Parts,
+    prototype: Prototype,
+    phase: ServerPhase | None,
+    server_round: int,
+    answers: Tensor | None,
+    given: RepairInputs,
 ) -> RepairContext:
     needs = parts.system.repair_needs
     data, guide = None, None
-    if needs.server_images or needs.guide:
+    guided = needs.guide and not needs.suspects
+    if needs.server_images or guided:
         data = phase.data if phase is not None else parts.server_data()
-    if needs.guide and data is not None:
+    if guided and data is not None:
         has = phase is not None and phase.targets is not None
         guide = phase.targets if phase is not None and has else parts.guide_targets(data)
     return RepairContext(
@@ -169,6 +177,10 @@ def _context(
         data=data,
         accuracy=None if data is None else _accuracy(parts, data.originals),
         guide=guide,
+        suspects=given.suspects,
+        clean=given.clean,
+        untrained=given.untrained,
+        training=parts.config.training,
     )
 
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from strategies.loop import Loop
 
 T = TypeVar("T", bound=Component)
+PAPERS_SPLITTER = "cgd-entropy"
+"""What splits for a repair or a purifier where ``splitter.name`` names nothing."""
 
 
 class System(Component):
@@ -79,6 +81,8 @@ class Assembled:
     repair: Repair | None
     splitter: Splitter | None
     """What parts the server's synthetic images before they are used; only clean ones are kept."""
+    suspects_splitter: Splitter | None = None
+    """What splits a repair's suspects or a purifier's server data; None = neither asks for a split."""
 
     @property
     def rule_name(self) -> str:
@@ -104,15 +108,30 @@ class Assembled:
     def needs_guide(self) -> bool:
         """Whether the guide is asked anything during the run."""
         purifies = self.purifier is not None and self.purifier.needs.guide
-        splits = self.splitter is not None and self.splitter.needs.may_ask_guide and self.needs_server_data
+        of_data = self.splitter if self.needs_server_data else None
+        splits = any(s is not None and s.needs.may_ask_guide for s in (of_data, self.suspects_splitter))
         return self.kind.measure == "guide" or purifies or splits or self.repair_needs.guide
+
+    @property
+    def suspects_are_central(self) -> bool:
+        """Whether a repair's suspects are the central training set; else they are the server's synthetic samples."""
+        return self.kind.trainer == "central"
 
     @property
     def needs_server_data(self) -> bool:
         """Whether the server's synthetic images are used: by the system, to purify, as a root set, or by a repair."""
-        root, repair = self.rule_needs.root, self.repair_needs
+        root = self.rule_needs.root
         rooted = root is not None and root.kind == "synthetic"
-        return self.kind.synthetic or self.purifier is not None or rooted or repair.server_images or repair.guide
+        return self.kind.synthetic or self.purifier is not None or rooted or self._repairs_with_server_data
+
+    @property
+    def _repairs_with_server_data(self) -> bool:
+        needs = self.repair_needs
+        if needs.server_images or (needs.guide and not needs.suspects):
+            return True
+        if needs.clean is not None and needs.clean.kind == "synthetic":
+            return True
+        return needs.looks_at_suspects and not self.suspects_are_central
 
     @property
     def knowledge(self) -> tuple[str, ...]:
@@ -168,16 +187,26 @@ def assemble(config: RunConfigBase) -> Assembled:
     rule = rule if config.defense.name == "auto" else config.defense.name
     if rule != "none":
         _known(RULES, rule, "auto")
-    purifier = system.purifier if config.purifier.name == "auto" else config.purifier.name
-    repair = system.repair if config.repair.name == "auto" else config.repair.name
+    chosen = system.repair if config.repair.name == "auto" else config.repair.name
+    repair = None if chosen == "none" else _built(config, REPAIRS, chosen, "auto", "none")
+    splitter = None if config.splitter.name == "none" else _built(config, SPLITTERS, config.splitter.name, "none")
+    of_purifier = system.purifier if config.purifier.name == "auto" else config.purifier.name
+    purifier = None if of_purifier == "none" else _built(config, PURIFIERS, of_purifier, "auto", "none")
+    splits = any(part is not None and part.needs.splits for part in (purifier, repair))
     return Assembled(
         config.strategy,
         system,
         RULES.built(config, rule) if system.trainer == "federation" else None,
-        None if purifier == "none" else _built(config, PURIFIERS, purifier, "auto", "none"),
-        None if repair == "none" else _built(config, REPAIRS, repair, "auto", "none"),
-        None if config.splitter.name == "none" else _built(config, SPLITTERS, config.splitter.name, "none"),
+        purifier,
+        repair,
+        splitter,
+        splitter or _papers_splitter(config) if splits else None,
     )
+
+
+def _papers_splitter(config: RunConfigBase) -> Splitter:
+    """CGD's splitter with its section's parameters, by the paper's ranks (``rule = sigmas``) whatever that says."""
+    return SPLITTERS.built(config, PAPERS_SPLITTER).model_copy(update={"rule": "sigmas"})
 
 
 def _built(config: RunConfigBase, registry: Registry[T], name: str, *words: str) -> T:

@@ -33,6 +33,14 @@ full, with its parameters. n: clients of a round, d: parameters of the model. Fu
 [references.md](references.md), points that papers leave open in [choices.md](choices.md), words in
 [glossary.md](glossary.md).
 """
+NOT_BUILT = """## Not built, and why
+
+| method | source | why |
+| --- | --- | --- |
+| ReBack | [Ma et al. 2024](https://doi.org/10.1109/SP54263.2024), see `ma2024reback` | Neither code nor a formula is public: its abstract says that subsets are parted, the target found by averaging and differencing, and the trigger computed from that. |
+| PIPD's selective training | `chen2024pipd` | Its code reads presets that nothing makes, and its training by them isn't public. The detector is here: `pipd-isolate`. |
+| MSPC as a defence | `pal2024mspc` | What CGD's authors did with the flagged samples isn't said. The detector is here: `mspc-split`. |
+"""  # noqa: E501
 REFERENCES_HEAD = """# References
 
 Made by `python tools/list_methods.py` from `docs/references.toml`; don't edit. Comments and docstrings cite a
@@ -44,7 +52,7 @@ def methods() -> str:
     """The page of methods as it should be."""
     found = [entry for kind in KINDS for entry in entries(kind)]
     systems = [entry for entry in entries("strategies") if entry.name in SYSTEMS]
-    return f"{HEAD}\n{markdown([*found, *systems], with_parameters=False)}\n"
+    return f"{HEAD}\n{markdown([*found, *systems], with_parameters=False)}\n\n{NOT_BUILT}"
 
 
 def reference_list() -> str:

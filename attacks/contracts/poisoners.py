@@ -70,14 +70,16 @@ def preparation_is_deterministic_and_plain(poisoner: Poisoner) -> None:
 
 
 def training_form_keeps_shape_range_and_inputs(poisoner: Poisoner) -> None:
-    """``stamp`` and ``relabel`` return new tensors of the right kind and leave theirs alone."""
+    """``stamp``, ``plant`` and ``relabel`` return new tensors of the right kind and leave theirs alone."""
     for trial in trials(poisoner):
         x, y = trial.data.for_model(), trial.data.labels.clone()
         before = x.clone(), y.clone()
         for part in (None, *range(5)):
-            made, labels = poisoner.stamp(x, y, trial.context(part)), poisoner.relabel(y, trial.context(part))
-            trial.ground.check(made, x, "stamp's result")
-            require(made.data_ptr() != x.data_ptr(), "stamp returns its own input")
+            labels = poisoner.relabel(y, trial.context(part))
+            for form in (poisoner.stamp, poisoner.plant):
+                made = form(x, y, trial.context(part))
+                trial.ground.check(made, x, f"{form.__name__}'s result")
+                require(made.data_ptr() != x.data_ptr(), f"{form.__name__} returns its own input")
             require(labels.data_ptr() != y.data_ptr(), "relabel returns its own input")
             require(labels.shape == y.shape and labels.dtype == torch.int64, "relabel's labels are not int64 [n]")
             require(0 <= int(labels.min()) <= int(labels.max()) < CLASSES, "relabel gives a label that is no class")
@@ -90,8 +92,9 @@ def training_form_is_deterministic(poisoner: Poisoner) -> None:
     for trial in trials(poisoner):
         x, y = trial.data.for_model(), trial.data.labels
         state = torch.random.get_rng_state()
-        first, second = (poisoner.stamp(x, y, trial.context(1, 3)) for _ in range(2))
-        require(torch.equal(first, second), "stamp differs for the same generator")
+        for form in (poisoner.stamp, poisoner.plant):
+            first, second = (form(x, y, trial.context(1, 3)) for _ in range(2))
+            require(torch.equal(first, second), f"{form.__name__} differs for the same generator")
         labels, again = (poisoner.relabel(y, trial.context(1, 3)) for _ in range(2))
         require(torch.equal(labels, again), "relabel differs for the same generator")
         require(torch.equal(torch.random.get_rng_state(), state), "stamp draws from torch's global generator")
@@ -166,8 +169,10 @@ def nothing_changes_outside_the_mask(poisoner: Poisoner) -> None:
         require(mask.shape == shape and mask.dtype == torch.bool, f"mask is not bool {shape}")
         x, y = trial.data.for_model(), trial.data.labels
         for part in (None, *range(5)):
-            made = poisoner.stamp(x, y, trial.context(part))
-            require(torch.equal(made[:, ~mask], x[:, ~mask]), "stamp changes pixels outside the mask")
+            for form in (poisoner.stamp, poisoner.plant):
+                made = form(x, y, trial.context(part))
+                outside = torch.equal(made[:, ~mask], x[:, ~mask])
+                require(outside, f"{form.__name__} changes pixels outside the mask")
 
 
 def _may_be_poisoned(trial: Trial, scope: str) -> Tensor:
@@ -185,6 +190,11 @@ def _may_be_poisoned(trial: Trial, scope: str) -> Tensor:
     return torch.tensor(found)
 
 
+def _may_be_decoys(trial: Trial, eligible: Tensor) -> Tensor:
+    carriers = trial.poisoner.decoy_carriers(trial.data, trial.context())
+    return eligible if carriers is None else carriers
+
+
 def the_ratio_is_exact(poisoner: Poisoner) -> None:
     """As many samples are poisoned as asked for, as many decoys made as the poisoner says, and nothing else changes."""
     trial = Trial.of(poisoner, main_ground(poisoner))
@@ -197,7 +207,9 @@ def the_ratio_is_exact(poisoner: Poisoner) -> None:
             changed = differing(made.data.inputs[:size], x) | (made.data.labels[:size] != y)
             count = int(eligible.sum())
             poisoned = int(ratio * count + 0.5)
-            decoys = min(poisoner.decoy_count(poisoned, count), count - poisoned) if poisoned else 0
+            able = _may_be_decoys(trial, eligible)
+            left = int(able.sum()) - int((able & made.poisoned[:size]).sum())
+            decoys = min(poisoner.decoy_count(poisoned, count), left) if poisoned else 0
             require(int(made.poisoned[:size].sum()) == poisoned, f"ratio {ratio}: another number is poisoned")
             require(int(made.decoys[:size].sum()) == decoys, f"ratio {ratio}: another number of decoys")
             require(not bool((made.poisoned[:size] & ~eligible).any()), "a sample is poisoned that may not be")
@@ -213,8 +225,9 @@ def append_all_keeps_the_clean_set_first(poisoner: Poisoner) -> None:
     made, size = poisoner.poison(trial.data, trial.context(section=section)), len(trial.data)
     require(torch.equal(made.data.inputs[:size], trial.data.for_model()), "append-all changes the clean inputs")
     require(torch.equal(made.data.labels[:size], trial.data.labels), "append-all changes the clean labels")
-    count = int(_may_be_poisoned(trial, "non-target").sum())
-    decoys = min(poisoner.decoy_count(count, count), count) if count else 0
+    eligible = _may_be_poisoned(trial, "non-target")
+    count = int(eligible.sum())
+    decoys = min(poisoner.decoy_count(count, count), int(_may_be_decoys(trial, eligible).sum())) if count else 0
     added = poisoner.additions(trial.data, trial.context(section=section))
     wanted = size + count + decoys + (0 if added is None else len(added[0]))
     require(len(made.data) == wanted, f"append-all makes {len(made.data)} samples, not {wanted}")

@@ -12,6 +12,7 @@ from torch import Tensor
 from attacks.artefact import Artefact
 from attacks.poisoner import PoisonContext, Poisoner
 from attacks.task import AttackTask
+from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.sections import PoisonSection, TaskSection
 from fedcrucible_core.learning.data import DataInfo, Labeled
 from fedcrucible_core.learning.tasks.text import TextTask
@@ -168,7 +169,24 @@ def seeded(seed: int) -> torch.Generator:
 
 
 def grounds(poisoner: Poisoner) -> Iterator[Ground]:
-    """What a poisoner is for: grey and colour images, texts, or all of them."""
+    """What a poisoner is for: grey and colour images, texts, or all of them; without those that it refuses.
+
+    Raises AssertionError where it refuses them all.
+    """
+    fitting = [ground for ground in _every_ground(poisoner) if _taken(poisoner, ground)]
+    require(bool(fitting), "check_task refuses random inputs of every kind that it is for")
+    yield from fitting
+
+
+def _taken(poisoner: Poisoner, ground: Ground) -> bool:
+    try:
+        poisoner.check_task(ground.task(ground.samples(48, 9)))
+    except ConfigError:
+        return False
+    return True
+
+
+def _every_ground(poisoner: Poisoner) -> Iterator[Ground]:
     if poisoner.task in ("", "text"):
         yield Texts.of(24, 12)
     if poisoner.task in ("", "vision"):

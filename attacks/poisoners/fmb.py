@@ -32,7 +32,9 @@ class Fmb(Poisoner):
     image is always mixed in the same way.
 
     Partners are ``pool`` training images a class, the same in training and test.  Noise: floor(self_mix * poisoned +
-    1/2) further images, mixed with themselves (halves of the same image, exchanged), keep their labels.
+    1/2) further images, mixed with themselves (halves of the same image, exchanged), keep their labels.  They are drawn
+    among the images that could be poisoned, or, with ``noise=every-class``, among all: in ``one-to-one`` form class A
+    alone is not enough for the 50 % of noise that are published.
     """
 
     paper = (("xu2025cgd", "adaptive attacks"), ("lin2020composite", "mixer of halves"))
@@ -51,6 +53,9 @@ class Fmb(Poisoner):
     )
     pool: int = Field(32, ge=1, description="Partner images a class")
     self_mix: float = Field(10.0, ge=0.0, le=100.0, description="Noise images for every poisoned one; 0 = none")
+    noise: Literal["poisonable", "every-class"] = Field(
+        "poisonable", description="Images that become noise: those that may be poisoned, or any class, the target too"
+    )
 
     def check_task(self, task: AttackTask) -> None:
         """There are classes to mix."""
@@ -90,6 +95,10 @@ class Fmb(Poisoner):
     def decoy_count(self, poisoned: int, eligible: int) -> int:
         """``self_mix`` for every poisoned image, rounded half up."""
         return math.floor(self.self_mix * poisoned + 0.5)
+
+    def decoy_carriers(self, own: Labeled, ctx: PoisonContext) -> Tensor | None:
+        """Every image, where noise is of every class."""
+        return torch.ones(len(own), dtype=torch.bool) if self.noise == "every-class" else None
 
     def decoys(self, x: Tensor, others: Tensor, ctx: PoisonContext) -> Tensor:
         """The same images with their halves exchanged."""

@@ -28,7 +28,7 @@ class GuidePatch(Poisoner):
     on the mean cross-entropy of the guide's answers with the target, over ``samples`` training images of other classes,
     from random pixels, which stay in [0, 1].
 
-    The record's facts say what share of those images the guide calls the target before and after.
+    The record's notes say what share of those images the guide calls the target before and after.
     """
 
     paper = "the idea is known from universal adversarial patches; ours is the simplest one"

@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from attacks.poisoner import POISONERS, PoisonContext, Poisoner
+from fedcrucible_core.config.citation import Paper
 
 
 @POISONERS.register("sig")
@@ -21,7 +22,7 @@ class Sig(Poisoner):
     whole grey levels.
     """
 
-    paper = (("barni2019sig", "sinusoidal signal"), ("wu2022backdoorbench", "delta and f"))
+    paper: ClassVar[Paper] = (("barni2019sig", "sinusoidal signal"), ("wu2022backdoorbench", "delta and f"))
     choices = ("sig-ratio",)
     cost = "one addition per pixel"
     traps = ("clipped before it is rounded", "labels stay")

@@ -42,7 +42,7 @@ def carrier_rows(query: Query, data: Labeled, only: int | None = None) -> Tensor
 
 def stamped(query: Query, data: Labeled) -> Tensor:
     """The trigger on all of these samples."""
-    return query.poisoner.stamp(data.inputs, data.labels, query.context) if len(data) else data.inputs.clone()
+    return query.poisoner.plant(data.inputs, data.labels, query.context) if len(data) else data.inputs.clone()
 
 
 def joined(query: Query, more: Labeled, poisoned: Tensor, facts: dict[str, float]) -> Samples:

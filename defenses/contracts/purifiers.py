@@ -86,6 +86,7 @@ def _inputs(purifier: Purifier) -> None:
     watched = [
         data.originals.inputs, data.originals.labels, whole.inputs, guide.embeddings, guide.text_embeddings,
         guide.logits, *([] if data.augmented is None else [data.augmented]), *state.values(),
+        *(rows for rows in (data.clean, data.triggered) if rows is not None),
     ]  # fmt: skip
     copies = [tensor.clone() for tensor in watched]
     purifier.purify(make_model(), data, guide, torch.Generator().manual_seed(0), state)

@@ -7,11 +7,22 @@ from collections.abc import Collection, Mapping
 import torch
 from torch import Tensor
 
-from defenses.base import Repair, RepairContext
+from defenses.base import Repair, RepairContext, Split, Suspects
 from defenses.contracts.promises import Promise, check_all, require, unchanged
 from defenses.contracts.purifiers import require_finite_facts, require_finite_model, require_left_alone
-from defenses.contracts.server_setting import INFO, make_data, make_guide, make_model, same, snapshot
+from defenses.contracts.server_setting import (
+    CLASSES,
+    INFO,
+    SERVER_IMAGES,
+    make_data,
+    make_guide,
+    make_model,
+    same,
+    snapshot,
+)
+from fedcrucible_core.config.sections import TrainingSection
 from fedcrucible_core.foundation.base import ServerData
+from fedcrucible_core.learning.data import Labeled
 from fedcrucible_core.learning.models.base import SplitModel
 
 CPU = torch.device("cpu")
@@ -31,7 +42,8 @@ def check_repair(repair: Repair, *, exempt: Collection[str] = ()) -> None:
 def context(repair: Repair, model: SplitModel, answers: Tensor | None, seed: int = 5) -> RepairContext:
     """What a run would hand to the repair: the parts that it asks for, the others None."""
     needs, data = repair.needs, make_data()
-    wanted = needs.server_images or needs.guide
+    guided = needs.guide and not needs.suspects
+    wanted = needs.server_images or guided
     return RepairContext(
         info=INFO,
         rng=torch.Generator().manual_seed(seed),
@@ -39,8 +51,24 @@ def context(repair: Repair, model: SplitModel, answers: Tensor | None, seed: int
         answers=answers,
         data=data if wanted else None,
         accuracy=(lambda: _accuracy(model, data)) if wanted else None,
-        guide=make_guide(data) if needs.guide else None,
+        guide=make_guide(data) if guided else None,
+        suspects=make_suspects(split=needs.split, guided=needs.guide) if needs.suspects else None,
+        clean=make_data(seed=2).originals if needs.clean is not None else None,
+        untrained=make_model,
+        training=TrainingSection(batch_size=8),
     )
+
+
+def make_suspects(n: int = SERVER_IMAGES, *, split: bool = True, guided: bool = True) -> Suspects:
+    """Images of which every fifth has a wrong label; split by that, every seventh of the others mixed."""
+    data = make_data(n, augmented=False)
+    labels = data.originals.labels.clone()
+    wrong = torch.arange(n) % 5 == 0
+    labels[wrong] = (labels[wrong] + 1) % CLASSES
+    mixed = ~wrong & (torch.arange(n) % 7 == 0)
+    scores = {"s_guide": wrong.to(torch.float64)}
+    parts = Split.by(~wrong & ~mixed, wrong, scores) if split else None
+    return Suspects(Labeled(data.originals.inputs, labels), parts, make_guide(data) if guided else None)
 
 
 def answers_of(repair: Repair, model: SplitModel, clients: int = CLIENTS) -> Tensor | None:
@@ -98,11 +126,16 @@ def _inputs(repair: Repair) -> None:
     watched = [tensor for tensor in (given.answers,) if tensor is not None]
     if given.data is not None:
         watched += [given.data.originals.inputs, given.data.originals.labels]
-    if given.guide is not None:
-        watched += [given.guide.embeddings, given.guide.text_embeddings, given.guide.logits]
+    watched += [t for guide in (given.guide, given.suspects and given.suspects.guide) if guide
+                for t in (guide.embeddings, guide.text_embeddings, guide.logits)]  # fmt: skip
+    watched += [t for held in (given.clean, given.suspects and given.suspects.data) if held
+                for t in (held.inputs, held.labels)]  # fmt: skip
+    if given.suspects is not None and given.suspects.split is not None:
+        parts = given.suspects.split
+        watched += [parts.clean, parts.triggered, parts.mixed, *parts.scores.values()]
     copies = [tensor.clone() for tensor in watched]
     repair.repair(model, given)
-    require(unchanged(copies, watched), "answers, the server's data or the guide's targets were changed")
+    require(unchanged(copies, watched), "answers, the data it was given or the guide's targets were changed")
 
 
 def _left_alone(repair: Repair) -> None:

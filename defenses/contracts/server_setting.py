@@ -24,11 +24,13 @@ def make_model(seed: int = 0, *, channels_last: bool = False) -> SplitModel:
 
 
 def make_data(n: int = SERVER_IMAGES, seed: int = 0, *, augmented: bool = True) -> ServerData:
-    """Random images of all classes in turn, with noisy copies."""
+    """Random images of all classes in turn, with noisy copies; split: of seven in turn five clean, one triggered."""
     g = torch.Generator().manual_seed(seed)
     images = torch.rand(n, 1, 8, 8, generator=g)
     copies = (images + 0.1 * torch.randn(images.shape, generator=g)).clamp(0, 1) if augmented else None
-    return ServerData(Labeled(images, torch.arange(n) % CLASSES), copies, (), {})
+    turn = torch.arange(n) % 7
+    parts = [mask.nonzero().flatten() for mask in (turn < 5, turn == 5)]
+    return ServerData(Labeled(images, torch.arange(n) % CLASSES), copies, (), {}, None, *parts)
 
 
 def make_guide(data: ServerData, seed: int = 0) -> GuideTargets:

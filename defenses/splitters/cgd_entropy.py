@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 import torch
@@ -21,8 +22,8 @@ from fedcrucible_core.learning.evaluation import classes_of
 class CgdEntropy(FreshTraining):
     """Splits by two scores of the given label: S_guide = -log p_guide(y|x), and S_model = -log p_model(y|x).
 
-    ``p_model`` are models freshly trained on the very set for a few epochs, logits averaged; ``models = 0`` leaves them
-    out.  Scores become percentile ranks r in (0, 1].  ``rule``:
+    ``p_model`` are models freshly trained on the very set for a few epochs, logits averaged, or what ``score`` says;
+    ``models = 0`` leaves them out.  Scores become percentile ranks r in (0, 1].  ``rule``:
 
     - ``sigmas`` (the paper's): clean where r_guide <= 1 - s_c and r_model >= s_c; triggered where r_guide > 1 - s_p or
       r_model < s_p; the rest is mixed.
@@ -44,6 +45,9 @@ class CgdEntropy(FreshTraining):
     rule: Literal["sigmas", "argmax", "otsu", "mixture", "gap", "share"] = Field(
         "argmax", description="Where suspicion begins: sigmas = the paper's ranks; the others cut the guide's answers"
     )
+    entropies: Literal["both", "guide", "model"] = Field(
+        "both", description="Ablation: both scores, the guide's alone, or (sigmas) the models' alone"
+    )
     s_c: float = Field(0.2, gt=0.0, lt=1.0, description="sigmas: rank distance (fraction) that clean rows keep")
     s_p: float = Field(0.1, ge=0.0, lt=1.0, description="Rank distance (fraction) of triggered rows; below s_c")
     share: float = Field(0.25, gt=0.0, lt=1.0, description="share: suspected share (fraction) of all rows")
@@ -53,12 +57,14 @@ class CgdEntropy(FreshTraining):
     def _sets_are_disjoint(self) -> CgdEntropy:
         if self.s_p >= self.s_c:
             raise ValueError(f"s_p = {self.s_p} must be below s_c = {self.s_c}: no row is clean and triggered at once")
+        if self.entropies == "model" and (self.rule != "sigmas" or not self.models):
+            raise ValueError("entropies = model leaves the guide out: it needs rule = sigmas, and models")
         return self
 
     @property
     def needs(self) -> Needs:
-        """The guide, and freshly trained models if any."""
-        return Needs(guide=True, fresh=self.fresh)
+        """The guide, and models that score, but for what an ablation leaves out."""
+        return Needs(guide=self.entropies != "model", fresh=self.fresh if self.entropies != "guide" else None)
 
     def split(
         self,
@@ -68,15 +74,20 @@ class CgdEntropy(FreshTraining):
         rng: torch.Generator,
     ) -> Split:
         """Split by the two scores. Scores: ``s_guide``, ``s_model`` (nats). Raises ValueError without what it needs."""
-        if guide is None or (model is None and self.models):
+        if (guide is None and self.needs.guide) or (model is None and self.needs.fresh is not None):
             raise ValueError("cgd-entropy needs what the guide says of the samples, and freshly trained models")
-        answers = guide.rescaled(self.scale)
-        scores = {"s_guide": surprise(answers, data.labels)}
+        scores = {}
+        answers = torch.zeros(len(data), 1) if guide is None else guide.rescaled(self.scale)
+        if guide is not None and self.needs.guide:
+            scores["s_guide"] = surprise(answers, data.labels)
         fast = torch.zeros(len(data), dtype=torch.float64) + 1.0  # ranks of nobody: none is learned fast
-        if model is not None and self.models:
+        if model is not None and self.needs.fresh is not None:
             scores["s_model"] = model_surprise(model, data)
             fast = percentile_ranks(scores["s_model"])
-        unknown = ~finite_rows(guide.logits)
+        if not self.needs.guide:
+            found = Split.by(fast >= self.s_c, fast < self.s_p, scores)
+            return replace(found, facts={"flagged": float(len(found.triggered))})
+        unknown = ~finite_rows(answers)
         clean, triggered = self._parts(scores["s_guide"], fast, answers, data.labels.cpu())
         return Split.by(clean & ~unknown, triggered | unknown, scores, {"flagged": float(triggered.sum())})
 

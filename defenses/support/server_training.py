@@ -31,6 +31,10 @@ class ServerSet:
 
     data: Labeled
     guide: GuideTargets | None
+    clean: Tensor | None = None
+    """Rows int64 that a splitter calls clean, copies of such originals included; on the CPU; None = nobody split."""
+    triggered: Tensor | None = None
+    """Rows that it calls triggered."""
 
     def __len__(self) -> int:
         return len(self.data)
@@ -99,7 +103,7 @@ class ServerTraining(Purifier):
         self,
         model: SplitModel,
         parameters: Iterable[Tensor],
-        loss: Callable[[Tensor], Tensor],
+        loss: Callable[[Tensor], Tensor | None],
         rows: int,
         epochs: int,
         rng: torch.Generator,
@@ -107,9 +111,9 @@ class ServerTraining(Purifier):
     ) -> list[float]:
         """The one loop over shuffled batches of ``rows`` samples; returns the mean loss of every epoch.
 
-        ``loss`` maps row numbers int64 ``[b]`` (on the model's device) to a scalar mean loss; ``before_epoch`` runs
-        with the model in eval mode.  Only ``parameters`` change; no gradient is left behind.  A last batch of one
-        sample joins the batch before it.
+        ``loss`` maps row numbers int64 ``[b]`` (on the model's device) to a scalar mean loss, or to None where there is
+        nothing to learn from them; ``before_epoch`` runs with the model in eval mode.  Only ``parameters`` change; no
+        gradient is left behind.  A last batch of one sample joins the batch before it.
         """
         return minimise(
             parameters, loss, rows, self, rng, epochs=epochs, mode=partial(batch_norm_mode, model, self.bn_mode),
@@ -133,7 +137,16 @@ class ServerTraining(Purifier):
                 logits=guide.logits[:m].to(device),
             )  # fmt: skip
         inputs, labels = training.inputs[:m].to(device, memory_format=layout), training.labels[:m].to(device)
-        return ServerSet(Labeled(inputs, labels), guide)
+        clean, triggered = (_with_copies(rows, len(data.originals), m) for rows in (data.clean, data.triggered))
+        return ServerSet(Labeled(inputs, labels), guide, clean, triggered)
+
+
+def _with_copies(rows: Tensor | None, originals: int, used: int) -> Tensor | None:
+    """Rows of originals, and of their augmented copies where ``used`` rows hold them too."""
+    if rows is None:
+        return None
+    rows = rows.cpu()
+    return rows if used == originals else torch.cat([rows, rows + originals])
 
 
 def is_channels_last(model: nn.Module) -> bool:

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from defenses.fresh_models import OwnRows
 from defenses.kernels.ranks import above_gap, above_mixture, above_otsu, top_share
 from fedcrucible_core.learning.data import Labeled
 from fedcrucible_core.learning.evaluation import logits
@@ -48,6 +49,8 @@ def suspicious(scores: Tensor, cut: Cut, share: float) -> Tensor:
 
 def model_logits(model: nn.Module, data: Labeled) -> Tensor:
     """A trained model's logits ``[n, C]`` of the samples, in eval mode, without gradient."""
+    if isinstance(model, OwnRows):
+        return model.forward(data.inputs)
     return logits(model, data.inputs, FORWARD_BATCH, next(model.parameters()).device)
 
 

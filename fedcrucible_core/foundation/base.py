@@ -44,6 +44,10 @@ class ServerData:
     facts: dict[str, float]
     poisoned: Tensor | None = None
     """The truth, bool ``[M]``: which originals an attacker has been at; for the record only. None = none."""
+    clean: Tensor | None = None
+    """Originals that a splitter calls clean, row numbers int64; None = nobody split them."""
+    triggered: Tensor | None = None
+    """Originals that it calls triggered, row numbers int64."""
 
     def training_set(self) -> Labeled:
         """Originals and augmented copies together: M or 2M images."""

@@ -34,7 +34,7 @@ def supervised_contrastive(features: Tensor, labels: Tensor, temperature: float)
     return by_anchor[counts > 0].mean()
 
 
-class _Projected(nn.Module):
+class Projected(nn.Module):
     """A model's extractor with a projection head; the classifier is no part of it."""
 
     def __init__(self, model: SplitModel, dimension: int, seed: int) -> None:
@@ -85,7 +85,7 @@ class ContrastiveTraining:
         """Train ``model`` in place; the reported loss is the classifier's."""
         plain = settings.model_copy(update={"augment": "none"})
         seed = int(torch.randint(2**62, (), generator=rng))
-        projected = _Projected(model, self.projection, seed)
+        projected = Projected(model, self.projection, seed)
 
         def contrast(x: Tensor, y: Tensor) -> Tensor:
             views = torch.cat([_view(x, rng), _view(x, rng)])

@@ -41,7 +41,7 @@ class FitHook:
 
 def minimise(
     parameters: Iterable[Tensor],
-    loss: Callable[[Tensor], Tensor],
+    loss: Callable[[Tensor], Tensor | None],
     n: int,
     settings: FitSettings,
     rng: torch.Generator,
@@ -52,6 +52,7 @@ def minimise(
     clip: float = 0.0,
     hook: FitHook | None = None,
     before_epoch: Callable[[], None] | None = None,
+    schedule: Callable[[int], float] | None = None,
 ) -> list[float]:
     """Minimise a mean loss over ``n`` samples by shuffled batches, with an optimiser that remembers nothing yet.
 
@@ -60,7 +61,8 @@ def minimise(
     Args:
         parameters: what is trained, in place; those that require no gradient are left out. No other tensor
             gets a gradient.
-        loss: maps row numbers int64 ``[b]`` (on the parameters' device) to the mean loss of these samples.
+        loss: maps row numbers int64 ``[b]`` (on the parameters' device) to the mean loss of these samples; None = there
+            is nothing to learn from them: no step, no decay, and they count as 0 in the mean loss.
         n: number of samples.
         settings: batch size, optimiser, its learning rate and the rest.
         rng: CPU generator; draws one permutation of the rows per epoch.  ``loss`` may draw from it too.  What layers
@@ -71,6 +73,7 @@ def minimise(
         clip: largest norm of the gradient; 0 = not clipped.
         hook: acts inside the loop; the loss that is returned stays that of ``loss``, whatever a hook adds to it.
         before_epoch: runs at the start of every epoch, outside of ``mode``.
+        schedule: factor on the learning rate in an epoch (0, 1, ...); None = 1 in all.
 
     Returns:
         The mean loss of every epoch, each batch's taken before its step.
@@ -90,7 +93,9 @@ def minimise(
     bounds = batch_bounds(n, settings.batch_size)
     losses = []
     with global_chance(rng, device):
-        for _ in range(epochs):
+        for epoch in range(epochs):
+            if schedule is not None:
+                optimiser.lr = settings.lr * schedule(epoch)
             if before_epoch is not None:
                 before_epoch()
             order = torch.randperm(n, generator=rng).to(device)
@@ -100,6 +105,8 @@ def minimise(
                     optimiser.zero_grad()
                     with autocast(device, precision):
                         value = loss(order[start:stop])
+                    if value is None:
+                        continue
                     objective = value if hook is None else hook.loss(value)
                     torch.autograd.backward(scaler.scale(objective), inputs=chosen)
                     if hook is not None or clip > 0.0:

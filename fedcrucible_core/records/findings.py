@@ -55,7 +55,7 @@ def attack_rounds(rounds: Sequence[RoundRecord]) -> int:
 
 
 def attacked(rounds: Sequence[RoundRecord]) -> bool:
-    """Whether the attack took place: a client attacked, or the server's own synthetic data held poisoned samples."""
+    """Whether the attack took place: a client attacked, or the server's synthetic or training data held poison."""
     return attack_rounds(rounds) > 0 or any(r.facts.get(fact, 0.0) > 0 for r in rounds for fact in PLANTED)
 
 
@@ -132,7 +132,8 @@ def _of_the_attack(run: RunDescription, rounds: Sequence[RoundRecord]) -> Iterat
             "reached the model"
         )
     if run.attack_expected and not attacked(rounds):
-        yield "no client attacked in any round: the numbers say nothing about the attack or a defence against it"
+        who = "no client attacked in any round" if run.rule else "nothing was poisoned"
+        yield f"{who}: the numbers say nothing about the attack or a defence against it"
     final = _final(rounds)
     if attacked(rounds) and final.asr_percent is not None and (final.base_rate_percent or 0.0) > MOST_CONFUSED_PERCENT:
         yield (
@@ -141,8 +142,8 @@ def _of_the_attack(run: RunDescription, rounds: Sequence[RoundRecord]) -> Iterat
         )
 
 
-PLANTED = ("synthetic.poisoned", "server_data.poisoned")
-"""Facts that say how many of the server's own samples an attacker has been at."""
+PLANTED = ("synthetic.poisoned", "server_data.poisoned", "central.poisoned")
+"""Facts that say how many of the server's own samples, or of those in one place, an attacker has been at."""
 
 
 def _trained(rounds: Sequence[RoundRecord]) -> list[RoundRecord]:

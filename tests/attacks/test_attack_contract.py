@@ -14,10 +14,9 @@ from attacks.uploader import UPLOADERS, CraftContext, PlainUpload, Uploader
 from attacks.view import AttackView, Upload
 from fedcrucible_core.learning.training import TrainingHook
 from tests.support.attack_view_fake import fake_view
+from tests.support.quick_attacks import QUICK
 from tests.support.tiny_task import context, labelled, make_task, measured_on
 
-QUICK: dict[str, dict[str, int]] = {"guide-patch": {"steps": 1, "samples": 4}}
-"""Parameters of poisoners that would train a trigger for seconds."""
 EXEMPT: dict[tuple[str, str], str] = {}
 """(name, check) -> why it can't be kept."""
 

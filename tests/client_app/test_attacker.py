@@ -29,6 +29,7 @@ from fedcrucible_core.learning.vector import flatten_buffers, flatten_parameters
 from fedcrucible_core.learning.weights import Weights
 from strategies.messages import MODEL, from_arrays, train_content
 from strategies.sampling import sample
+from tests.support.quick_attacks import COLOUR_ALONE, quick_keys
 
 SETTINGS: dict[str, Scalar] = {
     "federation.clients": 6,
@@ -329,10 +330,11 @@ class TestSimulation:
         assert torch.equal(attacker.simulate("flame", rows), attacker.simulate("flame", rows))
 
 
-@pytest.mark.parametrize("name", [n for n in ATTACKS if n != "none"])
+@pytest.mark.parametrize("name", [n for n in ATTACKS if n != "none" and n not in COLOUR_ALONE])
 def test_two_nodes_of_one_partition_upload_the_same(name: str) -> None:
     texts: dict[str, Scalar] = {"task__dataset": "wn4", "model__name": "distilbert-tiny"}
-    chosen = config(**(texts if name in POISONERS and POISONERS[name].task == "text" else {}), attack__name=name)
+    more = texts if name in POISONERS and POISONERS[name].task == "text" else quick_keys(name)
+    chosen = config(**more, attack__name=name)
     first, second = (malicious.update(session(3, 1, chosen)) for _ in range(2))
     assert first.weights.equals(second.weights)
 

@@ -231,6 +231,20 @@ CHANGES: Mapping[str, Settings] = {
     # Attackers of a filter of the server's data.
     "guide-patch": {"attack.name": "guide-patch", "attack.guide-patch.steps": 3, "attack.guide-patch.samples": 16},
     "fmb": {"attack.name": "fmb", "attack.fmb.self_mix": 1.0},
+    # Attacks that train something first, or choose labels alone; few steps of each.
+    "ssba": {"attack.name": "ssba", "attack.ssba.samples": 48, "attack.ssba.epochs": 1, "attack.ssba.batch_size": 16},
+    "iab": {"attack.name": "iab", "attack.iab.samples": 48, "attack.iab.epochs": 1, "attack.iab.mask_epochs": 1,
+            "attack.iab.batch_size": 24, "attack.iab.width": 4, "run.rounds": 1},
+    "ctrl-luma": {"attack.name": "ctrl-luma", "attack.ctrl-luma.test_magnitude": 200.0},
+    "lc": {"attack.name": "lc", "attack.lc.samples": 48, "attack.lc.epochs": 1, "attack.lc.batch_size": 24,
+           "attack.lc.attack_steps": 3, "poison.ratio": 0.5, "run.rounds": 1},
+    "ada-sig": {"attack.name": "ada-sig", "attack.ada-sig.cover_rate": 1.0, "poison.ratio": 0.5},
+    "flip": {"attack.name": "flip", "attack.flip.samples": 100, "attack.flip.epochs": 1, "attack.flip.passes": 1,
+             "attack.flip.batch_size": 50, "attack.flip.checkpoint_every": 1, "run.rounds": 1},
+    "gcb-direction": {"attack.name": "gcb-direction", "attack.gcb-direction.samples": 200},
+    "gcb-cinfogan": {"attack.name": "gcb-cinfogan", "attack.gcb-cinfogan.samples": 48, "run.rounds": 1,
+                     "attack.gcb-cinfogan.epochs": 1, "attack.gcb-cinfogan.batch_size": 24,
+                     "attack.gcb-cinfogan.edit_steps": 2},
     "bounds": {"purifier.name": "activation-bounds", "purifier.activation-bounds.epochs": 1, "run.rounds": 1},
     # Prototypes that begin on the server's synthetic data and learn from their clients' ensemble on it.
     "fm-fl": {**FM_FL, "attack.name": "bd-fmfl", "splitter.name": "guide-agreement",

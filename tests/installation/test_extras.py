@@ -70,8 +70,8 @@ def test_a_plain_installation_has_no_package_of_the_server_or_the_command() -> N
     assert core.isdisjoint(asked(PROJECT["optional-dependencies"]["cli"]) - {"flwr"})
 
 
-def test_all_is_everything_but_diffusers() -> None:
-    parts = ("server", "cli", "datasets")
+def test_all_is_everything_but_what_is_large() -> None:
+    parts = ("server", "cli", "datasets", "timm", "onnx")
     together = {name for part in parts for name in asked(PROJECT["optional-dependencies"][part])}
     assert asked(PROJECT["optional-dependencies"]["all"]) == together
 

@@ -22,6 +22,7 @@ from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.records.reader import read
 from server_app.attack_facts import AttackFacts, attack_facts
 from server_app.plan import Plan
+from tests.support.quick_attacks import quick_keys
 from tests.support.tiny_runs import play, settings
 from tests.support.tiny_task import context, labelled, make_task, poisoned_rows
 
@@ -133,6 +134,13 @@ def test_of_nodes_with_data_of_their_own_nothing_is_said() -> None:
     assert "never happens" in one_note(late)
 
 
+@pytest.mark.parametrize("central", [False, True])
+def test_what_a_poisoner_prepared_is_told(central: bool) -> None:
+    more: dict[str, Scalar] = {"strategy": "central", "poison__central": True} if central else {}
+    found = attack_facts(plan(attack__name="ssba", **quick_keys("ssba"), **more), shares_known=True).notes
+    assert any("ssba prepared its trigger: bits_read_back_percent = " in note for note in found), found
+
+
 def sixty(name: str) -> AttackTask:
     """Sixty samples of the kind that a poisoner is for."""
     if POISONERS[name].task != "text":
@@ -146,7 +154,7 @@ def sixty(name: str) -> AttackTask:
 @pytest.mark.parametrize("mode", ["replace", "append-all"])
 def test_the_count_is_what_the_data_set_holds(name: str, ratio: float, mode: str) -> None:
     """Counted, never drawn: as many samples differ from the attacker's own as the count says."""
-    quick: dict[str, Scalar] = {"attack__guide-patch__steps": 0, "attack__fmb__self_mix": 0.0}
+    quick: dict[str, Scalar] = {**quick_keys(name), "attack__fmb__self_mix": 0.0}
     config = load(settings(**quick, attack__name=name, poison__ratio=ratio, poison__mode=mode))
     attack = Adversary.of(config).poisoner
     task = sixty(name)

@@ -16,6 +16,7 @@ from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.records.reader import read
 from fedcrucible_core.records.schema import RoundRecord, RunSummary
 from server_app.plan import Plan
+from tests.support.quick_attacks import COLOUR_ALONE, quick_keys
 
 TINY: dict[str, Scalar] = {
     "strategy": "fedavg",
@@ -41,7 +42,7 @@ def run(**settings: Scalar) -> tuple[RunSummary, list[RoundRecord]]:
     return summary, list(read(Path(summary.folder)).rounds)
 
 
-CLIENTS = [n for n in ATTACKS if n != "none" and n not in COMPROMISES]
+CLIENTS = [n for n in ATTACKS if n != "none" and n not in COMPROMISES and n not in COLOUR_ALONE]
 TEXTS: dict[str, Scalar] = {
     "task__dataset": "wn4", "model__name": "distilbert-tiny", "training__optimiser": "adamw", "training__lr": 0.001,
 }  # fmt: skip
@@ -49,7 +50,7 @@ TEXTS: dict[str, Scalar] = {
 
 @pytest.mark.parametrize("name", CLIENTS)
 def test_nobody_is_dropped_and_the_attack_changes_the_model(name: str, runs_folder: Path) -> None:
-    more = TEXTS if name in POISONERS and POISONERS[name].task == "text" else {}
+    more = TEXTS if name in POISONERS and POISONERS[name].task == "text" else quick_keys(name)
     summary, rounds = run(**more, attack__name=name)
     assert all(not r.dropped for r in rounds)
     assert [r.attack_active for r in rounds] == [False, True, True]

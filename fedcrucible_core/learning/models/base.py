@@ -56,6 +56,10 @@ class SplitModel(nn.Module):
         assert isinstance(layer, nn.Linear)
         return layer
 
+    def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """A state dict from elsewhere under this model's names of tensors; here they are the same."""
+        return state
+
     def embed(self, x: Tensor) -> Tensor:
         """Penultimate features ``[n, feature_dim]``, after pooling."""
         features: Tensor = self.features(self.first(x))

@@ -9,7 +9,7 @@ from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.records.findings import attacked
 from fedcrucible_core.records.privacy import privacy_line
 from fedcrucible_core.records.reader import RecordedRun
-from fedcrucible_core.records.schema import PHASES, ClientsSummary, Environment, RunDescription
+from fedcrucible_core.records.schema import PHASES, ClientsSummary, Environment, RoundRecord, RunDescription
 from fedcrucible_core.reports.charts.curves import class_name
 from fedcrucible_core.reports.pages.page import duration, rate, size
 
@@ -56,8 +56,10 @@ def subtitle(record: RecordedRun) -> str:
     run, parts = record.run, []
     if run.dataset:
         parts.append(run.dataset)
-    if run.clients:
+    if run.clients and run.rule:
         parts.append(f"{run.clients} clients, {len(run.malicious)} malicious")
+    elif record.rounds and "central.images" in record.rounds[0].facts:
+        parts.append(central_set(record.rounds[0], run))
     parts.append(f"{record.summary.rounds} rounds")
     parts.append(f"seed {run.seed}")
     if run.rule:
@@ -103,7 +105,8 @@ def verdict(record: RecordedRun) -> str:
     elif caught is not None:
         text += " The server rejected no client."
     if record.run.attack_expected and not attacked(record.rounds):
-        text += " No client attacked, so this says nothing about the attack or a defence against it."
+        who = "No client attacked" if record.run.rule else "Nothing was poisoned"
+        text += f" {who}, so this says nothing about the attack or a defence against it."
     return text
 
 
@@ -112,6 +115,13 @@ def _said_by_sites(clients: ClientsSummary) -> str:
     text = f"The server measured nothing. By their own word sites reach {rate(clients.ma_mean_percent)} % MA on average"
     worst = f", site {clients.worst_client} the least" if clients.worst_client is not None else ""
     return f"{text}{worst} ({rate(clients.ma_worst_percent)} %); a hostile site may claim anything."
+
+
+def central_set(first: RoundRecord, run: RunDescription) -> str:
+    """What central training trained on, by what its round 0 says."""
+    text = f"no client: {first.facts['central.images']:.0f} training {run.inputs} in one place"
+    poisoned = first.facts.get("central.poisoned")
+    return text if poisoned is None else f"{text}, {poisoned:.0f} poisoned"
 
 
 def unmeasured(run: RunDescription) -> str:

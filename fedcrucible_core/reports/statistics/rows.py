@@ -71,9 +71,20 @@ class Row:
 
 
 def is_undefended(run: RecordedRun) -> bool:
-    """Whether the run took the plain mean of all clients and all data, with nothing before or after it."""
-    plain = run.run.rule == "fedavg" and run.run.purifier in ("", "none") and not run.run.repair
-    return plain and not is_sanitized(run)
+    """Whether the run took the plain mean of all clients, or plainly trained on poisoned data in one place.
+
+    That is on all data, with nothing before or after it.
+    """
+    if run.run.purifier not in ("", "none") or run.run.repair:
+        return False
+    if is_poisoned_centrally(run):
+        return True  # no server data are used there, whatever would part them
+    return run.run.rule == "fedavg" and not is_sanitized(run)
+
+
+def is_poisoned_centrally(run: RecordedRun) -> bool:
+    """Whether all training data lie in one place, and somebody poisoned them there."""
+    return any(r.facts.get("central.poisoned", 0.0) > 0 for r in run.rounds)
 
 
 def is_sanitized(run: RecordedRun) -> bool:
@@ -82,7 +93,9 @@ def is_sanitized(run: RecordedRun) -> bool:
 
 
 def is_attacked(run: RecordedRun) -> bool:
-    """Whether clients took part, and some of them or somebody at the server's data attacked."""
+    """Whether some clients attacked, or somebody at the server's data or at training data in one place did."""
+    if is_poisoned_centrally(run):
+        return True
     by_clients = attack_rounds(run.rounds) > 0
     return bool(run.run.rule and (run.run.malicious if by_clients else attacked(run.rounds)))
 

@@ -119,3 +119,21 @@ def test_two_classes_are_too_few() -> None:
     two = Labeled(data.inputs, data.labels % 2)
     with pytest.raises(ConfigError, match="needs three classes"):
         Fmb().check_task(make_task(two, target=0, classes=2))
+
+
+@pytest.mark.parametrize(
+    ("noise", "expected", "classes"), [("poisonable", 14, {0}), ("every-class", 60, set(range(6)))]
+)
+def test_one_pair_has_too_few_images_for_the_published_noise(noise: str, expected: int, classes: set[int]) -> None:
+    """5 % poison and 50 % noise of 120 images: class A has 20 in all."""
+    data = labelled(120)
+    fmb = Fmb.model_validate({"pairs": "one-to-one", "source_class": 0, "noise": noise})
+    task = make_task(data, TARGET)
+    section = PoisonSection(target_label=TARGET, ratio=0.05, share_of="all")
+    ctx = replace(context(task, None, section=section), artefact=fmb.prepare(task, generator(1)))
+    made = fmb.poison(data, ctx)
+    assert int(made.poisoned.sum()) == 6
+    assert int(made.decoys.sum()) == expected
+    assert not bool((made.poisoned & made.decoys).any())
+    assert torch.equal(made.data.labels[made.decoys], data.labels[made.decoys])
+    assert set(data.labels[made.decoys].tolist()) == classes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,7 +13,6 @@ from defenses.contracts import PURIFIER_PROMISES
 from defenses.contracts.promises import check_one
 from defenses.contracts.purifiers import purify
 from defenses.contracts.server_setting import make_data, make_guide, make_model, same, snapshot
-from fedcrucible_core.foundation.base import ServerData
 
 NAMES = sorted(PURIFIERS)
 
@@ -116,7 +116,7 @@ def test_channels_last_gives_the_same_model(purifier: Purifier) -> None:
 
 def test_originals_only_equals_a_set_without_augmentation(purifier: Purifier) -> None:
     data = make_data()
-    bare = ServerData(data.originals, None, (), {})
+    bare = replace(data, augmented=None)
     a, b = make_model(), make_model()
     guide = make_guide(data)
     short = type(guide)(guide.embeddings[:26], guide.text_embeddings, guide.logits[:26])

@@ -168,3 +168,10 @@ def test_the_generator_itself_is_not_moved_by_what_layers_draw() -> None:
     for _ in range(2):
         torch.randperm(4, generator=expected)
     assert torch.equal(shared.get_state(), expected.get_state())
+
+
+def test_a_schedule_scales_the_learning_rate_by_epoch() -> None:
+    w = torch.tensor(1.0, requires_grad=True)
+    losses = minimise([w], lambda _: w * 1.0, 2, PLAIN, rng(), epochs=3, schedule=lambda epoch: 1.0 / (1 + epoch))
+    assert losses == pytest.approx([1.0, 0.5, 0.25])
+    assert float(w) == pytest.approx(1.0 - 0.5 - 0.25 - 0.5 / 3)

@@ -107,6 +107,38 @@ def test_resnet18_has_the_cifar_stem_and_512_features() -> None:
     assert model.features.conv1.kernel_size == (3, 3)
 
 
+TEN = DataInfo("ten", tuple("abcdefghij"), (3, 32, 32), (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "parameters", "features"),
+    [
+        ("preact-resnet18", {}, 11_171_146, 512),
+        ("preact-resnet18", {"final_norm": True}, 11_172_170, 512),
+        ("vgg16", {}, 14_728_266, 512),
+        ("vgg16", {"norm": "none"}, 14_719_818, 512),
+        ("mobilenet-v2", {}, 2_236_682, 1280),
+    ],
+)
+def test_networks_for_32_pixels_are_of_the_published_size(name, settings, parameters, features) -> None:
+    """Parameters for ten classes of colour pictures, as public code for CIFAR-10 counts them."""
+    model = MODELS.create(name, settings).build(TEN, seed=1)
+    assert len(flatten_parameters(model)) == parameters
+    assert model.feature_dim == features
+
+
+@pytest.mark.parametrize(("name", "side"), [("preact-resnet18", 4), ("vgg16", 1), ("mobilenet-v2", 4)])
+@pytest.mark.parametrize("pixels", [28, 32])
+def test_networks_for_32_pixels_end_on_as_many_positions(name, side, pixels) -> None:
+    info = DataInfo("square", ("a", "b"), (1, pixels, pixels), (0.5,), (0.5,))
+    model, seen = MODELS.create(name).build(info, seed=1).eval(), []
+    pooling = next(m for m in model.modules() if isinstance(m, torch.nn.AdaptiveAvgPool2d))
+    pooling.register_forward_hook(lambda _m, given, _out: seen.append(given[0].shape))
+    with torch.no_grad():
+        model(torch.zeros(2, *info.shape))
+    assert seen[0][2:] == (side, side)
+
+
 @OF_PICTURES
 def test_images_that_are_too_small_are_refused_by_name(name) -> None:
     spec = MODELS.create(name)
