@@ -104,6 +104,7 @@ CHANGES: Mapping[str, Settings] = {
     "fine-tune": {"strategy": "fine-tune", "task.imbalance_factor": 10.0, "synthetic.augment": "patch"},
     "server-data-only": {"strategy": "server-data-only"},
     "central": {"strategy": "central"},
+    "cgd": {"strategy": "cgd", "poison.central": True, "poison.share_of": "all", "poison.ratio": 0.1},
     "guide-zero-shot": {"strategy": "guide-zero-shot"},
     # Attacks under plain averaging, where nothing hides what they upload.
     "none": {"attack.name": "none", "partition.name": "dirichlet", "partition.dirichlet.beta": 0.3,

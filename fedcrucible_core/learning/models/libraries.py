@@ -136,7 +136,7 @@ class Torchvision(LibrarySpec):
         linear = [name for name, layer in network.named_modules() if isinstance(layer, nn.Linear)]
         if not linear:
             raise TypeError("no linear layer")
-        return linear[-1]
+        return str(linear[-1])
 
 
 @MODELS.register("timm")
