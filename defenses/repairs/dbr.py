@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal
 
 import torch
 from pydantic import Field
@@ -50,7 +49,9 @@ class UnlearnRelearn(Repair):
     spread_epochs: int = Field(10, ge=0, description="Epochs in which its class centres are pushed apart")
     detector_lr: float = Field(0.01, gt=0.0, description="Learning rate of both (SGD, momentum .9)")
     detector_decay: float = Field(5e-4, ge=0.0, description="L2 weight decay of both")
-    degrees: Literal[90, 180] = Field(180, description="Turn of the transformation; 90 needs square pictures")
+    degrees: int = Field(
+        180, ge=90, le=180, multiple_of=90, description="Turn of the transformation; 90 needs square pictures"
+    )
     shift: float = Field(0.2, ge=0.0, le=1.0, description="Largest move, in sides of the picture (fraction)")
     clean_share: float = Field(0.2, gt=0.0, lt=1.0, description="Share (fraction) that is taken for clean")
     poison_share: float = Field(0.05, gt=0.0, lt=1.0, description="Share (fraction) that is taken for poisoned")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict
 
@@ -29,6 +29,14 @@ class Component(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: object) -> None:
+        """Raise TypeError for choices that aren't texts: settings travel as text, and would never equal them."""
+        for key, field in cls.model_fields.items():
+            choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+            if not all(isinstance(choice, str) for choice in choices):
+                raise TypeError(f"{cls.__name__}.{key}: choices must be texts, not {choices}")
 
     name: ClassVar[str] = ""
     """Registered name, set by the registry."""

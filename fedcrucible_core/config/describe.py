@@ -89,6 +89,8 @@ def _range(schema: dict[str, Any]) -> str:
         )
         said = " and ".join(f"{word} {_plain(bound)}" for word, bound in bounds if bound is not None)
         words = f" {said}" if said else ""
+    if "multipleOf" in schema:
+        words += f" in steps of {_plain(schema['multipleOf'])}"
     multiple = schema.get("multipleOf")
     return words + (f", a multiple of {_plain(multiple)}" if multiple is not None else "")
 

@@ -7,13 +7,13 @@ import pickle
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fedcrucible_core.config import ConfigError
+from fedcrucible_core.config import Component, ConfigError
 from fedcrucible_core.config.describe import key_info
 from fedcrucible_core.config.load import default_keys, flatten, load, load_assignments, parse_assignment
 from fedcrucible_core.config.preset import load_preset, preset_names
@@ -157,3 +157,10 @@ def test_no_assignment_raises_anything_but_a_config_error(text) -> None:
 def test_hostile_assignments_are_refused(text) -> None:
     with pytest.raises(ConfigError):
         load(load_assignments([text]))
+
+
+def test_choices_that_are_no_texts_are_refused_where_they_are_written() -> None:
+    with pytest.raises(TypeError, match=r"Turned\.degrees: choices must be texts"):
+
+        class Turned(Component):
+            degrees: Literal[90, 180] = 180
