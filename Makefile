@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test test-slow test-all lint format config docs golden constraints hooks setup clean docker-smoke audit
+.PHONY: help demo check test test-slow test-long test-all lint format config docs golden constraints hooks setup clean docker-smoke audit
 
 help:
 	@awk -F ' ## ' '/^[a-z-]+:.* ## / { sub(/:.*/, "", $$1); printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,7 +22,10 @@ test: lint ## lint, types and all tests but the slow ones
 	@$(PYTEST) -n $(WORKERS) -m "not slow"
 
 test-slow: $(STAMP) ## the slow tests alone: Ray, SuperLinks, browsers, whatever takes over three seconds
-	@$(PYTEST) -n $(WORKERS) -m slow
+	@$(PYTEST) -n $(WORKERS) -m "slow and not long"
+
+test-long: $(STAMP) ## a rehearsal with real processes, four hosts by network namespaces, a Ray cluster: one by one
+	@$(PYTEST) -m long
 
 test-all: lint ## lint, types and every test
 	@$(PYTEST) -n $(WORKERS)

@@ -13,20 +13,16 @@ TESTS = Path(__file__).resolve().parent.parent
 LIST = TESTS / "slow_tests.txt"
 HEADER = "# Tests over three seconds of processor time: python tools/slow_tests.py --write PATHS adds, --prune drops.\n"
 GROUPS: dict[str, tuple[str, ...]] = {
-    "deployments": (
-        "tests/fedcrucible/engines/test_deployment.py",
-        "tests/fedcrucible/engines/test_hospitals.py",
-        "tests/fedcrucible/deploy/test_deploy_up.py",
-    ),
     "servers": (
         "tests/fedcrucible/engines/",
+        "tests/fedcrucible/deploy/test_deploy_up.py",
         "tests/fedcrucible/test_demo.py",
         "tests/fedcrucible/test_your_data_page.py",
         "tests/golden/test_golden_engines.py",
     ),
 }
-"""Tests of one worker, one after the other; the first that fits counts.  Programs that start Ray want the machine for
-themselves; deployments mostly wait for their own polls, and do that beside them."""
+"""Tests of one worker, one after the other: each that starts Ray or SuperNodes wants a core for itself, and one that is
+starved misses the deadlines of its own nodes."""
 
 
 def listed(path: Path = LIST) -> set[str]:

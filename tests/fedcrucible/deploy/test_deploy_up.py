@@ -34,6 +34,16 @@ def deploy(*words: object, code: int = 0) -> str:
     return done.stdout
 
 
+def ended_within(operator: Operator, limit_s: float) -> list[str]:
+    """Names of the processes that have ended, as soon as there are any."""
+    deadline = time.monotonic() + limit_s
+    while not (ended := [process.name for process in operator.status() if process.ended]):
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.2)
+    return ended
+
+
 def killed_and_restored(topology: Path, superlink: str) -> None:
     """A SuperLink that dies comes back with its database and its nodes with their ids; without it they are new ones."""
     operator = Operator(load_topology(topology))
@@ -44,7 +54,7 @@ def killed_and_restored(topology: Path, superlink: str) -> None:
 
     before = ids()
     os.kill(read_ledger(state).processes["superlink"].pid, signal.SIGKILL)
-    assert [process.name for process in operator.status() if process.ended] == ["superlink"]
+    assert ended_within(operator, 30.0) == ["superlink"]
     assert operator.up(print) == ["superlink"]
     assert ids() == before
     deadline = time.monotonic() + 90

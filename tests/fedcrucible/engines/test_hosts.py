@@ -22,7 +22,7 @@ from fedcrucible_core.records.reader import read_rounds
 from server_app.plan import Plan
 from tests.support.hosts import Host, hosts, unavailable
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 SERVER, CUT = "superlink", "site-1"
 CUT_LIMIT_S = 60.0
 Findings = dict[str, dict[str, str]]

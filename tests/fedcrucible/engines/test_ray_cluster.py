@@ -20,7 +20,7 @@ from fedcrucible_core.config.load import load
 from fedcrucible_core.config.values import Scalar
 from server_app.plan import Plan
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 RAY = (sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--num-cpus=1", "--disable-usage-stats")
 START_LIMIT_S = 120.0
 PATIENCE = {"RAY_raylet_start_wait_time_s": "100"}

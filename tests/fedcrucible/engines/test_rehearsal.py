@@ -9,7 +9,7 @@ import pytest
 from fedcrucible_core.records.reader import read
 from fedcrucible_core.records.verification import verify
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 FAULTS = "stale-key,duplicate:0,nan@1:1,server-kill@2"
 
 
