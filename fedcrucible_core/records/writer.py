@@ -104,7 +104,8 @@ class RunRecord:
         """
         kept = self.lines_up_to(round)
         files.require_room(self.folder)
-        (self.folder / files.SUMMARY).unlink(missing_ok=True)
+        for name in (files.SUMMARY, files.SPLIT, files.SPLIT_FACTS):
+            (self.folder / name).unlink(missing_ok=True)
         checkpoint.forget_after(self.folder / files.CHECKPOINTS, round)
         diagnostics.forget_diagnostics(self.folder / files.DIAGNOSTICS, round)
         write_atomic(self.folder / files.METRICS, b"".join(line + b"\n" for line in kept))

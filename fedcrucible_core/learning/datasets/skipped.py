@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from fedcrucible_core.config.plain_text import plain_text
 
 EXAMPLES = 3
+LONGEST_NAME = 1000
+"""Characters of a name that is kept."""
 
 
 @dataclass
@@ -19,12 +21,15 @@ class Skipped:
     """Reason -> number of them."""
     examples: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     """Reason -> the first of them, safe to show."""
+    every: list[tuple[str, str]] = field(default_factory=list)
+    """Name and reason of each, safe to show."""
     noun: str = "file"
     """What one of them is."""
 
     def add(self, reason: str, name: object) -> None:
         """One more that is passed over; ``name`` is a file's path or what else says which it is."""
         self.counts[reason] += 1
+        self.every.append((plain_text(name, LONGEST_NAME), reason))
         if len(self.examples[reason]) < EXAMPLES:
             self.examples[reason].append(plain_text(name))
 
