@@ -9,9 +9,11 @@ from torch import nn
 
 from defenses.base import FreshModels, Split, Splitter
 from defenses.fresh_models import Untrained, train_folds, train_fresh, train_probe
+from defenses.model_store import ModelStore
 from fedcrucible_core.foundation.base import Guide
 from fedcrucible_core.foundation.server_data import Kept
 from fedcrucible_core.learning.data import DataInfo, Labeled
+from fedcrucible_core.learning.steps import Told, nobody
 
 
 def split(
@@ -24,6 +26,8 @@ def split(
     untrained: Untrained | None = None,
     public: Callable[[], Labeled] | None = None,
     victim: Callable[[int], nn.Module] | None = None,
+    store: ModelStore | None = None,
+    told: Told = nobody,
 ) -> Split:
     """Split any labelled set: the server's samples, or a central training set.
 
@@ -36,6 +40,8 @@ def split(
         untrained: makes a model from a seed, for splitters that need freshly trained ones.
         public: reads the guide's own public slice, for splitters whose models learn that.
         victim: the model that was trained on the data as it was after so many epochs, for splitters that ask for it.
+        store: where models trained from scratch are kept and looked for; None = nowhere.
+        told: hears how far their training is.
 
     Raises:
         ValueError: the splitter needs what isn't given, or its parts aren't a partition of the rows.
@@ -45,7 +51,7 @@ def split(
     targets = guide().targets(data.inputs, info.class_names) if needs.guide else None
     model = None
     if needs.fresh is not None:
-        model = _model(splitter.name, needs.fresh, data, info, guide, rng, untrained, public, victim)
+        model = _model(splitter.name, needs.fresh, data, info, guide, rng, untrained, public, victim, store, told)
     found = splitter.split(data, targets, model, rng)
     rows = torch.cat([found.clean, found.triggered, found.mixed])
     if not torch.equal(rows.sort().values, torch.arange(len(data))):
@@ -63,6 +69,8 @@ def _model(
     untrained: Untrained | None,
     public: Callable[[], Labeled] | None,
     victim: Callable[[int], nn.Module] | None,
+    store: ModelStore | None,
+    told: Told,
 ) -> nn.Module:
     if wanted.score == "victim-ckpt5":
         if victim is None:
@@ -77,7 +85,7 @@ def _model(
     if untrained is None:
         raise ValueError(f"splitter {name!r} needs freshly trained models, and nothing makes them")
     train = train_folds if wanted.score == "true-kfold" else train_fresh
-    return train(wanted, data, untrained, rng)
+    return train(wanted, data, untrained, rng, store, told)
 
 
 def clean_part(splitter: Splitter, found: Split) -> Kept:

@@ -13,14 +13,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fedcrucible.api import (  # noqa: A004
+    from fedcrucible.api import (
         Catalogue,
         Comparison,
         Interrupted,
         Purification,
         Run,
         compare,
-        list,
+        list,  # noqa: A004
         purify,
         read,
         run,

@@ -64,6 +64,7 @@ def run(
     plan = Plan.make(load(overlaid(load_preset(_preset(preset)), {"output.report": False}, given)))
     folders: builtins.list[Path] = []
     with run_display(progress) as display:
+        plan.foundation.told = display.on_step
         display.started(plan.config.run.rounds)
         try:
             summary = run_in_process(plan, [display], display.on_reply, folders.append)
@@ -195,6 +196,7 @@ def purify(
     plan = plan_of(Wanted(os.fspath(data), suspect, architecture, method, place, given))
     folders: builtins.list[Path] = []
     with run_display(progress) as display:
+        plan.foundation.told = display.on_step
         display.started(plan.config.run.rounds)
         try:
             folder = Path(run_plan(plan, [display], display.on_reply, folders.append).folder)

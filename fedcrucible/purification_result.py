@@ -56,7 +56,9 @@ class Purification:
 
     def __repr__(self) -> str:
         facts = last_facts(self.run)
-        sizes = ", ".join(f"{part} {facts[f'repair.split_{part}']:,.0f}" for part in PARTS if f"repair.split_{part}" in facts)
+        sizes = ", ".join(
+            f"{part} {facts[f'repair.split_{part}']:,.0f}" for part in PARTS if f"repair.split_{part}" in facts
+        )
         return f"<purified by {self.run.record.run.repair}: {sizes or 'nothing was split'}; {self.run.folder}>"
 
 

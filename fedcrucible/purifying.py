@@ -146,10 +146,14 @@ def _model_settings(request: Request) -> dict[str, Scalar]:
     if not path.exists():
         raise ConfigError("model", request.model, "nothing is there; allowed: a state dict's file, or a run's record")
     if path.suffix.lower() in PROGRAMS:
-        allowed = "can be run and not trained; it can score (splitter.cgd-entropy.score=file), to purify give a state dict"
+        allowed = (
+            "can be run and not trained; it can score (splitter.cgd-entropy.score=file), to purify give a state dict"
+        )
         raise ConfigError("model", request.model, allowed)
     if not named and "model.name" not in (request.settings or {}):
-        allowed = "a state dict doesn't say of what: name the architecture (torchvision:NAME, timm:NAME, or one of ours)"
+        allowed = (
+            "a state dict doesn't say of what: name the architecture (torchvision:NAME, timm:NAME, or one of ours)"
+        )
         raise ConfigError("architecture", "", allowed)
     return {**named, "model.weights": str(path.resolve())}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -24,7 +26,8 @@ SHOWN = 12
 def keep_split(record: RunRecord, config: RunConfigBase, judged: JudgedSet) -> None:
     """Write split.csv and split.json. Raises OSError where they can't be written."""
     data = load_task(config.task)
-    names, left_out = (), data.left_out if judged.published else ()
+    names: Sequence[str] = ()
+    left_out = data.left_out if judged.published else ()
     if judged.published:
         source = dataset_source(config.task.dataset)
         names = source.names(data_folder(config.task.data_dir), Reading.of(config.task))
@@ -38,24 +41,24 @@ def keep_split(record: RunRecord, config: RunConfigBase, judged: JudgedSet) -> N
     write_split(record.folder, facts, [*rows, *lost])
 
 
-def split_rows(judged: JudgedSet, info: DataInfo, names: object = ()) -> list[SplitRow]:
+def split_rows(judged: JudgedSet, info: DataInfo, names: Sequence[str] = ()) -> list[SplitRow]:
     """One row a sample, in the order of the set; ``names`` are the files of the published set's rows."""
-    files = list(names) if isinstance(names, (list, tuple)) else []
     count, labels = len(judged.data), judged.data.labels.tolist()
-    numbers = [None] * count if judged.data.rows is None else judged.data.rows.tolist()
+    numbers = [-1] * count if judged.data.rows is None else judged.data.rows.tolist()
     parts: list[Part] = ["mixed"] * count
-    for part, found in (("clean", judged.found.clean), ("triggered", judged.found.triggered)):
-        for place in found.tolist():
-            parts[place] = part  # type: ignore[call-overload]
+    for place in judged.found.clean.tolist():
+        parts[place] = "clean"
+    for place in judged.found.triggered.tolist():
+        parts[place] = "triggered"
     columns = {name: _column(judged, f"s_{name}") for name in ("guide", "model")}
     truth = [None] * count if judged.poisoned is None else judged.poisoned.tolist()
     rows = []
     for place, label in enumerate(labels):
-        number = None if numbers[place] is None or numbers[place] < 0 else numbers[place]
+        number = numbers[place]
         rows.append(
             SplitRow(
-                row=number,
-                file=files[number] if number is not None and number < len(files) else "",
+                row=number if number >= 0 else None,
+                file=names[number] if 0 <= number < len(names) else "",
                 label=label,
                 class_name=info.class_names[label] if label >= 0 else "",
                 part=parts[place],
@@ -75,7 +78,8 @@ def suspects(judged: JudgedSet, info: DataInfo, rows: list[SplitRow]) -> tuple[S
     inputs = judged.data.inputs[torch.tensor(places, dtype=torch.int64, device=judged.data.inputs.device)].cpu()
     if task.pictured:
         return tuple(Suspect(sample=rows[p], picture=stored_picture(x)) for p, x in zip(places, inputs, strict=True))
-    return tuple(Suspect(sample=rows[p], text=text) for p, text in zip(places, task.decode(inputs), strict=True))
+    texts = task.decode(inputs) or ()
+    return tuple(Suspect(sample=rows[p], text=text) for p, text in zip(places, texts, strict=True))
 
 
 def _column(judged: JudgedSet, score: str) -> tuple[list[float | None], list[float | None]]:

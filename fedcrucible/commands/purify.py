@@ -32,8 +32,8 @@ def command(
         typer.Option(
             "--model",
             metavar="FILE|RECORD",
-            help="The suspicious model: a state dict (.pt, .pth, .safetensors), or the record of a run. Without it one is "
-            "trained on the set first: 10 epochs, or run.rounds=N.",
+            help="The suspicious model: a state dict (.pt, .pth, .safetensors), or the record of a run. Without it "
+            "one is trained on the set first: 10 epochs, or run.rounds=N.",
         ),
     ] = "",
     architecture: Annotated[
@@ -80,6 +80,7 @@ def purify(request: Request, quiet: bool, record: RecordFolder) -> Purification:
 
     with progress_display(quiet) as display:
         plan = plan_of(request)
+        plan.foundation.told = display.on_step
         display.started(plan.config.run.rounds)
         folder = Path(run(plan, [display], display.on_reply, record.learn).folder)
     return Purification(Run(folder), purified_model(plan, folder), plan.data.tested)

@@ -51,9 +51,10 @@ class SplitRow(Record):
 
     @property
     def suspicion(self) -> float:
-        """How far from what is trusted, 0 to 1: the larger of guide rank and 1 - model rank."""
-        guide = 0.0 if self.rank_guide is None else self.rank_guide
-        return max(guide, 0.0 if self.rank_model is None else 1.0 - self.rank_model)
+        """How far to the upper left of the map, 0 to 1: the mean of guide rank and 1 - model rank, of those known."""
+        fast = None if self.rank_model is None else 1.0 - self.rank_model
+        known = [rank for rank in (self.rank_guide, fast) if rank is not None]
+        return sum(known) / len(known) if known else 0.0
 
 
 class Suspect(Record):

@@ -172,7 +172,7 @@ def _published(name: str, root: Path, reading: Reading, test_fraction: float) ->
     with_usable_labels(data)  # before the samples are parted: what is wrong is wrong with train
     noun = task_of(data.info).noun
     if not test_fraction:
-        note = f"{name} has no test split: the training {noun}s stand in, with labels as given; rates say how well they fit"
+        note = f"{name} has no test split: the training {noun}s stand in, labels as given; rates say how well they fit"
         return replace(data, train=train, test=train, notes=(*data.notes, note))
     aside = int(len(train) * test_fraction + 0.5)
     if not 0 < aside < len(train):

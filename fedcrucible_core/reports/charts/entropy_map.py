@@ -27,7 +27,9 @@ def entropy_map(split: RecordedSplit) -> Markup | None:
         return None
     shown = _even(ranked)
     figure = new_figure(6.4, 5.4)
-    axes = style(figure.add_subplot(), x="Model rank (0: learned first)", y="Guide rank (1: the label surprises it most)")
+    axes = style(
+        figure.add_subplot(), x="Model rank (0: learned first)", y="Guide rank (1: the label surprises it most)"
+    )
     for part, (colour, marker) in LOOKS.items():
         _points(axes, [row for row in shown if row.part == part], f"{part} ({split.counted(part):,})", colour, marker)
     bad = [row for row in shown if row.poisoned]

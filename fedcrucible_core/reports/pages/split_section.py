@@ -57,14 +57,13 @@ def suspect_samples(record: RecordedRun, split: RecordedSplit) -> list[ShownSamp
 
 def suspect_rows(split: RecordedSplit) -> list[tuple[str, ...]]:
     """The same in figures: place, given class, scores in nats, ranks, truth."""
-    return [
-        (
-            place_of(one.sample), one.sample.class_name or MISSING, _number(one.sample.s_guide), _number(one.sample.s_model),
-            _number(one.sample.rank_guide), _number(one.sample.rank_model),
-            MISSING if one.sample.poisoned is None else "poisoned" if one.sample.poisoned else "clean",
-        )
-        for one in split.facts.suspects
-    ]  # fmt: skip
+    return [_figures(one.sample) for one in split.facts.suspects]
+
+
+def _figures(row: SplitRow) -> tuple[str, ...]:
+    numbers = (row.s_guide, row.s_model, row.rank_guide, row.rank_model)
+    truth = MISSING if row.poisoned is None else "poisoned" if row.poisoned else "clean"
+    return (place_of(row), row.class_name or MISSING, *map(_number, numbers), truth)
 
 
 def place_of(row: SplitRow) -> str:
@@ -91,7 +90,8 @@ def caption(split: RecordedSplit, inputs: str) -> str:
 def _shown(run: RunDescription, one: Suspect) -> ShownSample:
     row = one.sample
     badges = ["poisoned"] if row.poisoned else []
-    badges += [f"{name} {rank:.2f}" for name, rank in (("guide", row.rank_guide), ("model", row.rank_model)) if rank is not None]
+    ranks = (("guide", row.rank_guide), ("model", row.rank_model))
+    badges += [f"{name} rank {rank:.2f}" for name, rank in ranks if rank is not None]
     source = "" if one.picture is None else png_address(one.picture.array)
     label = row.class_name or ("no label" if row.label is None or row.label < 0 else run.class_names[row.label])
     return ShownSample(source, one.text, f"{label}, {place_of(row)}", tuple(badges), bool(row.poisoned))

@@ -140,7 +140,8 @@ poisoned nobody can say here: triggered ones are suspects.{% endif %}</p>
 {{ samples(suspects) }}
 <details><summary>The same in figures</summary><div class="scroll"><table>
 <thead><tr><th scope="col">sample</th><th scope="col">given class</th>
-{% for head in ("guide (nats)", "models (nats)", "guide rank", "model rank") %}<th scope="col" class="number">{{ head }}</th>
+{% for head in ("guide (nats)", "models (nats)", "guide rank", "model rank") %}
+<th scope="col" class="number">{{ head }}</th>
 {% endfor %}{% if split_truth %}<th scope="col">truth</th>{% endif %}</tr></thead>
 <tbody>{% for row in suspect_rows %}<tr><th scope="row" class="mono">{{ row[0] }}</th><td>{{ row[1] }}</td>
 {% for value in row[2:6] %}<td class="number">{{ value }}</td>{% endfor %}
