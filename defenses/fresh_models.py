@@ -43,14 +43,17 @@ class OwnRows(nn.Module):
 
     logits: Tensor
 
-    def __init__(self, logits: Tensor) -> None:
+    def __init__(self, logits: Tensor, inputs: Tensor | None = None) -> None:
         super().__init__()
         self.register_buffer("logits", logits)
+        self.inputs = inputs
 
     def forward(self, x: Tensor) -> Tensor:
         """The logits. Raises ValueError for a set of another length."""
         if len(x) != len(self.logits):
             raise ValueError(f"these are the logits of {len(self.logits)} rows, asked for {len(x)}")
+        if self.inputs is not None and x is not self.inputs and not torch.equal(x, self.inputs):
+            raise ValueError("there are logits of the set alone, and the splitter asks for those of other inputs")
         return self.logits
 
 

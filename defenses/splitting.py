@@ -8,11 +8,12 @@ import torch
 from torch import nn
 
 from defenses.base import FreshModels, Split, Splitter
-from defenses.fresh_models import Untrained, train_folds, train_fresh, train_probe
+from defenses.fresh_models import OwnRows, Untrained, train_folds, train_fresh, train_probe
 from defenses.model_store import ModelStore
 from fedcrucible_core.foundation.base import Guide
 from fedcrucible_core.foundation.server_data import Kept
 from fedcrucible_core.learning.data import DataInfo, Labeled
+from fedcrucible_core.learning.models.scorers import scored
 from fedcrucible_core.learning.steps import Told, nobody
 
 
@@ -72,6 +73,8 @@ def _model(
     store: ModelStore | None,
     told: Told,
 ) -> nn.Module:
+    if wanted.scorer is not None:
+        return OwnRows(scored(wanted.scorer, data, info), data.inputs)
     if wanted.score == "victim-ckpt5":
         if victim is None:
             raise ValueError(f"splitter {name!r} needs the model of an epoch of central training, there is none")

@@ -160,6 +160,7 @@ def purify(
     *,
     method: str = "cgd-unlearn",
     architecture: str = "",
+    scorer: str | os.PathLike[str] | None = None,
     out: str | os.PathLike[str] | None = None,
     settings: Mapping[str, Any] | None = None,
     progress: bool = True,
@@ -175,6 +176,7 @@ def purify(
             epochs, or ``run.rounds``.
         method: the repair, by registered name.
         architecture: of the state dict: one of ours, ``torchvision:NAME`` or ``timm:NAME``; a record says it itself.
+        scorer: what scores in place of freshly trained models: .onnx, TorchScript, or logits of every row.
         out: the record's folder; None = a new one.
         settings: more settings, by dotted key or as nested mappings.
         progress: whether one line on the terminal, or below a notebook's cell, tells how far it is.
@@ -192,8 +194,8 @@ def purify(
     from fedcrucible.purifying import run as run_plan
 
     given = {"output.report": False} | _settings(settings, {}, keys)
-    suspect, place = ("" if path is None else os.fspath(path) for path in (model, out))
-    plan = plan_of(Wanted(os.fspath(data), suspect, architecture, method, place, given))
+    suspect, place, scores = ("" if path is None else os.fspath(path) for path in (model, out, scorer))
+    plan = plan_of(Wanted(os.fspath(data), suspect, architecture, method, place, scores, given))
     folders: builtins.list[Path] = []
     with run_display(progress) as display:
         plan.foundation.told = display.on_step

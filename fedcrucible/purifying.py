@@ -37,6 +37,8 @@ class Request:
     architecture: str = ""
     method: str = METHOD
     out: str = ""
+    scorer: str = ""
+    """What scores in place of freshly trained models: a model that is only run, or logits."""
     settings: Mapping[str, Scalar] | None = None
 
 
@@ -54,6 +56,8 @@ def plan_of(request: Request) -> Plan:
         "task.test_fraction": 0.0,
     }
     asked = {**data_settings(request.data), **_model_settings(request), **_out(request.out)}
+    if request.scorer:
+        asked |= {"splitter.cgd-entropy.score": "file", "splitter.cgd-entropy.scorer": request.scorer}
     asked["repair.name"] = _method(request.method)
     for key, value in asked.items():
         if key in given and given[key] != value:
@@ -146,14 +150,10 @@ def _model_settings(request: Request) -> dict[str, Scalar]:
     if not path.exists():
         raise ConfigError("model", request.model, "nothing is there; allowed: a state dict's file, or a run's record")
     if path.suffix.lower() in PROGRAMS:
-        allowed = (
-            "can be run and not trained; it can score (splitter.cgd-entropy.score=file), to purify give a state dict"
-        )
+        allowed = "can be run and not trained: as --scorer it scores samples; what is purified is a state dict"
         raise ConfigError("model", request.model, allowed)
     if not named and "model.name" not in (request.settings or {}):
-        allowed = (
-            "a state dict doesn't say of what: name the architecture (torchvision:NAME, timm:NAME, or one of ours)"
-        )
+        allowed = "name the network of the state dict: torchvision:NAME, timm:NAME, or one of ours"
         raise ConfigError("architecture", "", allowed)
     return {**named, "model.weights": str(path.resolve())}
 

@@ -43,6 +43,14 @@ def command(
         ),
     ] = "",
     method: Annotated[str, typer.Option("--method", help="What purifies; `fedcrucible list repairs`.")] = "cgd-unlearn",
+    scorer: Annotated[
+        str,
+        typer.Option(
+            "--scorer",
+            metavar="FILE",
+            help="What scores in place of freshly trained models: .onnx, TorchScript, logits of each row (.npz, .csv).",
+        ),
+    ] = "",
     out: Annotated[str, typer.Option("--out", "-o", metavar="FOLDER", help="Where the record goes.")] = "",
     preset: Preset = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end, nothing else.")] = False,
@@ -62,7 +70,7 @@ def command(
             from fedcrucible_core.config.preset import load_preset
 
             given = overlaid(load_preset(preset), load_assignments(settings or []))
-            found = purify(Request(data, model, architecture, method, out, given), quiet, record)
+            found = purify(Request(data, model, architecture, method, out, scorer, given), quiet, record)
         if as_json:
             typer.echo(json.dumps(as_object(found)))
         else:

@@ -143,7 +143,7 @@ class Torchvision(LibrarySpec):
         return network
 
     def _head(self, network: nn.Module) -> str:
-        linear = [name for name, layer in network.named_modules() if isinstance(layer, nn.Linear)]
+        linear: list[str] = [name for name, layer in network.named_modules() if isinstance(layer, nn.Linear)]
         if not linear:
             raise TypeError("no linear layer")
         return linear[-1]
