@@ -71,6 +71,12 @@ def last_facts(run: Run) -> dict[str, float]:
     return dict(rounds[-1].facts) if rounds else {}
 
 
+def notes_of(run: Run) -> tuple[str, ...]:
+    """What a reader must know: of the run, then of its repair."""
+    rounds = [one for one in run.record.rounds if one.stage == "repair"]
+    return tuple(dict.fromkeys((*run.notes, *(rounds[-1].notes if rounds else ()))))
+
+
 def kept_reason(run: Run) -> str:
     """Why the repair left the model as it was; empty where it did its work."""
     rounds = [one for one in run.record.rounds if one.stage == "repair"]

@@ -18,6 +18,7 @@ from fedcrucible_core.learning.data import DataSplits, Labeled
 from fedcrucible_core.learning.models import SplitModel
 from fedcrucible_core.learning.rng import torch_generator
 from server_app.foundation import ServerFoundation
+from server_app.guide_knowledge import guide_notes
 from server_app.root_set import drawn_clean, drawn_synthetic
 from strategies.outcome import JudgedSet
 from strategies.parts import RepairInputs
@@ -47,12 +48,15 @@ def repair_inputs(
         truth = known.poisoned if not central_set or poisons_centrally(config) else None  # of published data who knows
         judged = JudgedSet(system.suspects_splitter, known.data, found, truth, central_set)
     suspects, clean = None, None
+    notes: tuple[str, ...] = ()
     if known is not None and needs.suspects:
         guide = _on_cpu(foundation.guide().targets(known.data.inputs, data.info.class_names)) if needs.guide else None
         suspects = Suspects(known.data, found if needs.split else None, guide)
+        if guide is not None:
+            notes = guide_notes(guide.logits, known.data.labels, data.info.class_names)
     if needs.clean is not None:
         clean = _clean(config, needs.clean, data, foundation, known, found).to(device)
-    return RepairInputs(suspects, clean, facts=facts, judged=judged)
+    return RepairInputs(suspects, clean, facts=facts, judged=judged, notes=notes)
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,8 @@ class RepairInputs:
     """A fresh model of the prototype's architecture from a seed."""
     facts: dict[str, float] = field(default_factory=dict)
     """For the record: what came of the split, and how far that is true."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the split must know."""
     judged: JudgedSet | None = None
     """For the record: the split itself, where one was made."""
 

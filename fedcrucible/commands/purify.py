@@ -105,7 +105,7 @@ def rates(found: Purification) -> dict[str, float | None]:
 
 def as_object(found: Purification) -> dict[str, object]:
     """The result for machines; MA in percent, None where the set has no test split."""
-    from fedcrucible.purification_result import PARTS, last_facts
+    from fedcrucible.purification_result import PARTS, last_facts, notes_of
 
     facts, where = last_facts(found.run), _files(found)
     return {
@@ -116,8 +116,9 @@ def as_object(found: Purification) -> dict[str, object]:
         "split": {part: int(facts[f"repair.split_{part}"]) for part in PARTS if f"repair.split_{part}" in facts},
         **{name: str(path) for name, path in where.items()},
         "record": str(found.run.folder),
+        "peak_memory_mb": found.run.summary.peak_memory_mb,
         "seconds": round(found.run.summary.seconds_total, 3),
-        "notes": list(found.run.notes),
+        "notes": list(notes_of(found.run)),
     }
 
 
@@ -133,7 +134,7 @@ def _print(found: Purification) -> None:
     from rich.table import Table
 
     from fedcrucible.catalogue_text import console
-    from fedcrucible.purification_result import PARTS, last_facts
+    from fedcrucible.purification_result import PARTS, last_facts, notes_of
     from server_app.console import percent
 
     facts, ma, record = last_facts(found.run), rates(found), found.run.record
@@ -152,9 +153,10 @@ def _print(found: Purification) -> None:
             table.add_row(part, f"{count:,.0f}", MEANINGS[part])
     if "repair.split_clean" not in facts:
         table.add_row("split", "-", f"{record.run.repair} splits nothing")
-    table.add_row("time", f"{found.run.summary.seconds_total:.1f} s", "")
+    peak = found.run.summary.peak_memory_mb
+    table.add_row("time", f"{found.run.summary.seconds_total:.1f} s", "" if peak is None else f"peak {peak:,.0f} MB")
     console().print(table)
-    for note in found.run.notes:
+    for note in notes_of(found.run):
         typer.echo(f"note: {note}")
     for name, path in _files(found).items():
         typer.echo(f"{TITLES[name]}: {path}")

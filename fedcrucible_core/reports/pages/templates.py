@@ -125,6 +125,8 @@ REPORT = """{% extends "base" %}
 {% endif %}
 {% if split_rows %}<section id="split"><h2>The suspicious set, split by {{ splitter }}</h2>
 {{ chart(split_map, split_caption, "No map: it takes a rank of the guide and one of models for each sample.") }}
+<p class="note">split.csv in the record's folder has every row.{% if not split_truth %} Which {{ run.inputs }} are
+poisoned nobody can say here: triggered ones are suspects.{% endif %}</p>
 <div class="scroll"><table>
 <thead><tr><th scope="col">part</th><th scope="col" class="number">{{ run.inputs }}</th>
 {% if split_truth %}<th scope="col" class="number">of them poisoned</th>{% endif %}
@@ -134,8 +136,6 @@ REPORT = """{% extends "base" %}
 {% if split_truth %}<td class="number">{{ row.poisoned }}</td>{% endif %}
 <td class="number">{{ row.guide }}</td><td class="number">{{ row.model }}</td></tr>
 {% endfor %}</tbody></table></div>
-<p class="note">split.csv in the record's folder has every row.{% if not split_truth %} Which {{ run.inputs }} are
-poisoned nobody can say here: triggered ones are suspects.{% endif %}</p>
 {% if suspects %}<h3>Most suspicious</h3>
 {{ samples(suspects) }}
 <details><summary>The same in figures</summary><div class="scroll"><table>
