@@ -65,6 +65,11 @@ class Purification:
 PARTS = ("clean", "triggered", "mixed")
 
 
+UNTOUCHED = (
+    "the early stop kept the model as it was: every epoch cost more held-out accuracy than repair.cgd-unlearn.tolerance"
+)
+
+
 def last_facts(run: Run) -> dict[str, float]:
     """Facts of the run's repair; empty where there was none."""
     rounds = [one for one in run.record.rounds if one.stage == "repair"]
@@ -74,7 +79,8 @@ def last_facts(run: Run) -> dict[str, float]:
 def notes_of(run: Run) -> tuple[str, ...]:
     """What a reader must know: of the run, then of its repair."""
     rounds = [one for one in run.record.rounds if one.stage == "repair"]
-    return tuple(dict.fromkeys((*run.notes, *(rounds[-1].notes if rounds else ()))))
+    kept = (UNTOUCHED,) if last_facts(run).get("repair.kept_epoch") == 0 else ()
+    return tuple(dict.fromkeys((*run.notes, *(rounds[-1].notes if rounds else ()), *kept)))
 
 
 def kept_reason(run: Run) -> str:

@@ -90,4 +90,6 @@ class OwnData(DatasetSource):
         images = stack_splits({split: pixels for split, (pixels, _) in found.items()}, self.full_name)
         labels = {split: torch.tensor([item.label for item in items]) for split, items in kept.splits.items()}
         rows = {split: torch.tensor([item.row for item in items]) for split, items in kept.splits.items()}
-        return self.published(images, labels, listing.classes, notes, rows, tuple(kept.skipped.every))
+        return self.published(
+            images, labels, listing.classes, notes, rows, kept.skipped.within(place if place.is_dir() else place.parent)
+        )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from fedcrucible_core.config.plain_text import plain_text
 
@@ -35,6 +37,11 @@ class Skipped:
 
     def __len__(self) -> int:
         return sum(self.counts.values())
+
+    def within(self, folder: Path) -> tuple[tuple[str, str], ...]:
+        """Name and reason of each; what lies in ``folder`` is named from there."""
+        prefix = f"{plain_text(folder, LONGEST_NAME)}{os.sep}"
+        return tuple((name.removeprefix(prefix), reason) for name, reason in self.every)
 
     def notes(self) -> tuple[str, ...]:
         """One sentence per reason, the most frequent first."""
