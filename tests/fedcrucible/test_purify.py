@@ -107,6 +107,9 @@ def test_the_model_is_the_records_and_answers(found: fedcrucible.Purification) -
 
 def test_a_record_is_purified_again_without_training(found: fedcrucible.Purification, pictures: Path) -> None:
     again = fedcrucible.purify(pictures, found.run.folder, settings=QUICK | {"run.rounds": 0}, progress=False)
+    assert again.purified, again.reason
+    assert [row.stage for row in again.run.record.rounds] == ["training", "repair"]
+    assert len(again.split) == len(found.split)
     assert again.run.config["model.resnet8.width"] == 4
     assert again.run.config["model.weights"] == str(found.run.folder)
     with pytest.raises(ConfigError, match="the record says"):
@@ -126,6 +129,7 @@ def test_a_librarys_state_dict_goes_in_and_comes_out_under_its_own_names(picture
         pictures, tmp_path / "victim.pt", architecture="torchvision:mobilenet_v3_small",
         scorer=tmp_path / "logits.npz", out=tmp_path / "out", settings=settings, progress=False,
     )  # fmt: skip
+    assert done.purified, done.reason
     fresh = torchvision.models.mobilenet_v3_small(num_classes=4).eval()
     fresh.load_state_dict(load_file(tmp_path / "out" / "purified.safetensors"))
     x = torch.rand(3, 3, 32, 32)
