@@ -138,6 +138,26 @@ def test_a_librarys_state_dict_goes_in_and_comes_out_under_its_own_names(picture
         assert not torch.equal(fresh(x), plain.eval()(x))
 
 
+def test_an_interrupted_one_goes_on_without_training_again_what_scores(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: fedcrucible.Purification
+) -> None:
+    call = {"architecture": "resnet8", "out": tmp_path / "out", "settings": QUICK | {"run.seed": 3}, "progress": False}
+    call["settings"]["guide.cache_dir"] = str(tmp_path / "cache")
+
+    def stop(*given: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("defenses.repairs.cgd_unlearn.CgdUnlearn.repair", stop)
+        with pytest.raises(fedcrucible.Interrupted):
+            fedcrucible.purify(pictures, **call)
+    monkeypatch.setattr("defenses.fresh_models.minimise", stop)
+    done = fedcrucible.purify(pictures, **call, **{"run.resume": True})
+    assert done.purified
+    assert done.run.summary.parameters_sha256 == found.run.summary.parameters_sha256
+    assert done.split.equals(found.split)
+
+
 def test_the_command_prints_one_object_and_a_table(fedcrucible, tmp_path: Path, runs_folder: Path) -> None:
     write_folder(tmp_path / "p", 8, size=(32, 32))
     table = tmp_path / "p" / "all.csv"
