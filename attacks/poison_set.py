@@ -59,7 +59,7 @@ def central_set(config: RunConfigBase, poisoner: Poisoner, task: AttackTask) -> 
     own = _central_images(poisoner, task)
     if not poisons_centrally(config):
         nothing = torch.zeros(len(own), dtype=torch.bool)
-        return PoisonedSet(Labeled(own.for_model(), own.labels), nothing, nothing.clone())
+        return PoisonedSet(Labeled(own.for_model(), own.labels, own.rows), nothing, nothing.clone())
     rng = torch_generator(config.run.seed, "poison")
     return poisoner.poison(own, PoisonContext(task, config.poison, rng, run_artefact(config, poisoner, task)))
 

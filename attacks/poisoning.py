@@ -15,6 +15,9 @@ from fedcrucible_core.learning.data import Labeled
 if TYPE_CHECKING:
     from attacks.poisoner import PoisonContext, Poisoner
 
+NO_ROW = -1
+"""The row (``Labeled.rows``) of a sample that an attack adds: it is none of the published split's."""
+
 
 @dataclass(frozen=True)
 class PoisonedSet:
@@ -60,7 +63,7 @@ def poisoned_set(own: Labeled, poisoner: Poisoner, ctx: PoisonContext) -> Poison
     """
     clean = own.for_model() if own.inputs.dtype == torch.uint8 else own.inputs.clone()
     nothing = torch.zeros(len(own), dtype=torch.bool)
-    start = PoisonedSet(Labeled(clean, own.labels.clone()), nothing, nothing.clone())
+    start = PoisonedSet(Labeled(clean, own.labels.clone(), own.rows), nothing, nothing.clone())
     eligible = eligible_rows(own, poisoner, ctx)
     change = _append_all if ctx.section.mode == "append-all" else _replace
     result = change(start, eligible, poisoner, ctx) if len(eligible) else start
@@ -150,9 +153,11 @@ def _drawn(able: Tensor, ctx: PoisonContext) -> Tensor:
 
 def _joined(first: PoisonedSet, x: Tensor, y: Tensor, *, poisoned: bool) -> PoisonedSet:
     """``first`` and further samples, all of them poisoned or all of them decoys."""
-    mark = torch.full((len(y),), poisoned)
+    mark, rows = torch.full((len(y),), poisoned), first.data.rows
+    if rows is not None:
+        rows = torch.cat([rows, torch.full((len(y),), NO_ROW)])
     return PoisonedSet(
-        Labeled(torch.cat([first.data.inputs, x]), torch.cat([first.data.labels, y])),
+        Labeled(torch.cat([first.data.inputs, x]), torch.cat([first.data.labels, y]), rows),
         torch.cat([first.poisoned, mark]),
         torch.cat([first.decoys, ~mark]),
     )

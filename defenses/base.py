@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -252,6 +252,11 @@ class Splitter(Component):
     def needs(self) -> Needs:
         """What it asks for beside the set: the guide, models trained for it."""
         return Needs()
+
+    @property
+    def thresholds(self) -> Mapping[str, tuple[float, ...]]:
+        """Score -> percentile ranks at which a part ends, for the map of a split; empty where ranks settle nothing."""
+        return {}
 
     @abstractmethod
     def split(

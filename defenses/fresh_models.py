@@ -9,11 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from defenses.model_store import ModelStore, trained_or_kept
 from defenses.needs import FreshModels
 from fedcrucible_core.foundation.base import Guide
 from fedcrucible_core.learning.data import Labeled
 from fedcrucible_core.learning.evaluation import logits
 from fedcrucible_core.learning.fit import minimise, training_mode
+from fedcrucible_core.learning.steps import Told, nobody
 
 Untrained = Callable[[int], nn.Module]
 """An untrained model of the run's architecture, on its device, with weights drawn from a seed."""
@@ -41,14 +43,17 @@ class OwnRows(nn.Module):
 
     logits: Tensor
 
-    def __init__(self, logits: Tensor) -> None:
+    def __init__(self, logits: Tensor, inputs: Tensor | None = None) -> None:
         super().__init__()
         self.register_buffer("logits", logits)
+        self.inputs = inputs
 
     def forward(self, x: Tensor) -> Tensor:
         """The logits. Raises ValueError for a set of another length."""
         if len(x) != len(self.logits):
             raise ValueError(f"these are the logits of {len(self.logits)} rows, asked for {len(x)}")
+        if self.inputs is not None and x is not self.inputs and not torch.equal(x, self.inputs):
+            raise ValueError("there are logits of the set alone, and the splitter asks for those of other inputs")
         return self.logits
 
 
@@ -66,17 +71,33 @@ class Probe(nn.Module):
         return logits
 
 
-def train_fresh(wanted: FreshModels, data: Labeled, untrained: Untrained, rng: torch.Generator) -> nn.Module:
+def train_fresh(
+    wanted: FreshModels,
+    data: Labeled,
+    untrained: Untrained,
+    rng: torch.Generator,
+    store: ModelStore | None = None,
+    told: Told = nobody,
+) -> nn.Module:
     """Train ``wanted.count`` models on ``data`` by cross-entropy, without augmentation; in eval mode, without gradient.
 
     Samples without a label (-1) teach nothing: left out.  Everything drawn (weights, order, dropout) follows from
-    ``rng``; the global generator is left as it was.
+    ``rng``; the global generator is left as it was.  What ``store`` has isn't trained again; ``told`` hears of epochs.
     """
     data = _labelled(data)
-    return MeanLogits([_trained(wanted, data, untrained, rng) for _ in range(wanted.count)]).eval()
+    about, epochs = "" if store is None else store.about(wanted, data), Epochs(wanted.count * wanted.epochs, told)
+    members = [_trained(wanted, data, untrained, rng, store, about, epochs) for _ in range(wanted.count)]
+    return MeanLogits(members).eval()
 
 
-def train_folds(wanted: FreshModels, data: Labeled, untrained: Untrained, rng: torch.Generator) -> OwnRows:
+def train_folds(
+    wanted: FreshModels,
+    data: Labeled,
+    untrained: Untrained,
+    rng: torch.Generator,
+    store: ModelStore | None = None,
+    told: Told = nobody,
+) -> OwnRows:
     """Train a model on all but each of ``wanted.count`` folds of ``data``; logits of every row by the one without it.
 
     Raises ValueError where there is one sample or one fold only: a model needs others to learn from.
@@ -84,10 +105,13 @@ def train_folds(wanted: FreshModels, data: Labeled, untrained: Untrained, rng: t
     folds = folds_of(len(data), wanted.count, rng)
     if len(folds) < 2:
         raise ValueError(f"held-out scores need two folds at least, there are {len(folds)} of {len(data)} samples")
-    found = []
+    found, epochs = [], Epochs(len(folds) * wanted.epochs, told)
     for fold in folds:
         others = torch.ones(len(data), dtype=torch.bool).index_fill_(0, fold, False).nonzero().flatten()
-        model = _trained(wanted, _labelled(data.subset(others.to(data.labels.device))), untrained, rng)
+        part = _labelled(data.subset(others.to(data.labels.device)))
+        model = _trained(
+            wanted, part, untrained, rng, store, "" if store is None else store.about(wanted, part), epochs
+        )
         device = next(model.parameters()).device
         found.append(logits(model, data.inputs[fold.to(data.inputs.device)], FORWARD_BATCH, device).cpu())
     return OwnRows(torch.cat(found)[torch.cat(folds).argsort()])
@@ -98,7 +122,31 @@ def _labelled(data: Labeled) -> Labeled:
     return data if len(rows) == len(data) else data.subset(rows)
 
 
-def _trained(wanted: FreshModels, data: Labeled, untrained: Untrained, rng: torch.Generator) -> nn.Module:
+class Epochs:
+    """Counts epochs of several models."""
+
+    def __init__(self, total: int, told: Told) -> None:
+        self.done, self.total, self._told = 0, total, told
+
+    def begin(self) -> None:
+        """One more begins."""
+        self._told("training models that score", self.done, self.total)
+        self.done += 1
+
+    def model_done(self, number: int) -> None:
+        """All of a model's, whoever trained them."""
+        self.done = number
+
+
+def _trained(
+    wanted: FreshModels,
+    data: Labeled,
+    untrained: Untrained,
+    rng: torch.Generator,
+    store: ModelStore | None,
+    about: str,
+    epochs: Epochs,
+) -> nn.Module:
     seed = int(torch.randint(LARGEST_SEED, (), generator=rng))
     model = untrained(seed)
     device = next(model.parameters()).device
@@ -107,11 +155,17 @@ def _trained(wanted: FreshModels, data: Labeled, untrained: Untrained, rng: torc
     def loss(rows: Tensor) -> Tensor:
         return F.cross_entropy(model(inputs[rows]), labels[rows])
 
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)  # dropout draws from the global generator
-        minimise(
-            model.parameters(), loss, len(labels), wanted, rng, epochs=wanted.epochs, mode=partial(training_mode, model)
-        )
+    def train() -> None:
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(seed)  # dropout draws from the global generator
+            minimise(
+                model.parameters(), loss, len(labels), wanted, rng, epochs=wanted.epochs,
+                mode=partial(training_mode, model), before_epoch=epochs.begin,
+            )  # fmt: skip
+
+    before = epochs.done
+    trained_or_kept(store, about, model, inputs, rng, train)
+    epochs.model_done(before + wanted.epochs)
     return model.requires_grad_(False)
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 from defenses.smoothing import Smoothing
 from fedcrucible_core.learning.data import DataInfo
 from fedcrucible_core.learning.models.base import SplitModel
+from fedcrucible_core.learning.models.scorers import ScorerFile
 from fedcrucible_core.learning.optimisers import OptimiserName
 from fedcrucible_core.learning.survey import Survey
 from fedcrucible_core.learning.training import LocalTraining
@@ -38,9 +39,11 @@ class FreshModels:
     """Epochs of a linear layer, which are cheap: embeddings are computed once."""
     on: Literal["set", "public"] = "set"
     """What they learn: the very set that is split, or the guide's own public slice."""
-    score: Literal["fresh3x5", "victim-ckpt5", "true-kfold"] = "fresh3x5"
+    score: Literal["fresh3x5", "victim-ckpt5", "true-kfold", "file"] = "fresh3x5"
     """Whose logits: ``count`` models trained on the whole set; the victim's own after ``epochs`` of its training; for
-    each sample the one of ``count`` models that was trained without it."""
+    each sample the one of ``count`` models that was trained without it; those that ``scorer`` gives."""
+    scorer: ScorerFile | None = None
+    """file: a model that is only run, or logits."""
     kind: Literal["model", "probe", "auto"] = "model"
     """The run's architecture; one linear layer on the guide's embeddings; auto: probe for texts, model for pictures."""
     optimiser: OptimiserName = "adam"

@@ -8,10 +8,13 @@ import torch
 from torch import nn
 
 from defenses.base import FreshModels, Split, Splitter
-from defenses.fresh_models import Untrained, train_folds, train_fresh, train_probe
+from defenses.fresh_models import OwnRows, Untrained, train_folds, train_fresh, train_probe
+from defenses.model_store import ModelStore
 from fedcrucible_core.foundation.base import Guide
 from fedcrucible_core.foundation.server_data import Kept
 from fedcrucible_core.learning.data import DataInfo, Labeled
+from fedcrucible_core.learning.models.scorers import scored
+from fedcrucible_core.learning.steps import Told, nobody
 
 
 def split(
@@ -24,6 +27,8 @@ def split(
     untrained: Untrained | None = None,
     public: Callable[[], Labeled] | None = None,
     victim: Callable[[int], nn.Module] | None = None,
+    store: ModelStore | None = None,
+    told: Told = nobody,
 ) -> Split:
     """Split any labelled set: the server's samples, or a central training set.
 
@@ -36,6 +41,8 @@ def split(
         untrained: makes a model from a seed, for splitters that need freshly trained ones.
         public: reads the guide's own public slice, for splitters whose models learn that.
         victim: the model that was trained on the data as it was after so many epochs, for splitters that ask for it.
+        store: where models trained from scratch are kept and looked for; None = nowhere.
+        told: hears how far their training is.
 
     Raises:
         ValueError: the splitter needs what isn't given, or its parts aren't a partition of the rows.
@@ -45,7 +52,7 @@ def split(
     targets = guide().targets(data.inputs, info.class_names) if needs.guide else None
     model = None
     if needs.fresh is not None:
-        model = _model(splitter.name, needs.fresh, data, info, guide, rng, untrained, public, victim)
+        model = _model(splitter.name, needs.fresh, data, info, guide, rng, untrained, public, victim, store, told)
     found = splitter.split(data, targets, model, rng)
     rows = torch.cat([found.clean, found.triggered, found.mixed])
     if not torch.equal(rows.sort().values, torch.arange(len(data))):
@@ -63,7 +70,11 @@ def _model(
     untrained: Untrained | None,
     public: Callable[[], Labeled] | None,
     victim: Callable[[int], nn.Module] | None,
+    store: ModelStore | None,
+    told: Told,
 ) -> nn.Module:
+    if wanted.scorer is not None:
+        return OwnRows(scored(wanted.scorer, data, info), data.inputs)
     if wanted.score == "victim-ckpt5":
         if victim is None:
             raise ValueError(f"splitter {name!r} needs the model of an epoch of central training, there is none")
@@ -77,7 +88,7 @@ def _model(
     if untrained is None:
         raise ValueError(f"splitter {name!r} needs freshly trained models, and nothing makes them")
     train = train_folds if wanted.score == "true-kfold" else train_fresh
-    return train(wanted, data, untrained, rng)
+    return train(wanted, data, untrained, rng, store, told)
 
 
 def clean_part(splitter: Splitter, found: Split) -> Kept:

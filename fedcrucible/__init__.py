@@ -13,10 +13,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fedcrucible.api import Catalogue, Comparison, Interrupted, Run, compare, list, read, run  # noqa: A004
+    from fedcrucible.api import (
+        Catalogue,
+        Comparison,
+        Interrupted,
+        Purification,
+        Run,
+        compare,
+        list,  # noqa: A004
+        purify,
+        read,
+        run,
+    )
     from fedcrucible_core.config.errors import ConfigError
 
-__all__ = ["Catalogue", "Comparison", "ConfigError", "Interrupted", "Run", "compare", "list", "read", "run"]
+__all__ = [
+    "Catalogue", "Comparison", "ConfigError", "Interrupted", "Purification", "Run", "compare", "list", "purify", "read",
+    "run",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

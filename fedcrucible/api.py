@@ -1,4 +1,4 @@
-"""What a Python user calls: run, compare, read, list. ``import fedcrucible`` exports it."""
+"""What a Python user calls: run, compare, purify, read, list. ``import fedcrucible`` exports it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fedcrucible.catalogue import KINDS, Catalogue, entries, find
 from fedcrucible.comparison_result import Comparison
 from fedcrucible.failures import CommandError, Interrupted
+from fedcrucible.purification_result import Purification
 from fedcrucible.run_result import Run
 from fedcrucible_core.config.errors import ConfigError
 from fedcrucible_core.config.extras import require
@@ -20,7 +21,10 @@ from fedcrucible_core.rooms import require_own_rooms
 if TYPE_CHECKING:
     from fedcrucible.comparison.session import Request
 
-__all__ = ["Catalogue", "Comparison", "ConfigError", "Interrupted", "Run", "compare", "list", "read", "run"]
+__all__ = [
+    "Catalogue", "Comparison", "ConfigError", "Interrupted", "Purification", "Run", "compare", "list", "purify", "read",
+    "run",
+]  # fmt: skip
 Values = str | Sequence[Scalar]
 """``"a,b"`` or ``["a", "b"]``."""
 
@@ -61,6 +65,7 @@ def run(
     plan = Plan.make(load(with_hidden(overlaid(load_preset(_preset(preset)), {"output.report": False}, given))))
     folders: builtins.list[Path] = []
     with run_display(progress) as display:
+        plan.foundation.told = display.on_step
         display.started(plan.config.run.rounds)
         try:
             summary = run_in_process(plan, [display], display.on_reply, folders.append)
@@ -148,6 +153,59 @@ def compare(
             command="fedcrucible.compare(...)",
         )
     )
+
+
+def purify(
+    data: str | os.PathLike[str],
+    model: str | os.PathLike[str] | None = None,
+    *,
+    method: str = "cgd-unlearn",
+    architecture: str = "",
+    scorer: str | os.PathLike[str] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    progress: bool = True,
+    **keys: Any,
+) -> Purification:
+    """Split a training set that may be poisoned, and purify the model that was trained on it.
+
+    An ordinary central run in this process, with record, checkpoints and page.
+
+    Args:
+        data: folder of pictures by class, a .csv, .jsonl or .npz file, ``hf:org/name``, or a data set of ours.
+        model: the suspicious model: a state dict's file, or the record of a run; None = trained on the set first, 10
+            epochs, or ``run.rounds``.
+        method: the repair, by registered name.
+        architecture: of the state dict: one of ours, ``torchvision:NAME`` or ``timm:NAME``; a record says it itself.
+        scorer: what scores in place of freshly trained models: .onnx, TorchScript, or logits of every row.
+        out: the record's folder; None = a new one.
+        settings: more settings, by dotted key or as nested mappings.
+        progress: whether one line on the terminal, or below a notebook's cell, tells how far it is.
+        keys: settings by dotted key.
+
+    Raises:
+        ConfigError: something that can't be used; nothing has been trained.
+        Interrupted: Ctrl-C; with ``out`` and ``**{"run.resume": True}`` the same call goes on.
+    """
+    require_own_rooms()
+    require("server")
+    from fedcrucible.one_line import run_display
+    from fedcrucible.purifying import Request as Wanted
+    from fedcrucible.purifying import plan_of, purified_model
+    from fedcrucible.purifying import run as run_plan
+
+    given = {"output.report": False} | _settings(settings, {}, keys)
+    suspect, place, scores = ("" if path is None else os.fspath(path) for path in (model, out, scorer))
+    plan = plan_of(Wanted(os.fspath(data), suspect, architecture, method, place, scores, given))
+    folders: builtins.list[Path] = []
+    with run_display(progress) as display:
+        plan.foundation.told = display.on_step
+        display.started(plan.config.run.rounds)
+        try:
+            folder = Path(run_plan(plan, [display], display.on_reply, folders.append).folder)
+        except KeyboardInterrupt:
+            raise Interrupted(folders[0] if folders else None) from None
+    return Purification(Run(folder), purified_model(plan, folder), plan.data.tested)
 
 
 def read(folder: str | os.PathLike[str]) -> Run | Comparison:

@@ -21,6 +21,7 @@ from fedcrucible.commands import (
     paper,
     preflight,
     prepare,
+    purify,
     rehearse,
     replay,
     report,
@@ -44,6 +45,7 @@ app = typer.Typer(
 app.command("demo")(demo.command)
 app.command("run")(run.command)
 app.command("compare")(compare.command)
+app.command("purify")(purify.command)
 app.command("paper")(paper.command)
 app.command("list")(listing.command)
 app.command("config")(config.command)

@@ -71,6 +71,10 @@ class RunLine(Silent):
         """Tell the client's number."""
         self._show(f"client {done}/{total}" if done < total else "server")
 
+    def on_step(self, what: str, done: int, total: int) -> None:
+        """Tell how far it is."""
+        self._show(f"{what} {done:,}/{total:,}")
+
     def on_round(self, outcome: RoundOutcome) -> None:
         """Tell the latest rates."""
         from server_app.console import rates

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from strategies.outcome import Checkpoint, RoundOutcome
 
 T = TypeVar("T")
+PAUSE = 10.0
+"""Seconds between two lines on one piece of work."""
 
 
 class Silent:
@@ -27,6 +30,9 @@ class Silent:
 
     def on_reply(self, done: int, total: int) -> None:
         """Told after each client of a round."""
+
+    def on_step(self, what: str, done: int, total: int) -> None:
+        """Told how far long work within a round is."""
 
     def on_round(self, outcome: RoundOutcome) -> None:
         """Told after each round."""
@@ -42,6 +48,14 @@ class Lines(Silent):
     """One plain line per round."""
 
     rounds = 0
+    _spoke = 0.0
+
+    def on_step(self, what: str, done: int, total: int) -> None:
+        """Print it, every ten seconds at most."""
+        now = time.monotonic()
+        if now - self._spoke >= PAUSE:
+            self._spoke = now
+            print(f"{what}: {done:,} of {total:,}", file=sys.stderr, flush=True)
 
     def started(self, rounds: int) -> None:
         """Remember how many there will be."""
@@ -72,6 +86,10 @@ class Bar(Silent):
     def on_reply(self, done: int, total: int) -> None:
         """Show how many clients of this round have answered."""
         self.progress.update(self.task, clients=f"client {done}/{total}" if done < total else "server")
+
+    def on_step(self, what: str, done: int, total: int) -> None:
+        """Show it where the clients stand."""
+        self.progress.update(self.task, clients=f"{what} {done:,}/{total:,}")
 
     def on_round(self, outcome: RoundOutcome) -> None:
         """Move on by one round."""

@@ -24,6 +24,7 @@ from fedcrucible_core.foundation.server_data import augmentation_for
 from fedcrucible_core.learning.data import DataSplits
 from fedcrucible_core.learning.datasets import dataset_source
 from fedcrucible_core.learning.models.base import MODELS
+from fedcrucible_core.learning.models.scorers import check_scorer
 from fedcrucible_core.learning.models.weights_file import KEY, load_weights
 from fedcrucible_core.learning.partition.base import PARTITIONERS
 from fedcrucible_core.learning.partition.shares import partition_indices
@@ -124,6 +125,8 @@ def _check_splitter(config: RunConfigBase, system: Assembled, data: DataSplits) 
         fresh = None if splitter is None else splitter.needs.fresh
         if fresh is not None and fresh.on == "public":
             public_samples(data.info, "splitter.name", config.splitter.name)
+        if fresh is not None and fresh.scorer is not None:
+            check_scorer(fresh.scorer, data.info)
         if fresh is not None and fresh.score == "victim-ckpt5":
             _check_victim(config, system, fresh.epochs)
     if system.splitter is None:

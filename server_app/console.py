@@ -35,7 +35,7 @@ def round_line(outcome: RoundOutcome, rounds: int) -> str:
     parts = [f"round {outcome.round}/{rounds}" if outcome.stage == "training" else "repaired model"]
     if outcome.measured is not None:
         parts.append(rates(outcome))
-    if outcome.stage == "repair":
+    if outcome.participants and outcome.stage == "repair":
         parts.append(f"{len(outcome.valid)} of {len(outcome.participants)} clients answered")
     elif outcome.participants:
         kept = sum(weight > 0 for weight in outcome.weights.values())

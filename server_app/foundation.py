@@ -18,9 +18,11 @@ from attacks.preparation import run_artefact
 from attacks.schedule import poisons_centrally
 from attacks.task import AttackTask
 from defenses.base import Split, Splitter
+from defenses.model_store import ModelStore
 from defenses.sanitizing import NEEDS_CLASSES, SyntheticSet, sanitized, unsanitized
 from defenses.splitting import clean_part, split
 from fedcrucible_core.config.compose import RunConfigBase
+from fedcrucible_core.config.places import cache_folder
 from fedcrucible_core.foundation.altered_guides import KnownRows
 from fedcrucible_core.foundation.base import (
     SOURCES,
@@ -40,6 +42,7 @@ from fedcrucible_core.foundation.server_data import Augment, Kept, build_server_
 from fedcrucible_core.learning.data import DataSplits, Labeled
 from fedcrucible_core.learning.models import SplitModel
 from fedcrucible_core.learning.rng import torch_generator
+from fedcrucible_core.learning.steps import Told, nobody
 from strategies.systems import Assembled
 
 
@@ -56,17 +59,28 @@ class ServerFoundation:
     """Makes a model of the run's architecture from a seed, for splitters that train some."""
     central: Callable[[], PoisonedSet]
     """The central training set with the truth about it; for the simulation of a backdoored guide alone."""
+    told: Told = nobody
+    """Hears how far embeddings and models that score are."""
     _made: list[tuple[Samples, bool, SyntheticSet]] = field(default_factory=list, repr=False)
     """What was made already: of which samples, and whether they were sanitized."""
 
     def guide(self) -> Guide:
         """The configured guide, loaded when first asked."""
         config = self.config
-        return guide_of(
+        guide = guide_of(
             config.guide, self.data.info, self.device, seed=config.run.seed, labelled=lambda: self.data.validation,
             triggered=lambda inputs: self._planted(inputs), target=config.poison.target_label,
             chat=self._chat,
         )  # fmt: skip
+        guide.told = self.told
+        return guide
+
+    @property
+    def _store(self) -> ModelStore | None:
+        """Where models that score are kept: only for runs that may go on, for it costs their size on the disk."""
+        if not self.config.run.checkpoint_every:
+            return None
+        return ModelStore(cache_folder(self.config.guide.cache_dir) / "scoring")
 
     @cached_property
     def _planted(self) -> KnownRows:
@@ -163,7 +177,7 @@ class ServerFoundation:
         seed = self.config.run.seed
         return split(
             splitter, images, self.data.info, self.guide, torch_generator(seed, "split"),
-            untrained=self.untrained, victim=victim,
+            untrained=self.untrained, victim=victim, store=self._store, told=self.told,
             public=lambda: public_samples(self.data.info, "splitter.name", splitter.name),
         )  # fmt: skip
 

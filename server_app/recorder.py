@@ -18,6 +18,7 @@ from fedcrucible_core.records import checkpoint as record_checkpoint
 from fedcrucible_core.records.detection import detection
 from fedcrucible_core.records.schema import RoundRecord, RunDescription
 from fedcrucible_core.records.writer import RunRecord
+from server_app.split_record import keep_split
 from strategies.outcome import Checkpoint, RoundOutcome
 
 
@@ -131,6 +132,7 @@ class Recorder:
             outcome.seconds["record"] = self._seconds
         row = to_record(outcome, self.config, self.description.idle)
         self._keep_geometry(outcome)
+        self._keep_split(outcome)
         self.record.append_round(row)
         if self.on_folder is not None and not self.rounds:
             self.on_folder(self.record.folder)
@@ -148,6 +150,17 @@ class Recorder:
             log(WARNING, "round %d: its diagnostics could not be written: %s", outcome.round, error)
             self.on_note(f"the diagnostics of round {outcome.round} could not be written: {error}")
         outcome.geometry = {}
+
+    def _keep_split(self, outcome: RoundOutcome) -> None:
+        """Likewise what was split for the repair."""
+        if outcome.split is None:
+            return
+        try:
+            keep_split(self.record, self.config, outcome.split)
+        except OSError as error:
+            log(WARNING, "the split could not be written: %s", error)
+            self.on_note(f"the split could not be written: {error}")
+        outcome.split = None
 
     def on_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint; one that can't be written is noted, for the run itself is whole without it."""

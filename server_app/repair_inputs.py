@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from attacks.poisoning import PoisonedSet
+from attacks.schedule import poisons_centrally
 from defenses.base import CleanNeeds, Split, Suspects
 from defenses.support.class_balance import stratified_share, up_to_largest
 from fedcrucible_core.config.compose import RunConfigBase
@@ -17,7 +18,9 @@ from fedcrucible_core.learning.data import DataSplits, Labeled
 from fedcrucible_core.learning.models import SplitModel
 from fedcrucible_core.learning.rng import torch_generator
 from server_app.foundation import ServerFoundation
+from server_app.guide_knowledge import guide_notes
 from server_app.root_set import drawn_clean, drawn_synthetic
+from strategies.outcome import JudgedSet
 from strategies.parts import RepairInputs
 from strategies.systems import Assembled
 
@@ -37,17 +40,23 @@ def repair_inputs(
     """
     needs = system.repair_needs
     known = _known(system, foundation, central, device) if needs.looks_at_suspects else None
-    found, facts = None, dict[str, float]()
+    found, judged, facts = None, None, dict[str, float]()
     if known is not None and system.suspects_splitter is not None:
         found = foundation.split(system.suspects_splitter, known.data, victim if system.suspects_are_central else None)
         facts = {f"splitter_{name}": value for name, value in found.facts.items()} | split_facts(found, known.poisoned)
+        central_set = system.suspects_are_central
+        truth = known.poisoned if not central_set or poisons_centrally(config) else None  # of published data who knows
+        judged = JudgedSet(system.suspects_splitter, known.data, found, truth, central_set)
     suspects, clean = None, None
+    notes: tuple[str, ...] = ()
     if known is not None and needs.suspects:
         guide = _on_cpu(foundation.guide().targets(known.data.inputs, data.info.class_names)) if needs.guide else None
         suspects = Suspects(known.data, found if needs.split else None, guide)
+        if guide is not None:
+            notes = guide_notes(guide.logits, known.data.labels, data.info.class_names)
     if needs.clean is not None:
         clean = _clean(config, needs.clean, data, foundation, known, found).to(device)
-    return RepairInputs(suspects, clean, facts=facts)
+    return RepairInputs(suspects, clean, facts=facts, judged=judged, notes=notes)
 
 
 @dataclass(frozen=True)

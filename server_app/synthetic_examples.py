@@ -38,7 +38,7 @@ def synthetic_examples(made: SyntheticSet, task: Task, *, sanitized: bool) -> Sy
                 used_as=now if now != label else None,
                 poisoned=None if poisoned is None else bool(poisoned[row]),
                 fate=FATES[int(fates[row])],
-                picture=_picture(data.inputs[row]) if task.pictured else None,
+                picture=stored_picture(data.inputs[row]) if task.pictured else None,
                 text=texts[place] if texts is not None else "",
             )
         )
@@ -64,6 +64,7 @@ def _labels_now(made: SyntheticSet, fates: Tensor) -> Tensor:
     return labels
 
 
-def _picture(pixels: Tensor) -> StoredPicture:
+def stored_picture(pixels: Tensor) -> StoredPicture:
+    """A picture ``[C, H, W]``, uint8 or float in [0, 1], as a record keeps it."""
     pixels = pixels if pixels.dtype == torch.uint8 else pixels.clamp(0, 1).mul(255.0).round()
     return StoredPicture.of(pixels.to("cpu", torch.uint8).numpy())

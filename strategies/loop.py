@@ -254,7 +254,8 @@ class Loop(Strategy):
 
         A checkpoint of the last round holds the model before, so a resumed run repeats it.
         """
-        if self.parts.system.repair is None or num_rounds == 0:
+        nothing_trained = num_rounds == 0 and not self.config.model.weights
+        if self.parts.system.repair is None or nothing_trained:
             return
         trained = self.standing.population
         first_of(trained).load_into(self.parts.model)

@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from torch import Tensor
+
+from defenses.base import Split, Splitter
 from defenses.stored_updates import UpdateGeometry
+from fedcrucible_core.learning.data import Labeled
 from fedcrucible_core.learning.evaluation import AttackMetrics, CleanMetrics
 from strategies.population import Population, Prototype, State
 from strategies.progress import Progress
@@ -21,6 +25,20 @@ class Measured:
     """Further numbers for the record."""
     notes: tuple[str, ...] = ()
     """What a reader of the numbers must know, e.g. that they are a vote's."""
+
+
+@dataclass(frozen=True)
+class JudgedSet:
+    """A suspicious set and what a splitter made of it, for the record."""
+
+    splitter: Splitter
+    data: Labeled
+    """The set, labels as given."""
+    found: Split
+    poisoned: Tensor | None
+    """The truth, bool ``[n]``; None = nobody can say."""
+    published: bool
+    """Whether its rows (``Labeled.rows``) are those of the run's data set."""
 
 
 @dataclass
@@ -61,6 +79,8 @@ class RoundOutcome:
     """Clients without a usable node when those who measure were drawn."""
     geometry: dict[Prototype, UpdateGeometry] = field(default_factory=dict)
     """How each prototype's updates lie to each other, where ``output.diagnostics`` asks for it."""
+    split: JudgedSet | None = None
+    """What was split for the repair, until it is recorded."""
     restarted: bool = False
     """Training started over from the initial model: nothing more happens to it this round."""
     model: Literal["changed", "kept", "initial"] = "initial"

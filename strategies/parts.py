@@ -13,7 +13,7 @@ from fedcrucible_core.learning.data import DataInfo, Labeled
 from fedcrucible_core.learning.models.base import SplitModel
 from fedcrucible_core.learning.weights import Weights
 from strategies.nodes import NodeDirectory
-from strategies.outcome import Checkpoint, Measured, Observer, RoundOutcome
+from strategies.outcome import Checkpoint, JudgedSet, Measured, Observer, RoundOutcome
 from strategies.population import SOLE, Population, Prototype
 from strategies.progress import Progress
 from strategies.server_phase import ServerPhase
@@ -30,6 +30,10 @@ class RepairInputs:
     """A fresh model of the prototype's architecture from a seed."""
     facts: dict[str, float] = field(default_factory=dict)
     """For the record: what came of the split, and how far that is true."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the split must know."""
+    judged: JudgedSet | None = None
+    """For the record: the split itself, where one was made."""
 
 
 @dataclass

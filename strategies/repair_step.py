@@ -139,6 +139,8 @@ def repaired(
     assert repair is not None
     try:
         given = parts.repair_inputs(prototype)
+        outcome.split = given.judged
+        outcome.notes += given.notes
         outcome.facts |= {fact_name(f"repair.{key}", prototype): value for key, value in given.facts.items()}
         model.load_into(parts.model)
         facts = repair.repair(parts.model, _context(parts, prototype, phase, outcome.round, answers, given))

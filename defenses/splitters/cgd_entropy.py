@@ -66,6 +66,13 @@ class CgdEntropy(FreshTraining):
         """The guide, and models that score, but for what an ablation leaves out."""
         return Needs(guide=self.entropies != "model", fresh=self.fresh if self.entropies != "guide" else None)
 
+    @property
+    def thresholds(self) -> dict[str, tuple[float, ...]]:
+        """Of the paper's rule four ranks; of the others the one below which rows are learned too fast."""
+        if self.rule != "sigmas":
+            return {"s_model": (self.s_p,)}
+        return {"s_guide": (1.0 - self.s_c, 1.0 - self.s_p), "s_model": (self.s_c, self.s_p)}
+
     def split(
         self,
         data: Labeled,

@@ -7,15 +7,28 @@ from typing import Literal
 from pydantic import Field
 
 from defenses.base import FreshModels, Splitter
+from fedcrucible_core.learning.models.scorers import ScorerFile
 
 
 class FreshTraining(Splitter):
     """A splitter for which models are trained from scratch on the very set: CGD's code but for the batch size."""
 
-    score: Literal["fresh3x5", "victim-ckpt5", "true-kfold"] = Field(
+    score: Literal["fresh3x5", "victim-ckpt5", "true-kfold", "file"] = Field(
         "fresh3x5",
         description="Whose entropy: models trained from scratch on the set; the central run's own model after so many "
-        "epochs; of models trained on all but a fold, the one without the sample",
+        "epochs; of models trained on all but a fold, the one without the sample; file: what scorer names",
+    )
+    scorer: str = Field(
+        "",
+        description="score = file: a model that is only run (.onnx, TorchScript), or logits of every row (.npz, .csv)",
+    )
+    scorer_pixels: Literal["unit", "bytes"] = Field("unit", description="Its pixels: 0 to 1, or 0 to 255")
+    scorer_normalise: Literal["data", "imagenet", "none"] = Field(
+        "none",
+        description="What its pixels in 0 to 1 are normalised with: the data set's constants, ImageNet's, nothing",
+    )
+    scorer_run: bool = Field(
+        False, description="Agreement to run a TorchScript file: a program, with all that this process may do"
     )
     models: int = Field(
         3,
@@ -35,7 +48,9 @@ class FreshTraining(Splitter):
         """What is trained."""
         if not self.models:
             return None
+        key = f"splitter.{self.name}.scorer"
+        scorer = ScorerFile(self.scorer, self.scorer_pixels, self.scorer_normalise, self.scorer_run, key)
         return FreshModels(
-            self.models, self.epochs, score=self.score, lr=self.lr, weight_decay=self.weight_decay,
-            batch_size=self.batch_size,
+            self.models, self.epochs, score=self.score, scorer=scorer if self.score == "file" else None,
+            lr=self.lr, weight_decay=self.weight_decay, batch_size=self.batch_size,
         )  # fmt: skip

@@ -53,6 +53,7 @@ def run(settings: list[str], preset: str, quiet: bool, record: RecordFolder) -> 
         plan = Plan.make(load(with_hidden(overlaid(load_preset(preset), load_assignments(settings)))))
         if wanted(plan.config.output.log):
             return run_in_process(plan, on_folder=record.learn)
+        plan.foundation.told = display.on_step
         display.started(plan.config.run.rounds)
         return run_in_process(plan, [display], display.on_reply, record.learn)
 

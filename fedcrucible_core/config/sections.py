@@ -61,9 +61,10 @@ class TaskSection(Section):
     )
     test_fraction: float = Field(
         0.2,
-        gt=0.0,
+        ge=0.0,
         lt=1.0,
-        description="Share (fraction) of training images set aside as test where the data set has no test split",
+        description="Share (fraction) of training images set aside as test where the data set has no test split; 0 = "
+        "none: all are trained on, and rates say only how well the training labels fit",
     )
     image_size: int = Field(
         0, ge=0, le=1024, description="Side in pixels of the square that images are resized to; 0 = as they are"

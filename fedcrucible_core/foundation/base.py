@@ -13,6 +13,7 @@ from torch import Tensor
 from fedcrucible_core.config import Component, ConfigError, Registry
 from fedcrucible_core.foundation.alteration import Alteration
 from fedcrucible_core.learning.data import DataInfo, Labeled
+from fedcrucible_core.learning.steps import Told, nobody
 
 Stage = Literal["initialisation", "distillation"]
 """What the server's synthetic data are used for: before the first round, or after every one."""
@@ -78,6 +79,9 @@ class GuideTargets:
 
 class Guide(ABC):
     """A frozen model that embeds inputs and class names alike: of pictures (CLIP) or of texts."""
+
+    told: Told = staticmethod(nobody)
+    """Hears how far a large set's embeddings are; of a guide that alters another's answers the other stays silent."""
 
     @property
     def identity(self) -> str:

@@ -21,6 +21,10 @@ from fedcrucible_core.foundation.class_prompts import ClassPrompts, parse_templa
 if TYPE_CHECKING:
     from fedcrucible_core.foundation.encoder import Encoder
 
+CHUNK_PASSES = 16
+"""Forward passes whose embeddings are kept as one file: what an interrupted run repeats at most, and what is in memory
+beside the set.  The passes of a set are the same however it is cut here, and so are the last bits."""
+
 
 class TransformersGuide(CachedGuide):
     """CLIP or SigLIP through transformers; loaded only when something asked for isn't in the cache.
@@ -80,13 +84,22 @@ class TransformersGuide(CachedGuide):
             raise ValueError(f"{wanted}, got {images.dtype} {tuple(images.shape)}")
         if not len(images):
             return self.text_embeddings(("nothing",))[:0]
+        size, parts = self.batch_size * CHUNK_PASSES, []
+        for start in range(0, len(images), size):
+            if len(images) > size:
+                self.told("the guide's embeddings", start, len(images))
+            parts.append(self._chunk(images[start : start + size]))
+        return (parts[0] if len(parts) == 1 else plain(torch.cat(parts))).to(self.device)
+
+    def _chunk(self, images: Tensor) -> Tensor:
+        """Embeddings ``[n, e]`` of a part of a set that begins with a forward pass, kept by themselves."""
         pixels = plain(images.to(torch.float32))
         path = self._path("image", f"{self.batch_size} a pass", pixels)
         found = self._read(path, (len(images), -1))
         if found is None:
             found = plain(self._load().images(pixels, self.batch_size))
             self._write(path, found)
-        return found.to(self.device)
+        return found
 
     def _embed_texts(self, texts: Sequence[str]) -> Tensor:
         return self._load().texts(texts)

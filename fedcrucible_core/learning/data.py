@@ -45,7 +45,7 @@ class Labeled:
 
     def subset(self, indices: Tensor) -> Labeled:
         """The samples at ``indices`` (int64)."""
-        rows = None if self.rows is None else self.rows[indices]
+        rows = None if self.rows is None else self.rows[indices.to(self.rows.device)]
         return Labeled(self.inputs[indices], self.labels[indices], rows)
 
     def numbered(self) -> Labeled:
@@ -113,6 +113,10 @@ class DataSplits:
     validation: Labeled
     test: Labeled
     notes: tuple[str, ...] = ()
+    left_out: tuple[tuple[str, str], ...] = ()
+    """File (or what else says which it is) and reason, of every one that could not be used."""
+    tested: bool = True
+    """Whether ``test`` holds inputs that nobody trains on; False: the training inputs stand in."""
 
     def measured(self, split: Literal["test", "validation", "none"]) -> Labeled:
         """What models are measured on: the split that ``task.eval_split`` names; nothing for none."""

@@ -25,6 +25,7 @@ from fedcrucible_core.records.schema import (
     RunDescription,
     RunSummary,
 )
+from fedcrucible_core.records.split_table import RecordedSplit, read_split
 from fedcrucible_core.records.summary import summarize
 from fedcrucible_core.records.synthetic import SyntheticExamples
 
@@ -74,6 +75,8 @@ class RecordedRun:
     embeddings: tuple[Embedding, ...] = ()
     synthetic: SyntheticExamples = field(default_factory=SyntheticExamples)
     """Some of the server's synthetic data, where the run kept any."""
+    split: RecordedSplit | None = None
+    """What a splitter made of a suspicious set for the repair; None where nothing was split, or without arrays."""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -108,6 +111,7 @@ def read(folder: Path, *, arrays: bool = True) -> RecordedRun:
         texts=parsed(texts, AllExampleTexts).kinds if arrays and texts.is_file() else (),
         embeddings=tuple(_embeddings(folder / files.EMBEDDINGS)) if arrays else (),
         synthetic=read_synthetic(folder) if arrays else SyntheticExamples(),
+        split=split_of(folder) if arrays else None,
     )
 
 
@@ -115,6 +119,14 @@ def read_synthetic(folder: Path) -> SyntheticExamples:
     """The synthetic samples that a record kept; none where it kept none. Raises DamagedRecordError."""
     path = folder / files.SYNTHETIC
     return parsed(path, SyntheticExamples) if path.is_file() else SyntheticExamples()
+
+
+def split_of(folder: Path) -> RecordedSplit | None:
+    """The split that a record holds; None where nothing was split. Raises DamagedRecordError."""
+    try:
+        return read_split(folder)
+    except ValueError as error:
+        raise DamagedRecordError(str(error)) from error
 
 
 def read_settings(folder: Path) -> dict[str, dict[str, Scalar]]:

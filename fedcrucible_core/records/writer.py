@@ -106,7 +106,7 @@ class RunRecord:
         """
         kept = self.lines_up_to(round)
         files.require_room(self.folder)
-        for made_at_the_end in (files.SUMMARY, files.SITES):
+        for made_at_the_end in (files.SUMMARY, files.SITES, files.SPLIT, files.SPLIT_FACTS):
             (self.folder / made_at_the_end).unlink(missing_ok=True)
         checkpoint.forget_after(self.folder / files.CHECKPOINTS, round)
         diagnostics.forget_diagnostics(self.folder / files.DIAGNOSTICS, round)

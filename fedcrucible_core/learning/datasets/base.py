@@ -53,6 +53,8 @@ class PublishedData:
     """True when each prefix of ``train`` is as class-balanced as it can be, so that subsets are prefixes."""
     notes: tuple[str, ...] = ()
     """What a reader of the numbers has to know, e.g. what was left out."""
+    left_out: tuple[tuple[str, str], ...] = ()
+    """File (or what else says which it is) and reason, of every one that could not be used."""
 
 
 READ_AS_IT_IS = Reading()
@@ -95,6 +97,10 @@ class DatasetSource(Component):
             ConfigError: no such column; the message lists those that exist.
         """
         raise no_such_column(self.name, column, ())
+
+    def names(self, root: Path, reading: Reading = READ_AS_IT_IS) -> Sequence[str]:  # noqa: ARG002
+        """The file of each row that :meth:`read` counts (``Labeled.rows``), in their order; none without files."""
+        return ()
 
     def public_slice(self, info: DataInfo) -> Labeled | None:  # noqa: ARG002
         """Labelled data of the same kind that are in none of the splits, in the form of ``info``; None = none ship."""

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from fedcrucible_core.learning.datasets.base import DATASETS, READ_AS_IT_IS, PublishedData, Reading, no_such_column
 from fedcrucible_core.learning.datasets.csv_listing import list_csv
-from fedcrucible_core.learning.datasets.csv_rows import csv_file, read_rows
+from fedcrucible_core.learning.datasets.csv_rows import IMAGE_NAMES, choose_column, csv_file, read_rows
 from fedcrucible_core.learning.datasets.own import OwnData
 from fedcrucible_core.learning.datasets.text_rows import holds_texts, read_texts
 
@@ -43,3 +43,10 @@ class OwnTable(OwnData):
         if column not in table.header:
             raise no_such_column(self.full_name, column, table.header)
         return table.column(column)
+
+    def names(self, root: Path, reading: Reading = READ_AS_IT_IS) -> Sequence[str]:
+        """What the column of paths says in each row; none of texts."""
+        table = read_rows(csv_file(self.at(root)))
+        if holds_texts(table.header, reading):
+            return ()
+        return table.column(choose_column(table.header, reading.image_column, IMAGE_NAMES, "task.image_column"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -27,3 +28,8 @@ class PictureFolder(OwnData):
         """Read all pictures. Raises ConfigError for a folder that can't be used, naming it and the classes."""
         place = self.at(root)
         return self.of_files(list_folder(place), reading, place)
+
+    def names(self, root: Path, reading: Reading = READ_AS_IT_IS) -> Sequence[str]:  # noqa: ARG002
+        """The files' paths within the folder; none of them is opened."""
+        place = self.at(root)
+        return [str(item.file.relative_to(place)) for items in list_folder(place).splits.values() for item in items]

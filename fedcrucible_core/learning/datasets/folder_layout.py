@@ -40,7 +40,7 @@ def list_folder(folder: Path) -> Listing:
         splits[split] = []
         for label, own in enumerate(matched):
             for file in picture_files(found[own], skipped) if own is not None else ():
-                splits[split].append(Listed(file, label))
+                splits[split].append(Listed(file, label, listed))
                 listed += 1
                 if listed > MOST_PICTURES:
                     raise _too_many(folder)

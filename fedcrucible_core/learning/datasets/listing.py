@@ -29,7 +29,7 @@ def split_named(name: str) -> str | None:
 
 @dataclass(frozen=True)
 class Listed:
-    """One picture file: where it lies, the number of its class (-1: no label), its row where a table lists it."""
+    """One picture file: where it lies, the number of its class (-1: no label), its row in the table or folder."""
 
     file: Path
     label: int

@@ -70,7 +70,8 @@ def load_task(task: TaskSection) -> DataSplits:
 def published(task: TaskSection) -> PublishedData:
     """The splits in their authors' order, whole; read from disk on every call.
 
-    Where no test split is published, ``test`` holds what is set aside for it and ``train`` the rest, in their order.
+    Where no test split is published, ``test`` holds what is set aside for it and ``train`` the rest, in their order;
+    with ``test_fraction`` 0 both hold all.
 
     Raises:
         ConfigError: unknown or absent data set.
@@ -133,7 +134,7 @@ def _load_task(task: TaskSection, root: Path) -> DataSplits:
         validation = _first(validation, task.test_samples, "validation", splits.info, False)
     else:
         test = _first(test, task.test_samples, "test", splits.info, False)
-    return DataSplits(splits.info, train, validation, test, splits.notes)
+    return replace(splits, train=train, validation=validation, test=test)
 
 
 @lru_cache(maxsize=2)
@@ -158,7 +159,8 @@ def _load(
             allowed = "the test split has no labels and nothing is held out: set task.validation_fraction above 0"
             raise ConfigError("task.dataset", name, allowed)
         test, notes = validation, (*notes, f"the {len(validation)} validation {noun}s stand in for the test split")
-    return DataSplits(data.info, train, validation, test, notes), stratified
+    tested = test is not data.train
+    return DataSplits(data.info, train, validation, test, notes, data.left_out, tested), stratified
 
 
 def _published(name: str, root: Path, reading: Reading, test_fraction: float) -> PublishedData:
@@ -169,6 +171,9 @@ def _published(name: str, root: Path, reading: Reading, test_fraction: float) ->
         return replace(data, train=train)
     with_usable_labels(data)  # before the samples are parted: what is wrong is wrong with train
     noun = task_of(data.info).noun
+    if not test_fraction:
+        note = f"{name} has no test split: the training {noun}s stand in, labels as given; rates say how well they fit"
+        return replace(data, train=train, test=train, notes=(*data.notes, note))
     aside = int(len(train) * test_fraction + 0.5)
     if not 0 < aside < len(train):
         allowed = f"sets {aside} of the {len(train)} training {noun}s aside for tests; some must be left on both sides"

@@ -61,6 +61,7 @@ class OwnData(DatasetSource):
         classes: tuple[str, ...],
         notes: tuple[str, ...],
         rows: Mapping[str, Tensor] | None = None,
+        left_out: tuple[tuple[str, str], ...] = (),
     ) -> PublishedData:
         """A set of images uint8 ``[n, C, H, W]`` and labels int64 ``[n]`` by split, normalised with 0.5 and 0.5."""
         channels, height, width = images["train"].shape[1:]
@@ -77,7 +78,8 @@ class OwnData(DatasetSource):
             if len(images[split])
         }
         train, test = splits["train"], splits.get("test")
-        return PublishedData(info, train=train, test=test, validation=splits.get("validation"), notes=notes)
+        validation = splits.get("validation")
+        return PublishedData(info, train=train, test=test, validation=validation, notes=notes, left_out=left_out)
 
     def of_files(self, listing: Listing, reading: Reading, place: Path) -> PublishedData:
         """Read listed picture files; what can't be used is left out with a note."""
@@ -88,4 +90,6 @@ class OwnData(DatasetSource):
         images = stack_splits({split: pixels for split, (pixels, _) in found.items()}, self.full_name)
         labels = {split: torch.tensor([item.label for item in items]) for split, items in kept.splits.items()}
         rows = {split: torch.tensor([item.row for item in items]) for split, items in kept.splits.items()}
-        return self.published(images, labels, listing.classes, notes, rows)
+        return self.published(
+            images, labels, listing.classes, notes, rows, kept.skipped.within(place if place.is_dir() else place.parent)
+        )

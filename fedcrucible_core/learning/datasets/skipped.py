@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from fedcrucible_core.config.plain_text import plain_text
 
 EXAMPLES = 3
+LONGEST_NAME = 1000
+"""Characters of a name that is kept."""
 
 
 @dataclass
@@ -19,17 +23,25 @@ class Skipped:
     """Reason -> number of them."""
     examples: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     """Reason -> the first of them, safe to show."""
+    every: list[tuple[str, str]] = field(default_factory=list)
+    """Name and reason of each, safe to show."""
     noun: str = "file"
     """What one of them is."""
 
     def add(self, reason: str, name: object) -> None:
         """One more that is passed over; ``name`` is a file's path or what else says which it is."""
         self.counts[reason] += 1
+        self.every.append((plain_text(name, LONGEST_NAME), reason))
         if len(self.examples[reason]) < EXAMPLES:
             self.examples[reason].append(plain_text(name))
 
     def __len__(self) -> int:
         return sum(self.counts.values())
+
+    def within(self, folder: Path) -> tuple[tuple[str, str], ...]:
+        """Name and reason of each; what lies in ``folder`` is named from there."""
+        prefix = f"{plain_text(folder, LONGEST_NAME)}{os.sep}"
+        return tuple((name.removeprefix(prefix), reason) for name, reason in self.every)
 
     def notes(self) -> tuple[str, ...]:
         """One sentence per reason, the most frequent first."""

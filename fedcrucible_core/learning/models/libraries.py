@@ -53,6 +53,16 @@ class LibraryModel(SplitModel):
             for name, tensor in state.items()
         }
 
+    def library_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Our names of tensors as the library's, so that its own network loads them; what is ours alone is left out."""
+        head, found = f"{self.library_head}.", {}
+        for name, tensor in state.items():
+            if name.startswith("classifier."):
+                found[head + name.removeprefix("classifier.")] = tensor
+            elif name.startswith("features."):
+                found[name.removeprefix("features.")] = tensor
+        return found
+
 
 class LibrarySpec(ModelSpec):
     """A classification network of a library, with untrained weights."""
@@ -133,7 +143,7 @@ class Torchvision(LibrarySpec):
         return network
 
     def _head(self, network: nn.Module) -> str:
-        linear = [name for name, layer in network.named_modules() if isinstance(layer, nn.Linear)]
+        linear: list[str] = [name for name, layer in network.named_modules() if isinstance(layer, nn.Linear)]
         if not linear:
             raise TypeError("no linear layer")
         return str(linear[-1])

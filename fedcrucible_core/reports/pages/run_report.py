@@ -14,6 +14,7 @@ from fedcrucible_core.reports.charts.clients_measure import clients_measure_char
 from fedcrucible_core.reports.charts.confusion import confusion_chart
 from fedcrucible_core.reports.charts.curves import accuracy_chart, recall_chart
 from fedcrucible_core.reports.charts.diagnostics import clients_chart, facts_chart
+from fedcrucible_core.reports.charts.entropy_map import entropy_map
 from fedcrucible_core.reports.charts.example_texts import text_rows
 from fedcrucible_core.reports.charts.examples import picture_rows
 from fedcrucible_core.reports.charts.tsne import TsnePanel, cached_panel, tsne_chart
@@ -21,6 +22,13 @@ from fedcrucible_core.reports.pages import wording
 from fedcrucible_core.reports.pages.page import write_page
 from fedcrucible_core.reports.pages.personal import client_pairs, client_rows
 from fedcrucible_core.reports.pages.site_heat import site_heat
+from fedcrucible_core.reports.pages.split_section import (
+    caption,
+    part_rows,
+    suspect_rows,
+    suspect_samples,
+    truth_known,
+)
 from fedcrucible_core.reports.pages.synthetic_data import counted, samples
 from fedcrucible_core.reports.pages.synthetic_data import facts as synthetic_facts
 
@@ -86,6 +94,7 @@ def render_report(folder: Path, *, tsne_images: int = 2000) -> Path:
         synthetic_note=counted(shown),
         synthetic_rows=synthetic_facts(record),
         sites=site_heat(record),
+        **_split(record),
         personal=clients_measure_chart(rounds),
         personal_pairs=client_pairs(record),
         personal_rows=client_rows(record),
@@ -108,6 +117,22 @@ def render_report(folder: Path, *, tsne_images: int = 2000) -> Path:
         environment=wording.environment_rows(record.environment, record.summary.parameters_sha256),
         folder=record.folder.name,
     )
+
+
+def _split(record: RecordedRun) -> dict[str, object]:
+    """What the section on a repair's split shows; nothing where nothing was split."""
+    split = record.split
+    if split is None:
+        return {"split_rows": ()}
+    return {
+        "split_map": entropy_map(split),
+        "split_caption": caption(split, record.run.inputs),
+        "split_rows": part_rows(split),
+        "split_truth": truth_known(split),
+        "splitter": split.facts.splitter or "a splitter",
+        "suspects": suspect_samples(record, split),
+        "suspect_rows": suspect_rows(split),
+    }
 
 
 def _panels(record: RecordedRun, images: int) -> tuple[list[tuple[str, TsnePanel]], str]:

@@ -80,6 +80,7 @@ REPORT = """{% extends "base" %}
 <a href="#curves">Curves</a><a href="#detection">Detection</a><a href="#confusion">Confusion</a>
 <a href="#examples">{{ run.inputs|capitalize }}</a>
 {% if synthetic or synthetic_rows %}<a href="#synthetic">Synthetic data</a>{% endif %}
+{% if split_rows %}<a href="#split">Split</a>{% endif %}
 {% if personal_pairs or sites %}<a href="#personal">Clients</a>{% endif %}
 <a href="#features">Features</a><a href="#time">Time and cost</a>
 <a href="#diagnostics">Diagnostics</a><a href="#rounds">Rounds</a><a href="#dropped">Dropped replies</a>
@@ -131,6 +132,33 @@ REPORT = """{% extends "base" %}
 {% if synthetic_rows %}{{ pairs(synthetic_rows) }}{% endif %}
 {% if synthetic %}<p class="note">{{ synthetic_note }}</p>
 {{ samples(synthetic) }}{% endif %}
+</section>
+
+{% endif %}
+{% if split_rows %}<section id="split"><h2>The suspicious set, split by {{ splitter }}</h2>
+{{ chart(split_map, split_caption, "No map: it takes a rank of the guide and one of models for each sample.") }}
+<p class="note">split.csv in the record's folder has every row.{% if not split_truth %} Which {{ run.inputs }} are
+poisoned nobody can say here: triggered ones are suspects.{% endif %}</p>
+<div class="scroll"><table>
+<thead><tr><th scope="col">part</th><th scope="col" class="number">{{ run.inputs }}</th>
+{% if split_truth %}<th scope="col" class="number">of them poisoned</th>{% endif %}
+<th scope="col" class="number">median guide rank</th><th scope="col" class="number">median model rank</th></tr></thead>
+<tbody>{% for row in split_rows %}
+<tr><th scope="row">{{ row.part }}</th><td class="number">{{ row.count }}</td>
+{% if split_truth %}<td class="number">{{ row.poisoned }}</td>{% endif %}
+<td class="number">{{ row.guide }}</td><td class="number">{{ row.model }}</td></tr>
+{% endfor %}</tbody></table></div>
+{% if suspects %}<h3>Most suspicious</h3>
+{{ samples(suspects) }}
+<details><summary>The same in figures</summary><div class="scroll"><table>
+<thead><tr><th scope="col">sample</th><th scope="col">given class</th>
+{% for head in ("guide (nats)", "models (nats)", "guide rank", "model rank") %}
+<th scope="col" class="number">{{ head }}</th>
+{% endfor %}{% if split_truth %}<th scope="col">truth</th>{% endif %}</tr></thead>
+<tbody>{% for row in suspect_rows %}<tr><th scope="row" class="mono">{{ row[0] }}</th><td>{{ row[1] }}</td>
+{% for value in row[2:6] %}<td class="number">{{ value }}</td>{% endfor %}
+{% if split_truth %}<td>{{ row[6] }}</td>{% endif %}</tr>
+{% endfor %}</tbody></table></div></details>{% endif %}
 </section>
 
 {% endif %}

@@ -337,3 +337,20 @@ def test_shipped_guide_reads_test_images(fashion_info: DataInfo, tmp_path: Path)
     guide = load_guide("tiny", cache_dir=tmp_path)
     accuracy = zero_shot_accuracy(guide, images[:, None].float() / 255, labels, fashion_info.class_names)
     assert accuracy > 82.0
+
+
+def test_a_large_set_is_kept_in_parts_whose_bits_are_those_of_the_whole(
+    setup, pictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = load_guide(**setup, batch_size=2).embeddings(pictures)
+    monkeypatch.setattr("fedcrucible_core.foundation.guide.CHUNK_PASSES", 2)
+    setup["cache_dir"] = setup["cache_dir"] / "parts"
+    guide, told = load_guide(**setup, batch_size=2), list[int]()
+    guide.told = lambda _, done, total: told.append(done)
+    assert torch.equal(guide.embeddings(pictures), whole)
+    assert told == [0, 4, 8]
+    files = sorted((setup["cache_dir"] / "guide").glob("image-*"))
+    assert len(files) == 3
+    files[1].unlink()  # interrupted there: the rest is read, that part is computed again
+    assert torch.equal(load_guide(**setup, batch_size=2).embeddings(pictures), whole)
+    assert len(list((setup["cache_dir"] / "guide").glob("image-*"))) == 3
