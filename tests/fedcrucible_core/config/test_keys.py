@@ -157,3 +157,13 @@ def test_no_assignment_raises_anything_but_a_config_error(text) -> None:
 def test_hostile_assignments_are_refused(text) -> None:
     with pytest.raises(ConfigError):
         load(load_assignments([text]))
+
+
+def test_a_choice_among_numbers_may_be_written_as_text_and_travels() -> None:
+    for written in (90, "90"):
+        config = load({"repair.d-br.degrees": written})
+        assert flatten(config)["repair.d-br.degrees"] == 90
+    assert load(flatten(load({}))) == load({}), "what clients are sent can be read there"
+    assert parse_assignment("repair.d-br.degrees=90") == ("repair.d-br.degrees", "90")
+    with pytest.raises(ConfigError, match=r"repair\.d-br\.degrees = 45: .* allowed: one of 90, 180"):
+        load({"repair.d-br.degrees": 45})
