@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from fedcrucible_core.records.numbers import Number, numbers_of
 from fedcrucible_core.records.reader import RecordedRun
 from fedcrucible_core.records.schema import (
+    ClientSanitizerSummary,
     ClientsSummary,
     Detection,
     PrototypesSummary,
@@ -21,6 +22,7 @@ SERVER_PHASES = ("sample", "validate", "aggregate", "server")
 PARTS: Mapping[str, type[Record]] = {
     "clients": ClientsSummary,
     "sanitizer": SanitizerSummary,
+    "client_sanitizer": ClientSanitizerSummary,
     "prototypes": PrototypesSummary,
 }
 """Parts of a summary that some runs have."""
