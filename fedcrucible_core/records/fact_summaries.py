@@ -13,12 +13,14 @@ from fedcrucible_core.records.schema import (
     RoundRecord,
     RunDescription,
     SanitizerSummary,
+    SplitSummary,
 )
 
 S = TypeVar("S", bound=Record)
 LAST_FEW = 3
 """Measured rounds that the short means cover: without an attack the ASR moves by points from round to round."""
 CLIENTS, SYNTHETIC, PRETRAINED, OF_CLIENTS = "clients.", "synthetic.", "pretrained.", "client_sanitizer."
+SPLIT = "repair.split_"
 AVERAGED = "groups.averaged"
 SANITIZING = "sanitizer_seconds"
 """Seconds of each client's sanitizer, in a round's ``per_client``."""
@@ -41,6 +43,11 @@ def clients_summary(rounds: Sequence[RoundRecord]) -> ClientsSummary | None:
 def sanitizer_summary(rounds: Sequence[RoundRecord]) -> SanitizerSummary | None:
     """Of the last round that says anything of a field."""
     return _whole(SanitizerSummary, _facts(SanitizerSummary, SYNTHETIC, rounds))
+
+
+def split_summary(rounds: Sequence[RoundRecord]) -> SplitSummary | None:
+    """Of the repair's line."""
+    return _whole(SplitSummary, _facts(SplitSummary, SPLIT, rounds))
 
 
 def client_sanitizer_summary(rounds: Sequence[RoundRecord]) -> ClientSanitizerSummary | None:

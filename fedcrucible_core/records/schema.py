@@ -318,6 +318,20 @@ class ClientSanitizerSummary(Record):
     ] = None
 
 
+class SplitSummary(Record):
+    """How well a repair's splitter found the poison in what the model was trained on: known to the record alone."""
+
+    recall_percent: Annotated[
+        Percent, Number("split_recall", "split recall", better="higher", of="of the poisoned samples, called triggered")
+    ] = None
+    contamination_percent: Annotated[
+        Percent, Number("split_contamination", "clean part's poison", better="lower", of="of the part called clean")
+    ] = None
+    escaped_percent: Annotated[
+        Percent, Number("split_escaped", "poison called clean", better="lower", of="of the poisoned samples")
+    ] = None
+
+
 class PrototypesSummary(Record):
     """What a federation of several architectures had to do beside its rounds."""
 
@@ -378,6 +392,8 @@ class RunSummary(Record):
     """None, and not written, where no client was asked about the final model."""
     sanitizer: SanitizerSummary | None = Field(None, exclude_if=_is_none)
     """None, and not written, where nobody knows what was poisoned in the server's synthetic data."""
+    split: SplitSummary | None = Field(None, exclude_if=_is_none)
+    """None, and not written, where no repair split a set that was poisoned."""
     client_sanitizer: ClientSanitizerSummary | None = Field(None, exclude_if=_is_none)
     """None, and not written, where clients sanitize nothing."""
     upstream_rejected_percent: Annotated[

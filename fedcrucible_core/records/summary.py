@@ -13,6 +13,7 @@ from fedcrucible_core.records.fact_summaries import (
     clients_summary,
     prototypes_summary,
     sanitizer_summary,
+    split_summary,
     upstream_rejected_percent,
 )
 from fedcrucible_core.records.findings import attack_rounds, findings, rounds_changed, state_of
@@ -64,6 +65,7 @@ def summarize(
         asr_last_three_mean_percent=_mean([r.asr_percent for r in trained[-LAST_FEW:]]),
         clients=clients_summary(rounds),
         sanitizer=sanitizer_summary(rounds),
+        split=split_summary(rounds),
         client_sanitizer=client_sanitizer_summary(rounds),
         upstream_rejected_percent=upstream_rejected_percent(run, rounds),
         prototypes=prototypes_summary(rounds),

@@ -14,6 +14,7 @@ from fedcrucible_core.records.schema import (
     Record,
     RunSummary,
     SanitizerSummary,
+    SplitSummary,
 )
 from fedcrucible_core.reports.statistics.roc import roc
 
@@ -23,6 +24,7 @@ PARTS: Mapping[str, type[Record]] = {
     "clients": ClientsSummary,
     "sanitizer": SanitizerSummary,
     "client_sanitizer": ClientSanitizerSummary,
+    "split": SplitSummary,
     "prototypes": PrototypesSummary,
 }
 """Parts of a summary that some runs have."""
