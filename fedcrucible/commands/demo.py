@@ -1,4 +1,4 @@
-"""``fedcrucible demo``: what ``make demo`` runs, the preset ``demo-table`` of ``fedcrucible compare``; two acts more."""
+"""``fedcrucible demo``: what ``make demo`` runs, preset ``demo-table`` of ``fedcrucible compare``; two acts more."""
 
 from __future__ import annotations
 
