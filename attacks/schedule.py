@@ -52,7 +52,7 @@ def malicious_partitions(config: RunConfigBase) -> tuple[int, ...]:
         return ()
     section, clients = config.adversary, config.federation.clients
     if section.malicious_ids.strip():
-        return _parse_ids(section.malicious_ids, clients)
+        return listed_partitions("adversary.malicious_ids", section.malicious_ids, clients)
     count = math.floor(section.malicious_fraction * clients + 1e-9)  # 1e-9: 0.29 * 100 is 28.999999999999996
     return _drawn(config.run.seed, clients, count)
 
@@ -63,14 +63,19 @@ def _drawn(seed: int, clients: int, count: int) -> tuple[int, ...]:
     return tuple(np.sort(numpy_generator(seed, "malicious").permutation(clients)[:count]).tolist())
 
 
-def _parse_ids(text: str, clients: int) -> tuple[int, ...]:
+def listed_partitions(key: str, text: str, clients: int) -> tuple[int, ...]:
+    """The partitions that ``text``, the value of ``key``, lists by commas, ascending.
+
+    Raises:
+        ConfigError: it holds something that is not a partition, or one of them twice.
+    """
     ids: list[int] = []
     for part in text.split(","):
         stripped = part.strip()
         if not (stripped.isascii() and stripped.isdigit()) or int(stripped) >= clients:
             allowed = f"{stripped!r} is no partition; allowed: comma-separated numbers 0 to {clients - 1}"
-            raise ConfigError("adversary.malicious_ids", text, allowed)
+            raise ConfigError(key, text, allowed)
         if int(stripped) in ids:
-            raise ConfigError("adversary.malicious_ids", text, f"{stripped} is listed twice")
+            raise ConfigError(key, text, f"{stripped} is listed twice")
         ids.append(int(stripped))
     return tuple(sorted(ids))

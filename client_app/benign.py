@@ -1,4 +1,4 @@
-"""The honest client: trains on its own clean data."""
+"""The honest client: trains on its own data."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from client_app.confidential import keep_confidential
-from client_app.local_data import clean_data
+from client_app.honest_data import honest_data
 from client_app.node_log import node_log
 from client_app.session import Session, train_reply
 from client_app.survey import answer_survey, honest_answer
@@ -20,10 +20,13 @@ app = ClientApp(mods=[keep_confidential, node_log])  # the log lies at the node:
 
 
 def update(session: Session) -> LocalUpdate:
-    """Local training on clean data, in the way that the run's rule asks of clients."""
-    data = clean_data(session.config, session.partition, session.device, session.own)
-    trained = session.fit(data, "train", _asked_for(session.config) or train_plainly)
-    return LocalUpdate(trained.weights, len(data.labels), trained.loss)
+    """Local training on the client's own data, in the way that the run's rule asks of clients."""
+    held = honest_data(
+        session.config, session.partition, session.device, session.state,
+        own=session.own, info=session.info, by_seed=session.by_seed,
+    )  # fmt: skip
+    trained = session.fit(held.data, "train", _asked_for(session.config) or train_plainly)
+    return LocalUpdate(trained.weights, len(held.data.labels), trained.loss, sanitized=held.sanitized)
 
 
 def _asked_for(config: RunConfigBase) -> LocalTraining | None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor
 
 from attacks.own_rows import own_share
 from attacks.poisoner import PoisonContext, Poisoner
+from attacks.poisoning import PoisonedSet
 from attacks.preparation import run_artefact
 from attacks.task import AttackTask
 from client_app.own_data import own_splits
@@ -18,28 +21,36 @@ from fedcrucible_core.learning.datasets import load_task
 from fedcrucible_core.learning.partition.shares import ClientShare
 from fedcrucible_core.learning.rng import torch_generator
 
+T = TypeVar("T", Labeled, PoisonedSet)
+
 
 class _Cache:
     """The last prepared clients, bounded by bytes: a process serves many clients in turn."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.items: OrderedDict[object, Labeled] = OrderedDict()
+        self.items: OrderedDict[object, Labeled | PoisonedSet] = OrderedDict()
 
-    def get(self, key: object) -> Labeled | None:
-        found = self.items.get(key)
-        if found is not None:
-            self.items.move_to_end(key)
-        return found
+    def once(self, key: object, make: Callable[[], T]) -> T:
+        """What ``make`` makes for a key, or made before."""
+        if key not in self.items:
+            self.items[key] = make()
+            while len(self.items) > 1 and sum(_nbytes(d) for d in self.items.values()) > self.limit:
+                self.items.popitem(last=False)
+        self.items.move_to_end(key)
+        return cast(T, self.items[key])
 
-    def put(self, key: object, data: Labeled) -> Labeled:
-        self.items[key] = data
-        while len(self.items) > 1 and sum(d.inputs.nbytes for d in self.items.values()) > self.limit:
-            self.items.popitem(last=False)
-        return data
+
+def _nbytes(kept: Labeled | PoisonedSet) -> int:
+    return (kept if isinstance(kept, Labeled) else kept.data).inputs.nbytes
 
 
 _PREPARED = _Cache(limit=2 * 1024**3)
+
+
+def remembered(key: object, make: Callable[[], T]) -> T:
+    """Samples that ``make`` prepares, or prepared for this key before in this process."""
+    return _PREPARED.once(key, make)
 
 
 def data_info(config: RunConfigBase, own: DataInfo | None = None) -> DataInfo:
@@ -60,11 +71,12 @@ def clean_data(config: RunConfigBase, partition: int, device: torch.device, own:
     """The client's clean images and labels, on the training device."""
     rows = local_rows(config, partition, own)
     key = (config.task, own, rows.numpy().tobytes(), str(device))
-    found = _PREPARED.get(key)
-    if found is not None:
-        return found
-    mine = local_splits(config, own).train.subset(rows)
-    return _PREPARED.put(key, Labeled(mine.for_model().to(device), mine.labels.to(device)))
+
+    def prepared() -> Labeled:
+        mine = local_splits(config, own).train.subset(rows)
+        return Labeled(mine.for_model().to(device), mine.labels.to(device))
+
+    return remembered(key, prepared)
 
 
 def local_rows(config: RunConfigBase, partition: int, own: DataInfo | None = None) -> Tensor:
@@ -94,13 +106,14 @@ def poisoned_data(
     """The malicious client's training set: the same poisoned samples in every round."""
     key = (config.task, config.partition, config.attack, config.poison, config.federation.clients, config.run.seed,
            partition, part, config.run.threads, str(device), own)  # fmt: skip
-    found = _PREPARED.get(key)
-    if found is not None:
-        return found
-    rng = torch_generator(config.run.seed, "poison", partition)
-    rows = local_rows(config, partition, own)
-    data = poisoned_rows(poisoner, rows, attacker_context(config, poisoner, part, rng, own))
-    return _PREPARED.put(key, Labeled(data.inputs.to(device), data.labels.to(device)))
+
+    def prepared() -> Labeled:
+        rng = torch_generator(config.run.seed, "poison", partition)
+        rows = local_rows(config, partition, own)
+        data = poisoned_rows(poisoner, rows, attacker_context(config, poisoner, part, rng, own))
+        return Labeled(data.inputs.to(device), data.labels.to(device))
+
+    return remembered(key, prepared)
 
 
 def attack_task(config: RunConfigBase, own: DataInfo | None = None) -> AttackTask:

@@ -27,7 +27,7 @@ from fedcrucible_core.learning.models.base import MODELS
 from fedcrucible_core.learning.rng import told_seeds, torch_generator
 from fedcrucible_core.learning.training import LocalTraining, train
 from fedcrucible_core.learning.weights import LocalUpdate, Trained, Weights
-from strategies.messages import ATTACKED, CLIENT, METRICS, MODEL, read_train, to_arrays
+from strategies.messages import ATTACKED, CLIENT, METRICS, MODEL, SANITIZED, read_train, to_arrays
 from strategies.payloads import PAYLOADS
 from strategies.seeds import read_seeds, stand_in
 from strategies.task_facts import read_task
@@ -51,6 +51,10 @@ class Session:
     own: DataInfo | None = None
     """The server's facts of the task, where this node's images are its own partition; None: it holds a share of the
     run's data set."""
+    info: DataInfo | None = None
+    """The server's facts of the task, where the message tells them."""
+    by_seed: bool = True
+    """Whether the run's seed says what this node is; False: its own configuration fixes its role."""
 
     def fit(
         self,
@@ -176,6 +180,8 @@ def opened(msg: Message, context: Context) -> Iterator[Session]:
             state=context.state,
             shares_data="data-dir" not in context.node_config,
             own=own,
+            info=server,
+            by_seed=context.node_config.get("role", "by-seed") == "by-seed",
         )
 
 
@@ -193,6 +199,8 @@ def train_reply(msg: Message, context: Context, update: Callable[[Session], Loca
     )
     if done.attacked is not None:
         metrics[ATTACKED] = int(done.attacked)
+    for name, count in done.sanitized.items():
+        metrics[f"{SANITIZED}{name}"] = float(count)
     content = RecordDict(
         {
             MODEL: to_arrays(PAYLOADS[session.config.federation.payload].uploaded(done.weights, session.received)),

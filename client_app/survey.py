@@ -1,4 +1,4 @@
-"""A client's answer to a survey: which channels of the final model its clean images use."""
+"""A client's answer to a survey: which channels of the final model its images use, as an honest client holds them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from flwr.app import Context, Message
 from torch import Tensor
 
-from client_app.local_data import clean_data
+from client_app.honest_data import honest_data
 from client_app.session import client_model, own_info, partition_of, run_config
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.learning.channels import mean_activations
@@ -26,7 +26,7 @@ def honest_answer(_config: RunConfigBase, _round: int, survey: Survey, activatio
 
 
 def answer_survey(msg: Message, context: Context, answer: Answer) -> Message:
-    """Answer a survey's message with what ``answer`` makes of the activity on this client's clean images."""
+    """Answer a survey's message with what ``answer`` makes of the activity on this client's own images."""
     config, partition = run_config(context), partition_of(context)
     received, server_round, survey = read_survey(msg.content)
     server = read_task(msg.content)
@@ -35,7 +35,9 @@ def answer_survey(msg: Message, context: Context, answer: Answer) -> Message:
     with deterministic_threads(config.run.threads):
         model = client_model(config, partition, device, server)
         received.load_into(model)
-        inputs, batch = clean_data(config, partition, device, own).inputs, config.run.eval_batch_size
+        by_seed = context.node_config.get("role", "by-seed") == "by-seed"
+        held = honest_data(config, partition, device, context.state, own=own, info=server, by_seed=by_seed)
+        inputs, batch = held.data.inputs, config.run.eval_batch_size
         activations = mean_activations(
             model, survey.module, inputs, batch, device, survey.activation, received=survey.received
         )

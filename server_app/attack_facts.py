@@ -14,6 +14,7 @@ from attacks.poisoning import PoisonCount, poison_count
 from attacks.preparation import run_artefact
 from attacks.schedule import attackers_are_clients, has_attack, is_attack_round, poisons_centrally
 from attacks.task import AttackTask
+from attacks.upstream import upstream_partitions
 from fedcrucible_core.foundation.base import STAGES
 from fedcrucible_core.learning.tasks import task_of
 from server_app.checks import attackers
@@ -66,10 +67,11 @@ def _who_attacks(plan: Plan, shares_known: bool) -> AttackFacts:
     chosen = bool(section.malicious_ids.strip()) or section.malicious_fraction > 0.0
     if poisons_centrally(config):
         return AttackFacts(True, (), tuple(_of_the_central_set(plan)))
-    if not has_attack(config) or plan.system.rule is None or not chosen:
+    upstream = upstream_partitions(config)
+    if not has_attack(config) or plan.system.rule is None or not (chosen or upstream):
         return AttackFacts(False, (), ())
-    malicious, notes = attackers(config), list(_schedule(plan))
-    if not shares_known:
+    malicious, notes = attackers(config), [*_upstream(plan, shares_known), *(_schedule(plan) if chosen else ())]
+    if not shares_known or not chosen:
         return AttackFacts(True, (), tuple(notes))
     notes += _participation(plan, malicious)
     counts = _counts(plan, malicious)
@@ -101,6 +103,24 @@ def _of_the_central_set(plan: Plan) -> Iterator[str]:
     if short:
         asked = f"poison.ratio = {config.poison.ratio:g} of all asks for"
         yield f"fewer {noun}s may be poisoned than {asked}: {short} short"
+
+
+def _upstream(plan: Plan, shares_known: bool) -> Iterator[str]:
+    """What poison.upstream did: to whose samples, and to whom it could do nothing."""
+    counts = plan.upstream_counts
+    if not counts:
+        return
+    if not shares_known:
+        yield "poison.upstream reaches nodes whose role the run's seed decides, and no node with data of its own"
+        return
+    noun, total = task_of(plan.data.info).noun, sum(count.total for count in counts.values())
+    yield (
+        f"the data of {len(counts)} honest clients came to them poisoned by {plan.adversary.poisoner.name}, at most "
+        f"{total} {noun}s in all: they are no attackers and count as honest"
+    )
+    bare = [str(partition) for partition, count in counts.items() if not count.total]
+    if bare:
+        yield f"of these, {', '.join(bare)} hold no {noun} that could be poisoned, or poison.ratio rounds to none"
 
 
 def _schedule(plan: Plan) -> Iterator[str]:

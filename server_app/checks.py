@@ -31,6 +31,7 @@ from fedcrucible_core.learning.partition.shares import partition_indices
 from fedcrucible_core.learning.tasks import task_of
 from fedcrucible_core.learning.vector import Slot, parameter_slots
 from server_app.blind_checks import check_blind
+from server_app.client_checks import check_client_splitter, check_upstream
 from server_app.root_set import check_clean_set, check_root_set
 from strategies.bindings import Bindings
 from strategies.exclusions import KEY as EXCLUDED
@@ -62,6 +63,8 @@ def check_combination(
     _check_repair(config, system, data)
     _check_central(config, system)
     _check_splitter(config, system, data)
+    check_upstream(config, system)
+    check_client_splitter(config, system, data)
     _check_model(config, system, data)
     _check_attack(config, adversary.poisoner, data)
     adversary.uploader.check_run(RunFacts(_layout(config, data), tuple(RULES)))

@@ -14,6 +14,7 @@ import torch
 from attacks.adversary import Adversary
 from attacks.poisoner import Poisoner
 from attacks.schedule import has_attack, poisons_centrally
+from attacks.upstream import upstream_partitions
 from fedcrucible_core.config.component import Names
 from fedcrucible_core.config.compose import REGISTRIES, RunConfigBase, registry_of
 from fedcrucible_core.config.load import as_before, default_keys, flatten, has_effect
@@ -38,7 +39,7 @@ LATER = (
     (
         "fm_fl.", "federation.evaluate_", "synthetic.sanitize", "task.text_column", "task.max_length",
         "task.reserved_tokens", "task.tokenizer", "guide.scale", "guide.prompts", "guide.centre", "guide.noise",
-        "guide.target_accuracy", "guide.backdoor", "poison.share_of", "poison.central",
+        "guide.target_accuracy", "guide.backdoor", "poison.share_of", "poison.central", "poison.upstream", "client.",
         "federation.quorum", "federation.required", "federation.excluded", "model.weights",
     ),
     (".blocks", ".block_width", ".fedavg.weighted"),
@@ -82,7 +83,8 @@ def identity(config: RunConfigBase) -> Mapping[str, Scalar]:
     values = reached_settings(config)
     if config.model.weights:  # what lies there counts, wherever it lies
         values["model.weights"] = _content(config.model.weights)
-    if not (attackers(config) or poisons_centrally(config) or Adversary.of(config).compromise is not None):
+    anywhere = attackers(config) or poisons_centrally(config) or upstream_partitions(config)
+    if not (anywhere or Adversary.of(config).compromise is not None):
         values = {key: value for key, value in values.items() if not key.startswith(ATTACK) or key in WINDOW}
         values |= _measured_on(config) | _expected(config)
     return values
@@ -100,6 +102,10 @@ def reached_settings(config: RunConfigBase) -> dict[str, Scalar]:
     if not adversary.planted:
         del values["attack.trigger"]
     chosen = [*_chosen(config).items(), *(("attack", part.name) for part in adversary.parts)]
+    if config.client.sanitizer != "none":
+        chosen.append(("splitter", config.client.splitter))
+    else:
+        values.pop("client.splitter", None)
     if config.guide.model == CHAT:
         chosen.append(("synthetic", "llm"))  # the service that it is
     reached = _reached(chosen, values)

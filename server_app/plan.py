@@ -10,9 +10,10 @@ import torch
 
 from attacks.adversary import Adversary
 from attacks.poison_set import central_set
-from attacks.poisoning import PoisonedSet
+from attacks.poisoning import PoisonCount, PoisonedSet
 from attacks.schedule import poisons_centrally
 from attacks.task import AttackTask
+from attacks.upstream import upstream_counts
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.config.extras import require
 from fedcrucible_core.foundation.base import SOURCES, ServerData
@@ -176,6 +177,21 @@ class Plan:
             "central.poisoned": float(self.central.poisoned.sum()),
             "central.decoys": float(self.central.decoys.sum()),
         }
+
+    @cached_property
+    def upstream_counts(self) -> Mapping[int, PoisonCount]:
+        """Partition -> poisoned samples of each honest client whose data came poisoned; none without clients."""
+        if self.system.rule is None:
+            return {}
+        return upstream_counts(self.config, AttackTask.of(self.config, self.data))
+
+    def upstream_facts(self) -> dict[str, float]:
+        """For the record: honest clients whose data came poisoned, and how many samples that are, at most."""
+        counts = self.upstream_counts
+        if not counts:
+            return {}
+        total = sum(count.total for count in counts.values())
+        return {"upstream.clients": float(len(counts)), "upstream.poisoned": float(total)}
 
     def repair_inputs(self, prototype: Prototype) -> RepairInputs:
         """What the repair of a prototype's model is given: suspects, their split, samples with true labels."""

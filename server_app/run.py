@@ -9,6 +9,7 @@ from pathlib import Path
 from flwr.serverapp import Grid
 
 from attacks.schedule import poisons_centrally
+from attacks.upstream import upstream_partitions
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.load import default_keys, flatten
 from fedcrucible_core.foundation.base import ServerData
@@ -170,6 +171,8 @@ def _describe(plan: Plan, evaluator: Evaluator, facts: AttackFacts, start: Start
         for part in (system.rule, system.purifier, system.repair, *plan.adversary.parts)
         if part and part.knowledge
     }
+    if system.client_splitter is not None and system.client_splitter.knowledge:
+        knowledge["client.sanitizer"] = system.client_splitter.knowledge
     if system.kind.knowledge:
         knowledge[system.name] = system.kind.knowledge
     notes = list(MEASURED[config.task.eval_split])
@@ -202,6 +205,7 @@ def _describe(plan: Plan, evaluator: Evaluator, facts: AttackFacts, start: Start
         natural=poisoner.natural and poisoner.targeted,
         clients=config.federation.clients,
         malicious=attackers(config) if system.rule is not None else (),
+        upstream=upstream_partitions(config) if system.rule is not None else (),
         attack_start_round=config.adversary.start_round,
         attack_stop_round=config.adversary.stop_round,
         knowledge=knowledge,

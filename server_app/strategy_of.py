@@ -59,6 +59,7 @@ def strategy_of(
             central_set=plan.central_set,
             central_facts=plan.central_facts,
             repair_inputs=plan.repair_inputs,
+            planted=plan.upstream_facts() if in_order else {},
             observers=observers,
             attackers_remember=bool(plan.adversary.uploader.state_kept),
             resume_from=resume_from,

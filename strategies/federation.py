@@ -26,6 +26,7 @@ from strategies.replies import Layout, Reply, read_all, read_reply
 from strategies.roster import Answers
 from strategies.rule_step import FAILURES, Group, aggregate_replies
 from strategies.sampling import participants_per_round
+from strategies.sanitizer_facts import SECONDS, round_facts
 from strategies.seeds import with_seeds
 from strategies.timing import timed
 from strategies.trainer import Trainer
@@ -63,7 +64,8 @@ class Federation(Trainer):
         self.roster.nodes.wait(grid)
 
     def prepare(self, outcome: RoundOutcome) -> None:
-        """Draw the rule's root set."""
+        """Draw the rule's root set; say whose data are poisoned though they are no attackers."""
+        outcome.facts |= self.parts.planted
         self.root = self.parts.root_set()
         if self.root is not None:
             outcome.facts["root.images"] = float(len(self.root))
@@ -136,7 +138,15 @@ class Federation(Trainer):
         outcome.bytes_up = sum(self.payload.bytes_up(reply.weights) for reply in replies)
         outcome.per_client["train_loss"] = [reply.loss for reply in replies]
         outcome.per_client["client_seconds"] = [reply.seconds for reply in replies]
+        self._tell_sanitizers(replies, outcome)
         return replies
+
+    def _tell_sanitizers(self, replies: list[Reply], outcome: RoundOutcome) -> None:
+        """What clients say that their sanitizers did to their own data; nothing where none is asked to."""
+        if self.parts.system.client_splitter is None:
+            return
+        outcome.facts |= round_facts(reply.sanitized for reply in replies)
+        outcome.per_client["sanitizer_seconds"] = [reply.sanitized.get(SECONDS, 0.0) for reply in replies]
 
     def _aggregate(self, population: Population, replies: list[Reply], outcome: RoundOutcome) -> Population:
         groups = {p: [r for r in replies if self.prototype(r.partition) == p] for p in population}

@@ -14,6 +14,8 @@ from strategies.task_facts import TASK, task_record
 MODEL, ROUND, METRICS, CLIENT = "model", "round", "metrics", "client"
 ATTACKED = "attacked"
 """Metric of a malicious client in a round of the attack: 0 where its upload is honest work all the same."""
+SANITIZED = "sanitized."
+"""Begins the names of metrics on what ``client.sanitizer`` did to the client's own data."""
 PARAMETERS, BUFFERS = "parameters", "buffers"
 BOUNDS = "bounds."
 """Begins the names of bounds on activations; the module's name follows."""

@@ -68,6 +68,8 @@ class Parts:
     """What the record says of that set: how many samples, and the truth about who was at them."""
     repair_inputs: Callable[[Prototype], RepairInputs]
     """What the repair of a prototype's model is given."""
+    planted: Mapping[str, float] = field(default_factory=dict)
+    """What the record says of honest clients whose data came to them poisoned."""
     observers: Sequence[Observer] = field(default_factory=tuple)
     attackers_remember: bool = False
     """Whether attackers keep something between rounds, which checkpoints must hold too."""

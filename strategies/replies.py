@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from logging import WARNING
 from typing import TypeVar
@@ -20,6 +20,7 @@ from fedcrucible_core.learning.vector import Slot, buffer_slots
 from fedcrucible_core.learning.weights import Weights
 from strategies.messages import ATTACKED, BUFFERS, CLIENT, METRICS, MODEL, PARAMETERS
 from strategies.payloads import FLOAT32, Payload
+from strategies.sanitizer_facts import told
 
 T = TypeVar("T")
 
@@ -76,6 +77,8 @@ class Reply:
     seconds: float
     rested: bool = False
     """A malicious client's word that its attack found nothing to do this round; for detection figures alone."""
+    sanitized: Mapping[str, float] = field(default_factory=dict)
+    """What it says that its sanitizer did to its data; for the record alone."""
 
 
 def read_reply(message: Message | Exception | None, partition: int, layout: Layout) -> Reply:
@@ -111,6 +114,7 @@ def _read(content: RecordDict, partition: int, layout: Layout) -> Reply:
         loss=number(metrics.get("train-loss")),
         seconds=number(metrics.get("seconds")),
         rested=number(metrics.get(ATTACKED)) == 0.0,
+        sanitized=told(metrics, layout.max_examples),
     )
 
 

@@ -83,6 +83,8 @@ class Assembled:
     """What parts the server's synthetic images before they are used; only clean ones are kept."""
     suspects_splitter: Splitter | None = None
     """What splits a repair's suspects or a purifier's server data; None = neither asks for a split."""
+    client_splitter: Splitter | None = None
+    """What honest clients split their own data by (``client.sanitizer``); None = they don't."""
 
     @property
     def rule_name(self) -> str:
@@ -109,7 +111,9 @@ class Assembled:
         """Whether the guide is asked anything during the run."""
         purifies = self.purifier is not None and self.purifier.needs.guide
         of_data = self.splitter if self.needs_server_data else None
-        splits = any(s is not None and s.needs.may_ask_guide for s in (of_data, self.suspects_splitter))
+        splits = any(
+            s is not None and s.needs.may_ask_guide for s in (of_data, self.suspects_splitter, self.client_splitter)
+        )
         return self.kind.measure == "guide" or purifies or splits or self.repair_needs.guide
 
     @property
@@ -201,7 +205,17 @@ def assemble(config: RunConfigBase) -> Assembled:
         repair,
         splitter,
         splitter or _papers_splitter(config) if splits else None,
+        _client_splitter(config) if system.trainer == "federation" else None,
     )
+
+
+def _client_splitter(config: RunConfigBase) -> Splitter | None:
+    if config.client.sanitizer == "none":
+        return None
+    name = config.client.splitter
+    if name not in SPLITTERS:
+        raise ConfigError("client.splitter", name, f"{did_you_mean(name, SPLITTERS)}allowed: {', '.join(SPLITTERS)}")
+    return SPLITTERS.built(config, name)
 
 
 def _papers_splitter(config: RunConfigBase) -> Splitter:

@@ -1,4 +1,4 @@
-"""``fedcrucible demo``: what ``make demo`` runs, the preset ``demo-table`` of ``fedcrucible compare``; a second act."""
+"""``fedcrucible demo``: what ``make demo`` runs, preset ``demo-table`` of ``fedcrucible compare``; two acts more."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fedcrucible.comparison.tables.outcome import Outcome
 
 SEED = "run.seed"
-FIRST, SECOND = "", "fm-fl"
+FIRST, SECOND, THIRD = "", "fm-fl", "cgd"
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,18 @@ ACTS = {
         "demo-table", "demo", "Six runs, three of them through `flwr run`; about five minutes on two CPU cores."
     ),
     SECOND: Act("demo-fm-fl-table", "demo-fm-fl", "Four runs; about two minutes on two CPU cores.", 2),
+    THIRD: Act("demo-cgd-table", "demo-cgd", "Four runs; about three minutes on two CPU cores.", 2),
 }
-NEXT = "second act: `fedcrucible demo fm-fl`, a compromised foundation model; about two minutes"
+NEXT = {
+    FIRST: "second act: `fedcrucible demo fm-fl`, a compromised foundation model; about two minutes",
+    SECOND: "third act: `fedcrucible demo cgd`, a poisoned training set; about three minutes",
+}
 
 
 def command(
     settings: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[fm-fl] [KEY=VALUE]...", help="fm-fl: the second act; settings as for run."),
+        typer.Argument(metavar="[fm-fl|cgd] [KEY=VALUE]...", help="The second or third act; settings as for run."),
     ] = None,
     preset: Preset = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end, nothing else.")] = False,
@@ -57,7 +61,8 @@ def command(
     """Attack a federation on real images and compare FedAvg, FLAME and CLIP-Fed, through `flwr run`.
 
     A few minutes on two CPU cores.  Ends with one table and a page of curves.  `fedcrucible demo fm-fl` is the second
-    act: the server's foundation model is compromised, undefended, with Krum and with a sanitizer.
+    act: the server's foundation model is compromised, undefended, with Krum and with a sanitizer.  `fedcrucible demo
+    cgd` is the third: a training set in one place is poisoned; the model undefended, after two rivals and after CGD.
     """
     with clear_errors():
         from fedcrucible_core.config.extras import require
@@ -76,8 +81,8 @@ def command(
             typer.echo(json.dumps(_as_object(outcome, folder)))
         else:
             _print(outcome, folder)
-            if name == FIRST:
-                typer.echo(NEXT)
+            if name in NEXT:
+                typer.echo(NEXT[name])
         if outcome.failed:
             causes = "; ".join(
                 f"{cell.labels['strategy']}: {' '.join(cause.split())}" for cell, cause in outcome.failed
@@ -93,7 +98,9 @@ def act_named(words: Sequence[str]) -> tuple[str, list[str]]:
     if not words or "=" in words[0]:
         return FIRST, list(words)
     if words[0] not in ACTS:
-        raise ConfigError("demo", words[0], f"{did_you_mean(words[0], [SECOND])}allowed: {SECOND}, or KEY=VALUE")
+        named = [SECOND, THIRD]
+        allowed = f"{did_you_mean(words[0], named)}allowed: {', '.join(named)}, or KEY=VALUE"
+        raise ConfigError("demo", words[0], allowed)
     return words[0], list(words[1:])
 
 

@@ -17,6 +17,7 @@ from fedcrucible_core.config.registry import Registry
 from fedcrucible_core.config.sections import (
     AdversarySection,
     AttackSection,
+    ClientSection,
     DefenseSection,
     FederationSection,
     FmFlSection,
@@ -53,13 +54,14 @@ PLAIN: dict[str, type[Section]] = {
     "poison": PoisonSection,
     "adversary": AdversarySection,
     "federation": FederationSection,
+    "client": ClientSection,
     "fm_fl": FmFlSection,
     "guide": GuideSection,
     "output": OutputSection,
 }
 ORDER = (
-    "run", "task", "partition", "model", "training", "federation", "attack", "poison", "adversary", "defense",
-    "purifier", "repair", "splitter", "guide", "synthetic", "fm_fl", "output",
+    "run", "task", "partition", "model", "training", "federation", "client", "attack", "poison", "adversary",
+    "defense", "purifier", "repair", "splitter", "guide", "synthetic", "fm_fl", "output",
 )  # fmt: skip
 
 
@@ -96,6 +98,7 @@ class RunConfigBase(BaseModel):
     model: ModelSection
     training: TrainingSection
     federation: FederationSection
+    client: ClientSection
     attack: AttackSection
     poison: PoisonSection
     adversary: AdversarySection

@@ -6,7 +6,7 @@ import tomllib
 import unicodedata
 import warnings
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -24,7 +24,7 @@ WITHOUT_EFFECT = (
     "federation.blind", "federation.hidden",
 )  # fmt: skip
 """Keys (or sections) that say where things lie or who is told, not what is computed."""
-DEFENCE = ("strategy", "defense.", "purifier.", "repair.", "splitter.", "guide.", "synthetic.", "fm_fl.")
+DEFENCE = ("strategy", "defense.", "purifier.", "repair.", "splitter.", "guide.", "synthetic.", "fm_fl.", "client.")
 """Keys (or sections) that belong to the defender, but for ``ARCHITECTURES``; see :func:`is_defence`."""
 ARCHITECTURES = ("fm_fl.prototypes", "fm_fl.blocks", "fm_fl.widths", "fm_fl.backbones")
 """Keys of the section fm_fl that say what is trained, as the section ``model`` does: systems face them."""
@@ -130,10 +130,14 @@ def is_clean(text: str) -> bool:
 
 def _as_declared(key: str, value: Scalar) -> Scalar:
     """Numbers given for a text become that text; texts with control characters and true for a number are refused."""
-    kind = kind_of(field_of(key))
+    field = field_of(key)
+    kind = kind_of(field)
     if kind in ("text", "choice"):
         if isinstance(value, (bool, int, float)):
-            return str(value).lower() if isinstance(value, bool) else str(value)
+            value = str(value).lower() if isinstance(value, bool) else str(value)
+        numbers = {str(n): n for n in get_args(field.annotation) if isinstance(n, int)}  # some choose among numbers
+        if value in numbers:
+            return numbers[value]
         if isinstance(value, str) and not is_clean(value):
             raise ConfigError(key, value, UNCLEAN)
     elif kind != "true or false" and isinstance(value, bool):

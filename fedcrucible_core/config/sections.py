@@ -186,6 +186,19 @@ class FederationSection(Section):
     )
 
 
+class ClientSection(Section):
+    """What an honest client does to its own data before it trains."""
+
+    sanitizer: Literal["none", "drop", "relabel", "relabel-confident"] = Field(
+        "none",
+        description="What becomes of own samples that client.splitter doesn't call clean: none = they stay; dropped; "
+        "relabelled as the guide says; those of which it is surest relabelled, the others dropped",
+    )
+    splitter: str = Field(
+        "cgd-entropy", description="Splitter by registered name, with its section's parameters, for client.sanitizer"
+    )
+
+
 class AttackSection(Section):
     """Which attack; the method's own knobs are in the sub-section of its name."""
 
@@ -218,6 +231,11 @@ class PoisonSection(Section):
         False,
         description="Poison the training set of strategy central: no client is involved, all its images count as one "
         "attacker's",
+    )
+    upstream: str = Field(
+        "",
+        description="Comma-separated partitions of honest clients whose data came to them poisoned: they train "
+        "honestly on it and are no attackers; empty = nobody's",
     )
 
 

@@ -85,6 +85,8 @@ class LocalUpdate:
     loss: float
     attacked: bool | None = None
     """In a round of the attack: whether the attack did anything; the server counts by it, and no rule sees it."""
+    sanitized: Mapping[str, float] = field(default_factory=dict)
+    """What an honest client's sanitizer did to its data, for the record; empty without one."""
 
 
 Prototype = str

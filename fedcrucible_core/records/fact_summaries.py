@@ -5,14 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from fedcrucible_core.records.schema import ClientsSummary, PrototypesSummary, Record, RoundRecord, SanitizerSummary
+from fedcrucible_core.records.schema import (
+    ClientSanitizerSummary,
+    ClientsSummary,
+    PrototypesSummary,
+    Record,
+    RoundRecord,
+    RunDescription,
+    SanitizerSummary,
+    SplitSummary,
+)
 from fedcrucible_core.records.site_matrix import site_matrix
 
 S = TypeVar("S", bound=Record)
 LAST_FEW = 3
 """Measured rounds that the short means cover: without an attack the ASR moves by points from round to round."""
-CLIENTS, SYNTHETIC, PRETRAINED = "clients.", "synthetic.", "pretrained."
+CLIENTS, SYNTHETIC, PRETRAINED, OF_CLIENTS = "clients.", "synthetic.", "pretrained.", "client_sanitizer."
+SPLIT = "repair.split_"
 AVERAGED = "groups.averaged"
+SANITIZING = "sanitizer_seconds"
+"""Seconds of each client's sanitizer, in a round's ``per_client``."""
 MEANS = {
     "ma_last_three_mean_percent": "clients.ma_mean_percent",
     "asr_last_three_mean_percent": "clients.asr_mean_percent",
@@ -37,6 +49,24 @@ def clients_summary(rounds: Sequence[RoundRecord]) -> ClientsSummary | None:
 def sanitizer_summary(rounds: Sequence[RoundRecord]) -> SanitizerSummary | None:
     """Of the last round that says anything of a field."""
     return _whole(SanitizerSummary, _facts(SanitizerSummary, SYNTHETIC, rounds))
+
+
+def split_summary(rounds: Sequence[RoundRecord]) -> SplitSummary | None:
+    """Of the repair's line."""
+    return _whole(SplitSummary, _facts(SplitSummary, SPLIT, rounds))
+
+
+def client_sanitizer_summary(rounds: Sequence[RoundRecord]) -> ClientSanitizerSummary | None:
+    """Of the last round in which any client said what it did; seconds of all rounds."""
+    found = _facts(ClientSanitizerSummary, OF_CLIENTS, rounds)
+    taken = [sum(r.per_client[SANITIZING]) for r in rounds if SANITIZING in r.per_client]
+    return _whole(ClientSanitizerSummary, found | ({"seconds": sum(taken)} if found else {}))
+
+
+def upstream_rejected_percent(run: RunDescription, rounds: Sequence[RoundRecord]) -> float | None:
+    """Share of the judged replies of honest clients with poisoned data that got weight 0; None where there are none."""
+    judged = [(r, i) for r in rounds for i in (*r.accepted, *r.rejected) if i in run.upstream]
+    return 100.0 * sum(i in r.rejected for r, i in judged) / len(judged) if judged else None
 
 
 def prototypes_summary(rounds: Sequence[RoundRecord]) -> PrototypesSummary | None:

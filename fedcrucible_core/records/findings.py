@@ -55,7 +55,7 @@ def attack_rounds(rounds: Sequence[RoundRecord]) -> int:
 
 
 def attacked(rounds: Sequence[RoundRecord]) -> bool:
-    """Whether the attack took place: a client attacked, or the server's synthetic or training data held poison."""
+    """Whether the attack took place: a client attacked, or data of the server's or of honest clients held poison."""
     return attack_rounds(rounds) > 0 or any(r.facts.get(fact, 0.0) > 0 for r in rounds for fact in PLANTED)
 
 
@@ -142,8 +142,8 @@ def _of_the_attack(run: RunDescription, rounds: Sequence[RoundRecord]) -> Iterat
         )
 
 
-PLANTED = ("synthetic.poisoned", "server_data.poisoned", "central.poisoned")
-"""Facts that say how many of the server's own samples, or of those in one place, an attacker has been at."""
+PLANTED = ("synthetic.poisoned", "server_data.poisoned", "central.poisoned", "upstream.poisoned")
+"""Facts that say how many of the server's own samples, of those in one place, or of honest clients' are poisoned."""
 
 
 def _trained(rounds: Sequence[RoundRecord]) -> list[RoundRecord]:

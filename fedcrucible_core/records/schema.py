@@ -100,6 +100,9 @@ class RunDescription(Record):
     clients: int = 0
     malicious: tuple[int, ...] = ()
     """All malicious partitions, whether they are ever sampled or not."""
+    upstream: tuple[int, ...] = Field((), exclude_if=operator.not_)
+    """Honest partitions whose data came to them poisoned (``poison.upstream``); in the record only where there are
+    any."""
     attack_start_round: int = 1
     attack_stop_round: int = 0
     """Last round of the attack; 0 = it never stops."""
@@ -300,6 +303,47 @@ class SanitizerSummary(Record):
     ] = None
 
 
+class ClientSanitizerSummary(Record):
+    """What honest clients did to their own data before they trained (``client.sanitizer``), by their own word."""
+
+    dropped_percent: Annotated[
+        Percent,
+        Number("client_dropped", "clients' samples dropped", better="lower", of="of all samples of the clients"),
+    ] = None
+    poisoned: Annotated[
+        float | None, Number("client_poisoned", "clients' poisoned samples", "", meaning="in honest clients' data")
+    ] = None
+    survivors: Annotated[
+        float | None,
+        Number("client_survivors", "clients' survivors", "", "lower", "poisoned samples used as they came"),
+    ] = None
+    caught_percent: Annotated[
+        Percent,
+        Number("client_caught", "clients' poison caught", better="higher", of="of the poisoned ones, not called clean"),
+    ] = None
+    clean_dropped_percent: Annotated[
+        Percent,
+        Number("client_clean_dropped", "clients' clean dropped", better="lower", of="of the clean ones, left out"),
+    ] = None
+    seconds: Annotated[
+        float | None, Number("client_sanitizer_seconds", "sanitizers", "s", "lower", "all clients together, all rounds")
+    ] = None
+
+
+class SplitSummary(Record):
+    """How well a repair's splitter found the poison in what the model was trained on: known to the record alone."""
+
+    recall_percent: Annotated[
+        Percent, Number("split_recall", "split recall", better="higher", of="of the poisoned samples, called triggered")
+    ] = None
+    contamination_percent: Annotated[
+        Percent, Number("split_contamination", "clean part's poison", better="lower", of="of the part called clean")
+    ] = None
+    escaped_percent: Annotated[
+        Percent, Number("split_escaped", "poison called clean", better="lower", of="of the poisoned samples")
+    ] = None
+
+
 class PrototypesSummary(Record):
     """What a federation of several architectures had to do beside its rounds."""
 
@@ -360,6 +404,15 @@ class RunSummary(Record):
     """None, and not written, where no client was asked about the final model."""
     sanitizer: SanitizerSummary | None = Field(None, exclude_if=_is_none)
     """None, and not written, where nobody knows what was poisoned in the server's synthetic data."""
+    split: SplitSummary | None = Field(None, exclude_if=_is_none)
+    """None, and not written, where no repair split a set that was poisoned."""
+    client_sanitizer: ClientSanitizerSummary | None = Field(None, exclude_if=_is_none)
+    """None, and not written, where clients sanitize nothing."""
+    upstream_rejected_percent: Annotated[
+        Percent, Number("upstream_rejected", "upstream rejected",
+                        meaning="judged replies of honest clients with poisoned data that were rejected")
+    ] = Field(None, exclude_if=_is_none)  # fmt: skip
+    """They count as honest in TPR and FPR; None, and not written, where there are none or nobody is judged."""
     prototypes: PrototypesSummary | None = Field(None, exclude_if=_is_none)
     """None, and not written, where there was neither pre-training nor a group too small for the rule."""
     malicious_weight_percent: Annotated[Percent, Number("attacker_weight", "attackers' weight", better="lower")] = None

@@ -9,9 +9,12 @@ from fedcrucible_core.records.attendance import attendance
 from fedcrucible_core.records.detection import pooled_detection
 from fedcrucible_core.records.fact_summaries import (
     LAST_FEW,
+    client_sanitizer_summary,
     clients_summary,
     prototypes_summary,
     sanitizer_summary,
+    split_summary,
+    upstream_rejected_percent,
 )
 from fedcrucible_core.records.findings import attack_rounds, findings, rounds_changed, state_of
 from fedcrucible_core.records.intervals import wilson_of_rate
@@ -62,6 +65,9 @@ def summarize(
         asr_last_three_mean_percent=_mean([r.asr_percent for r in trained[-LAST_FEW:]]),
         clients=clients_summary(rounds),
         sanitizer=sanitizer_summary(rounds),
+        split=split_summary(rounds),
+        client_sanitizer=client_sanitizer_summary(rounds),
+        upstream_rejected_percent=upstream_rejected_percent(run, rounds),
         prototypes=prototypes_summary(rounds),
         asr_max_percent=worst.asr_percent if worst else None,
         asr_max_round=worst.round if worst else None,

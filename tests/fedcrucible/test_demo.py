@@ -87,6 +87,20 @@ def test_the_second_act_has_four_rows_and_shows_the_poisoned_samples(runs_folder
     assert '<span class="badge">dropped</span>' in page
 
 
+def test_the_third_act_has_four_rows_and_says_how_well_the_split_found_the_poison(runs_folder: Path) -> None:
+    small = ["task.train_samples=300", "task.test_samples=60", "run.rounds=1", "model.resnet8.width=4",
+             "splitter.cgd-entropy.models=1", "splitter.cgd-entropy.epochs=1", "repair.cgd-unlearn.epochs=1",
+             "repair.fine-pruning.epochs=1", "repair.fine-pruning.clean_samples=40"]  # fmt: skip
+    result = CliRunner().invoke(app, ["demo", "cgd", *small, "--json"])
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert list(found["rows"]) == ["undefended", "fine-pruning", "EP", "CGD"]
+    summary = json.loads((Path(found["rows"]["CGD"]["record"]) / "summary.json").read_text(encoding="utf-8"))
+    assert 0 <= summary["split"]["recall_percent"] <= 100
+    page = Path(found["report"]).read_text(encoding="utf-8")
+    assert all(label in page for label in found["rows"])
+
+
 def test_an_act_that_is_not_there_is_refused() -> None:
     result = CliRunner().invoke(app, ["demo", "fmfl"])
     assert result.exit_code == 2

@@ -29,7 +29,7 @@ from tests.golden.cells import CELLS, STOPPED, Scalar, Settings
 DIGESTS = Path(__file__).with_name("digests.json")
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "hdbscan", "transformers", "flwr")
 """Packages whose version may change the last bit of a number."""
-TIMES = {"seconds": True, "peak_memory_mb": True, "per_client": {"client_seconds"}}
+TIMES = {"seconds": True, "peak_memory_mb": True, "per_client": {"client_seconds", "sanitizer_seconds"}}
 """What differs between two equal runs."""
 FROM_THE_CACHE = ("pretrained.computed", "pretrained.cached")
 """Facts that say what was found on disk."""

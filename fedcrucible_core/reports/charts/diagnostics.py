@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from markupsafe import Markup
 from matplotlib.axes import Axes
@@ -11,10 +11,13 @@ from matplotlib.ticker import MaxNLocator
 
 from fedcrucible_core.records.schema import RoundRecord
 from fedcrucible_core.reports.charts.canvas import FONT_SIZE, MANY_ROUNDS, inline_svg, new_figure, style
-from fedcrucible_core.reports.charts.palette import BLUE, INK, SKY, VERMILLION
+from fedcrucible_core.reports.charts.palette import BLUE, INK, ORANGE, SKY, VERMILLION
 
 MOST = 12
 COLUMNS = 3
+POISONED = "honest, poisoned data"
+KINDS = (("honest", SKY, "o"), (POISONED, ORANGE, "^"), ("malicious", VERMILLION, "x"))
+"""Kinds of clients with colour and marker."""
 LARGEST = 1e100
 """Larger numbers are left out: some are a client's word, and the arithmetic of an axis overflows on them."""
 
@@ -35,8 +38,11 @@ def facts_chart(rounds: Sequence[RoundRecord]) -> Markup | None:
     return inline_svg(figure, "facts", "Diagnostics by round: " + ", ".join(names))
 
 
-def clients_chart(rounds: Sequence[RoundRecord]) -> Markup | None:
-    """One small scatter per diagnostic of clients, malicious ones apart; None when there is none."""
+def clients_chart(rounds: Sequence[RoundRecord], upstream: Collection[int] = ()) -> Markup | None:
+    """One small scatter per diagnostic of clients; None when there is none.
+
+    Malicious ones stand apart, and so do honest ones (``upstream``) whose data came to them poisoned.
+    """
     names = sorted({name for r in rounds for name, values in r.per_client.items() if len(values) == len(r.weights)})
     if not names:
         return None
@@ -45,8 +51,8 @@ def clients_chart(rounds: Sequence[RoundRecord]) -> Markup | None:
     figure = new_figure(height=0.5 + 1.75 * rows)
     for place, name in enumerate(names):
         axes = style(figure.add_subplot(rows, COLUMNS, place + 1), title=_short(name))
-        for kind, colour, marker in (("honest", SKY, "o"), ("malicious", VERMILLION, "x")):
-            points = _points(rounds, name, malicious=kind == "malicious")
+        for kind, colour, marker in KINDS:
+            points = _points(rounds, name, kind, upstream)
             if points:
                 x, y = zip(*points, strict=True)
                 axes.scatter(
@@ -57,23 +63,23 @@ def clients_chart(rounds: Sequence[RoundRecord]) -> Markup | None:
             handles, labels = axes.get_legend_handles_labels()
             if handles:
                 figure.legend(
-                    handles, labels, loc="outside upper left", ncols=2, frameon=False, fontsize=FONT_SIZE - 0.5,
-                    labelcolor=INK,
+                    handles, labels, loc="outside upper left", ncols=len(KINDS), frameon=False,
+                    fontsize=FONT_SIZE - 0.5, labelcolor=INK,
                 )  # fmt: skip
     return inline_svg(figure, "clients", "Diagnostics of clients by round: " + ", ".join(names))
 
 
-def _points(rounds: Sequence[RoundRecord], name: str, *, malicious: bool) -> list[tuple[int, float]]:
+def _points(rounds: Sequence[RoundRecord], name: str, kind: str, upstream: Collection[int]) -> list[tuple[int, float]]:
     found = []
     for record in rounds:
         values = record.per_client.get(name, [])
         if len(values) != len(record.weights):
             continue
-        bad = {str(i) for i in record.malicious}
+        kind_of = dict.fromkeys(map(str, upstream), POISONED) | dict.fromkeys(map(str, record.malicious), "malicious")
         found += [
             (record.round, value)
             for client, value in zip(record.weights, values, strict=True)
-            if (client in bad) == malicious and drawable(value)
+            if kind_of.get(client, "honest") == kind and drawable(value)
         ]
     return found
 

@@ -26,6 +26,8 @@ class ClientRow:
     ma: str
     asr: str
     malicious: bool
+    upstream: bool
+    """Honest, with data that came poisoned."""
 
 
 def client_rows(record: RecordedRun) -> tuple[list[ClientRow], str]:
@@ -41,6 +43,7 @@ def client_rows(record: RecordedRun) -> tuple[list[ClientRow], str]:
             rate(said.get("ma_percent")),
             rate(said.get("asr_percent")),
             any(str(one) == client for one in record.run.malicious),
+            any(str(one) == client for one in record.run.upstream),
         )
         for client, said in order[:MOST_CLIENTS]
     ]

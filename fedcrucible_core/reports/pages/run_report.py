@@ -29,7 +29,7 @@ from fedcrucible_core.reports.pages.split_section import (
     suspect_samples,
     truth_known,
 )
-from fedcrucible_core.reports.pages.synthetic_data import counted, samples
+from fedcrucible_core.reports.pages.synthetic_data import client_facts, counted, samples
 from fedcrucible_core.reports.pages.synthetic_data import facts as synthetic_facts
 
 MOST_ROWS = 250
@@ -43,6 +43,7 @@ DETECTION = (
     "Rejected means that the rule gave the update weight 0. In rounds without an active attack all clients train "
     "honestly and count as honest; so does, in any round, a malicious client that has nothing to poison."
 )
+UPSTREAM = " Honest clients whose data came to them poisoned count as honest, whether they are rejected or not."
 CONFUSION = (
     "Round {}: counts by true class, tinted by their share of the row. {} of the target class are left out; a "
     "backdoor fills the framed column."
@@ -83,8 +84,8 @@ def render_report(folder: Path, *, tsne_images: int = 2000) -> Path:
         curves_caption=CURVES.format(inputs=run.inputs),
         recall=recall_chart(run, rounds),
         detection=detection_chart(rounds),
-        detection_caption=DETECTION,
-        detection_rows=wording.detection_rows(record),
+        detection_caption=DETECTION + (UPSTREAM if run.upstream else ""),
+        detection_rows=wording.detection_rows(record) + client_facts(record),
         confusion=confusion[0] if confusion else None,
         confusion_title=f"Where {attacked} end up",
         confusion_caption=CONFUSION.format(confusion[1], run.inputs.capitalize()) if confusion else "",
@@ -105,7 +106,7 @@ def render_report(folder: Path, *, tsne_images: int = 2000) -> Path:
         phase_rows=wording.phase_rows(record),
         cost_rows=wording.cost_rows(record),
         facts=facts_chart(rounds),
-        clients=clients_chart(rounds),
+        clients=clients_chart(rounds, run.upstream),
         rounds=rows,
         round_fields=list(ROUND_NUMBERS),
         round_headings=[number.heading for number in ROUND_NUMBERS.values()],

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 
 from fedcrucible_core.records.numbers import Number, numbers_of
 from fedcrucible_core.records.reader import RecordedRun, read_synthetic
-from fedcrucible_core.records.schema import PrototypesSummary, Record, RunDescription, SanitizerSummary
+from fedcrucible_core.records.schema import (
+    ClientSanitizerSummary,
+    PrototypesSummary,
+    Record,
+    RunDescription,
+    SanitizerSummary,
+)
 from fedcrucible_core.records.synthetic import SyntheticExample, SyntheticExamples
 from fedcrucible_core.reports.charts.curves import class_name
 from fedcrucible_core.reports.charts.examples import png_address
@@ -76,6 +82,12 @@ def facts(record: RecordedRun) -> list[tuple[str, str]]:
     for kind, part in ((SanitizerSummary, record.summary.sanitizer), (PrototypesSummary, record.summary.prototypes)):
         rows += [] if part is None else _rows(kind, part)
     return rows
+
+
+def client_facts(record: RecordedRun) -> list[tuple[str, str]]:
+    """What honest clients did to their own data, in words; none where they did nothing."""
+    part = record.summary.client_sanitizer
+    return [] if part is None else _rows(ClientSanitizerSummary, part)
 
 
 def _rows(kind: type[Record], part: Record) -> list[tuple[str, str]]:

@@ -176,7 +176,8 @@ poisoned nobody can say here: triggered ones are suspects.{% endif %}</p>
 <thead><tr><th scope="col">client</th><th scope="col" class="number">examples</th>
 <th scope="col" class="number">MA (%)</th><th scope="col" class="number">ASR (%)</th></tr></thead>
 <tbody>{% for row in personal_rows[0] %}
-<tr><th scope="row">{{ row.client }}{% if row.malicious %} <span class="badge warn">malicious</span>{% endif %}</th>
+<tr><th scope="row">{{ row.client }}{% if row.malicious %} <span class="badge warn">malicious</span>{% endif %}
+{% if row.upstream %} <span class="badge">poisoned upstream</span>{% endif %}</th>
 <td class="number">{{ row.examples }}</td><td class="number">{{ row.ma }}</td><td class="number">{{ row.asr }}</td></tr>
 {% endfor %}</tbody></table></div>
 {% endif %}</section>

@@ -57,7 +57,8 @@ def subtitle(record: RecordedRun) -> str:
     if run.dataset:
         parts.append(run.dataset)
     if run.clients and run.rule:
-        parts.append(f"{run.clients} clients, {len(run.malicious)} malicious")
+        upstream = f", {len(run.upstream)} honest with poisoned data" if run.upstream else ""
+        parts.append(f"{run.clients} clients, {len(run.malicious)} malicious{upstream}")
     elif record.rounds and "central.images" in record.rounds[0].facts:
         parts.append(central_set(record.rounds[0], run))
     parts.append(f"{record.summary.rounds} rounds")
@@ -206,9 +207,12 @@ def cards(record: RecordedRun) -> list[Card]:
 
 
 def detection_rows(record: RecordedRun) -> list[tuple[str, str]]:
-    """Weight that attackers kept; counts and rates are on the card."""
-    share = record.summary.malicious_weight_percent
-    return [] if share is None else [("weight given to malicious clients", f"{share:.1f} % of all aggregation weight")]
+    """Weight that attackers kept, and whom else the rule rejected; counts and rates are on the card."""
+    share, rejected = record.summary.malicious_weight_percent, record.summary.upstream_rejected_percent
+    rows = [] if share is None else [("weight given to malicious clients", f"{share:.1f} % of all aggregation weight")]
+    if rejected is not None and record.run.rule != "fedavg":
+        rows.append(("honest clients with poisoned data", f"{rejected:.1f} % of their replies rejected"))
+    return rows
 
 
 def cost_rows(record: RecordedRun) -> list[tuple[str, str]]:

@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping
 from fedcrucible_core.records.numbers import Number, numbers_of
 from fedcrucible_core.records.reader import RecordedRun
 from fedcrucible_core.records.schema import (
+    ClientSanitizerSummary,
     ClientsSummary,
     Detection,
     PrototypesSummary,
     Record,
     RunSummary,
     SanitizerSummary,
+    SplitSummary,
 )
 from fedcrucible_core.reports.statistics.roc import roc
 
@@ -21,6 +23,8 @@ SERVER_PHASES = ("sample", "validate", "aggregate", "server")
 PARTS: Mapping[str, type[Record]] = {
     "clients": ClientsSummary,
     "sanitizer": SanitizerSummary,
+    "client_sanitizer": ClientSanitizerSummary,
+    "split": SplitSummary,
     "prototypes": PrototypesSummary,
 }
 """Parts of a summary that some runs have."""

@@ -88,7 +88,9 @@ def is_poisoned_centrally(run: RecordedRun) -> bool:
 
 
 def is_sanitized(run: RecordedRun) -> bool:
-    """Whether anything parts the server's synthetic data before they are used."""
+    """Whether anything parts the server's synthetic data, or clients their own, before they are used."""
+    if run.config.get("client.sanitizer", "none") != "none":
+        return True
     return "none" not in (run.config.get("splitter.name", "none"), run.config.get("synthetic.sanitizer", "drop"))
 
 

@@ -164,3 +164,9 @@ def test_choices_that_are_no_texts_are_refused_where_they_are_written() -> None:
 
         class Turned(Component):
             degrees: Literal[90, 180] = 180
+
+
+def test_what_clients_are_sent_can_be_read_there() -> None:
+    assert load(flatten(load({}))) == load({})
+    with pytest.raises(ConfigError, match=r"repair\.d-br\.degrees = 45: .* from 90 to 180 in steps of 90"):
+        load({"repair.d-br.degrees": 45})
