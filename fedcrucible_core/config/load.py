@@ -6,7 +6,7 @@ import tomllib
 import unicodedata
 import warnings
 from collections.abc import Iterable, Mapping
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
@@ -130,14 +130,10 @@ def is_clean(text: str) -> bool:
 
 def _as_declared(key: str, value: Scalar) -> Scalar:
     """Numbers given for a text become that text; texts with control characters and true for a number are refused."""
-    field = field_of(key)
-    kind = kind_of(field)
+    kind = kind_of(field_of(key))
     if kind in ("text", "choice"):
         if isinstance(value, (bool, int, float)):
-            value = str(value).lower() if isinstance(value, bool) else str(value)
-        numbers = {str(n): n for n in get_args(field.annotation) if isinstance(n, int)}  # some choose among numbers
-        if value in numbers:
-            return numbers[value]
+            return str(value).lower() if isinstance(value, bool) else str(value)
         if isinstance(value, str) and not is_clean(value):
             raise ConfigError(key, value, UNCLEAN)
     elif kind != "true or false" and isinstance(value, bool):
