@@ -17,7 +17,7 @@ from fedcrucible_core.learning.data import Labeled
 WANTED = FreshModels(3, 2, batch_size=4)
 
 
-def small(seed: int) -> nn.Module:
+def small(seed: int) -> nn.Sequential:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return nn.Sequential(nn.Flatten(), nn.Linear(12, 8), nn.Dropout(0.3), nn.ReLU(), nn.Linear(8, 3))

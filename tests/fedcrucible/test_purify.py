@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -121,7 +122,8 @@ def test_a_librarys_state_dict_goes_in_and_comes_out_under_its_own_names(picture
     torch.manual_seed(0)
     plain = torchvision.models.mobilenet_v3_small(num_classes=4)
     torch.save(plain.state_dict(), tmp_path / "victim.pt")
-    settings = {key: value for key, value in QUICK.items() if not key.startswith(("model.", "run."))}
+    kept = {key: value for key, value in QUICK.items() if not key.startswith(("model.", "run."))}
+    settings: dict[str, Any] = dict(kept)
     settings["repair.cgd-unlearn.tolerance"] = 100.0
     scores = np.random.default_rng(0).normal(size=(41, 4))  # a row for each file of the folder
     np.savez(tmp_path / "logits.npz", logits=scores)
@@ -141,7 +143,12 @@ def test_a_librarys_state_dict_goes_in_and_comes_out_under_its_own_names(picture
 def test_an_interrupted_one_goes_on_without_training_again_what_scores(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: fedcrucible.Purification
 ) -> None:
-    call = {"architecture": "resnet8", "out": tmp_path / "out", "settings": QUICK | {"run.seed": 3}, "progress": False}
+    call: dict[str, Any] = {
+        "architecture": "resnet8",
+        "out": tmp_path / "out",
+        "settings": QUICK | {"run.seed": 3},
+        "progress": False,
+    }
     call["settings"]["guide.cache_dir"] = str(tmp_path / "cache")
 
     def stop(*given: object) -> None:
