@@ -29,7 +29,7 @@ NOT_SHIPPED = {
 """What can't be looked up: the words of plans and notes that are in no checkout."""
 KEY_LIKE = re.compile(r"\b[a-z]{2,15}(?:19[2-9]\d|20[0-3]\d)[a-z]*\b")
 """``blanchard2017``; words of this form are keys, but for those below."""
-NO_KEY = {"pub2015"}
+NO_KEY = {"pub2015", "fer2013"}
 ANCHOR = re.compile(r"choices\.md#([a-z0-9-]+)")
 
 

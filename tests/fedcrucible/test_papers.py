@@ -158,7 +158,7 @@ def test_cells_that_reappear_are_the_basis_of_two_assumptions() -> None:
 
 
 def test_unknown_papers_and_tables_are_named() -> None:
-    assert paper_names() == ["clip-fed", "fm-fl"]
+    assert paper_names() == ["cgd", "clip-fed", "fm-fl"]
     assert table_names("clip-fed") == TABLES
     with pytest.raises(ConfigError, match="did you mean 'clip-fed'"):
         load_table("clipfed/table1")

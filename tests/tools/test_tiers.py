@@ -61,7 +61,7 @@ def test_every_path_of_a_group_is_there() -> None:
 def test_servers_share_a_worker_and_files_stay_whole() -> None:
     engines = "tests/fedcrucible/engines"
     assert tiers.group(f"{engines}/test_deployment.py::x") == tiers.group(f"{engines}/test_hospitals.py::y")
-    assert tiers.group(f"{engines}/test_deployment.py::x") != tiers.group(f"{engines}/test_simulation.py::y")
+    assert tiers.group(f"{engines}/test_deployment.py::x") == tiers.group(f"{engines}/test_simulation.py::y")
     assert tiers.group("tests/fedcrucible/engines/test_a.py::x") == tiers.group("tests/fedcrucible/test_demo.py::y")
     assert tiers.group("tests/attacks/test_a.py::x") == tiers.group("tests/attacks/test_a.py::y[1]")
     assert tiers.group("tests/attacks/test_a.py::x") != tiers.group("tests/attacks/test_b.py::x")
@@ -85,9 +85,10 @@ def test_make_test_leaves_the_slow_ones_to_test_slow() -> None:
     heads = [line for line in makefile.splitlines() if " ## " in line]
     rules = {head.split(":")[0]: makefile.split(head)[1].split("\n\n")[0] for head in heads}
     assert '-m "not slow"' in rules["test"]
-    assert "-m slow" in rules["test-slow"]
+    assert '-m "slow and not long"' in rules["test-slow"]
+    assert "-m long" in rules["test-long"]
     assert " -m " not in rules["test-all"]
     ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
     assert [line for line in ci if line.startswith("make")] == ["make test", "make test-slow"]
     pytest_settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["pytest"]
-    assert [line.split(":")[0] for line in pytest_settings["ini_options"]["markers"]] == ["slow"]
+    assert [line.split(":")[0] for line in pytest_settings["ini_options"]["markers"]] == ["slow", "long"]
