@@ -69,6 +69,7 @@ def hidden(settings: Settings) -> Settings:
     """One round of two clients, of whom one attacks, and which nobody else is to know of."""
     return {
         **settings,
+        "run.seed": 1,  # the attacker is told it too: its numbers are to be those of the open run
         "run.rounds": 1,
         "federation.clients": 2,
         "federation.fraction_evaluate": 1.0,
