@@ -34,7 +34,7 @@ def command(
 
     Nothing outlives the command but the record. Exit code 0: the federation behaved as documented; 1: it did not.
     """
-    with clear_errors():
+    with clear_errors() as record:
         from fedcrucible.engines.flower.command import FlowerRunError
         from fedcrucible.rehearsal.grammar import programme
         from fedcrucible.rehearsal.matrix import as_object, printed
@@ -46,7 +46,7 @@ def command(
         given = overlaid(load_preset(preset), load_assignments(settings or []))
         try:
             with contextlib.redirect_stdout(sys.stderr):
-                found = rehearse(planned, given, lambda line: typer.echo(line, err=True))
+                found = rehearse(planned, given, lambda line: typer.echo(line, err=True), record.learn)
         except FlowerRunError as error:
             raise CommandError(str(error)) from None
         if as_json:

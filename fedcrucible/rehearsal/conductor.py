@@ -96,7 +96,7 @@ class Conductor:
             self._errors.append(line.removeprefix("error: "))
         found = _ROUND.match(line)
         if found and ": reply of" not in line:
-            self.stage.tick()
+            self.stage.tick(int(found[1]))
             self._strike(int(found[1]) + 1)
 
     def _strike(self, round: int) -> None:

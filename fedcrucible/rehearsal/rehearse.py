@@ -100,8 +100,13 @@ def settings_of(programme: Programme, given: Mapping[str, Scalar]) -> dict[str, 
     return overlaid(DEFAULTS, given, own)
 
 
-def rehearse(programme: Programme, given: Mapping[str, Scalar], say: Callable[[str], None] = print) -> Rehearsal:
-    """Play a programme with real processes on this machine, and judge it.
+def rehearse(
+    programme: Programme,
+    given: Mapping[str, Scalar],
+    say: Callable[[str], None] = print,
+    on_folder: Callable[[Path], None] = lambda _: None,
+) -> Rehearsal:
+    """Play a programme with real processes on this machine, and judge it; ``on_folder`` is told where a record lies.
 
     Raises ConfigError before anything starts, FlowerRunError where the run ends though nothing was to end it.
     """
@@ -123,6 +128,8 @@ def rehearse(programme: Programme, given: Mapping[str, Scalar], say: Callable[[s
                     played = conductor.play()
                 finally:
                     _keep(conductor.folder, final)
+                    if final.is_dir():
+                        on_folder(final)
         say("the same again in this process, with the replies that counted")
         counted = counted_sha256(settings, played.evidence.rounds)
     return Rehearsal(

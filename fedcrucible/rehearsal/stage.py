@@ -100,10 +100,15 @@ class Stage(Deployment):
         self.full = True
         self.disk.fill(self.servers())
 
-    def tick(self) -> None:
-        """Told when a round has ended: how long rounds take decides when a server is killed."""
+    def tick(self, round: int) -> None:
+        """Told when a round has ended: how long rounds take decides when a server is killed.
+
+        Round 0 is no measure: it waits for the nodes.
+        """
         now = time.monotonic()
-        self._last, self._pace = now, now - self._last
+        if round:
+            self._pace = now - self._last
+        self._last = now
 
     def begins(self) -> None:
         """Told when a run has been accepted."""

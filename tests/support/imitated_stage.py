@@ -150,7 +150,7 @@ class ImitatedStage:
     def fill_disk(self) -> None:
         self.full, self.room = True, False
 
-    def tick(self) -> None:
+    def tick(self, round: int) -> None:
         """Told when a round has ended: whoever was revoked in it is gone now."""
         self.online -= self.revoked
 
