@@ -45,7 +45,7 @@ def test_what_a_site_allows_and_hides_is_its_nodes_to_know(tmp_path: Path) -> No
     a, b = topology.sites
     assert topology.node_config(a, "").endswith("role='benign' measure-asr=false")
     assert topology.node_config(b, "").endswith(f"role='malicious' hidden-file='{tmp_path / 'attack.toml'}'")
-    with pytest.raises(ConfigError, match="hidden_file = 'attack.toml': compose files of ours"):
+    with pytest.raises(ConfigError, match=r"hidden_file = 'attack\.toml': compose files of ours"):
         compose(topology, "compose.yml")
 
 
