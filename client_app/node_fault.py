@@ -15,9 +15,6 @@ from fedcrucible_core.config.component import Component
 from fedcrucible_core.config.registry import Registry
 from strategies.messages import MODEL, PARAMETERS, ROUND, whole
 
-KEY = SWITCH
-"""Key of ``--node-config``: ``rehearsal='nan@4,late@6'``, a fault and its round each. A run's configuration has no such
-key, and one that is sent under this name is never looked at."""
 Content = dict[str, ArrayRecord | MetricRecord | ConfigRecord]
 
 
@@ -58,7 +55,7 @@ class NodeFault(Component):
         return moment.honest()
 
 
-NODE_FAULTS: Registry[NodeFault] = Registry("rehearsal", "client_app.node_faults", key=f"node-config {KEY}")
+NODE_FAULTS: Registry[NodeFault] = Registry("rehearsal", "client_app.node_faults", key=f"node-config {SWITCH}")
 
 
 def with_parameters(content: Content, array: Array) -> Content:

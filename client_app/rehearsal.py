@@ -7,7 +7,8 @@ from collections.abc import Callable
 from flwr.app import Context, Message
 
 SWITCH = "rehearsal"
-"""Key of the node's own configuration; only whoever starts the node can set it."""
+"""Key of ``--node-config``: ``rehearsal='nan@4,late@6'``, a fault and its round each. Only whoever starts the node can
+set it: a run's configuration has no such key, and one that is sent under this name is never looked at."""
 
 
 def rehearsed(msg: Message, context: Context, honest: Callable[[], Message]) -> Message:

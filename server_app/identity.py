@@ -24,6 +24,8 @@ from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.foundation.guides import CHAT
 from fedcrucible_core.learning.data import DataSplits
 from fedcrucible_core.learning.datasets import load_task
+from fedcrucible_core.learning.models.weights_file import KEY as WEIGHTS
+from fedcrucible_core.learning.models.weights_file import weights_file
 from server_app.checks import attackers
 from server_app.evaluation import Evaluator
 from server_app.plan import Plan
@@ -82,7 +84,7 @@ def identity(config: RunConfigBase) -> Mapping[str, Scalar]:
     """
     values = reached_settings(config)
     if config.model.weights:  # what lies there counts, wherever it lies
-        values["model.weights"] = _content(config.model.weights)
+        values[WEIGHTS] = _content(str(weights_file(config.model.weights)))
     anywhere = attackers(config) or poisons_centrally(config) or upstream_partitions(config)
     if not (anywhere or Adversary.of(config).compromise is not None):
         values = {key: value for key, value in values.items() if not key.startswith(ATTACK) or key in WINDOW}
@@ -132,7 +134,9 @@ def run_identity(plan: Plan, *, former_keys: bool = False) -> str:
     settings = {key: value for key, value in continued_settings(plan.config).items() if value != defaults.get(key)}
     if former_keys:
         settings = former(settings)
-    files = {key: _content(str(value)) for key, value in settings.items() if _names_file(key, value)}
+    files = {key: _content(value) for key, value in settings.items() if isinstance(value, str) and os.sep in value}
+    if plan.config.model.weights:
+        files[WEIGHTS] = _content(str(weights_file(plan.config.model.weights)))
     named = {"data": data_digest(plan.data), "files": {key: found for key, found in files.items() if found}}
     contents: dict[str, str] = {}
     if plan.system.needs_server_data:
@@ -141,10 +145,6 @@ def run_identity(plan: Plan, *, former_keys: bool = False) -> str:
         contents["guide"] = plan.foundation.guide().identity
     named |= {key: FORMER_CONTENT.get(found, found) if former_keys else found for key, found in contents.items()}
     return hashlib.sha256(json.dumps([settings, named], sort_keys=True).encode()).hexdigest()
-
-
-def _names_file(key: str, value: Scalar) -> bool:
-    return isinstance(value, str) and (os.sep in value or key == "model.weights")
 
 
 def _content(name: str) -> str:

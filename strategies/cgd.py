@@ -6,10 +6,6 @@ from strategies.central_training import CentralTrainingStrategy
 from strategies.systems import SYSTEMS, System
 
 
-class CgdStrategy(CentralTrainingStrategy):
-    """Central training, an epoch a round; then the final model is purified by what a split of the very set says."""
-
-
 @SYSTEMS.register("cgd")
 class Cgd(System):
     """CGD: no federation; the server trains on all data at once, then splits them and unlearns (cgd-unlearn).
@@ -22,4 +18,4 @@ class Cgd(System):
     knowledge = ("all training data in one place",)
     trainer = "central"
     repair = "cgd-unlearn"
-    strategy = CgdStrategy
+    strategy = CentralTrainingStrategy

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from defenses.base import SPLITTERS, Needs, Split
+from defenses.base import SPLITTERS, Split
 from defenses.support.fresh_training import FreshTraining
 from defenses.support.suspicion import Cut, model_surprise, suspicious
 from fedcrucible_core.foundation.base import GuideTargets
@@ -30,11 +30,6 @@ class LossOnly(FreshTraining):
     cut: Cut = Field("share", description="Where suspicion begins on -loss: share, or a cut of the distribution")
     share: float = Field(0.1, gt=0.0, lt=1.0, description="share: share (fraction) of rows with the lowest loss")
     models: int = Field(3, ge=1, le=20, description="Models trained from scratch on the set, logits averaged")
-
-    @property
-    def needs(self) -> Needs:
-        """Freshly trained models."""
-        return Needs(fresh=self.fresh)
 
     def split(
         self,

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from defenses.base import SPLITTERS, FreshModels, Needs, Split
+from defenses.base import SPLITTERS, Split
 from defenses.support.fitting import FitOptions
 from defenses.support.fresh_training import FreshTraining
 from defenses.support.suspicion import FORWARD_BATCH
@@ -48,13 +48,6 @@ class MspcSplit(FreshTraining):
     mask_lr: float = Field(0.1, gt=0.0, description="Learning rate of the mask (SGD, momentum .9, decay 5e-4)")
     sparsity: float = Field(0.01, ge=0.0, description="Weight of the sum of the mask")
     mask_batch: int = Field(1000, ge=1, description="Samples per batch of the mask")
-
-    @property
-    def needs(self) -> Needs:
-        """A freshly trained model."""
-        fresh = self.fresh
-        assert isinstance(fresh, FreshModels)
-        return Needs(fresh=fresh)
 
     def split(
         self,

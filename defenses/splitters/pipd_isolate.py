@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from defenses.base import SPLITTERS, FreshModels, Needs, Split
+from defenses.base import SPLITTERS, Split
 from defenses.kernels.ranks import above_otsu
 from defenses.support.fitting import lowest
 from defenses.support.fresh_training import FreshTraining
@@ -48,13 +48,6 @@ class PipdIsolate(FreshTraining):
     clean_preset: float = Field(0.2, gt=0.0, lt=1.0, description="Share (fraction) of highest losses, taken for clean")
     channels: float = Field(0.04, gt=0.0, le=1.0, description="Share (fraction) of channels that score")
     rounds: int = Field(5, ge=1, description="Rounds of isolation")
-
-    @property
-    def needs(self) -> Needs:
-        """A freshly trained model."""
-        fresh = self.fresh
-        assert isinstance(fresh, FreshModels)
-        return Needs(fresh=fresh)
 
     def split(
         self,

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from defenses.base import FreshModels, Splitter
+from defenses.base import FreshModels, Needs, Splitter
 from fedcrucible_core.learning.models.scorers import ScorerFile
 
 
@@ -42,6 +42,11 @@ class FreshTraining(Splitter):
     lr: float = Field(3e-4, gt=0.0, description="Their learning rate (Adam)")
     weight_decay: float = Field(5e-4, ge=0.0, description="Their L2 weight decay")
     batch_size: int = Field(32, ge=1, description="Their samples per batch")
+
+    @property
+    def needs(self) -> Needs:
+        """Freshly trained models."""
+        return Needs(fresh=self.fresh)
 
     @property
     def fresh(self) -> FreshModels | None:

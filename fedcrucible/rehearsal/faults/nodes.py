@@ -52,9 +52,8 @@ class KillAfter(Killed):
     """A node is killed when it has trained, before it sends."""
 
 
-@FAULTS.register("back")
-class Back(Fault):
-    """A node that was killed in an earlier round starts again, with the same key."""
+class Comes(Fault):
+    """A node is started in the midst of the run."""
 
     first_round = 2
     strikes_again = True
@@ -63,6 +62,11 @@ class Back(Fault):
         """Start it."""
         assert placed.site is not None
         scene.start_site(placed.site)
+
+
+@FAULTS.register("back")
+class Back(Comes):
+    """A node that was killed in an earlier round starts again, with the same key."""
 
     def judge(self, placed: Placed, evidence: Evidence) -> Judgement:
         """It takes part again, in the place that it had."""
@@ -72,16 +76,8 @@ class Back(Fault):
 
 
 @FAULTS.register("join")
-class Join(Fault):
+class Join(Comes):
     """A site that wasn't there at the start comes later."""
-
-    first_round = 2
-    strikes_again = True
-
-    def strike(self, placed: Placed, scene: Scene) -> None:
-        """Start it."""
-        assert placed.site is not None
-        scene.start_site(placed.site)
 
     def judge(self, placed: Placed, evidence: Evidence) -> Judgement:
         """Absent before, then in."""

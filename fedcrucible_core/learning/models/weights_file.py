@@ -23,6 +23,12 @@ RECORDED = "model.safetensors"
 SHOWN = 3
 
 
+def weights_file(place: str) -> Path:
+    """The file that ``model.weights`` means: itself, or of a run's record its model; whether it is there or not."""
+    path = Path(place).expanduser()
+    return path / RECORDED if path.is_dir() else path
+
+
 def read_weights(place: str) -> dict[str, Tensor]:
     """The named tensors of a file: safetensors, or a state dict that ``torch.save`` wrote; of a run's record its model.
 
@@ -32,8 +38,7 @@ def read_weights(place: str) -> dict[str, Tensor]:
     Raises:
         ConfigError: nothing is there, or it is no such file.
     """
-    path = Path(place).expanduser()
-    file = path / RECORDED if path.is_dir() else path
+    file = weights_file(place)
     if not file.is_file():
         raise ConfigError(KEY, place, "no such file; allowed: a state dict (.safetensors, .pt, .pth), a run's record")
     try:
