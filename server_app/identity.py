@@ -44,7 +44,7 @@ LATER = (
         "guide.target_accuracy", "guide.backdoor", "poison.share_of", "poison.central", "poison.upstream", "client.",
         "federation.quorum", "federation.required", "federation.excluded", "model.weights",
     ),
-    (".blocks", ".block_width", ".fedavg.weighted"),
+    (".blocks", ".block_width", ".fedavg.weighted", ".cgd-unlearn.fall"),
 )  # fmt: skip
 """Beginnings and ends of keys that count only where they have another value than the default.
 

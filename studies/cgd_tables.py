@@ -1,7 +1,8 @@
 """A comparison of repairs of central runs, with each poisoned model trained once: CGD, its rivals, its ablations.
 
     python -m studies.cgd_tables cgd/table1-small --seeds 1 2 3 --out runs/cgd-table1
-    python -m studies.cgd_tables cgd/table1-small --only attack=SIG,Blend --only defence=NoDef,CGD --out runs/cgd-table1
+    python -m studies.cgd_tables cgd/table1-small --only attack=SIG --only defence=NoDef --only defence=CGD \\
+        --out runs/cgd-table1
 
 Runs the cells of a preset's ``[compare]`` table.  Cells that differ in nothing before the repair share their model, and
 what scores a split is kept as in a run that may be resumed; each number is the one that ``fedcrucible compare`` gives,
@@ -59,7 +60,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("preset", help="a preset, or a file, with a [compare] table")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
-    parser.add_argument("--only", action="append", default=[], metavar="AXIS=LABEL,LABEL", help="labels of an axis")
+    parser.add_argument("--only", action="append", default=[], metavar="AXIS=LABEL", help="some of an axis' labels")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings of all cells")
     parser.add_argument("--out", type=Path, required=True, help="folder of cells.csv and of the trained models")
     parser.add_argument("--anew", action="store_true", help="train what scores a split anew for each cell")
@@ -83,20 +84,19 @@ def main() -> None:
 
 def picked(cells: Sequence[Cell], only: Sequence[str]) -> list[Cell]:
     """The cells with these labels. Raises SystemExit for a label that no cell has."""
-    left = list(cells)
+    wanted: dict[str, set[str]] = {}
     for one in only:
-        axis, _, names = one.partition("=")
-        wanted = [name.strip() for name in names.split(",")]
+        axis, _, label = one.partition("=")
         known = {str(cell.labels.get(axis)) for cell in cells}
-        if missing := [name for name in wanted if name not in known]:
-            raise SystemExit(f"--only {one}: no {missing[0]!r}; the axis {axis!r} has {', '.join(sorted(known))}")
-        left = [cell for cell in left if str(cell.labels[axis]) in wanted]
-    return left
+        if label not in known:
+            raise SystemExit(f"--only {one}: no {label!r}; the axis {axis!r} has {', '.join(sorted(known))}")
+        wanted.setdefault(axis, set()).add(label)
+    return [cell for cell in cells if all(str(cell.labels[axis]) in labels for axis, labels in wanted.items())]
 
 
 def run_cell(cell: Cell, folder: Path, *, keep: bool) -> Row:
     """Both rates of a cell, from a model that was trained for it or for another one that shares it."""
-    settings = cell.settings | {"run.checkpoint_every": int(keep)}
+    settings = dict(cell.settings) | {"run.checkpoint_every": int(keep)}
     plan = Plan.make(load(settings))
     strategy = strategy_of(plan, in_order=True)
     outcome = RoundOutcome(plan.config.run.rounds + 1, stage="repair")
