@@ -304,7 +304,10 @@ def run_forgetting(
     model, left, seen = make_model(), iter(remembered), list[bool]()
     forgetting = guided_unlearning.Forgetting(lambda _: next(left), fall)
     rates = None if watch is None else iter(watch)
-    epoch = guided_unlearning.Epoch(model, *[None] * 3, None, 0, False, False)  # type: ignore[arg-type]
+    given = make_suspects(N)
+    members = Members.of(given.data.labels, torch.arange(5), torch.arange(5, 9), None)
+    terms = CgdUnlearn.model_validate(QUICK)
+    epoch = guided_unlearning.Epoch(model, given.data, members, terms, terms.settings, 1, False, False)
     found = guided_unlearning.watched(
         model, len(remembered) - 1, lambda: seen.append(True), None if rates is None else lambda _: next(rates), 5.0,
         epoch, forgetting,
