@@ -17,8 +17,9 @@ import argparse
 import csv
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import mean
 
@@ -65,6 +66,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of cells.csv and of the trained models")
     parser.add_argument("--anew", action="store_true", help="train what scores a split anew for each cell")
     parser.add_argument("--tabulate", action="store_true", help="run nothing; print what is finished")
+    parser.add_argument("--facts", nargs="*", default=[], help="of the record, in tables of their own")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     grid = matrix(Options(preset=chosen.preset, settings=chosen.set, seeds=chosen.seeds))
@@ -78,7 +80,11 @@ def main() -> None:
             said = " ".join(f"{name.removeprefix('repair.')}={value:.4g}" for name, value in row.facts.items())
             print(f"[{number}/{len(cells)}] {cell.title} | CA {row.ca:.2f} ASR {row.asr:.2f}", end=" ")
             print(f"{row.seconds:.0f} s | {said} {'; '.join(row.notes)}", flush=True)
-    print_table(grid, [(cell, done[cell.key]) for cell in cells if cell.key in done])
+    finished = [(cell, done[cell.key]) for cell in cells if cell.key in done]
+    print_table(grid, finished, _rates)
+    for name in chosen.facts:
+        print(f"\n{name}:")
+        print_table(grid, finished, partial(_fact, name=name))
     print(f"all cells: {chosen.out / 'cells.csv'}")
 
 
@@ -154,29 +160,35 @@ def read_rows(folder: Path) -> dict[str, Row]:
         }  # fmt: skip
 
 
-def print_table(grid: Matrix, rows: Sequence[tuple[Cell, Row]]) -> None:
-    """Markdown: systems downwards, the other axes across; CA / ASR, means over seeds, (least - most) ASR of several."""
+def print_table(grid: Matrix, finished: Sequence[tuple[Cell, Row]], shown: Callable[[Sequence[Row]], str]) -> None:
+    """Markdown: systems downwards, the other axes across; a place holds what is ``shown`` of its rows, one per seed."""
     across: dict[tuple[str, ...], None] = {}
     found: dict[tuple[str, tuple[str, ...]], list[Row]] = {}
-    for cell, row in rows:
+    for cell, row in finished:
         column = tuple(str(cell.labels[axis.name]) for axis in grid.axes if axis.name != grid.system_axis)
         across.setdefault(column)
         found.setdefault((str(cell.labels[grid.system_axis]), column), []).append(row)
-    systems = list(dict.fromkeys(system for system, _ in found))
     print("\n| " + " | ".join([grid.system_axis, *(", ".join(column) for column in across)]) + " | seconds |")
     print("| --- |" + " --- |" * (len(across) + 1))
-    for system in systems:
-        cells = [_shown(found.get((system, column), [])) for column in across]
-        seconds = [row.seconds for (name, _), rows_ in found.items() if name == system for row in rows_]
+    for system in dict.fromkeys(system for system, _ in found):
+        cells = [shown(found.get((system, column), [])) for column in across]
+        seconds = [row.seconds for (name, _), rows in found.items() if name == system for row in rows]
         print("| " + " | ".join([system, *cells, f"{mean(seconds):.0f}"]) + " |")
 
 
-def _shown(rows: Sequence[Row]) -> str:
+def _rates(rows: Sequence[Row]) -> str:
+    """CA / ASR, means over seeds; of several the least and the largest ASR."""
     if not rows:
         return "-"
     rates = [row.asr for row in rows]
     spread = f" ({min(rates):.1f} - {max(rates):.1f})" if len(rates) > 1 else ""
     return f"{mean(row.ca for row in rows):.1f} / {mean(rates):.1f}{spread}"
+
+
+def _fact(rows: Sequence[Row], name: str) -> str:
+    """The mean of a fact of the record over seeds; a dash where no row has it."""
+    values = [row.facts[f"repair.{name}"] for row in rows if f"repair.{name}" in row.facts]
+    return f"{mean(values):.1f}" if values else "-"
 
 
 if __name__ == "__main__":
