@@ -86,5 +86,5 @@ def _nearest(task: TaskSection, guide: GuideSection, chat: ChatSettings, target:
 
     data = load_task(task)
     asked = plain_guide(guide, data.info, resolve_device(device), chat)
-    logits = asked.targets(data.train.inputs, data.info.class_names).logits.cpu()
+    logits = asked.targets(data.train.for_model(), data.info.class_names).logits.cpu()
     return most_like_target(logits, data.train.labels, target)
