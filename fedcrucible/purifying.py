@@ -57,7 +57,8 @@ def plan_of(request: Request) -> Plan:
     }
     asked = {**data_settings(request.data), **_model_settings(request), **_out(request.out)}
     if request.scorer:
-        asked |= {"splitter.cgd-entropy.score": "file", "splitter.cgd-entropy.scorer": request.scorer}
+        key = _scored_by(str(given.get("splitter.name", "none")), request.scorer)
+        asked |= {f"{key}.score": "file", f"{key}.scorer": request.scorer}
     asked["repair.name"] = _method(request.method)
     for key, value in asked.items():
         if key in given and given[key] != value:
@@ -196,6 +197,18 @@ def _recorded(folder: Path, named: Mapping[str, Scalar], asked: str) -> dict[str
         allowed = f"the record says {wrong[0]} = {found.get(wrong[0])!r}; leave the architecture out"
         raise ConfigError("architecture", asked, allowed)
     return found
+
+
+def _scored_by(splitter: str, scorer: str) -> str:
+    """The section of the splitter that takes the scorer's scores. Raises ConfigError where it takes none."""
+    from defenses.base import SPLITTERS
+    from defenses.support.fresh_training import FreshTraining
+
+    name = "cgd-entropy" if splitter == "none" else splitter
+    if name in SPLITTERS and not issubclass(SPLITTERS[name], FreshTraining):
+        fitting = ", ".join(one for one in SPLITTERS if issubclass(SPLITTERS[one], FreshTraining))
+        raise ConfigError("scorer", scorer, f"splitter {name!r} takes no scores of a model; allowed with {fitting}")
+    return f"splitter.{name}"
 
 
 def _method(name: str) -> str:
