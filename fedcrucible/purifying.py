@@ -103,16 +103,15 @@ def purified_model(plan: Plan, folder: Path) -> SplitModel:
 
 def export(model: SplitModel, path: Path) -> None:
     """Write a state dict that the library's own network loads; nothing for architectures of ours."""
-    from safetensors.torch import save
-
     from fedcrucible_core.config.atomic_file import write_atomic
     from fedcrucible_core.learning.models.libraries import LibraryModel
+    from fedcrucible_core.records.tensor_bytes import tensor_bytes
 
     if not isinstance(model, LibraryModel):
         return
     tensors = {name: t.contiguous().clone() for name, t in model.library_names(model.state_dict()).items()}
     first = {name: ",".join(f"{v:.6g}" for v in b.flatten().tolist()) for name, b in model.first.named_buffers()}
-    write_atomic(path, save(tensors, metadata={"format": "pt", "pixels": "0 to 1"} | first))
+    write_atomic(path, tensor_bytes(tensors, {"format": "pt", "pixels": "0 to 1"} | first))
 
 
 def data_settings(data: str) -> dict[str, Scalar]:
