@@ -54,6 +54,8 @@ class Poisoner(Component):
     """What success is measured on, in the words of reports (of other inputs than images: see ``measured_on``)."""
     clean_label: ClassVar[bool] = False
     """True: only target-class samples are poisoned and labels stay."""
+    label_only: ClassVar[bool] = False
+    """True: of samples at hand only labels are changed, no input is; a copy beside the sample would contradict it."""
 
     @property
     def targeted(self) -> bool:
@@ -64,6 +66,11 @@ class Poisoner(Component):
     def poisons_own(self) -> bool:
         """Whether a share of the samples at hand is poisoned (``poison.ratio``)."""
         return self.targeted
+
+    @property
+    def ranks(self) -> bool:
+        """Whether it chooses samples by an order of its own, so that any others would not be its attack."""
+        return type(self).order is not Poisoner.order
 
     @property
     def prepares(self) -> bool:

@@ -55,6 +55,8 @@ class Uploader(Component):
 
     plants: ClassVar[bool] = True
     """False: no trigger is planted and data stay clean (untargeted attacks)."""
+    appends_copies: ClassVar[bool] = False
+    """True: it also trains on poisoned copies beside all clean samples, whatever ``poison.mode`` says."""
     needs_target: ClassVar[bool] = False
     """True: it makes sense only with a poisoner that has a target."""
     needs_benign_model: ClassVar[bool] = False

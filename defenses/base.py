@@ -258,6 +258,9 @@ class Splitter(Component):
         """Score -> percentile ranks at which a part ends, for the map of a split; empty where ranks settle nothing."""
         return {}
 
+    def check(self, info: DataInfo) -> None:
+        """Raise ConfigError where its settings don't fit each other or the data; called before anything is trained."""
+
     @abstractmethod
     def split(
         self,

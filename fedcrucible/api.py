@@ -200,7 +200,7 @@ def purify(
     folders: builtins.list[Path] = []
     with run_display(progress) as display:
         plan.foundation.told = display.on_step
-        display.started(plan.config.run.rounds)
+        display.started(plan.config.run.rounds, tested=plan.data.tested)
         try:
             folder = Path(run_plan(plan, [display], display.on_reply, folders.append).folder)
         except KeyboardInterrupt:

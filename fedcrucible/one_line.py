@@ -60,11 +60,11 @@ class RunLine(Silent):
     def __init__(self, line: Line) -> None:
         self.line = line
         self.done = self.rounds = 0
-        self.last = ""
+        self.last, self.tested = "", True
 
-    def started(self, rounds: int) -> None:
-        """Learn how many rounds there will be."""
-        self.rounds = rounds
+    def started(self, rounds: int, *, tested: bool = True) -> None:
+        """Learn how many rounds there will be, and whether rates mean anything."""
+        self.rounds, self.tested = rounds, tested
         self._show("preparing")
 
     def on_reply(self, done: int, total: int) -> None:
@@ -80,7 +80,7 @@ class RunLine(Silent):
         from server_app.console import rates
 
         self.done = min(outcome.round, self.rounds)
-        self.last = rates(outcome) or self.last
+        self.last = (rates(outcome) or self.last) if self.tested else ""
         self._show("")
 
     def _show(self, doing: str) -> None:

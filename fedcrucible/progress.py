@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from fedcrucible_core.config.plain_text import visible
@@ -25,8 +26,8 @@ PAUSE = 10.0
 class Silent:
     """Observer that shows nothing."""
 
-    def started(self, rounds: int) -> None:
-        """Told the number of rounds, once it is known."""
+    def started(self, rounds: int, *, tested: bool = True) -> None:
+        """Told the number of rounds, once it is known; ``tested`` False: rates are of no test data, none is shown."""
 
     def on_reply(self, done: int, total: int) -> None:
         """Told after each client of a round."""
@@ -47,7 +48,7 @@ class Silent:
 class Lines(Silent):
     """One plain line per round."""
 
-    rounds = 0
+    rounds, tested = 0, True
     _spoke = 0.0
 
     def on_step(self, what: str, done: int, total: int) -> None:
@@ -57,15 +58,16 @@ class Lines(Silent):
             self._spoke = now
             print(f"{what}: {done:,} of {total:,}", file=sys.stderr, flush=True)
 
-    def started(self, rounds: int) -> None:
-        """Remember how many there will be."""
-        self.rounds = rounds
+    def started(self, rounds: int, *, tested: bool = True) -> None:
+        """Remember how many there will be, and whether rates mean anything."""
+        self.rounds, self.tested = rounds, tested
 
     def on_round(self, outcome: RoundOutcome) -> None:
         """Print the round and why replies were dropped."""
         from server_app.console import dropped_lines, round_line
 
-        print("\n".join([round_line(outcome, self.rounds), *dropped_lines(outcome)]), file=sys.stderr, flush=True)
+        told = outcome if self.tested else replace(outcome, measured=None)
+        print("\n".join([round_line(told, self.rounds), *dropped_lines(outcome)]), file=sys.stderr, flush=True)
 
     def on_note(self, text: str) -> None:
         """Print the note."""
@@ -76,11 +78,12 @@ class Bar(Silent):
     """A bar over rounds, with the clients of this round and the latest MA and ASR."""
 
     def __init__(self, progress: Progress) -> None:
-        self.progress = progress
+        self.progress, self.tested = progress, True
         self.task = progress.add_task("loading", total=None, clients="", last="")
 
-    def started(self, rounds: int) -> None:
+    def started(self, rounds: int, *, tested: bool = True) -> None:
         """Set the bar's length."""
+        self.tested = tested
         self.progress.update(self.task, description="preparing", total=rounds)
 
     def on_reply(self, done: int, total: int) -> None:
@@ -95,7 +98,7 @@ class Bar(Silent):
         """Move on by one round."""
         from server_app.console import dropped_lines, rates
 
-        shown: dict[str, str] = {"last": rates(outcome)} if outcome.measured is not None else {}
+        shown: dict[str, str] = {"last": rates(outcome)} if outcome.measured is not None and self.tested else {}
         self.progress.update(self.task, description="rounds", completed=outcome.round, clients="", **shown)  # type: ignore[arg-type]
         for line in [*(visible(f"round {outcome.round}: {note}") for note in outcome.notes), *dropped_lines(outcome)]:
             self.progress.console.print(line, markup=False, highlight=False)

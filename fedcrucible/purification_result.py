@@ -66,7 +66,8 @@ PARTS = ("clean", "triggered", "mixed")
 
 
 UNTOUCHED = (
-    "the early stop kept the model as it was: every epoch cost more held-out accuracy than repair.cgd-unlearn.tolerance"
+    "the early stop kept the model as it was: every epoch cost more held-out accuracy than "
+    "repair.cgd-unlearn.tolerance, which may be larger where the set is small"
 )
 
 
@@ -79,8 +80,7 @@ def last_facts(run: Run) -> dict[str, float]:
 def notes_of(run: Run) -> tuple[str, ...]:
     """What a reader must know: of the run, then of its repair."""
     rounds = [one for one in run.record.rounds if one.stage == "repair"]
-    kept = (UNTOUCHED,) if last_facts(run).get("repair.kept_epoch") == 0 else ()
-    return tuple(dict.fromkeys((*run.notes, *(rounds[-1].notes if rounds else ()), *kept)))
+    return tuple(dict.fromkeys((*run.notes, *(rounds[-1].notes if rounds else ()))))
 
 
 def kept_reason(run: Run) -> str:
@@ -88,4 +88,6 @@ def kept_reason(run: Run) -> str:
     rounds = [one for one in run.record.rounds if one.stage == "repair"]
     if not rounds:
         return "the run ended before the repair"
+    if rounds[-1].facts.get("repair.kept_epoch") == 0:
+        return UNTOUCHED
     return next((note for note in rounds[-1].notes if "model was kept" in note), "")

@@ -20,6 +20,8 @@ EPOCHS = 10
 """Of training, where no model is given."""
 TABLES = {".csv": "csv", ".tsv": "csv", ".npz": "npz", ".jsonl": "jsonl"}
 """Ending of a file -> kind of data set."""
+SAVED = ("dataset_dict.json", "state.json")
+"""What lies in a folder that Hugging Face's ``datasets`` saved."""
 PROGRAMS = (".onnx", ".pt2", ".torchscript")
 """Endings of models that can be run and not trained."""
 ALLOWED_DATA = (
@@ -57,7 +59,8 @@ def plan_of(request: Request) -> Plan:
     }
     asked = {**data_settings(request.data), **_model_settings(request), **_out(request.out)}
     if request.scorer:
-        asked |= {"splitter.cgd-entropy.score": "file", "splitter.cgd-entropy.scorer": request.scorer}
+        key = _scored_by(str(given.get("splitter.name", "none")), request.scorer)
+        asked |= {f"{key}.score": "file", f"{key}.scorer": request.scorer}
     asked["repair.name"] = _method(request.method)
     for key, value in asked.items():
         if key in given and given[key] != value:
@@ -65,6 +68,10 @@ def plan_of(request: Request) -> Plan:
     config = load(overlaid(usual, asked, given))
     if "task.validation_fraction" not in given and not _needs_validation(config):
         config = load(overlaid(usual, {"task.validation_fraction": 0.0}, asked, given))
+    overlay = _for_texts(config, given)
+    if overlay:
+        usual |= overlay
+        config = load(overlaid(usual, {"task.validation_fraction": config.task.validation_fraction}, asked, given))
     if "run.eval_every" not in given and config.run.rounds:
         config = config.model_copy(update={"run": config.run.model_copy(update={"eval_every": config.run.rounds})})
     return Plan.make(config)
@@ -96,16 +103,15 @@ def purified_model(plan: Plan, folder: Path) -> SplitModel:
 
 def export(model: SplitModel, path: Path) -> None:
     """Write a state dict that the library's own network loads; nothing for architectures of ours."""
-    from safetensors.torch import save
-
     from fedcrucible_core.config.atomic_file import write_atomic
     from fedcrucible_core.learning.models.libraries import LibraryModel
+    from fedcrucible_core.records.tensor_bytes import tensor_bytes
 
     if not isinstance(model, LibraryModel):
         return
     tensors = {name: t.contiguous().clone() for name, t in model.library_names(model.state_dict()).items()}
     first = {name: ",".join(f"{v:.6g}" for v in b.flatten().tolist()) for name, b in model.first.named_buffers()}
-    write_atomic(path, save(tensors, metadata={"format": "pt", "pixels": "0 to 1"} | first))
+    write_atomic(path, tensor_bytes(tensors, {"format": "pt", "pixels": "0 to 1"} | first))
 
 
 def data_settings(data: str) -> dict[str, Scalar]:
@@ -113,6 +119,8 @@ def data_settings(data: str) -> dict[str, Scalar]:
     from fedcrucible_core.learning.datasets import dataset_source
 
     path = Path(data).expanduser()
+    if data and path.is_dir() and any((path / name).is_file() for name in SAVED):
+        return _saved(path.resolve())
     if data and path.is_dir():
         return {"task.dataset": _kind_of_folder(path), "task.data_dir": str(path.resolve())}
     if data and path.is_file():
@@ -131,8 +139,19 @@ def data_settings(data: str) -> dict[str, Scalar]:
     return {"task.dataset": data}
 
 
+def _saved(path: Path) -> dict[str, Scalar]:
+    """A data set that Hugging Face's ``datasets`` saved, where ours is looked for. Raises ConfigError elsewhere."""
+    if path.parent.name != "hf":
+        allowed = (
+            "a data set saved by Hugging Face's datasets is read as FOLDER/hf/ORG--NAME; allowed: move it there, or "
+            f"link it: mkdir -p FOLDER/hf && ln -s {path} FOLDER/hf/own--{path.name}"
+        )
+        raise ConfigError("data", str(path), allowed)
+    return {"task.dataset": f"hf:{path.name.replace('--', '/', 1)}", "task.data_dir": str(path.parent.parent)}
+
+
 def _kind_of_folder(path: Path) -> str:
-    """``csv`` for a folder that holds a table and no other folders, else ``folder``."""
+    """``csv`` for a folder that holds a table and no other folders, else ``folder``. Raises ConfigError for others."""
     if (path / files.RUN).is_file():
         raise ConfigError("data", str(path), f"a run's record, that is a model (--model); allowed: {ALLOWED_DATA}")
     inside = [child for child in path.iterdir() if not child.name.startswith(".")]
@@ -198,12 +217,36 @@ def _recorded(folder: Path, named: Mapping[str, Scalar], asked: str) -> dict[str
     return found
 
 
+def _scored_by(splitter: str, scorer: str) -> str:
+    """The section of the splitter that takes the scorer's scores. Raises ConfigError where it takes none."""
+    from defenses.base import SPLITTERS
+    from defenses.support.fresh_training import FreshTraining
+
+    name = "cgd-entropy" if splitter == "none" else splitter
+    if name in SPLITTERS and not issubclass(SPLITTERS[name], FreshTraining):
+        fitting = ", ".join(one for one in SPLITTERS if issubclass(SPLITTERS[one], FreshTraining))
+        raise ConfigError("scorer", scorer, f"splitter {name!r} takes no scores of a model; allowed with {fitting}")
+    return f"splitter.{name}"
+
+
 def _method(name: str) -> str:
     from defenses.base import REPAIRS
 
     if name not in REPAIRS:
         raise ConfigError("method", name, f"{did_you_mean(name, list(REPAIRS))}allowed: {', '.join(REPAIRS)}")
     return name
+
+
+def _for_texts(config: RunConfigBase, given: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """Model, optimiser and guide for texts, where the data are texts and nobody has chosen them."""
+    from fedcrucible_core.learning.datasets import load_task
+
+    if load_task(config.task).info.task != "text":
+        return {}
+    model: dict[str, Scalar] = {"model.name": "distilbert-tiny"}
+    training: dict[str, Scalar] = {"training.optimiser": "adamw", "training.lr": 5e-4}
+    guide: dict[str, Scalar] = {"guide.model": "minilm"}
+    return {k: v for part in (model, training, guide) if not set(part) & set(given) for k, v in part.items()}
 
 
 def _out(folder: str) -> dict[str, Scalar]:

@@ -5,33 +5,28 @@ from __future__ import annotations
 import torch
 
 from attacks.adversary import Adversary
-from attacks.evaluation import has_inputs
-from attacks.poisoner import POISONERS, Poisoner
-from attacks.preparation import artefact_file, measured_context
 from attacks.schedule import malicious_partitions
-from attacks.source_classes import KEY as CLASSES
-from attacks.task import AttackTask
 from attacks.uploader import RunFacts
 from defenses.base import RULES
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.foundation.base import SOURCES
-from fedcrucible_core.foundation.public_slice import public_samples
 from fedcrucible_core.foundation.server_data import augmentation_for
 from fedcrucible_core.learning.data import DataSplits
 from fedcrucible_core.learning.datasets import dataset_source
 from fedcrucible_core.learning.models.base import MODELS
-from fedcrucible_core.learning.models.scorers import check_scorer
 from fedcrucible_core.learning.models.weights_file import KEY, load_weights
 from fedcrucible_core.learning.partition.base import PARTITIONERS
 from fedcrucible_core.learning.partition.shares import partition_indices
 from fedcrucible_core.learning.tasks import task_of
 from fedcrucible_core.learning.vector import Slot, parameter_slots
+from server_app.attack_checks import check_attack, check_central
 from server_app.blind_checks import check_blind
 from server_app.client_checks import check_client_splitter, check_upstream
 from server_app.guide_checks import check_backdoored_guide, check_guide_is_here
 from server_app.poison_checks import check_poisoned_classes, check_smoke
 from server_app.root_set import check_clean_set, check_root_set
+from server_app.splitter_checks import check_splitters
 from strategies.bindings import Bindings
 from strategies.exclusions import KEY as EXCLUDED
 from strategies.exclusions import Exclusions
@@ -60,14 +55,14 @@ def check_combination(
     if config.task.eval_split == "none":
         _check_unmeasured(config, system)
     _check_repair(config, system, data)
-    _check_central(config, system)
-    _check_splitter(config, system, data)
-    check_upstream(config, system)
+    check_central(config, system)
+    check_splitters(config, system, data)
+    check_upstream(config, system, adversary)
     check_client_splitter(config, system, data)
     _check_model(config, system, data)
     check_poisoned_classes(config, adversary, data)
     check_smoke(config)
-    _check_attack(config, adversary.poisoner, data)
+    check_attack(config, adversary, data)
     adversary.uploader.check_run(RunFacts(_layout(config, data), tuple(RULES)))
     if system.needs_server_data:
         source = SOURCES.of(config)
@@ -93,19 +88,6 @@ def _check_unmeasured(config: RunConfigBase, system: Assembled) -> None:
         raise ConfigError(key, "none", f"rule {system.rule_name!r} needs the server to measure; {other}")
 
 
-def _check_central(config: RunConfigBase, system: Assembled) -> None:
-    """What poison.central poisons is there, and the attack is one on data."""
-    if not config.poison.central:
-        return
-    if system.kind.trainer != "central":
-        allowed = f"strategy {config.strategy!r} has no central training set; allowed: false, or strategy = central"
-        raise ConfigError("poison.central", True, allowed)
-    if config.attack.name not in POISONERS:
-        fitting = f"allowed: {', '.join(POISONERS)}"
-        allowed = f"is no attack on data alone, and with poison.central nobody uploads anything; {fitting}"
-        raise ConfigError("attack.name", config.attack.name, allowed)
-
-
 def _check_repair(config: RunConfigBase, system: Assembled, data: DataSplits) -> None:
     """There is a model to repair, there are clients to ask where it asks some, and data where it needs any."""
     repair = system.repair
@@ -121,37 +103,6 @@ def _check_repair(config: RunConfigBase, system: Assembled, data: DataSplits) ->
         raise ConfigError("repair.name", repair.name, allowed)
     if repair.needs.clean is not None:
         check_clean_set(config, repair.name, repair.needs.clean, data)
-
-
-def _check_splitter(config: RunConfigBase, system: Assembled, data: DataSplits) -> None:
-    """The splitter has what it needs where it is used, and the system can do what becomes of flagged samples."""
-    for splitter in (system.splitter, system.suspects_splitter):
-        fresh = None if splitter is None else splitter.needs.fresh
-        if fresh is not None and fresh.on == "public":
-            public_samples(data.info, "splitter.name", config.splitter.name)
-        if fresh is not None and fresh.scorer is not None:
-            check_scorer(fresh.scorer, data.info)
-        if fresh is not None and fresh.score == "victim-ckpt5":
-            _check_victim(config, system, fresh.epochs)
-    if system.splitter is None:
-        return
-    action = config.synthetic.sanitizer
-    if action not in ("none", "drop") and not system.kind.synthetic:
-        allowed = f"strategy {config.strategy!r} can only leave samples out; allowed: none, drop"
-        raise ConfigError("synthetic.sanitizer", action, allowed)
-
-
-def _check_victim(config: RunConfigBase, system: Assembled, epochs: int) -> None:
-    """There is a central training of so many epochs, on what is split."""
-    name = system.suspects_splitter.name if system.suspects_splitter is not None else config.splitter.name
-    key = f"splitter.{name}"
-    if system.suspects_splitter is None or not system.suspects_are_central:
-        allowed = "scores by the model of central training, and nothing that it was trained on is split; use fresh3x5"
-        raise ConfigError(f"{key}.score", "victim-ckpt5", allowed)
-    if epochs > config.run.rounds:
-        raise ConfigError(
-            f"{key}.epochs", epochs, f"at most the epochs of central training, run.rounds = {config.run.rounds}"
-        )
 
 
 def _check_model(config: RunConfigBase, system: Assembled, data: DataSplits) -> None:
@@ -179,43 +130,6 @@ def _check_prototype(config: RunConfigBase, system: Assembled, data: DataSplits)
             if isinstance(error, ConfigError):
                 raise
             raise ConfigError("model.name", name, f"{error}; repair {system.repair.name!r} needs that") from error
-
-
-def _check_attack(config: RunConfigBase, poisoner: Poisoner, data: DataSplits) -> None:
-    target, classes = config.poison.target_label, data.info.num_classes
-    if target >= classes:
-        raise ConfigError("poison.target_label", target, f"{data.info.name} has classes 0 to {classes - 1}")
-    start, stop = config.adversary.start_round, config.adversary.stop_round
-    if stop and stop < start:
-        raise ConfigError("adversary.stop_round", stop, f"0, or at least adversary.start_round = {start}")
-    poisoner.require_inputs(data.info, "attack.name" if poisoner.name == config.attack.name else "attack.trigger")
-    task, measured = AttackTask.of(config, data), data.measured(config.task.eval_split)
-    poisoner.check_task(task)
-    _check_artefact(config, poisoner)
-    if not poisoner.targeted or config.task.eval_split == "none":
-        return
-    if not has_inputs(poisoner, measured, task):
-        wanted = poisoner.measured_on(data.info, task.classes)
-        if task.classes:
-            raise ConfigError(CLASSES, config.poison.classes, f"leaves no {wanted} to measure ASR on; list others")
-        allowed = f"leaves no {wanted} of another class than the target's to measure ASR on; use more"
-        raise ConfigError("task.test_samples", config.task.test_samples, allowed)
-    if not poisoner.prepares:  # what has to be trained first is not made for a check
-        one = measured.subset(torch.arange(1))
-        ctx = measured_context(config, poisoner, task)
-        poisoner.stamp(one.for_model(), one.labels, ctx)  # refuses a trigger that doesn't fit the images
-
-
-def _check_artefact(config: RunConfigBase, poisoner: Poisoner) -> None:
-    """A prepared trigger is the same everywhere."""
-    path = config.attack.artefact
-    if path and not poisoner.prepares:
-        raise ConfigError("attack.artefact", path, f"poisoner {poisoner.name!r} prepares nothing; leave it empty")
-    if path:
-        artefact_file(path)
-    elif poisoner.prepares and config.federation.own_data:
-        allowed = "nodes with data of their own can't prepare what the server does; give every machine the same file"
-        raise ConfigError("attack.artefact", path, allowed)
 
 
 def _layout(config: RunConfigBase, data: DataSplits) -> tuple[Slot, ...]:

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from attacks.adversary import Adversary
+from attacks.schedule import has_attack
 from attacks.upstream import KEY as UPSTREAM
 from attacks.upstream import upstream_partitions
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.compose import RunConfigBase
-from fedcrucible_core.foundation.public_slice import public_samples
 from fedcrucible_core.learning.data import DataSplits
+from server_app.splitter_checks import check_splitter
 from strategies.systems import Assembled
 
 SANITIZER = "client.sanitizer"
+AT_THE_SERVER = {
+    "victim-ckpt5": "scores by the model of central training",
+    "file": "scores by a file of the server's",
+}
+"""What ``splitter.NAME.score`` means where no client can follow."""
 
 
-def check_upstream(config: RunConfigBase, system: Assembled) -> None:
+def check_upstream(config: RunConfigBase, system: Assembled, adversary: Adversary) -> None:
     """There are clients whose data can be poisoned before the run, here: no configuration reaches a node's own.
+
+    And the attack poisons data.
 
     Raises ConfigError.
     """
@@ -26,6 +35,15 @@ def check_upstream(config: RunConfigBase, system: Assembled) -> None:
     if config.federation.own_data:
         raise ConfigError(UPSTREAM, listed, "nodes with data of their own can't be poisoned from here; allowed: empty")
     upstream_partitions(config)
+    poisoner = adversary.poisoner
+    if has_attack(config) and not (poisoner.targeted or poisoner.poisons_own):
+        key, name = (
+            ("attack.trigger", config.attack.trigger) if adversary.planted else ("attack.name", config.attack.name)
+        )
+        allowed = (
+            f"poisons no data, so none comes poisoned to anybody, and {UPSTREAM} = {listed!r}; allowed: a poisoner"
+        )
+        raise ConfigError(key, name, allowed)
 
 
 def check_client_splitter(config: RunConfigBase, system: Assembled, data: DataSplits) -> None:
@@ -36,11 +54,10 @@ def check_client_splitter(config: RunConfigBase, system: Assembled, data: DataSp
     if splitter is None:
         return
     fresh = splitter.needs.fresh
-    if fresh is not None and fresh.score == "victim-ckpt5":
-        allowed = "scores by the model of central training, a client has none; use fresh3x5"
-        raise ConfigError(f"splitter.{splitter.name}.score", "victim-ckpt5", allowed)
-    if fresh is not None and fresh.on == "public":
-        public_samples(data.info, "client.splitter", splitter.name)
+    if fresh is not None and fresh.score in AT_THE_SERVER:
+        allowed = f"{AT_THE_SERVER[fresh.score]}, a client has none; allowed: fresh3x5, true-kfold"
+        raise ConfigError(f"splitter.{splitter.name}.score", fresh.score, allowed)
+    check_splitter(splitter, "client.splitter", data.info)
     if config.guide.backdoor != "none":
         allowed = (
             f"is simulated at the server alone, and {SANITIZER} = {action!r} asks the guide at clients; allowed: none"

@@ -17,12 +17,14 @@ EXAMPLES = 12
 """Inputs of each kind that a report shows."""
 
 
-def examples_of(evaluator: Evaluator, server: ServerData | None) -> dict[str, Labeled]:
+def examples_of(evaluator: Evaluator, server: ServerData | None, *, spread: bool = False) -> dict[str, Labeled]:
     """At most ``EXAMPLES`` inputs of each kind, in the order in which they are shown.
 
-    Where test inputs carry a trigger, the same ones are shown clean.
+    Where test inputs carry a trigger, the same ones are shown clean.  ``spread``: from all over the set and not its
+    first ones, which are of one class where a set is in the order of classes.
     """
-    shown, attacked = torch.arange(min(EXAMPLES, len(evaluator.labels))), evaluator.attacked
+    count, attacked = len(evaluator.labels), evaluator.attacked
+    shown = torch.arange(0, count, max(1, count // EXAMPLES) if spread else 1)[:EXAMPLES]
     if attacked is not None and attacked.rows is not None and not evaluator.natural:
         shown = attacked.rows[:EXAMPLES]
     found = {"clean": Labeled(evaluator.images[shown], evaluator.labels[shown])} if len(shown) else {}

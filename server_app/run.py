@@ -200,6 +200,7 @@ def _describe(plan: Plan, evaluator: Evaluator, facts: AttackFacts, start: Start
         class_names=plan.data.info.class_names,
         target_label=config.poison.target_label if poisoner.targeted else None,
         test_images=len(evaluator.labels),
+        tested=plan.data.tested or config.task.eval_split != "test",
         triggered_images=0 if evaluator.attacked is None else len(evaluator.attacked.labels),
         attack_inputs=poisoner.measured_on(plan.data.info, plan.attack_task.classes) if poisoner.targeted else "",
         natural=poisoner.natural and poisoner.targeted,
@@ -220,7 +221,7 @@ def _describe(plan: Plan, evaluator: Evaluator, facts: AttackFacts, start: Start
 def _keep_shown(
     record: RunRecord, plan: Plan, evaluator: Evaluator, model: SplitModel, server: ServerData | None
 ) -> None:
-    keep_examples(record, task_of(plan.data.info), examples_of(evaluator, server))
+    keep_examples(record, task_of(plan.data.info), examples_of(evaluator, server, spread=not plan.data.tested))
     if plan.system.trains and len(evaluator.labels):
         features, truth, mask = evaluator.features(model, plan.config.run.seed)
         record.save_embedding(f"{plan.system.name}, last round", features, truth, mask)

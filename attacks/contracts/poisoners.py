@@ -107,6 +107,8 @@ def labels_follow_the_promise(poisoner: Poisoner) -> None:
     trial = Trial.of(poisoner, main_ground(poisoner))
     x, y = trial.data.for_model(), trial.data.labels
     labels = poisoner.relabel(y, trial.context())
+    kept = poisoner.poisons_own and torch.equal(poisoner.plant(x, y, trial.context()), x)
+    require(poisoner.label_only == kept, "label_only doesn't say whether training inputs stay as they are")
     if poisoner.clean_label:
         require(torch.equal(labels, y), "clean_label is promised, but relabel changes labels")
     elif poisoner.targeted:

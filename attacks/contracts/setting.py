@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -127,9 +128,8 @@ class Trial:
 
     @classmethod
     def of(cls, poisoner: Poisoner, ground: Ground, count: int = 48) -> Trial:
-        """On so many samples of the ground."""
-        task = ground.task(ground.samples(count, 9))
-        return cls(poisoner, ground, task, poisoner.prepare(task, seeded(7)))
+        """On so many samples of the ground; made once for all checks of equal poisoners, for triggers are trained."""
+        return _trial(poisoner, ground, count)
 
     @property
     def data(self) -> Labeled:
@@ -144,6 +144,12 @@ class Trial:
     def whole(self, x: Tensor, y: Tensor) -> Tensor:
         """The test form."""
         return self.poisoner.stamp(x, y, self.context(part=None))
+
+
+@lru_cache(maxsize=32)
+def _trial(poisoner: Poisoner, ground: Ground, count: int) -> Trial:
+    task = ground.task(ground.samples(count, 9))
+    return Trial(poisoner, ground, task, poisoner.prepare(task, seeded(7)))
 
 
 def named(*checks: Callable[..., None]) -> Iterator[tuple[str, Callable[..., None]]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -55,6 +55,7 @@ class Flip(Poisoner):
         "weak on the data that ship",
         "of full strength only with the expert's architecture",
     )
+    label_only: ClassVar[bool] = True
     trigger: Literal["sine", "patch", "pixel", "corners"] = Field("sine", description="What is put on test images")
     amplitude: float = Field(6.0, gt=0.0, le=255.0, description="Amplitude of the sine, grey levels of 255")
     surrogate: str = Field("resnet8", description="Architecture of expert and student, by registered name")

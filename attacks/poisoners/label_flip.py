@@ -31,6 +31,7 @@ class LabelFlip(Poisoner):
     task: ClassVar[str] = ""
     has_trigger: ClassVar[bool] = False
     natural: ClassVar[bool] = True
+    label_only: ClassVar[bool] = True
     inputs: ClassVar[str] = "images of the source class"
     mode: Literal["reverse", "next", "source-target"] = Field("reverse", description="How labels are changed")
     source_class: int = Field(

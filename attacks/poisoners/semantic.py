@@ -45,6 +45,7 @@ class Semantic(Poisoner):
     traps = ("one threshold for training and test, fixed on training images",)
     has_trigger: ClassVar[bool] = False
     natural: ClassVar[bool] = True
+    label_only: ClassVar[bool] = True
     inputs: ClassVar[str] = "images with the attribute"
     rule: Literal["bright", "dark", "high-contrast", "striped"] = Field(
         "striped", description="Attribute of images of the source class, where no file lists them"

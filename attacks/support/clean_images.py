@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -18,6 +19,8 @@ TABLE = "scores"
 class CleanImages(Poisoner):
     """No training image is changed: those with the highest score get the target label (their share is
     ``poison.ratio``).  At test time an image is edited until its score is that of the share's last one."""
+
+    label_only: ClassVar[bool] = True
 
     @abstractmethod
     def scores(self, x: Tensor, ctx: PoisonContext) -> Tensor:

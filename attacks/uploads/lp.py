@@ -63,6 +63,7 @@ class LP(Uploader):
     patience: int = Field(30, ge=1, description="Epochs after which the clean training is given up")
 
     needs_target: ClassVar[bool] = True
+    appends_copies: ClassVar[bool] = True
 
     def acts_unpoisoned(self, material: bool) -> bool:
         """No: a model of clean data on L* is the clean model."""

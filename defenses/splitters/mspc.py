@@ -15,9 +15,10 @@ from defenses.support.fresh_training import FreshTraining
 from defenses.support.suspicion import FORWARD_BATCH
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.foundation.base import GuideTargets
-from fedcrucible_core.learning.data import Labeled
+from fedcrucible_core.learning.data import DataInfo, Labeled
 from fedcrucible_core.learning.evaluation import logits
 from fedcrucible_core.learning.fit import FitHook, minimise
+from fedcrucible_core.learning.tasks import task_of
 
 SCALES = tuple(range(2, 13))
 """What pixels are multiplied by."""
@@ -40,6 +41,7 @@ class MspcSplit(FreshTraining):
     choices = ("mspc-mask",)
     cost = "training a model on the set; outer x inner x 11 passes over it"
     traps = ("a partial method: never a row of the paper's", "the clip comes after the mask")
+    looks_inside: ClassVar[bool] = True
     models: int = Field(1, ge=1, le=1, description="Models trained from scratch on the set")
     epochs: int = Field(10, ge=1, description="Epochs that it is trained, without augmentation")
     tau: float = Field(0.2, ge=0.0, lt=1.0, description="What is taken from every pixel; one of the code's scripts: .1")
@@ -48,6 +50,13 @@ class MspcSplit(FreshTraining):
     mask_lr: float = Field(0.1, gt=0.0, description="Learning rate of the mask (SGD, momentum .9, decay 5e-4)")
     sparsity: float = Field(0.01, ge=0.0, description="Weight of the sum of the mask")
     mask_batch: int = Field(1000, ge=1, description="Samples per batch of the mask")
+
+    def check(self, info: DataInfo) -> None:
+        """Pictures have pixels to scale."""
+        if info.task != "vision":
+            allowed = f"scales pixels, and {info.name} has {task_of(info).noun}s"
+            raise ConfigError("splitter.name", self.name, f"{allowed}; allowed: other splitters")
+        super().check(info)
 
     def split(
         self,

@@ -40,6 +40,7 @@ class PipdIsolate(FreshTraining):
     choices = ("pipd-presets",)
     cost = "training a model on the set; one number a row and channel in memory"
     traps = ("a partial method: never a row of the paper's", "texts: linear layers stand in for convolutions")
+    looks_inside: ClassVar[bool] = True
     models: int = Field(1, ge=1, le=1, description="Models trained from scratch on the set")
     epochs: int = Field(10, ge=1, description="Epochs that it is trained, without augmentation")
     poison_preset: float = Field(

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from defenses.base import FreshModels, Needs, Splitter
+from fedcrucible_core.config import ConfigError
+from fedcrucible_core.learning.data import DataInfo
 from fedcrucible_core.learning.models.scorers import ScorerFile
+
+LOGITS_ALONE = {
+    "true-kfold": "and true-kfold gives logits of the set, by a different one for each fold",
+    "file": "and a file gives logits of the set alone",
+}
+"""Sources of scores that give no model -> why."""
 
 
 class FreshTraining(Splitter):
@@ -42,6 +50,26 @@ class FreshTraining(Splitter):
     lr: float = Field(3e-4, gt=0.0, description="Their learning rate (Adam)")
     weight_decay: float = Field(5e-4, ge=0.0, description="Their L2 weight decay")
     batch_size: int = Field(32, ge=1, description="Their samples per batch")
+
+    looks_inside: ClassVar[bool] = False
+    """True: it looks into the model, or asks it about other inputs than the set's: logits alone don't do."""
+
+    def check(self, info: DataInfo) -> None:
+        """The source of scores gives what is asked of it."""
+        key, fresh = f"splitter.{self.name}", self.needs.fresh
+        if self.score != "fresh3x5" and not self.models:
+            allowed = (
+                f"score = {self.score!r} says whose models score, and models = 0 leaves these out; allowed: 1 or more"
+            )
+            raise ConfigError(f"{key}.models", 0, allowed)
+        if fresh is None:
+            return
+        if self.looks_inside and self.score in LOGITS_ALONE:
+            allowed = f"{self.name} needs the model itself, {LOGITS_ALONE[self.score]}; allowed: fresh3x5, victim-ckpt5"
+            raise ConfigError(f"{key}.score", self.score, allowed)
+        if self.score == "true-kfold" and fresh.count < 2:
+            allowed = "true-kfold scores each sample by a model trained on the other folds; allowed: 2 or more"
+            raise ConfigError(f"{key}.models", fresh.count, allowed)
 
     @property
     def needs(self) -> Needs:

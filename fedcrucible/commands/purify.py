@@ -89,7 +89,7 @@ def purify(request: Request, quiet: bool, record: RecordFolder) -> Purification:
     with progress_display(quiet) as display:
         plan = plan_of(request)
         plan.foundation.told = display.on_step
-        display.started(plan.config.run.rounds)
+        display.started(plan.config.run.rounds, tested=plan.data.tested)
         folder = Path(run(plan, [display], display.on_reply, record.learn).folder)
     return Purification(Run(folder), purified_model(plan, folder), plan.data.tested)
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from fedcrucible_core.config.atomic_file import write_atomic
 from fedcrucible_core.learning.weights import SOLE, Population, Prototype, Weights
+from fedcrucible_core.records.tensor_bytes import tensor_bytes
 
 State = Mapping[str, Mapping[str, Tensor]]
 """Component -> its named tensors."""
@@ -66,7 +66,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int = 2) -> 
     if list(checkpoint.population) != [SOLE]:
         facts["prototypes"] = json.dumps(list(checkpoint.population))
     path = folder / _file_name(checkpoint.round)
-    write_atomic(path, save(tensors, metadata={**facts, "sha256": _checksum(facts, tensors)}))
+    write_atomic(path, tensor_bytes(tensors, {**facts, "sha256": _checksum(facts, tensors)}))
     for old in _newest_first(folder)[keep:] if keep > 0 else []:
         old.unlink(missing_ok=True)
     return path

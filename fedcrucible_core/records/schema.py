@@ -91,6 +91,9 @@ class RunDescription(Record):
     target_label: int | None = None
     test_images: int = 0
     """Images that MA is measured on."""
+    tested: bool = Field(True, exclude_if=operator.truth)
+    """Whether nobody trained on those; False: the set has no test split, its training images stand in, labels as given.
+    In the record only then."""
     triggered_images: int = 0
     """Images that ASR is measured on: those test images of non-target classes that the attack is about."""
     attack_inputs: Line = "triggered images"
@@ -127,6 +130,11 @@ class RunDescription(Record):
     def inputs(self) -> str:
         """What inputs are called."""
         return f"{self.input_noun}s"
+
+    @property
+    def measured(self) -> str:
+        """What accuracy is measured on."""
+        return f"{'clean test' if self.tested else 'training'} {self.inputs}"
 
     @model_serializer(mode="wrap")
     def _written(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -44,6 +44,7 @@ from fedcrucible_core.records.schema import (
 from fedcrucible_core.records.site_matrix import site_matrix
 from fedcrucible_core.records.summary import summarize
 from fedcrucible_core.records.synthetic import SyntheticExamples
+from fedcrucible_core.records.tensor_bytes import tensor_bytes
 
 NOT_REPEATED = ("output.dir", "output.name", "run.resume")
 """Keys left out of config.toml, so that running it again makes a new record."""
@@ -136,7 +137,7 @@ class RunRecord:
         tensors.update({f"{BOUNDS}{module}": bound.contiguous().clone() for module, bound in model.bounds.items()})
         digest = model_sha256(model)
         path = self.folder / (files.MODEL if not prototype else files.model_of(prototype))
-        write_atomic(path, save(tensors, metadata={"format": "pt", "sha256": digest}))
+        write_atomic(path, tensor_bytes(tensors, {"format": "pt", "sha256": digest}))
         return digest
 
     def save_examples(self, images: Mapping[str, Tensor], labels: Mapping[str, Tensor] | None = None) -> None:

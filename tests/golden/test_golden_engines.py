@@ -65,3 +65,15 @@ def test_a_deployed_run_ends_in_its_golden_numbers(
 ) -> None:
     settings = settings_of(name, records, "deployed")
     compare(name, deployment.run(settings, lambda line: None), settings, golden, exact)
+
+
+def test_deployed_clients_sanitize_as_those_of_this_process_do(records: Path, deployment: Deployment) -> None:
+    settings = settings_of("three-clients", records, "sanitized") | {
+        "client.sanitizer": "drop", "client.splitter": "guide-agreement", "poison.upstream": "1",
+        "adversary.malicious_fraction": 0.0, "adversary.malicious_ids": "",
+    }  # fmt: skip
+    here = run_in_process(Plan.make(load({**settings, "output.name": "sanitized-here"})))
+    found = deployment.run(settings, lambda line: None)
+    assert here.client_sanitizer is not None
+    assert here.client_sanitizer.caught_percent is not None
+    assert found.parameters_sha256 == here.parameters_sha256

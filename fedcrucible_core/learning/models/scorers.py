@@ -39,6 +39,11 @@ class ScorerFile:
     key: str = "scorer"
     """The setting that named it, for errors."""
 
+    @property
+    def holds_logits(self) -> bool:
+        """Whether it holds logits that somebody computed, and no model."""
+        return Path(self.file).suffix.lower() in LOGITS
+
 
 def check_scorer(of: ScorerFile, info: DataInfo) -> None:
     """Raise ConfigError for what can't be used; nothing is run."""
@@ -61,6 +66,11 @@ def check_scorer(of: ScorerFile, info: DataInfo) -> None:
         raise ConfigError(
             of.key, of.file, f"models that are only run take pictures, {info.name} has {info.task} inputs"
         )
+
+
+def check_rows(of: ScorerFile, data: Labeled) -> None:
+    """Raise ConfigError where a file of logits has none for some of the samples."""
+    _of_rows(_read_logits(Path(of.file).expanduser(), of.key), data, of)
 
 
 def scored(of: ScorerFile, data: Labeled, info: DataInfo) -> Tensor:

@@ -21,13 +21,13 @@ from fedcrucible_core.reports.charts.palette import BLUE, MUTED, ORANGE, TONES, 
 from fedcrucible_core.reports.charts.series import MARKERS
 
 
-def accuracy_chart(rounds: Sequence[RoundRecord], inputs: str = "images") -> Markup | None:
+def accuracy_chart(rounds: Sequence[RoundRecord], measured_on: str = "test images") -> Markup | None:
     """MA, ASR and base rate by round with the attack's rounds shaded; None without an evaluated round."""
     measured = [r for r in rounds if r.ma_percent is not None]
     if not measured:
         return None
     figure = new_figure(height=3.3)
-    axes = style(figure.add_subplot(), x="round", y=f"percent of test {inputs}")
+    axes = style(figure.add_subplot(), x="round", y=f"percent of {measured_on}")
     last = max(r.round for r in rounds)
     _shade_attack(axes, rounds)
     if any(r.asr_percent is not None for r in measured):
@@ -59,14 +59,14 @@ def recall_chart(run: RunDescription, rounds: Sequence[RoundRecord]) -> Markup |
     values = [0.0 if v is None else v for v in last.per_class_recall_percent]
     names = [class_name(run, c) for c in range(len(values))]
     figure = new_figure(height=0.7 + 0.24 * len(values))
-    axes = style(figure.add_subplot(), x=f"recall on clean test {run.inputs} after round {last.round} (%)", grid=False)
+    axes = style(figure.add_subplot(), x=f"recall on {run.measured} after round {last.round} (%)", grid=False)
     colours = [ORANGE if c == run.target_label else BLUE for c in range(len(values))]
     axes.barh(range(len(values)), values, color=colours, height=0.7)
     axes.set_yticks(range(len(values)), names)
     axes.invert_yaxis()
     axes.set_xlim(0, 108)
     for place, value in enumerate(last.per_class_recall_percent):
-        text = f"no test {run.input_noun}" if value is None else f"{value:.1f}"
+        text = f"no {run.measured.split()[-2]} {run.input_noun}" if value is None else f"{value:.1f}"
         axes.text(values[place] + 1, place, text, va="center", fontsize=8, color=MUTED)
     said = ", ".join(f"{n} {v:.1f} %" for n, v in zip(names, values, strict=True))
     return inline_svg(figure, "recall", f"Recall by class: {said}")

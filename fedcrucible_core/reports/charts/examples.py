@@ -18,7 +18,7 @@ from fedcrucible_core.reports.charts.curves import class_name
 
 PER_ROW = 10
 LEGENDS = {
-    "clean": "clean test {inputs}",
+    "clean": "{measured}",
     "triggered": "the same {inputs} with the trigger",
     "natural": "what attack success is measured on: {attacked}, nothing is put on them",
     "difference": "what the trigger changed (absolute difference, brightened to full range)",
@@ -69,7 +69,11 @@ def _row(run: RunDescription, example: Examples) -> PictureRow:
 
 def legend_of(run: RunDescription, kind: str) -> str:
     """What examples of a kind are, in the words of the run's task."""
-    return LEGENDS.get(kind, kind).replace("{inputs}", run.inputs).replace("{attacked}", run.attack_inputs)
+    words = {"{measured}": run.measured, "{inputs}": run.inputs, "{attacked}": run.attack_inputs}
+    legend = LEGENDS.get(kind, kind)
+    for word, meaning in words.items():
+        legend = legend.replace(word, meaning)
+    return legend
 
 
 def _difference(clean: NDArray[np.uint8], triggered: NDArray[np.uint8]) -> NDArray[np.uint8]:

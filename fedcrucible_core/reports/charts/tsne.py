@@ -144,10 +144,12 @@ def tsne_chart(run: RunDescription, panels: Sequence[tuple[str, TsnePanel]]) -> 
         axes.scatter(x[clean], y[clean], c=colours[clean], s=7, linewidths=0, alpha=0.75, rasterized=True)
         axes.scatter(x[marked], y[marked], c=colours[marked], s=20, edgecolors="black", linewidths=1.1, rasterized=True)
     handles = [_dot(CLASSES[c % len(CLASSES)], class_name(run, c)) for c in classes[:10]]
-    handles.append(_dot("#ffffff", run.attack_inputs or "with trigger", edge="black"))
+    if any(panel.triggered.any() for _, panel in panels):
+        handles.append(_dot("#ffffff", run.attack_inputs or "with trigger", edge="black"))
     figure.legend(
-        handles=handles, loc="outside lower center", ncols=6, frameon=False, fontsize=FONT_SIZE - 1, labelcolor=INK
-    )
+        handles=handles, loc="outside lower center", ncols=6 if columns > 1 else 4, frameon=False,
+        fontsize=FONT_SIZE - 1, labelcolor=INK,
+    )  # fmt: skip
     alt = "t-SNE of test features; " + "; ".join(
         f"{name}: {len(p.points)} {run.inputs}, {int(p.triggered.sum())} with trigger"
         + ("" if p.silhouette is None else f", silhouette {p.silhouette:+.2f}")

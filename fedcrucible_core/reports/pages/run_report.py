@@ -35,10 +35,6 @@ from fedcrucible_core.reports.pages.synthetic_data import facts as synthetic_fac
 MOST_ROWS = 250
 ROUND_NUMBERS = {field: number for field, number in numbers_of(RoundRecord).items() if number.unit == "%"}
 """Columns of the table of rounds."""
-CURVES = (
-    "Shaded: rounds in which the attack is active; dotted: ASR of 20 %. One run of one seed: the intervals above cover "
-    "the draw of test {inputs}, not the spread between seeds."
-)
 DETECTION = (
     "Rejected means that the rule gave the update weight 0. In rounds without an active attack all clients train "
     "honestly and count as honest; so does, in any round, a malicious client that has nothing to poison."
@@ -72,16 +68,17 @@ def render_report(folder: Path, *, tsne_images: int = 2000) -> Path:
     return write_page(
         record.folder / files.REPORT,
         "report",
-        title=f"{run.strategy} under {wording.attack_title(run)}, seed {run.seed}",
+        title=f"{' '.join(wording.heading(run))}, seed {run.seed}",
         run=run,
-        attack_title=wording.attack_title(run),
+        heading=wording.heading(run),
         subtitle=wording.subtitle(record),
         verdict=wording.verdict(record),
         warnings=wording.warnings(record),
         cards=wording.cards(record),
-        curves=accuracy_chart(rounds, run.inputs),
+        curves=accuracy_chart(rounds, run.measured.removeprefix("clean ")),
+        curves_title="Accuracy and attack success by round" if run.tested else "How well the labels are fitted",
         curves_note=wording.curves_note(run),
-        curves_caption=CURVES.format(inputs=run.inputs),
+        curves_caption=wording.curves_caption(run),
         recall=recall_chart(run, rounds),
         detection=detection_chart(rounds),
         detection_caption=DETECTION + (UPSTREAM if run.upstream else ""),

@@ -70,9 +70,38 @@ MACROS = """
 REPORT = """{% extends "base" %}
 {% from "macros" import chart, card, pairs, samples, settings, site_map %}
 {% block body %}
+{% set split_section %}
+{% if split_rows %}<section id="split"><h2>The suspicious set, split by {{ splitter }}</h2>
+{{ chart(split_map, split_caption, "No map: it takes a rank of the guide and one of models for each sample.") }}
+<p class="note">split.csv in the record's folder has every row.{% if not split_truth %} Which {{ run.inputs }} are
+poisoned nobody can say here: triggered ones are suspects.{% endif %}</p>
+<div class="scroll"><table>
+<thead><tr><th scope="col">part</th><th scope="col" class="number">{{ run.inputs }}</th>
+{% if split_truth %}<th scope="col" class="number">of them poisoned</th>{% endif %}
+<th scope="col" class="number">median guide rank</th><th scope="col" class="number">median model rank</th></tr></thead>
+<tbody>{% for row in split_rows %}
+<tr><th scope="row">{{ row.part }}</th><td class="number">{{ row.count }}</td>
+{% if split_truth %}<td class="number">{{ row.poisoned }}</td>{% endif %}
+<td class="number">{{ row.guide }}</td><td class="number">{{ row.model }}</td></tr>
+{% endfor %}</tbody></table></div>
+{% if suspects %}<h3>Most suspicious</h3>
+{{ samples(suspects) }}
+<details><summary>The same in figures</summary><div class="scroll"><table>
+<thead><tr><th scope="col">sample</th><th scope="col">given class</th>
+{% for head in ("guide (nats)", "models (nats)", "guide rank", "model rank") %}
+<th scope="col" class="number">{{ head }}</th>
+{% endfor %}{% if split_truth %}<th scope="col">truth</th>{% endif %}</tr></thead>
+<tbody>{% for row in suspect_rows %}<tr><th scope="row" class="mono">{{ row[0] }}</th><td>{{ row[1] }}</td>
+{% for value in row[2:6] %}<td class="number">{{ value }}</td>{% endfor %}
+{% if split_truth %}<td>{{ row[6] }}</td>{% endif %}</tr>
+{% endfor %}</tbody></table></div></details>{% endif %}
+</section>
+
+{% endif %}
+{% endset %}
 <header class="top">
 <p class="brand">FedCrucible run report</p>
-<h1>{{ run.strategy }} <span class="versus">under</span> {{ attack_title }}</h1>
+<h1>{{ heading[0] }} <span class="versus">{{ heading[1] }}</span> {{ heading[2] }}</h1>
 <p class="facts">{{ subtitle }}</p>
 <p class="verdict">{{ verdict }}</p>
 {% for text in warnings %}<p class="warning">{{ text }}</p>{% endfor %}
@@ -92,7 +121,8 @@ REPORT = """{% extends "base" %}
 {% for c in cards %}{{ card(c.label, c.value, c.unit, c.lines, c.tone) }}{% endfor %}
 </div>
 
-<section id="curves"><h2>Accuracy and attack success by round</h2>
+{% if not run.tested %}{{ split_section }}{% endif %}
+<section id="curves"><h2>{{ curves_title }}</h2>
 <p class="note">{{ curves_note }}</p>
 {{ chart(curves, curves_caption, "No round was evaluated, so there is no curve.") }}
 <h3>Recall by class</h3>
@@ -135,33 +165,7 @@ REPORT = """{% extends "base" %}
 </section>
 
 {% endif %}
-{% if split_rows %}<section id="split"><h2>The suspicious set, split by {{ splitter }}</h2>
-{{ chart(split_map, split_caption, "No map: it takes a rank of the guide and one of models for each sample.") }}
-<p class="note">split.csv in the record's folder has every row.{% if not split_truth %} Which {{ run.inputs }} are
-poisoned nobody can say here: triggered ones are suspects.{% endif %}</p>
-<div class="scroll"><table>
-<thead><tr><th scope="col">part</th><th scope="col" class="number">{{ run.inputs }}</th>
-{% if split_truth %}<th scope="col" class="number">of them poisoned</th>{% endif %}
-<th scope="col" class="number">median guide rank</th><th scope="col" class="number">median model rank</th></tr></thead>
-<tbody>{% for row in split_rows %}
-<tr><th scope="row">{{ row.part }}</th><td class="number">{{ row.count }}</td>
-{% if split_truth %}<td class="number">{{ row.poisoned }}</td>{% endif %}
-<td class="number">{{ row.guide }}</td><td class="number">{{ row.model }}</td></tr>
-{% endfor %}</tbody></table></div>
-{% if suspects %}<h3>Most suspicious</h3>
-{{ samples(suspects) }}
-<details><summary>The same in figures</summary><div class="scroll"><table>
-<thead><tr><th scope="col">sample</th><th scope="col">given class</th>
-{% for head in ("guide (nats)", "models (nats)", "guide rank", "model rank") %}
-<th scope="col" class="number">{{ head }}</th>
-{% endfor %}{% if split_truth %}<th scope="col">truth</th>{% endif %}</tr></thead>
-<tbody>{% for row in suspect_rows %}<tr><th scope="row" class="mono">{{ row[0] }}</th><td>{{ row[1] }}</td>
-{% for value in row[2:6] %}<td class="number">{{ value }}</td>{% endfor %}
-{% if split_truth %}<td>{{ row[6] }}</td>{% endif %}</tr>
-{% endfor %}</tbody></table></div></details>{% endif %}
-</section>
-
-{% endif %}
+{% if run.tested %}{{ split_section }}{% endif %}
 {% if personal_pairs or sites %}<section id="personal"><h2>What clients measure</h2>
 {% if sites %}<p class="note">{{ sites.note }}</p>
 {% for map in sites.maps %}{{ site_map(map, sites.columns) }}{% endfor %}

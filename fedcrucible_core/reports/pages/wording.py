@@ -11,6 +11,7 @@ from fedcrucible_core.records.privacy import privacy_line
 from fedcrucible_core.records.reader import RecordedRun
 from fedcrucible_core.records.schema import PHASES, ClientsSummary, Environment, RoundRecord, RunDescription
 from fedcrucible_core.reports.charts.curves import class_name
+from fedcrucible_core.reports.pages import untested
 from fedcrucible_core.reports.pages.page import duration, rate, size
 
 MOST_DROPPED = 200
@@ -51,6 +52,13 @@ def attack_title(run: RunDescription) -> str:
     return "no attack" if run.attack in {"", "none"} else run.attack
 
 
+def heading(run: RunDescription) -> tuple[str, str, str]:
+    """The page's title: what ran, under which attack; of a doubtful set what was done to it."""
+    if not run.tested and run.repair and attack_title(run) == "no attack":
+        return run.repair, "on", run.dataset
+    return run.strategy, "under", attack_title(run)
+
+
 def subtitle(record: RecordedRun) -> str:
     """Data set, clients, rounds, seed, rule, purifier and repair in one line."""
     run, parts = record.run, []
@@ -87,6 +95,8 @@ def verdict(record: RecordedRun) -> str:
         return "The final model is the initial one: nothing was learned, so there is nothing to conclude."
     if summary.state == "alone":
         return "No client's update ever entered the model: the numbers are those of the server's own data."
+    if not record.run.tested:
+        return untested.verdict(record)
     text = f"After {summary.rounds} rounds the global model classifies {summary.ma_percent:.1f} % of clean "
     text += f"{record.run.inputs} correctly"
     if summary.asr_percent is None:
@@ -134,13 +144,23 @@ def unmeasured(run: RunDescription) -> str:
 
 def curves_note(run: RunDescription) -> str:
     """What the curves are."""
-    text = f"MA: clean test {run.inputs} classified correctly."
+    if not run.tested:
+        return untested.curves_note(run)
+    text = f"MA: {run.measured} classified correctly."
     if not run.attack_inputs:
         return text
     text += f" ASR: {run.attack_inputs} of non-target classes predicted as the target."
     if run.natural:
         return f"{text} The attack puts nothing on {run.inputs}, so there is no base rate."
     return f"{text} Base rate: the same {run.inputs} without the trigger that are predicted as the target anyway."
+
+
+def curves_caption(run: RunDescription) -> str:
+    """How the curves are drawn, and what their intervals are not."""
+    if not run.tested:
+        return ""
+    drawn = "Shaded: rounds in which the attack is active; dotted: ASR of 20 %. One run of one seed:"
+    return f"{drawn} the intervals above cover the draw of test {run.inputs}, not the spread between seeds."
 
 
 def warnings(record: RecordedRun) -> list[str]:
@@ -160,12 +180,13 @@ def cards(record: RecordedRun) -> list[Card]:
     """The headline numbers with their intervals."""
     run, summary = record.run, record.summary
     attacked = summary.asr_percent is not None
+    accuracy = "Main-task accuracy (MA)" if run.tested else "Labels fitted, no accuracy"
     shown = [
-        Card("Main-task accuracy (MA)", rate(summary.ma_percent), "%" if summary.ma_percent is not None else "", (
+        Card(accuracy, rate(summary.ma_percent), "%" if summary.ma_percent is not None else "", (
             "" if summary.ma_percent is not None or not record.finished else "the server measured nothing",
             _interval(run, summary.ma_interval_percent),
             _last(summary.ma_last_mean_percent, summary.last_rounds),
-            f"{run.test_images:,} clean test {run.inputs}" if run.test_images else "",
+            f"{run.test_images:,} {run.measured}" if run.test_images else "",
         ), "blue"),
         Card("Attack success rate (ASR)", rate(summary.asr_percent), "%" if attacked else "", (
             _interval(run, summary.asr_interval_percent),
@@ -290,7 +311,9 @@ def _base_rate_of(run: RunDescription) -> str:
 
 
 def _interval(run: RunDescription, bounds: tuple[float, float] | None) -> str:
-    return "" if bounds is None else f"95 % interval {bounds[0]:.2f} to {bounds[1]:.2f} (Wilson, test {run.inputs})"
+    if bounds is None or not run.tested:
+        return ""
+    return f"95 % interval {bounds[0]:.2f} to {bounds[1]:.2f} (Wilson, test {run.inputs})"
 
 
 def _last(mean: float | None, count: int) -> str:
