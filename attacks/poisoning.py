@@ -65,7 +65,8 @@ def poisoned_set(own: Labeled, poisoner: Poisoner, ctx: PoisonContext) -> Poison
     ``append-all`` keeps every sample and appends a poisoned copy of each eligible one, and decoys made of some of them;
     ``ratio`` has no meaning there (the 100% setting of layer-poisoning code: docs/choices.md#poison-mode).
     What the poisoner adds by itself comes last in either mode.  Then floor(smoke * n + 1/2) of the n samples that are
-    neither poisoned nor decoys get another label, drawn uniformly: nothing that was drawn before depends on it.
+    neither poisoned nor decoys get another label, drawn uniformly: nothing that was drawn before depends on it.  A set
+    without poison stays without smoke, for there is nothing to hide: an attacker who holds it works honestly.
     """
     clean = own.for_model() if own.inputs.dtype == torch.uint8 else own.inputs.clone()
     nothing = torch.zeros(len(own), dtype=torch.bool)
@@ -75,7 +76,7 @@ def poisoned_set(own: Labeled, poisoner: Poisoner, ctx: PoisonContext) -> Poison
     result = change(start, eligible, poisoner, ctx) if len(eligible) else start
     added = poisoner.additions(own, ctx)
     result = result if added is None else _joined(result, *added, poisoned=True)
-    return _smoked(result, ctx) if ctx.section.smoke else result
+    return _smoked(result, ctx) if ctx.section.smoke and bool(result.poisoned.any()) else result
 
 
 @dataclass(frozen=True, slots=True)  # there may be many
@@ -115,8 +116,9 @@ def poison_count(own: Labeled, poisoner: Poisoner, ctx: PoisonContext) -> Poison
     added = poisoner.additions(own, ctx)
     short = max(0, asked - len(labels))
     clean = len(own) - (0 if ctx.section.mode == "append-all" else min(asked, len(labels)))
-    smoked = math.floor(ctx.section.smoke * clean + 0.5)
-    return PoisonCount(eligible, min(asked, eligible), 0 if added is None else len(added[1]), short, smoked)
+    more = 0 if added is None else len(added[1])
+    smoked = math.floor(ctx.section.smoke * clean + 0.5) if min(asked, len(labels)) + more else 0
+    return PoisonCount(eligible, min(asked, eligible), more, short, smoked)
 
 
 def requested(section: PoisonSection, eligible: int, own: int) -> int:

@@ -102,6 +102,10 @@ def test_smoke_touches_no_poison_no_decoy_and_moves_no_draw() -> None:
     assert not bool(plain.smoked.any())
     assert not bool((smoked.smoked & smoked.poisoned).any())
     assert int(smoked.smoked.sum()) == 50, "half of the 100 that aren't among the 20 poisoned"
+    bare = data.subset((data.labels == 0).nonzero().flatten())
+    kept = poison_set(BadNets(), bare, info, PoisonSection(ratio=1.0, smoke=0.5), seed=1)
+    assert not bool(kept.smoked.any()), "target images alone: nothing is poisoned, so nothing hidden"
+    assert torch.equal(kept.data.labels, bare.labels)
 
 
 def test_nearest_is_what_the_guide_says_of_clean_images_and_is_told(runs_folder: Path) -> None:
