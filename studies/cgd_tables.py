@@ -25,6 +25,7 @@ from statistics import mean
 
 import torch
 
+from attacks.source_classes import wants_nearest
 from fedcrucible.comparison.plan.cell import Cell
 from fedcrucible.comparison.plan.matrix import Matrix
 from fedcrucible.comparison.plan.request import Options, matrix
@@ -121,7 +122,7 @@ def run_cell(cell: Cell, folder: Path, *, keep: bool) -> Row:
 
 def victim(plan: Plan, settings: Mapping[str, Scalar], folder: Path) -> Weights:
     """The run's model before its repair: trained, or as it was trained for another cell."""
-    shared = {key: value for key, value in settings.items() if not key.startswith(AFTERWARDS)}
+    shared = {key: value for key, value in settings.items() if not key.startswith(_afterwards(plan))}
     path = folder / f"{digest(load(shared | {'strategy': 'central'}))}.pt"
     if path.is_file():
         model = plan.model()
@@ -131,6 +132,11 @@ def victim(plan: Plan, settings: Mapping[str, Scalar], folder: Path) -> Weights:
     folder.mkdir(parents=True, exist_ok=True)
     torch.save(model.state_dict(), path)
     return Weights.of(model)
+
+
+def _afterwards(plan: Plan) -> tuple[str, ...]:
+    """As AFTERWARDS, without the guide where it chooses what is poisoned."""
+    return tuple(key for key in AFTERWARDS if key != "guide." or not wants_nearest(plan.config.poison))
 
 
 def append_row(folder: Path, row: Row) -> None:

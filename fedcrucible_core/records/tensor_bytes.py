@@ -14,7 +14,7 @@ LENGTH = 8
 
 def tensor_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
     """A safetensors file whose metadata stand in order; the library writes them in another one each time."""
-    content = save(dict(tensors), metadata=dict(metadata))
+    content: bytes = save(dict(tensors), metadata=dict(metadata))
     end = LENGTH + int.from_bytes(content[:LENGTH], "little")
     header = json.loads(content[LENGTH:end])
     header["__metadata__"] = dict(sorted(metadata.items()))
