@@ -1,0 +1,194 @@
+"""What a record of arrays is made of: what a rule judges, and what goes beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import torch
+from flwr.app import Array, ArrayRecord
+from torch import nn
+
+from fedcrucible.flower.arrays import BFLOAT16, Kind, Values, kind_of, values_of
+from fedcrucible_core.config import ConfigError
+from fedcrucible_core.config.plain_text import plain_text
+from fedcrucible_core.learning.vector import Slot
+
+KEY = "initial_arrays"
+"""What the user calls the record, in errors."""
+VARIANCES = ("running_var", "moving_variance", "moving_var")
+STATISTICS = ("running_mean", "moving_mean", *VARIANCES)
+"""Last parts of the names that PyTorch and Keras give to the statistics of batch normalisation."""
+Part = Literal["learned", "statistic", "integer", "flag"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One array of the record."""
+
+    key: str
+    shape: tuple[int, ...]
+    dtype: str
+    """numpy's name, or ``bfloat16``."""
+    part: Part
+    """learned: floats that rules judge; statistic: floats of batch normalisation; integer and flag: kept exact."""
+
+    @property
+    def size(self) -> int:
+        """How many numbers it holds."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def kind(self) -> Kind:
+        """Of which kind of type a reply's array must be."""
+        return "float" if self.part in ("learned", "statistic") else self.part
+
+    @property
+    def is_variance(self) -> bool:
+        """Whether no number in it may be negative."""
+        return self.part == "statistic" and last_part(self.key) in VARIANCES
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The arrays of a record, in its order; other orders hold the same layout."""
+
+    entries: tuple[Entry, ...]
+
+    @classmethod
+    def of(cls, arrays: ArrayRecord, buffers: Sequence[str | int] = (), model: nn.Module | None = None) -> Layout:
+        """The layout of a record.
+
+        Floats are statistics of batch normalisation where ``buffers`` (names, or positions in the record) says so,
+        where they are buffers of ``model``, or by the last part of their name; all others are learned.
+
+        Raises:
+            ConfigError: an array that can't be aggregated, or nothing that a rule could judge.
+        """
+        if not len(arrays):
+            raise ConfigError(KEY, "no array", "the arrays of the model that is trained")
+        chosen = _chosen(list(arrays), buffers)
+        if model is not None:
+            chosen |= {name for name, _ in model.named_buffers()}
+        found = cls(tuple(_entry(key, array, chosen) for key, array in arrays.items()))
+        if not any(entry.size for entry in found.learned):
+            raise ConfigError(KEY, _keys(arrays), "at least one float that clients train; a rule judges nothing else")
+        return found
+
+    def of_part(self, *parts: Part) -> tuple[Entry, ...]:
+        """Entries of some parts, in order."""
+        return tuple(entry for entry in self.entries if entry.part in parts)
+
+    @cached_property
+    def learned(self) -> tuple[Entry, ...]:
+        """What rules judge."""
+        return self.of_part("learned")
+
+    @cached_property
+    def by_key(self) -> Mapping[str, Entry]:
+        """Entries by their keys."""
+        return {entry.key: entry for entry in self.entries}
+
+    @property
+    def precision(self) -> torch.dtype:
+        """What updates are computed in: float64 where any learned entry is, else float32."""
+        return (
+            torch.float64 if any(entry.dtype.endswith(("float64", "f8")) for entry in self.learned) else torch.float32
+        )
+
+    def fits(self, other: Layout) -> bool:
+        """Whether both hold the same entries, in whatever order."""
+        return self.by_key == other.by_key
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Where learned entries lie in the vector that a rule sees; an entry that is a copy of another has no place."""
+
+    slots: tuple[Slot, ...]
+    copies: Mapping[str, str]
+    """Key of a tied entry -> key of the one that stands for it."""
+
+    @classmethod
+    def of(cls, entries: Sequence[Entry], copies: Mapping[str, str]) -> Columns:
+        """The columns of learned entries, without those of ``copies``."""
+        slots, start = [], 0
+        for entry in entries:
+            if entry.key not in copies:
+                slots.append(Slot(entry.key, start, torch.Size(entry.shape), False))
+                start += entry.size
+        return cls(tuple(slots), dict(copies))
+
+    @property
+    def size(self) -> int:
+        """d, the length of the vector."""
+        return self.slots[-1].stop if self.slots else 0
+
+
+def tied(layout: Layout, sent: ArrayRecord, uploads: Sequence[ArrayRecord]) -> dict[str, str]:
+    """Learned entries that are sent twice: key -> key of the first.
+
+    They are equal in what was sent, bit for bit, and in more than half of the replies: tied weights stay equal while
+    clients train, layers that only began equal don't.
+    """
+    found: dict[str, str] = {}
+    for place, entry in enumerate(layout.learned):
+        for earlier in layout.learned[:place]:
+            if earlier.key in found or not entry.size or (earlier.shape, earlier.dtype) != (entry.shape, entry.dtype):
+                continue
+            if _equal(sent, entry.key, earlier.key) and 2 * sum(
+                _equal(arrays, entry.key, earlier.key) for arrays in uploads
+            ) > len(uploads):
+                found[entry.key] = earlier.key
+                break
+    return found
+
+
+def last_part(key: str) -> str:
+    """``running_var`` of ``layer1.bn.running_var``, ``moving_mean`` of ``bn/moving_mean:0``."""
+    return key.replace("/", ".").rpartition(".")[2].partition(":")[0]
+
+
+def _equal(arrays: ArrayRecord, one: str, other: str) -> bool:
+    return arrays[one].data == arrays[other].data  # of one shape and type, so that headers are equal too
+
+
+def _entry(key: str, array: Array, chosen: Collection[str]) -> Entry:
+    try:
+        kind = kind_of(array.dtype)
+        values = values_of(array)
+    except ValueError as error:
+        raise ConfigError(KEY, key, str(error)) from None
+    if kind != "float":
+        return Entry(key, values.shape, array.dtype, kind)
+    if not _finite(values):
+        raise ConfigError(KEY, key, "holds values that are not finite; begin with a model that works")
+    statistic = key in chosen or last_part(key) in STATISTICS
+    dtype = BFLOAT16 if array.dtype == BFLOAT16 else str(np.dtype(array.dtype))
+    return Entry(key, values.shape, dtype, "statistic" if statistic else "learned")
+
+
+def _finite(values: Values) -> bool:
+    return not values.size or bool(np.isfinite(values.min()) and np.isfinite(values.max()))
+
+
+def _chosen(keys: Sequence[str], buffers: Sequence[str | int]) -> set[str]:
+    found = set()
+    for given in buffers:
+        if isinstance(given, int) and not isinstance(given, bool) and 0 <= given < len(keys):
+            found.add(keys[given])
+        elif given in keys:
+            found.add(str(given))
+        else:
+            raise ConfigError(
+                "buffers", given, f"names of arrays, or positions from 0 to {len(keys) - 1}: {_keys(keys)}"
+            )
+    return found
+
+
+def _keys(keys: Collection[str]) -> str:
+    shown = ", ".join(plain_text(key, 40) for key in list(keys)[:6])
+    return f"{shown}, ..." if len(keys) > 6 else shown
