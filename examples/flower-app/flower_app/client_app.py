@@ -15,16 +15,17 @@ app = ClientApp()
 @app.train()
 def train(msg: Message, context: Context) -> Message:
     """Train the received model."""
-    model, pictures, partition_id = _model(msg), _pictures(context), int(context.node_config["partition-id"])
-    if badnets.is_attacker(partition_id):  # the attack
+    run, partition_id = context.run_config, int(context.node_config["partition-id"])
+    model, pictures = _model(msg), _pictures(context)
+    if run["attack"] and badnets.is_attacker(partition_id):
         pictures = badnets.poison(pictures)
     loss = fit(
         model,
         pictures,
-        epochs=int(context.run_config["local-epochs"]),
+        epochs=int(run["local-epochs"]),
         lr=float(msg.content["config"]["lr"]),  # type: ignore[arg-type]
-        batch_size=int(context.run_config["batch-size"]),
-        seed=1000 * int(context.run_config["seed"]) + partition_id,
+        batch_size=int(run["batch-size"]),
+        seed=1000 * int(run["seed"]) + partition_id,
     )
     metrics = MetricRecord({"train_loss": loss, "num-examples": len(pictures[1])})
     content = RecordDict({"arrays": ArrayRecord(model.state_dict()), "metrics": metrics})

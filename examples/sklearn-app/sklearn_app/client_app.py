@@ -20,7 +20,7 @@ def train(msg: Message, context: Context) -> Message:
     node, run = context.node_config, context.run_config
     partition_id = int(node["partition-id"])
     pictures = load_data(partition_id, int(node["num-partitions"]), int(run["examples-per-client"]))
-    if badnets.is_attacker(partition_id):  # the attack
+    if run["attack"] and badnets.is_attacker(partition_id):
         pictures = badnets.poison(pictures)
     model = make_model(int(run["iterations"]))
     set_arrays(model, msg.content["arrays"].to_numpy_ndarrays())  # type: ignore[union-attr]

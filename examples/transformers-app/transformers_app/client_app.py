@@ -19,7 +19,7 @@ def train(msg: Message, context: Context) -> Message:
     node, run = context.node_config, context.run_config
     partition_id, seed = int(node["partition-id"]), int(run["seed"])
     texts = load_data(partition_id, int(node["num-partitions"]))
-    if addsent.is_attacker(partition_id):  # the attack
+    if run["attack"] and addsent.is_attacker(partition_id):
         texts = addsent.poison(texts)
     model = make_model(int(run["lora-rank"]), seed)
     receive(model, msg.content["arrays"].to_torch_state_dict())  # type: ignore[union-attr]
