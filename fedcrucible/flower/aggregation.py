@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,12 +49,12 @@ def judged(
     uploads: Mapping[int, Upload],
     state: State,
     rng: torch.Generator,
-    view: Callable[[Tensor], ServerView],
+    view: ServerView,
     statistic: Statistic = "mean",
 ) -> Judgement:
     """What a rule makes of the uploads, by client number, ascending; each is released once it is read.
 
-    ``view`` says what the server knows beside them, given the vector that was sent.
+    ``view`` is what the server knows beside them.
 
     Raises:
         ValueError, ArithmeticError, RuntimeError: the rule can't work with these replies, or its aggregate can't be
@@ -77,7 +77,7 @@ def judged(
             sent.round,
             rng,
             state,
-            view(w_t),
+            view,
         )
     )
     del matrix
@@ -144,9 +144,11 @@ class _Beside:
         if not accepted:
             return current
         if entry.part == "integer":
-            return np.maximum.reduce([values for _, values in accepted])
+            largest: Values = np.maximum.reduce([values for _, values in accepted])
+            return largest
         excess = sum(weight * (2.0 * values - 1.0) for weight, values in accepted)
-        return np.where(np.abs(excess) < 1e-9, current, excess > 0)
+        decided: Values = np.where(np.abs(excess) < 1e-9, current, excess > 0)
+        return decided
 
 
 def _array(values: Tensor, entry: Entry) -> Array:
@@ -155,9 +157,3 @@ def _array(values: Tensor, entry: Entry) -> Array:
     if held.size and not -LARGEST <= float(held.min()) <= float(held.max()) <= LARGEST:
         raise FloatingPointError(f"the aggregate of {entry.key!r} can't be held in {entry.dtype}")
     return made
-
-
-def release(uploads: Sequence[Upload]) -> None:
-    """Forget the arrays of uploads that no rule saw."""
-    for upload in uploads:
-        upload.release()

@@ -14,8 +14,14 @@ from fedcrucible_core.config.load import load
 from fedcrucible_core.config.values import Scalar
 from strategies.systems import SYSTEMS, Assembled, System, assemble
 
+COUNTING = (
+    "defense.", "purifier.", "training.", "guide.", "synthetic.", "run.seed", "run.device", "run.precision",
+    "federation.buffers", "federation.poll_s", "output.report", "output.log",
+)  # fmt: skip
+"""Keys (or sections) of the configuration that mean something where neither clients nor data are ours."""
 
-@dataclass(frozen=True)
+
+@dataclass
 class Defence:
     """What defends, and the settings that say so."""
 
@@ -30,6 +36,11 @@ class Defence:
         assert self.system.rule is not None, "a federation has a rule"
         return self.system.rule
 
+    def reseed(self, seed: int) -> None:
+        """Go on with the seed of an earlier part of the run."""
+        self.settings = {**self.settings, "run.seed": seed}
+        self.config = self.config.model_copy(update={"run": self.config.run.model_copy(update={"seed": seed})})
+
 
 def defence_of(name: str, parameters: Mapping[str, Scalar], settings: Mapping[str, Scalar]) -> Defence:
     """The defence ``name``, a rule or a system of a federation, with parameters of its rule or purifier.
@@ -42,6 +53,11 @@ def defence_of(name: str, parameters: Mapping[str, Scalar], settings: Mapping[st
     require("server")
     if name not in allowed_names():
         raise ConfigError("defence", name, _instead(name))
+    for key, value in settings.items():
+        if not key.startswith(COUNTING):
+            raise ConfigError(
+                "settings", f"{key} = {value}", f"counts for nothing here; allowed: {', '.join(COUNTING)}"
+            )
     keys = {_key(name, parameter): value for parameter, value in parameters.items()}
     chosen: dict[str, Scalar] = {"strategy": name, **keys, **settings}
     config = load(chosen)

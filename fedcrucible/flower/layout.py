@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
 import numpy as np
 import torch
 from flwr.app import Array, ArrayRecord
-from torch import nn
 
 from fedcrucible.flower.arrays import BFLOAT16, Kind, Values, kind_of, values_of
 from fedcrucible_core.config import ConfigError
@@ -44,7 +43,9 @@ class Entry:
     @property
     def kind(self) -> Kind:
         """Of which kind of type a reply's array must be."""
-        return "float" if self.part in ("learned", "statistic") else self.part
+        if self.part == "learned" or self.part == "statistic":
+            return "float"
+        return self.part
 
     @property
     def is_variance(self) -> bool:
@@ -59,20 +60,19 @@ class Layout:
     entries: tuple[Entry, ...]
 
     @classmethod
-    def of(cls, arrays: ArrayRecord, buffers: Sequence[str | int] = (), model: nn.Module | None = None) -> Layout:
+    def of(cls, arrays: ArrayRecord, buffers: Sequence[str | int] = (), of_model: Collection[str] = ()) -> Layout:
         """The layout of a record.
 
         Floats are statistics of batch normalisation where ``buffers`` (names, or positions in the record) says so,
-        where they are buffers of ``model``, or by the last part of their name; all others are learned.
+        where a model has them as buffers (keys ``of_model``), or by the last part of their name; all others are
+        learned.
 
         Raises:
             ConfigError: an array that can't be aggregated, or nothing that a rule could judge.
         """
         if not len(arrays):
             raise ConfigError(KEY, "no array", "the arrays of the model that is trained")
-        chosen = _chosen(list(arrays), buffers)
-        if model is not None:
-            chosen |= {name for name, _ in model.named_buffers()}
+        chosen = _chosen(list(arrays), buffers) | set(of_model)
         found = cls(tuple(_entry(key, array, chosen) for key, array in arrays.items()))
         if not any(entry.size for entry in found.learned):
             raise ConfigError(KEY, _keys(arrays), "at least one float that clients train; a rule judges nothing else")
@@ -145,6 +145,24 @@ def tied(layout: Layout, sent: ArrayRecord, uploads: Sequence[ArrayRecord]) -> d
                 found[entry.key] = earlier.key
                 break
     return found
+
+
+def output_layer(slots: Sequence[Slot]) -> tuple[tuple[Slot, ...], str]:
+    """The slots with names by which rules find the layer that makes the logits, and that layer's name.
+
+    It is the last weight ``[C, D]`` that a bias ``[C]`` follows: under one name in PyTorch, numbered in lists of numpy
+    arrays; empty where there is none.
+    """
+    for at in range(len(slots) - 1, 0, -1):
+        weight, bias = slots[at - 1], slots[at]
+        if len(weight.shape) != 2 or tuple(bias.shape) != (weight.shape[0],):
+            continue
+        stem, _, last = weight.name.rpartition(".")
+        if stem and (last, bias.name) == ("weight", f"{stem}.bias"):
+            return tuple(slots), stem
+        named = (replace(weight, name="output.weight"), replace(bias, name="output.bias"))
+        return (*slots[: at - 1], *named, *slots[at + 1 :]), "output"
+    return tuple(slots), ""
 
 
 def last_part(key: str) -> str:

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
@@ -15,6 +16,7 @@ from fedcrucible.flower.layout import Entry, Layout
 from fedcrucible_core.config.plain_text import plain_repr
 from strategies.replies import InvalidReplyError, received
 
+R = TypeVar("R", ArrayRecord, MetricRecord)
 MOST_TIMES_MEDIAN = 1000.0
 """A claim of more examples than this many times the round's median is dropped, where nothing else is configured."""
 EXACT = 2.0**53
@@ -113,13 +115,25 @@ def without_outliers(uploads: Mapping[int, Upload], limit: float) -> tuple[dict[
         for client in [c for c, upload in kept.items() if upload.num_examples > bound]:
             claimed = kept.pop(client).num_examples
             dropped[client] = f"claims {claimed:g} examples, over {MOST_TIMES_MEDIAN:g} times the round's median"
-    keys = {client: frozenset(upload.metrics) for client, upload in kept.items()}
-    usual, count = Counter(keys.values()).most_common(1)[0] if keys else (frozenset[str](), 0)
-    if 2 * count > len(keys):
-        for client in [c for c, own in keys.items() if own != usual]:
-            del kept[client]
-            dropped[client] = _difference(keys[client], usual)
-    return kept, dropped
+    usual, odd = usual_metrics({client: upload.content for client, upload in kept.items()})
+    return {client: kept[client] for client in usual}, {**dropped, **odd}
+
+
+def usual_metrics(contents: Mapping[int, RecordDict]) -> tuple[dict[int, RecordDict], dict[int, str]]:
+    """The contents with such metrics as more than half of them hold, and of the others the cause.
+
+    One number or a list under a key are two kinds.  Where nothing is so usual all stay.
+    """
+    kinds = {client: _kinds(_only(content.metric_records)) for client, content in contents.items()}
+    usual, count = Counter(kinds.values()).most_common(1)[0] if kinds else (frozenset[str](), 0)
+    if 2 * count <= len(kinds):
+        return dict(contents), {}
+    odd = {client: _difference(own, usual) for client, own in kinds.items() if own != usual}
+    return {client: content for client, content in contents.items() if client not in odd}, odd
+
+
+def _kinds(metrics: MetricRecord) -> frozenset[str]:
+    return frozenset(key if not isinstance(v, list) else f"{key} (list of {len(v)})" for key, v in metrics.items())
 
 
 def _difference(own: frozenset[str], usual: frozenset[str]) -> str:
@@ -130,7 +144,7 @@ def _difference(own: frozenset[str], usual: frozenset[str]) -> str:
     return f"its metrics have {' and '.join(parts)}"
 
 
-def _only(records: Mapping[str, ArrayRecord] | Mapping[str, MetricRecord], kind: str) -> ArrayRecord | MetricRecord:
+def _only(records: Mapping[str, R], kind: str = "") -> R:
     if len(records) != 1:
         raise InvalidReplyError(f"holds {len(records)} records of type {kind}, expected is one")
     return next(iter(records.values()))
