@@ -37,7 +37,7 @@ class Asked:
         """
         nodes = {message.metadata.message_id: message.metadata.dst_node_id for message in self.messages}
         found: dict[int, Message | Exception] = {}
-        for reply in replies:
+        for reply in (reply for reply in replies if isinstance(reply, Message)):
             metadata = reply.metadata
             found.setdefault(nodes.get(metadata.reply_to_message_id, metadata.src_node_id), reply)
         found = {**(failed or {}), **found}
@@ -67,7 +67,7 @@ class Clients:
 
     def of_replies(self, replies: Iterable[Message]) -> Asked:
         """The senders of some replies, where nobody knows who was asked: rounds by hand, without configure_train."""
-        nodes = {reply.metadata.src_node_id for reply in replies}
+        nodes = {reply.metadata.src_node_id for reply in replies if isinstance(reply, Message)}
         return Asked({node: self._number(node, None) for node in sorted(nodes)})
 
     def _number(self, node: int, info: NodeInfo | None) -> int:

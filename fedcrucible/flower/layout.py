@@ -21,6 +21,8 @@ KEY = "initial_arrays"
 VARIANCES = ("running_var", "moving_variance", "moving_var")
 STATISTICS = ("running_mean", "moving_mean", *VARIANCES)
 """Last parts of the names that PyTorch and Keras give to the statistics of batch normalisation."""
+_BEGIN = 4096
+"""Bytes by which arrays are told apart before they are compared as a whole."""
 Part = Literal["learned", "statistic", "integer", "flag"]
 
 
@@ -135,15 +137,16 @@ def tied(layout: Layout, sent: ArrayRecord, uploads: Sequence[ArrayRecord]) -> d
     clients train, layers that only began equal don't.
     """
     found: dict[str, str] = {}
-    for place, entry in enumerate(layout.learned):
-        for earlier in layout.learned[:place]:
-            if earlier.key in found or not entry.size or (earlier.shape, earlier.dtype) != (entry.shape, entry.dtype):
-                continue
-            if _equal(sent, entry.key, earlier.key) and 2 * sum(
-                _equal(arrays, entry.key, earlier.key) for arrays in uploads
-            ) > len(uploads):
-                found[entry.key] = earlier.key
+    alike: dict[bytes, list[str]] = {}
+    for entry in layout.learned:
+        begin = sent[entry.key].data[:_BEGIN]  # of other shapes and types headers differ
+        earlier = [key for key in alike.get(begin, ()) if entry.size and _equal(sent, entry.key, key)]
+        for key in earlier:
+            if 2 * sum(_equal(arrays, entry.key, key) for arrays in uploads) > len(uploads):
+                found[entry.key] = key
                 break
+        else:
+            alike.setdefault(begin, []).append(entry.key)
     return found
 
 
@@ -171,7 +174,7 @@ def last_part(key: str) -> str:
 
 
 def _equal(arrays: ArrayRecord, one: str, other: str) -> bool:
-    return arrays[one].data == arrays[other].data  # of one shape and type, so that headers are equal too
+    return arrays[one].data == arrays[other].data  # headers included: shape and type
 
 
 def _entry(key: str, array: Array, chosen: Collection[str]) -> Entry:

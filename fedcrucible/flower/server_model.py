@@ -39,6 +39,15 @@ class WholeModel(nn.Module):
         return logits
 
 
+class AppModel(LibraryModel):
+    """A model that is split where its last linear layer begins; pictures come to it as the app has them."""
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Features ``[n, feature_dim]``."""
+        features: Tensor = self.features(self.first(x))
+        return features
+
+
 @dataclass(frozen=True)
 class ServerModel:
     """A copy of the app's model: split into extractor and classifier where something looks at features."""
@@ -69,7 +78,7 @@ class ServerModel:
         if layer.out_features != info.num_classes:
             allowed = f"its last linear layer {head!r} has {layer.out_features} outputs, there are {info.num_classes}"
             raise _unfit(model, f"{allowed} classes (class_names)")
-        module = LibraryModel(deepcopy(model), head, info).to(device).eval()
+        module = AppModel(deepcopy(model), head, info).to(device).eval()
         whole = cls.whole(model, info, device).module
         inputs = task_of(info).random_inputs(PROBES, torch.Generator().manual_seed(0)).to(device)
         try:
