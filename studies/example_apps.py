@@ -31,6 +31,8 @@ from fedcrucible_core.rooms import ROOT
 EXAMPLES = ROOT / "examples"
 PATCH = "defended.patch"
 """In an app's folder: the lines that change where Flower's FedAvg gives way to ``Defended``."""
+PATCHED = '"flame", noise=0.001'
+"""The defence in it."""
 PRINTED = re.compile(r"round (\d+): (\{.*\})")
 
 Maker = Callable[..., FedAvg]
@@ -84,11 +86,16 @@ class ExampleApp:
             server_app.app(grid, Context(1, 0, {}, RecordDict(), chosen))
         return rates(said.getvalue())
 
-    def defended(self, folder: Path) -> ExampleApp:
-        """A copy below ``folder``, with the lines of its patch changed."""
+    def defended(self, folder: Path, defence: str = PATCHED) -> ExampleApp:
+        """A copy below ``folder`` with the lines of its patch changed, and ``defence`` in place of the one there."""
         copy = self.copied(folder)
         command = ["git", "apply", str(copy.folder / PATCH)]
         subprocess.run(command, cwd=copy.folder, check=True, capture_output=True, text=True)
+        server = copy.folder / self.package / "server_app.py"
+        text = server.read_text(encoding="utf-8")
+        if PATCHED not in text:
+            raise ValueError(f"{server} has no {PATCHED}")
+        server.write_text(text.replace(PATCHED, defence), encoding="utf-8")
         return copy
 
     def copied(self, folder: Path) -> ExampleApp:

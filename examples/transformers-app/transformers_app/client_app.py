@@ -18,7 +18,7 @@ def train(msg: Message, context: Context) -> Message:
     """Train what was received."""
     node, run = context.node_config, context.run_config
     partition_id, seed = int(node["partition-id"]), int(run["seed"])
-    texts = load_data(partition_id, int(node["num-partitions"]))
+    texts = load_data(partition_id, int(node["num-partitions"]), int(run["examples-per-client"]))
     if run["attack"] and addsent.is_attacker(partition_id):
         texts = addsent.poison(texts)
     model = make_model(int(run["lora-rank"]), seed)

@@ -34,7 +34,7 @@ def split(name: str) -> Texts:
     return texts, torch.tensor([TOPICS.index(line["topic"]) for line in found])
 
 
-def load_data(partition_id: int, num_partitions: int) -> Texts:
-    """The texts of one client: every ``num_partitions``-th one of the training set."""
+def load_data(partition_id: int, num_partitions: int, examples: int) -> Texts:
+    """The texts of one client, at most ``examples``: every ``num_partitions``-th one of the training set."""
     texts, topics = split("train")
-    return texts[partition_id::num_partitions], topics[partition_id::num_partitions]
+    return texts[partition_id::num_partitions][:examples], topics[partition_id::num_partitions][:examples]
