@@ -6,8 +6,8 @@
 
 The apps of ``examples/`` run in this process as they stand; in the place of their FedAvg stands one strategy after the
 other.  One client in five attacks.  MA and ASR are what the app's own server measures after the last round, in percent
-of its test set.  ``--simulation`` runs flower-app and its patched copy by ``flwr run`` too, and compares the models; replies
-come in another order there, so sums are rounded otherwise, and FLAME adds no noise.
+of its test set.  ``--simulation`` runs flower-app and its patched copy by ``flwr run`` too, and compares the models;
+replies come in another order there, so sums are rounded otherwise, and FLAME adds no noise.
 """
 
 from __future__ import annotations

@@ -2,9 +2,10 @@
 
     python -m studies.drop_in_scale --parameters 10000000 100000000
 
-Ten clients reply with float32 arrays around what they were sent.  Counted is ``aggregate_train`` alone, from replies that
-lie in memory, in a process of its own for each line.  ``peak`` is the largest resident memory meanwhile, and ``rise`` how
-far that is above what it was before (the replies, and what was sent), both also in models of 4 bytes a parameter.
+Ten clients reply with float32 arrays around what they were sent.  Counted is ``aggregate_train`` alone, from replies
+that lie in memory, in a process of its own for each line.  ``peak`` is the largest resident memory meanwhile, and
+``rise`` how far that is above what it was before (the replies, and what was sent), both also in models of 4 bytes a
+parameter.
 """
 
 from __future__ import annotations

@@ -16,13 +16,13 @@ Pictures = tuple[Tensor, Tensor]
 
 
 class Net(nn.Module):
-    """Two convolutions and two linear layers, 20,522 parameters."""
+    """Two convolutions and two linear layers, 54,314 parameters."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(1, 8, 5, stride=2)
-        self.conv2 = nn.Conv2d(8, 16, 5, stride=2)
-        self.fc1 = nn.Linear(16 * 4 * 4, 64)
+        self.conv1 = nn.Conv2d(1, 8, 5, stride=2, padding=2)
+        self.conv2 = nn.Conv2d(8, 16, 5, stride=2, padding=2)
+        self.fc1 = nn.Linear(16 * 7 * 7, 64)
         self.fc2 = nn.Linear(64, 10)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -58,12 +58,12 @@ def train(model: nn.Module, pictures: Pictures, epochs: int, lr: float, batch_si
     model.train()
     losses: list[float] = []
     for _ in range(epochs):
-        batches = torch.randperm(len(labels), generator=shuffling).split(batch_size)
+        batches = torch.split(torch.randperm(len(labels), generator=shuffling), batch_size)
         losses = []
         for rows in batches:
             optimiser.zero_grad()
             loss = F.cross_entropy(model(images[rows]), labels[rows])
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             losses.append(loss.item())
     return sum(losses) / len(losses)
@@ -73,7 +73,7 @@ def train(model: nn.Module, pictures: Pictures, epochs: int, lr: float, batch_si
 def predict(model: nn.Module, images: Tensor) -> Tensor:
     """The class of each picture, int64 ``[n]``."""
     model.eval()
-    return torch.cat([model(part).argmax(1) for part in images.split(1000)])
+    return torch.cat([model(part).argmax(1) for part in torch.split(images, 1000)])
 
 
 def accuracy(model: nn.Module, pictures: Pictures) -> float:

@@ -72,7 +72,7 @@ def train(model: nn.Module, texts: Texts, epochs: int, lr: float, batch_size: in
     losses: list[float] = []
     for _ in range(epochs):
         losses = []
-        for rows in torch.randperm(len(topics), generator=shuffling).split(batch_size):
+        for rows in torch.split(torch.randperm(len(topics), generator=shuffling), batch_size):
             optimiser.zero_grad()
             loss = model(**{key: part[rows] for key, part in inputs.items()}, labels=topics[rows]).loss
             loss.backward()
