@@ -71,7 +71,7 @@ class Aggregator:
         model = self.side.model
         if model is not None and set(model.keys) != set(arrays):
             model.bind(arrays)
-        found = Layout.of(arrays, self.buffers, () if model is None else model.statistics)
+        found = Layout.of(arrays, self.buffers, None if model is None else model.statistics)
         if self._layout is not None and not self._layout.fits(found):  # another model than before
             self.states.pop(RULE, None)
             self._copies = {}

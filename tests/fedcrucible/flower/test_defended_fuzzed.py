@@ -36,7 +36,7 @@ forged = st.builds(
     dtype=st.one_of(st.sampled_from(["float32", "bfloat16", "O", "V2", "f4,f4", ""]), st.text(max_size=6)),
     shape=st.lists(st.integers(-2, 2**62), max_size=3).map(tuple),
     stype=st.one_of(st.just("numpy.ndarray"), st.text(max_size=6)),
-    data=st.one_of(st.binary(max_size=80), arrays.map(lambda a: Array(a).data)),
+    data=st.one_of(st.binary(max_size=80), arrays.map(lambda a: Array(np.asarray(a)).data)),
 )
 array_records = st.dictionaries(names, st.one_of(arrays.map(Array), forged), max_size=6).map(ArrayRecord)
 complete = st.fixed_dictionaries({k: st.one_of(st.just(Array(v)), arrays.map(Array), forged) for k, v in START.items()})
