@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from logging import WARNING
-from typing import cast
+from typing import Literal, cast
 
 import numpy as np
 import torch
@@ -71,7 +71,7 @@ class Aggregator:
         model = self.side.model
         if model is not None and set(model.keys) != set(arrays):
             model.bind(arrays)
-        found = Layout.of(arrays, self.buffers, () if model is None else model.statistics)
+        found = Layout.of(arrays, self.buffers, None if model is None else model.statistics)
         if self._layout is not None and not self._layout.fits(found):  # another model than before
             self.states.pop(RULE, None)
             self._copies = {}
@@ -113,6 +113,14 @@ class Aggregator:
         finally:
             for upload in uploads.values():
                 upload.release()
+
+    def compared(self, arrays: ArrayRecord | None) -> Literal["changed", "kept", "initial"]:
+        """What became of the model, bit for bit: as ``RoundOutcome.model`` says it; None = it stays."""
+        sent, initial = self.arrays, self.initial
+        now = sent if arrays is None else arrays
+        if now is None or initial is None or _same(now, initial):
+            return "initial"
+        return "kept" if sent is not None and _same(now, sent) else "changed"
 
     def memory(self) -> dict[str, Mapping[str, Tensor]]:
         """All that is remembered from round to round, by whose it is."""
@@ -191,3 +199,7 @@ class Aggregator:
         self.states[PURIFIER] = result.state
         outcome.facts |= {f"{PURIFIER}.{name}": value for name, value in result.facts.items()}
         return model.arrays(arrays)
+
+
+def _same(one: ArrayRecord, other: ArrayRecord) -> bool:
+    return one is other or all(array.data == other[key].data for key, array in one.items() if key in other)

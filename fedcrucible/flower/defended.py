@@ -6,7 +6,7 @@ import contextlib
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from logging import INFO, WARNING
+from logging import INFO
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -26,14 +26,12 @@ from fedcrucible.flower.record import Memory, RunFolder, opened, remembered, row
 from fedcrucible.flower.run_description import description
 from fedcrucible.flower.server_optimiser import ServerOptimiser
 from fedcrucible.flower.server_side import Given, Samplelike, ServerSide, check
-from fedcrucible.flower.uploads import EXACT, Upload, read_upload, without_outliers
+from fedcrucible.flower.uploads import Upload, accepted, size_of
 from fedcrucible_core.config import ConfigError
-from fedcrucible_core.config.json_log import TOLD
 from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.foundation.base import Guide
 from fedcrucible_core.records.schema import RoundRecord
 from strategies.outcome import RoundOutcome
-from strategies.replies import read_all
 from strategies.timing import timed
 
 MetricsFunction = Callable[[list[RecordDict], str], MetricRecord]
@@ -193,7 +191,8 @@ class Defended(FedAvg):
             if self._folder is not None:
                 self._folder.end(self.aggregator.weights(result.arrays))
             self._folder, self._grid = None, None
-        return self._numbered(result)
+        done, self._done = self._done, 0
+        return _moved(result, done)
 
     def _go_on(self, memory: Memory) -> ArrayRecord:
         """Take over what an earlier process knew; returns its model."""
@@ -202,17 +201,6 @@ class Defended(FedAvg):
         self.aggregator.restore(memory.states)
         log(INFO, "the run goes on after round %d", memory.round)
         return memory.arrays
-
-    def _numbered(self, result: Result) -> Result:
-        """The result with rounds numbered as in the whole run."""
-        for found in (
-            result.train_metrics_clientapp, result.evaluate_metrics_clientapp, result.evaluate_metrics_serverapp
-        ):  # fmt: skip
-            moved = {number + self._done: metrics for number, metrics in found.items()}
-            found.clear()
-            found.update(moved)
-        self._done = 0
-        return result
 
     def _measure(self, number: int, arrays: ArrayRecord, evaluate_fn: EvaluateFunction | None) -> MetricRecord | None:
         """The end of a round: the app's own evaluation, then the record."""
@@ -265,7 +253,7 @@ class Defended(FedAvg):
         outcome.participants = self._asked.clients
         if messages and server_round == 1 + self._done:
             self.defence.rule.check(len(messages), max(0, self.defence.config.defense.assumed_malicious))
-        outcome.bytes_down = len(messages) * _bytes(arrays)
+        outcome.bytes_down = len(messages) * size_of(arrays)
         self._sent_at = time.perf_counter()
         return messages
 
@@ -285,7 +273,7 @@ class Defended(FedAvg):
             uploads = self._accepted(received)
         contents = {client: upload.content for client, upload in uploads.items()}
         arrays = self.aggregator.new_arrays(uploads, outcome, len(outcome.participants), self._online)
-        outcome.model = self._compared(arrays)
+        outcome.model = self.aggregator.compared(arrays)
         metrics = aggregated(contents.values(), self.train_metrics_aggr_fn, self.weighted_by_key, outcome)
         if outcome.dropped:
             log(INFO, "aggregate_train: %d replies valid, %d dropped", len(outcome.valid), len(outcome.dropped))
@@ -332,36 +320,23 @@ class Defended(FedAvg):
         outcome.participants = asked.clients
         answers = asked.answers(received, self._failed())
         self._asked = Asked()
-        most = self.max_examples or EXACT
-        valid, dropped = read_all(
-            answers, lambda message, _: read_upload(message, layout, self.weighted_by_key, most), outcome.round
-        )
-        kept, outliers = without_outliers(valid, self.max_examples)
-        for client, cause in outliers.items():
-            valid[client].release()
-            log(WARNING, "round %d: reply of client %d dropped: %s", outcome.round, client, cause, extra={TOLD: True})
-        outcome.valid, outcome.dropped = list(kept), dict(sorted({**dropped, **outliers}.items()))
-        outcome.bytes_up = sum(_bytes(upload.arrays) for upload in kept.values())
+        kept, valid = accepted(answers, layout, self.weighted_by_key, self.max_examples, outcome)
         if self.malicious_key:
             outcome.malicious = [c for c, upload in valid.items() if upload.metrics.get(self.malicious_key) == 1]
+        for client in outcome.dropped.keys() & valid.keys():
+            valid[client].release()
         return kept
-
-    def _compared(self, arrays: ArrayRecord | None) -> Any:
-        """What became of the model: as ``RoundOutcome.model`` has it."""
-        sent, initial = self.aggregator.arrays, self.aggregator.initial
-        now = sent if arrays is None else arrays
-        assert now is not None
-        if initial is not None and _same(now, initial):
-            return "initial"
-        return "kept" if sent is not None and _same(now, sent) else "changed"
 
     def _failed(self) -> Mapping[int, Exception]:
         return {} if self._grid is None else self._grid.failed
 
 
-def _bytes(arrays: ArrayRecord) -> int:
-    return sum(len(array.data) for array in arrays.values())
-
-
-def _same(one: ArrayRecord, other: ArrayRecord) -> bool:
-    return one is other or all(array.data == other[key].data for key, array in one.items() if key in other)
+def _moved(result: Result, rounds: int) -> Result:
+    """The result with every round numbered so many higher."""
+    for found in (
+        result.train_metrics_clientapp, result.evaluate_metrics_clientapp, result.evaluate_metrics_serverapp
+    ):  # fmt: skip
+        moved = {number + rounds: metrics for number, metrics in found.items()}
+        found.clear()
+        found.update(moved)
+    return result

@@ -34,6 +34,8 @@ class Entry:
     shape: tuple[int, ...]
     dtype: str
     """numpy's name, or ``bfloat16``."""
+    name: str
+    """What it is called in the app's model; the key where nobody knows."""
     part: Part
     """learned: floats that rules judge; statistic: floats of batch normalisation; integer and flag: kept exact."""
 
@@ -52,7 +54,7 @@ class Entry:
     @property
     def is_variance(self) -> bool:
         """Whether no number in it may be negative."""
-        return self.part == "statistic" and last_part(self.key) in VARIANCES
+        return self.part == "statistic" and last_part(self.name) in VARIANCES
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,13 @@ class Layout:
     entries: tuple[Entry, ...]
 
     @classmethod
-    def of(cls, arrays: ArrayRecord, buffers: Sequence[str | int] = (), of_model: Collection[str] = ()) -> Layout:
+    def of(
+        cls, arrays: ArrayRecord, buffers: Sequence[str | int] = (), of_model: Mapping[str, str] | None = None
+    ) -> Layout:
         """The layout of a record.
 
         Floats are statistics of batch normalisation where ``buffers`` (names, or positions in the record) says so,
-        where a model has them as buffers (keys ``of_model``), or by the last part of their name; all others are
+        where a model has them as buffers (``of_model``: key -> name), or by the last part of their name; all others are
         learned.
 
         Raises:
@@ -74,8 +78,9 @@ class Layout:
         """
         if not len(arrays):
             raise ConfigError(KEY, "no array", "the arrays of the model that is trained")
-        chosen = _chosen(list(arrays), buffers) | set(of_model)
-        found = cls(tuple(_entry(key, array, chosen) for key, array in arrays.items()))
+        names = of_model or {}
+        chosen = _chosen(list(arrays), buffers) | set(names)
+        found = cls(tuple(_entry(key, names.get(key, key), array, chosen) for key, array in arrays.items()))
         if not any(entry.size for entry in found.learned):
             raise ConfigError(KEY, _keys(arrays), "at least one float that clients train; a rule judges nothing else")
         return found
@@ -177,19 +182,19 @@ def _equal(arrays: ArrayRecord, one: str, other: str) -> bool:
     return arrays[one].data == arrays[other].data  # headers included: shape and type
 
 
-def _entry(key: str, array: Array, chosen: Collection[str]) -> Entry:
+def _entry(key: str, name: str, array: Array, chosen: Collection[str]) -> Entry:
     try:
         kind = kind_of(array.dtype)
         values = values_of(array)
     except ValueError as error:
         raise ConfigError(KEY, key, str(error)) from None
     if kind != "float":
-        return Entry(key, values.shape, array.dtype, kind)
+        return Entry(key, values.shape, array.dtype, name, kind)
     if not _finite(values):
         raise ConfigError(KEY, key, "holds values that are not finite; begin with a model that works")
     statistic = key in chosen or last_part(key) in STATISTICS
     dtype = BFLOAT16 if array.dtype == BFLOAT16 else str(np.dtype(array.dtype))
-    return Entry(key, values.shape, dtype, "statistic" if statistic else "learned")
+    return Entry(key, values.shape, dtype, name, "statistic" if statistic else "learned")
 
 
 def _finite(values: Values) -> bool:

@@ -136,10 +136,10 @@ class ServerModel:
         }
 
     @property
-    def statistics(self) -> set[str]:
-        """Keys of the model's buffers."""
+    def statistics(self) -> dict[str, str]:
+        """Keys of the model's buffers -> their names."""
         buffers = {name for name, _ in self.module.named_buffers()}
-        return {key for key, name in self.keys.items() if name in buffers}
+        return {key: name for key, name in self.keys.items() if name in buffers}
 
     @property
     def slots(self) -> tuple[Slot, ...]:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from logging import WARNING
 from typing import TypeVar
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
+from flwr.common.logger import log
 
 from fedcrucible.flower.arrays import LARGEST, Values, kind_of, values_of
 from fedcrucible.flower.layout import Entry, Layout
+from fedcrucible_core.config.json_log import TOLD
 from fedcrucible_core.config.plain_text import plain_repr
-from strategies.replies import InvalidReplyError, received
+from strategies.outcome import RoundOutcome
+from strategies.replies import InvalidReplyError, read_all, received
 
 R = TypeVar("R", ArrayRecord, MetricRecord)
 MOST_TIMES_MEDIAN = 1000.0
@@ -102,7 +106,34 @@ def check_array(array: Array, entry: Entry) -> Values:
     return values
 
 
-def without_outliers(uploads: Mapping[int, Upload], limit: float) -> tuple[dict[int, Upload], dict[int, str]]:
+def accepted(
+    answers: Sequence[tuple[int, Message | Exception | None]],
+    layout: Layout,
+    weight_key: str,
+    limit: float,
+    outcome: RoundOutcome,
+) -> tuple[dict[int, Upload], dict[int, Upload]]:
+    """Uploads by client, ascending, that the rule may see, and all that are well-formed by themselves.
+
+    Why the others were dropped goes to ``outcome``; ``limit`` is the most examples that may be claimed, 0 = by the
+    round's median.
+    """
+    most = limit or EXACT
+    valid, dropped = read_all(answers, lambda reply, _: read_upload(reply, layout, weight_key, most), outcome.round)
+    kept, outliers = _without_outliers(valid, limit)
+    for client, cause in outliers.items():
+        log(WARNING, "round %d: reply of client %d dropped: %s", outcome.round, client, cause, extra={TOLD: True})
+    outcome.valid, outcome.dropped = list(kept), dict(sorted({**dropped, **outliers}.items()))
+    outcome.bytes_up = sum(size_of(upload.arrays) for upload in kept.values())
+    return kept, valid
+
+
+def size_of(arrays: ArrayRecord) -> int:
+    """Bytes of a record."""
+    return sum(len(array.data) for array in arrays.values())
+
+
+def _without_outliers(uploads: Mapping[int, Upload], limit: float) -> tuple[dict[int, Upload], dict[int, str]]:
     """The uploads whose claims and metrics fit those of the others, and of the rest the cause.
 
     Claims of more examples than ``MOST_TIMES_MEDIAN`` times the median are dropped, unless a ``limit`` was checked

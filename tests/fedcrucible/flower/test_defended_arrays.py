@@ -60,7 +60,7 @@ def test_statistics_take_no_part_in_distances() -> None:
 def test_counters_stay_whole_and_are_the_largest_of_accepted_clients() -> None:
     found = run(Defended("fedavg"), BATCH_NORM, constant({"bn.num_batches_tracked": [7, 8, 3, 2**60 + 1, 0]}))
     counter = found.arrays["bn.num_batches_tracked"].numpy()
-    assert (counter.dtype, counter.shape, int(counter)) == (np.int64, (), 2**60 + 1)
+    assert (str(counter.dtype), counter.shape, int(counter)) == ("int64", (), 2**60 + 1)
     strategy = Defended("krum", f=1)
     reply = constant({"bn.num_batches_tracked": [7, 8, 3, 2**60, 0], "bn.weight": [1.0, 1.1, 1.2, 50.0, 1.15]})
     chosen = run(strategy, BATCH_NORM, reply).arrays["bn.num_batches_tracked"].numpy()

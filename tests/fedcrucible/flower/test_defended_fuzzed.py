@@ -24,6 +24,11 @@ START = {
 }  # fmt: skip
 ROUNDS, HOSTILE = 20, 1
 
+
+def packed_array(values: Any) -> Array:
+    return Array(np.asarray(values))
+
+
 names = st.one_of(st.sampled_from(list(START)), st.text(max_size=8))
 numbers = st.one_of(st.integers(-(2**63), 2**63 - 1), st.floats())
 arrays = npst.arrays(
@@ -36,10 +41,12 @@ forged = st.builds(
     dtype=st.one_of(st.sampled_from(["float32", "bfloat16", "O", "V2", "f4,f4", ""]), st.text(max_size=6)),
     shape=st.lists(st.integers(-2, 2**62), max_size=3).map(tuple),
     stype=st.one_of(st.just("numpy.ndarray"), st.text(max_size=6)),
-    data=st.one_of(st.binary(max_size=80), arrays.map(lambda a: Array(a).data)),
+    data=st.one_of(st.binary(max_size=80), arrays.map(lambda values: packed_array(values).data)),
 )
-array_records = st.dictionaries(names, st.one_of(arrays.map(Array), forged), max_size=6).map(ArrayRecord)
-complete = st.fixed_dictionaries({k: st.one_of(st.just(Array(v)), arrays.map(Array), forged) for k, v in START.items()})
+array_records = st.dictionaries(names, st.one_of(arrays.map(packed_array), forged), max_size=6).map(ArrayRecord)
+complete = st.fixed_dictionaries(
+    {k: st.one_of(st.just(Array(v)), arrays.map(packed_array), forged) for k, v in START.items()}
+)
 metric_records = st.dictionaries(
     st.one_of(st.sampled_from(["num-examples", "train_loss"]), st.text(max_size=8)),
     st.one_of(numbers, st.lists(st.floats(), max_size=3)),

@@ -227,7 +227,8 @@ def test_evaluations_that_are_odd_count_for_nothing() -> None:
 
     def evaluate(client: int) -> RecordDict:
         odd: dict[int, Any] = {1: content({}, 10), 2: RecordDict(), 3: content({}, -1, accuracy=0.4)}
-        return odd.get(client, content({}, 10, accuracy=0.5))
+        made: RecordDict = odd.get(client, content({}, 10, accuracy=0.5))
+        return made
 
     strategy = Defended("fedavg")
     found = run(strategy, START, app=app_of(honest, evaluate), clients=7)
