@@ -33,6 +33,8 @@ PATCH = "defended.patch"
 """In an app's folder: the lines that change where Flower's FedAvg gives way to ``Defended``."""
 PATCHED = '"flame", noise=0.001'
 """The defence in it."""
+LIMIT_S = 900.0
+"""Seconds that a simulation may take."""
 PRINTED = re.compile(r"round (\d+): (\{.*\})")
 
 Maker = Callable[..., FedAvg]
@@ -112,7 +114,7 @@ class ExampleApp:
         return rates(
             submission.command(
                 "run", str(self.folder), CONNECTION, "--stream", "--run-config", changed,
-                "--federation-config", federation,
+                "--federation-config", federation, limit_s=LIMIT_S,
             )
         )  # fmt: skip
 
