@@ -290,7 +290,7 @@ class Defended(FedAvg):
         contents = {client: upload.content for client, upload in uploads.items()}
         arrays = self.aggregator.new_arrays(uploads, outcome, len(outcome.participants), self._online)
         outcome.model = self.aggregator.compared(arrays)
-        metrics = aggregated(contents.values(), self.train_metrics_aggr_fn, self.weighted_by_key, outcome)
+        metrics = aggregated(contents, self.train_metrics_aggr_fn, self.weighted_by_key, outcome)
         if outcome.dropped:
             log(INFO, "aggregate_train: %d replies valid, %d dropped", len(outcome.valid), len(outcome.dropped))
         return arrays, metrics
