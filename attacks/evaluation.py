@@ -22,6 +22,8 @@ CHUNK = 1000
 def triggered_test_set(test: Labeled, poisoner: Poisoner, ctx: PoisonContext) -> Labeled:
     """The whole trigger on every test image that the attack is about and whose true class is not the target.
 
+    With ``poison.classes`` those of these classes alone.
+
     Natural attacks put no trigger on images: theirs are the test images with the attribute, or inputs held out
     elsewhere.
 
@@ -38,7 +40,8 @@ def triggered_test_set(test: Labeled, poisoner: Poisoner, ctx: PoisonContext) ->
     images, rows, outside = _inputs(poisoner, test, ctx.task)
     if not len(rows):
         what = f"none of {len(images)} {task_of(ctx.task.info).noun}s is one that ASR could be measured on"
-        wanted = f"{poisoner.measured_on(ctx.task.info)} of another class than the target {ctx.task.target}"
+        measured = poisoner.measured_on(ctx.task.info, ctx.task.classes)
+        wanted = f"{measured} of another class than the target {ctx.task.target}"
         raise ValueError(f"{what}: {wanted}")
     chosen, whole = images.subset(rows), replace(ctx, part=None)
     if outside:
@@ -57,6 +60,6 @@ def _inputs(poisoner: Poisoner, test: Labeled, task: AttackTask) -> tuple[Labele
     """Images, those rows of them that count, and whether they are from outside ``test``."""
     outside = poisoner.held_out(task)
     images = test if outside is None else outside
-    kept = images.labels != task.target
+    kept = (images.labels != task.target) & task.concerns(images.labels)
     carriers = poisoner.carriers(images, task) if outside is None else None
     return images, (kept if carriers is None else kept & carriers).nonzero().flatten(), outside is not None

@@ -62,7 +62,7 @@ class LocalView(AttackView):
 
     def with_poisoned_copies(self, rows: Tensor, purpose: str) -> Labeled:
         """Own samples, poisoned copies of those that may be poisoned, and what is added."""
-        section = self.poison.model_copy(update={"mode": "append-all"})
+        section = self.poison.model_copy(update={"mode": "append-all", "smoke": 0.0})
         context = replace(self._context(self.generator(purpose)), section=section)
         return self.poisoner.poison(self.task.train.subset(rows), context).data
 

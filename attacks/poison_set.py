@@ -9,6 +9,7 @@ from attacks.poisoner import PoisonContext, Poisoner
 from attacks.poisoning import PoisonCount, PoisonedSet, poison_count
 from attacks.preparation import prepared, run_artefact
 from attacks.schedule import poisons_centrally
+from attacks.source_classes import check_classes, listed_classes
 from attacks.task import AttackTask
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.config.sections import PoisonSection, TaskSection
@@ -32,7 +33,7 @@ def poison_set(
         poisoner: what is done.
         data: stored pictures (uint8), or inputs as a model takes them; not changed.
         info: its classes and shape.
-        section: target, ratio, mode and scope.
+        section: target, ratio, mode, scope, classes (listed ones: no guide is asked here) and smoke.
         seed: of every choice.
         artefact: what the poisoner prepared; None = prepared on ``data`` now, or read from the cache.
         published: the data set whose numbers a list of images (``attack.semantic.attribute_file``) goes by.
@@ -43,7 +44,9 @@ def poison_set(
     Raises:
         ConfigError: the poisoner is for inputs of another kind, or its settings don't fit the data.
     """
-    task = AttackTask(section.target_label, info, data, published or TaskSection.model_validate({}))
+    check_classes(section, poisoner)
+    classes = listed_classes(section, info)
+    task = AttackTask(section.target_label, info, data, published or TaskSection.model_validate({}), classes)
     poisoner.require_inputs(info)
     poisoner.check_task(task)
     artefact = prepared(poisoner, task, seed=seed) if artefact is None else artefact
@@ -59,7 +62,8 @@ def central_set(config: RunConfigBase, poisoner: Poisoner, task: AttackTask) -> 
     own = _central_images(poisoner, task)
     if not poisons_centrally(config):
         nothing = torch.zeros(len(own), dtype=torch.bool)
-        return PoisonedSet(Labeled(own.for_model(), own.labels, own.rows), nothing, nothing.clone())
+        clean = Labeled(own.for_model(), own.labels, own.rows)
+        return PoisonedSet(clean, nothing, nothing.clone(), nothing.clone())
     rng = torch_generator(config.run.seed, "poison")
     return poisoner.poison(own, PoisonContext(task, config.poison, rng, run_artefact(config, poisoner, task)))
 

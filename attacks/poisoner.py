@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -69,9 +70,11 @@ class Poisoner(Component):
         """Whether ``prepare`` makes anything."""
         return type(self).prepare is not Poisoner.prepare
 
-    def measured_on(self, info: DataInfo) -> str:
-        """What success is measured on, with what this data set's inputs are called."""
-        return self.inputs.replace("image", task_of(info).noun)
+    def measured_on(self, info: DataInfo, classes: Sequence[int] = ()) -> str:
+        """What success is measured on, with what this data set's inputs are called; of which classes, if of some."""
+        named = ", ".join(f"{label} ({info.class_names[label]})" for label in classes)
+        confined = f" of class{'es' if len(classes) > 1 else ''} {named}" if classes else ""
+        return self.inputs.replace("image", task_of(info).noun) + confined
 
     def require_inputs(self, info: DataInfo, key: str = "attack.name") -> None:
         """Raise ConfigError, naming ``key`` and what is allowed, where a data set's inputs aren't those it is for."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from attacks.guide_evasion import other_labels
 from fedcrucible_core.config.sections import PoisonSection
 from fedcrucible_core.learning.data import Labeled
 
@@ -29,13 +30,16 @@ class PoisonedSet:
     """bool ``[n']``: samples that carry the attack (stamped, relabelled or added)."""
     decoys: Tensor
     """bool ``[n']``: samples that only look poisoned and keep their true labels."""
+    smoked: Tensor
+    """bool ``[n']``: samples that carry no attack and were given another label at random."""
 
 
 def eligible_rows(own: Labeled, poisoner: Poisoner, ctx: PoisonContext) -> Tensor:
     """Ascending rows (int64) of ``own`` that may be poisoned; none where the poisoner only adds.
 
     Clean-label attacks: those of the target class.  Untargeted ones: all.  Others: those of every other class, or all
-    where ``poison.scope`` is ``all``.  Of these only the poisoner's ``carriers``, where it has some.
+    where ``poison.scope`` is ``all``.  Of these only the poisoner's ``carriers``, where it has some, and those of the
+    classes that the task is confined to.
     """
     y = own.labels
     if not poisoner.poisons_own:
@@ -46,6 +50,7 @@ def eligible_rows(own: Labeled, poisoner: Poisoner, ctx: PoisonContext) -> Tenso
         chosen = y != ctx.task.target
     else:
         chosen = torch.ones_like(y, dtype=torch.bool)
+    chosen = chosen & ctx.task.concerns(y)
     carriers = poisoner.carriers(own, ctx.task)
     return (chosen if carriers is None else chosen & carriers).nonzero().flatten()
 
@@ -59,16 +64,18 @@ def poisoned_set(own: Labeled, poisoner: Poisoner, ctx: PoisonContext) -> Poison
     there, and at most the eligible ones are overwritten.
     ``append-all`` keeps every sample and appends a poisoned copy of each eligible one, and decoys made of some of them;
     ``ratio`` has no meaning there (the 100% setting of layer-poisoning code: docs/choices.md#poison-mode).
-    What the poisoner adds by itself comes last in either mode.
+    What the poisoner adds by itself comes last in either mode.  Then floor(smoke * n + 1/2) of the n samples that are
+    neither poisoned nor decoys get another label, drawn uniformly: nothing that was drawn before depends on it.
     """
     clean = own.for_model() if own.inputs.dtype == torch.uint8 else own.inputs.clone()
     nothing = torch.zeros(len(own), dtype=torch.bool)
-    start = PoisonedSet(Labeled(clean, own.labels.clone(), own.rows), nothing, nothing.clone())
+    start = PoisonedSet(Labeled(clean, own.labels.clone(), own.rows), nothing, nothing.clone(), nothing.clone())
     eligible = eligible_rows(own, poisoner, ctx)
     change = _append_all if ctx.section.mode == "append-all" else _replace
     result = change(start, eligible, poisoner, ctx) if len(eligible) else start
     added = poisoner.additions(own, ctx)
-    return result if added is None else _joined(result, *added, poisoned=True)
+    result = result if added is None else _joined(result, *added, poisoned=True)
+    return _smoked(result, ctx) if ctx.section.smoke else result
 
 
 @dataclass(frozen=True, slots=True)  # there may be many
@@ -83,6 +90,8 @@ class PoisonCount:
     """Samples that the attack adds to the set (additions)."""
     short: int = 0
     """Samples that were asked for beyond those that may be poisoned."""
+    smoked: int = 0
+    """Samples without the attack that get another label; an upper bound where there are decoys."""
 
     @property
     def total(self) -> int:
@@ -105,7 +114,9 @@ def poison_count(own: Labeled, poisoner: Poisoner, ctx: PoisonContext) -> Poison
     asked = len(labels) if ctx.section.mode == "append-all" else requested(ctx.section, len(labels), len(own))
     added = poisoner.additions(own, ctx)
     short = max(0, asked - len(labels))
-    return PoisonCount(eligible, min(asked, eligible), 0 if added is None else len(added[1]), short)
+    clean = len(own) - (0 if ctx.section.mode == "append-all" else min(asked, len(labels)))
+    smoked = math.floor(ctx.section.smoke * clean + 0.5)
+    return PoisonCount(eligible, min(asked, eligible), 0 if added is None else len(added[1]), short, smoked)
 
 
 def requested(section: PoisonSection, eligible: int, own: int) -> int:
@@ -128,7 +139,8 @@ def _replace(start: PoisonedSet, eligible: Tensor, poisoner: Poisoner, ctx: Pois
     if len(decoys):  # made before anything is overwritten: they take other samples clean
         x[decoys] = poisoner.decoys(x[decoys], x[_others(decoys, len(x), ctx)], ctx)
     x[chosen], y[chosen] = stamped, labels
-    return PoisonedSet(start.data, start.poisoned.index_fill(0, chosen, True), start.decoys.index_fill(0, decoys, True))
+    poisoned, only_looks = (m.index_fill(0, r, True) for m, r in ((start.poisoned, chosen), (start.decoys, decoys)))
+    return replace(start, poisoned=poisoned, decoys=only_looks)
 
 
 def _append_all(start: PoisonedSet, eligible: Tensor, poisoner: Poisoner, ctx: PoisonContext) -> PoisonedSet:
@@ -160,7 +172,15 @@ def _joined(first: PoisonedSet, x: Tensor, y: Tensor, *, poisoned: bool) -> Pois
         Labeled(torch.cat([first.data.inputs, x]), torch.cat([first.data.labels, y]), rows),
         torch.cat([first.poisoned, mark]),
         torch.cat([first.decoys, ~mark]),
+        torch.cat([first.smoked, torch.zeros_like(mark)]),
     )
+
+
+def _smoked(made: PoisonedSet, ctx: PoisonContext) -> PoisonedSet:
+    able = ~(made.poisoned | made.decoys)
+    labels, chosen = other_labels(made.data.labels, able, ctx.section.smoke, ctx.task.info.num_classes, ctx.rng)
+    data = Labeled(made.data.inputs, labels, made.data.rows)
+    return replace(made, data=data, smoked=made.smoked.index_fill(0, chosen, True))
 
 
 def _others(rows: Tensor, count: int, ctx: PoisonContext) -> Tensor:

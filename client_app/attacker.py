@@ -83,7 +83,7 @@ class Attacker(AttackView):
         config = self.session.config
         mine = local_rows(config, self.partition, self.session.own)[rows]
         context = attacker_context(config, self.poisoner, self.part, self.generator(purpose), self.session.own)
-        section = config.poison.model_copy(update={"mode": "append-all"})
+        section = config.poison.model_copy(update={"mode": "append-all", "smoke": 0.0})
         return poisoned_rows(self.poisoner, mine, replace(context, section=section))
 
     def triggered(self, data: Labeled) -> Tensor:

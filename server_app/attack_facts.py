@@ -13,7 +13,7 @@ from attacks.poisoner import PoisonContext
 from attacks.poisoning import PoisonCount, poison_count
 from attacks.preparation import run_artefact
 from attacks.schedule import attackers_are_clients, has_attack, is_attack_round, poisons_centrally
-from attacks.task import AttackTask
+from attacks.source_classes import wants_nearest
 from attacks.upstream import upstream_partitions
 from fedcrucible_core.foundation.base import STAGES
 from fedcrucible_core.learning.tasks import task_of
@@ -48,7 +48,7 @@ def attack_facts(plan: Plan, *, shares_known: bool) -> AttackFacts:
 def _prepared(plan: Plan) -> Iterator[str]:
     """What the poisoner says of what it made before any data was poisoned."""
     config, poisoner = plan.config, plan.adversary.poisoner
-    facts = run_artefact(config, poisoner, AttackTask.of(config, plan.data)).facts if poisoner.prepares else {}
+    facts = run_artefact(config, poisoner, plan.attack_task).facts if poisoner.prepares else {}
     if facts:
         said = ", ".join(
             f"{name} = {value:g}" if isinstance(value, float) else f"{name} = {value}" for name, value in facts.items()
@@ -79,6 +79,8 @@ def _who_attacks(plan: Plan, shares_known: bool) -> AttackFacts:
     pooled = section.collusion == "shared" and any(count.material for count in counts.values())
     idle = tuple(p for p in bare if not uploader.acts_unpoisoned(pooled or counts[p].material))
     lacking = [count.short for count in counts.values() if count.short]
+    smoked = sum(count.smoked for partition, count in counts.items() if partition not in idle)
+    notes += _adaptive(plan, smoked, "the malicious clients' data") if counts else ()
     if lacking:
         notes.append(
             f"{len(lacking)} of {len(malicious)} malicious clients hold fewer samples that may be poisoned than "
@@ -99,10 +101,22 @@ def _of_the_central_set(plan: Plan) -> Iterator[str]:
         f"the central training set was poisoned by {poisoner.name}, by no client: {poisoned} of {len(made.data)} "
         f"{noun}s{also}"
     )
-    short = central_count(config, poisoner, AttackTask.of(config, plan.data)).short
+    yield from _adaptive(plan, int(made.smoked.sum()), "the central training set")
+    short = central_count(config, poisoner, plan.attack_task).short
     if short:
         asked = f"poison.ratio = {config.poison.ratio:g} of all asks for"
         yield f"fewer {noun}s may be poisoned than {asked}: {short} short"
+
+
+def _adaptive(plan: Plan, smoked: int, where: str) -> Iterator[str]:
+    """What is true of a poisoned set beyond its poison: which classes it is confined to, and what hides it."""
+    classes, noun = plan.attack_task.classes, task_of(plan.data.info).noun
+    if classes:
+        by = ", nearest to the target by the run's guide" if wants_nearest(plan.config.poison) else ""
+        measured = plan.adversary.poisoner.measured_on(plan.data.info, classes)
+        yield f"in {where} no other class is poisoned, and ASR is of {measured} alone{by}"
+    if plan.config.poison.smoke:
+        yield f"in {where} {smoked} {noun}s without poison got another label at random: they don't count as poisoned"
 
 
 def _upstream(plan: Plan, shares_known: bool) -> Iterator[str]:
@@ -118,6 +132,7 @@ def _upstream(plan: Plan, shares_known: bool) -> Iterator[str]:
         f"the data of {len(counts)} honest clients came to them poisoned by {plan.adversary.poisoner.name}, at most "
         f"{total} {noun}s in all: they are no attackers and count as honest"
     )
+    yield from _adaptive(plan, sum(count.smoked for count in counts.values()), "the data of these clients")
     bare = [str(partition) for partition, count in counts.items() if not count.total]
     if bare:
         yield f"of these, {', '.join(bare)} hold no {noun} that could be poisoned, or poison.ratio rounds to none"
@@ -150,7 +165,7 @@ def _counts(plan: Plan, malicious: Sequence[int]) -> Mapping[int, PoisonCount]:
     config, poisoner = plan.config, plan.adversary.poisoner
     if not (poisoner.targeted or poisoner.poisons_own):
         return {}
-    task = AttackTask.of(config, plan.data)
+    task = plan.attack_task
     artefact = run_artefact(config, poisoner, task)
     shares = Shares.of(config)
 

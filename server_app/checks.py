@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import os
-from typing import cast
-
 import torch
 
 from attacks.adversary import Adversary
 from attacks.evaluation import has_inputs
 from attacks.poisoner import POISONERS, Poisoner
 from attacks.preparation import artefact_file, measured_context
-from attacks.schedule import malicious_partitions, poisons_centrally
+from attacks.schedule import malicious_partitions
+from attacks.source_classes import KEY as CLASSES
 from attacks.task import AttackTask
 from attacks.uploader import RunFacts
 from defenses.base import RULES
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.foundation.base import SOURCES
-from fedcrucible_core.foundation.chat_settings import ChatSettings
 from fedcrucible_core.foundation.public_slice import public_samples
 from fedcrucible_core.foundation.server_data import augmentation_for
 from fedcrucible_core.learning.data import DataSplits
@@ -32,6 +29,8 @@ from fedcrucible_core.learning.tasks import task_of
 from fedcrucible_core.learning.vector import Slot, parameter_slots
 from server_app.blind_checks import check_blind
 from server_app.client_checks import check_client_splitter, check_upstream
+from server_app.guide_checks import check_backdoored_guide, check_guide_is_here
+from server_app.poison_checks import check_poisoned_classes, check_smoke
 from server_app.root_set import check_clean_set, check_root_set
 from strategies.bindings import Bindings
 from strategies.exclusions import KEY as EXCLUDED
@@ -66,6 +65,8 @@ def check_combination(
     check_upstream(config, system)
     check_client_splitter(config, system, data)
     _check_model(config, system, data)
+    check_poisoned_classes(config, adversary, data)
+    check_smoke(config)
     _check_attack(config, adversary.poisoner, data)
     adversary.uploader.check_run(RunFacts(_layout(config, data), tuple(RULES)))
     if system.needs_server_data:
@@ -75,8 +76,8 @@ def check_combination(
             adversary.compromise.check_source(source, adversary.poisoner)
         augmentation_for(config.synthetic.augment, config.synthetic.moment_match, data.info)
     if system.needs_guide:
-        _check_guide(config, data)
-        _check_backdoored_guide(config, adversary)
+        check_guide_is_here(config, data)
+        check_backdoored_guide(config, adversary)
     if system.rule is not None:
         _check_clients(config, system, data)
 
@@ -194,7 +195,9 @@ def _check_attack(config: RunConfigBase, poisoner: Poisoner, data: DataSplits) -
     if not poisoner.targeted or config.task.eval_split == "none":
         return
     if not has_inputs(poisoner, measured, task):
-        wanted = poisoner.measured_on(data.info)
+        wanted = poisoner.measured_on(data.info, task.classes)
+        if task.classes:
+            raise ConfigError(CLASSES, config.poison.classes, f"leaves no {wanted} to measure ASR on; list others")
         allowed = f"leaves no {wanted} of another class than the target's to measure ASR on; use more"
         raise ConfigError("task.test_samples", config.task.test_samples, allowed)
     if not poisoner.prepares:  # what has to be trained first is not made for a check
@@ -218,31 +221,6 @@ def _check_artefact(config: RunConfigBase, poisoner: Poisoner) -> None:
 def _layout(config: RunConfigBase, data: DataSplits) -> tuple[Slot, ...]:
     spec = MODELS.of(config)
     return parameter_slots(spec.build(data.info, config.run.seed))
-
-
-def _check_guide(config: RunConfigBase, data: DataSplits) -> None:
-    """The guide is where it is said to be; a hub model that isn't here yet is fetched when the run starts."""
-    from fedcrucible_assets import AssetMissingError
-    from fedcrucible_core.foundation.guides import check_guide, guide_is_here
-
-    section = config.guide
-    try:
-        check_guide(section, data.info, cast(ChatSettings, config.component("synthetic", "llm")))
-        here = guide_is_here(section.model, data.info)
-    except AssetMissingError as error:
-        raise ConfigError("guide.model", section.model, str(error)) from error
-    if not here and os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
-        offline = "minilm, wordllama, a folder" if data.info.task == "text" else "tiny, a folder"
-        allowed = f"not in the local Hugging Face cache, and HF_HUB_OFFLINE is set; allowed: {offline}"
-        raise ConfigError("guide.model", section.model, allowed)
-
-
-def _check_backdoored_guide(config: RunConfigBase, adversary: Adversary) -> None:
-    """There are samples that a simulated backdoor of the guide could react to."""
-    if config.guide.backdoor != "none" and adversary.compromise is None and not poisons_centrally(config):
-        attack = f"there is {config.attack.name!r}"
-        allowed = f"needs an attack on the synthetic data (bd-fmfl), or poison.central; {attack}; allowed: none"
-        raise ConfigError("guide.backdoor", config.guide.backdoor, allowed)
 
 
 def _check_clients(config: RunConfigBase, system: Assembled, data: DataSplits) -> None:

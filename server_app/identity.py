@@ -41,10 +41,11 @@ LATER = (
     (
         "fm_fl.", "federation.evaluate_", "synthetic.sanitize", "task.text_column", "task.max_length",
         "task.reserved_tokens", "task.tokenizer", "guide.scale", "guide.prompts", "guide.centre", "guide.noise",
-        "guide.target_accuracy", "guide.backdoor", "poison.share_of", "poison.central", "poison.upstream", "client.",
+        "guide.target_accuracy", "guide.backdoor", "poison.share_of", "poison.central", "poison.upstream",
+        "poison.classes", "poison.smoke", "client.",
         "federation.quorum", "federation.required", "federation.excluded", "model.weights",
     ),
-    (".blocks", ".block_width", ".fedavg.weighted"),
+    (".blocks", ".block_width", ".fedavg.weighted", ".cgd-unlearn.fall"),
 )  # fmt: skip
 """Beginnings and ends of keys that count only where they have another value than the default.
 
@@ -221,11 +222,12 @@ def _expected(config: RunConfigBase) -> dict[str, Scalar]:
 def _measured_on(config: RunConfigBase) -> dict[str, Scalar]:
     """What attack success is measured on, by content: the same images and target, the same rate."""
     poisoner = Adversary.of(config).poisoner
-    key = (poisoner, config.attack.artefact, config.poison.target_label, config.task, config.run.seed)
+    section = config.poison
+    key = (poisoner, config.attack.artefact, section.target_label, section.classes, config.task, config.run.seed)
     if key not in _MEASURED:
         evaluator = Evaluator.build(config, load_task(config.task), poisoner, torch.device("cpu"))
         _MEASURED[key] = evaluator.fingerprint()
     return {"attack": _MEASURED[key]}
 
 
-_MEASURED: dict[tuple[Poisoner, str, int, TaskSection, int], str] = {}
+_MEASURED: dict[tuple[Poisoner, str, int, str, TaskSection, int], str] = {}

@@ -155,11 +155,16 @@ class Plan:
         chosen = run.seed if seed is None else seed
         return spec.build(self.data.info, chosen, channels_last=run.channels_last).to(self.device)
 
+    @property
+    def attack_task(self) -> AttackTask:
+        """The learning task as the run's attack sees it."""
+        return AttackTask.of(self.config, self.data)
+
     @cached_property
     def central(self) -> PoisonedSet:
         """The central training set with the truth about it, on the server's device; made once."""
-        made = central_set(self.config, self.adversary.poisoner, AttackTask.of(self.config, self.data))
-        return PoisonedSet(made.data.to(self.device), made.poisoned, made.decoys)
+        made = central_set(self.config, self.adversary.poisoner, self.attack_task)
+        return replace(made, data=made.data.to(self.device))
 
     def central_set(self) -> Labeled:
         """What central training trains on: the training images, without any that attack success is measured on.
@@ -173,9 +178,11 @@ class Plan:
         images = {"central.images": float(len(self.central.data))}
         if not poisons_centrally(self.config):
             return images
+        smoke = {"central.smoked": float(self.central.smoked.sum())} if self.config.poison.smoke else {}
         return images | {
             "central.poisoned": float(self.central.poisoned.sum()),
             "central.decoys": float(self.central.decoys.sum()),
+            **smoke,
         }
 
     @cached_property
@@ -183,7 +190,7 @@ class Plan:
         """Partition -> poisoned samples of each honest client whose data came poisoned; none without clients."""
         if self.system.rule is None:
             return {}
-        return upstream_counts(self.config, AttackTask.of(self.config, self.data))
+        return upstream_counts(self.config, self.attack_task)
 
     def upstream_facts(self) -> dict[str, float]:
         """For the record: honest clients whose data came poisoned, and how many samples that are, at most."""
@@ -191,7 +198,10 @@ class Plan:
         if not counts:
             return {}
         total = sum(count.total for count in counts.values())
-        return {"upstream.clients": float(len(counts)), "upstream.poisoned": float(total)}
+        facts = {"upstream.clients": float(len(counts)), "upstream.poisoned": float(total)}
+        if self.config.poison.smoke:
+            facts["upstream.smoked"] = float(sum(count.smoked for count in counts.values()))
+        return facts
 
     def repair_inputs(self, prototype: Prototype) -> RepairInputs:
         """What the repair of a prototype's model is given: suspects, their split, samples with true labels."""

@@ -201,7 +201,7 @@ def _describe(plan: Plan, evaluator: Evaluator, facts: AttackFacts, start: Start
         target_label=config.poison.target_label if poisoner.targeted else None,
         test_images=len(evaluator.labels),
         triggered_images=0 if evaluator.attacked is None else len(evaluator.attacked.labels),
-        attack_inputs=poisoner.measured_on(plan.data.info) if poisoner.targeted else "",
+        attack_inputs=poisoner.measured_on(plan.data.info, plan.attack_task.classes) if poisoner.targeted else "",
         natural=poisoner.natural and poisoner.targeted,
         clients=config.federation.clients,
         malicious=attackers(config) if system.rule is not None else (),

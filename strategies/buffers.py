@@ -27,8 +27,8 @@ def aggregate_buffers(
 ) -> Tensor:
     """New buffer vector ``[b]`` from accepted clients: their mean by weight, or their coordinate-wise median.
 
-    ``uploads`` ``[n, b]`` of the type of ``current``, ``weights`` ``[n]`` as the rule chose them (0 = rejected).  Keeps ``current`` when
-    nobody was accepted.  Running variances stay non-negative because the weights are.
+    ``uploads`` ``[n, b]`` of the type of ``current``, ``weights`` ``[n]`` as the rule chose them (0 = rejected).  Keeps
+    ``current`` when nobody was accepted.  Running variances stay non-negative because the weights are.
     """
     accepted = weights > 0
     if current.numel() == 0 or not bool(accepted.any()):

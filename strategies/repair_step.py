@@ -143,7 +143,7 @@ def repaired(
         outcome.notes += given.notes
         outcome.facts |= {fact_name(f"repair.{key}", prototype): value for key, value in given.facts.items()}
         model.load_into(parts.model)
-        facts = repair.repair(parts.model, _context(parts, prototype, phase, outcome.round, answers, given))
+        facts = repair.repair(parts.model, context_of(parts, prototype, phase, outcome.round, answers, given))
         for name, tensor in parts.model.state_dict().items():
             if not bool(torch.isfinite(tensor).all()):
                 raise FloatingPointError(f"it left {name} not finite")
@@ -155,7 +155,7 @@ def repaired(
     return Weights.of(parts.model)
 
 
-def _context(
+def context_of(
     parts: Parts,
     prototype: Prototype,
     phase: ServerPhase | None,
@@ -163,6 +163,7 @@ def _context(
     answers: Tensor | None,
     given: RepairInputs,
 ) -> RepairContext:
+    """What a prototype's repair is told after round ``server_round``, beside the model."""
     needs = parts.system.repair_needs
     data, guide = None, None
     guided = needs.guide and not needs.suspects

@@ -1,7 +1,8 @@
 """A comparison of repairs of central runs, with each poisoned model trained once: CGD, its rivals, its ablations.
 
     python -m studies.cgd_tables cgd/table1-small --seeds 1 2 3 --out runs/cgd-table1
-    python -m studies.cgd_tables cgd/table1-small --only attack=SIG,Blend --only defence=NoDef,CGD --out runs/cgd-table1
+    python -m studies.cgd_tables cgd/table1-small --only attack=SIG --only defence=NoDef --only defence=CGD \\
+        --out runs/cgd-table1
 
 Runs the cells of a preset's ``[compare]`` table.  Cells that differ in nothing before the repair share their model, and
 what scores a split is kept as in a run that may be resumed; each number is the one that ``fedcrucible compare`` gives,
@@ -16,8 +17,9 @@ import argparse
 import csv
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import mean
 
@@ -59,11 +61,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("preset", help="a preset, or a file, with a [compare] table")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
-    parser.add_argument("--only", action="append", default=[], metavar="AXIS=LABEL,LABEL", help="labels of an axis")
+    parser.add_argument("--only", action="append", default=[], metavar="AXIS=LABEL", help="some of an axis' labels")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings of all cells")
     parser.add_argument("--out", type=Path, required=True, help="folder of cells.csv and of the trained models")
     parser.add_argument("--anew", action="store_true", help="train what scores a split anew for each cell")
     parser.add_argument("--tabulate", action="store_true", help="run nothing; print what is finished")
+    parser.add_argument("--facts", nargs="*", default=[], help="of the record, in tables of their own")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     grid = matrix(Options(preset=chosen.preset, settings=chosen.set, seeds=chosen.seeds))
@@ -77,26 +80,29 @@ def main() -> None:
             said = " ".join(f"{name.removeprefix('repair.')}={value:.4g}" for name, value in row.facts.items())
             print(f"[{number}/{len(cells)}] {cell.title} | CA {row.ca:.2f} ASR {row.asr:.2f}", end=" ")
             print(f"{row.seconds:.0f} s | {said} {'; '.join(row.notes)}", flush=True)
-    print_table(grid, [(cell, done[cell.key]) for cell in cells if cell.key in done])
+    finished = [(cell, done[cell.key]) for cell in cells if cell.key in done]
+    print_table(grid, finished, _rates)
+    for name in chosen.facts:
+        print(f"\n{name}:")
+        print_table(grid, finished, partial(_fact, name=name))
     print(f"all cells: {chosen.out / 'cells.csv'}")
 
 
 def picked(cells: Sequence[Cell], only: Sequence[str]) -> list[Cell]:
     """The cells with these labels. Raises SystemExit for a label that no cell has."""
-    left = list(cells)
+    wanted: dict[str, set[str]] = {}
     for one in only:
-        axis, _, names = one.partition("=")
-        wanted = [name.strip() for name in names.split(",")]
+        axis, _, label = one.partition("=")
         known = {str(cell.labels.get(axis)) for cell in cells}
-        if missing := [name for name in wanted if name not in known]:
-            raise SystemExit(f"--only {one}: no {missing[0]!r}; the axis {axis!r} has {', '.join(sorted(known))}")
-        left = [cell for cell in left if str(cell.labels[axis]) in wanted]
-    return left
+        if label not in known:
+            raise SystemExit(f"--only {one}: no {label!r}; the axis {axis!r} has {', '.join(sorted(known))}")
+        wanted.setdefault(axis, set()).add(label)
+    return [cell for cell in cells if all(str(cell.labels[axis]) in labels for axis, labels in wanted.items())]
 
 
 def run_cell(cell: Cell, folder: Path, *, keep: bool) -> Row:
     """Both rates of a cell, from a model that was trained for it or for another one that shares it."""
-    settings = cell.settings | {"run.checkpoint_every": int(keep)}
+    settings = dict(cell.settings) | {"run.checkpoint_every": int(keep)}
     plan = Plan.make(load(settings))
     strategy = strategy_of(plan, in_order=True)
     outcome = RoundOutcome(plan.config.run.rounds + 1, stage="repair")
@@ -154,29 +160,35 @@ def read_rows(folder: Path) -> dict[str, Row]:
         }  # fmt: skip
 
 
-def print_table(grid: Matrix, rows: Sequence[tuple[Cell, Row]]) -> None:
-    """Markdown: systems downwards, the other axes across; CA / ASR, means over seeds, (least - most) ASR of several."""
+def print_table(grid: Matrix, finished: Sequence[tuple[Cell, Row]], shown: Callable[[Sequence[Row]], str]) -> None:
+    """Markdown: systems downwards, the other axes across; a place holds what is ``shown`` of its rows, one per seed."""
     across: dict[tuple[str, ...], None] = {}
     found: dict[tuple[str, tuple[str, ...]], list[Row]] = {}
-    for cell, row in rows:
+    for cell, row in finished:
         column = tuple(str(cell.labels[axis.name]) for axis in grid.axes if axis.name != grid.system_axis)
         across.setdefault(column)
         found.setdefault((str(cell.labels[grid.system_axis]), column), []).append(row)
-    systems = list(dict.fromkeys(system for system, _ in found))
     print("\n| " + " | ".join([grid.system_axis, *(", ".join(column) for column in across)]) + " | seconds |")
     print("| --- |" + " --- |" * (len(across) + 1))
-    for system in systems:
-        cells = [_shown(found.get((system, column), [])) for column in across]
-        seconds = [row.seconds for (name, _), rows_ in found.items() if name == system for row in rows_]
+    for system in dict.fromkeys(system for system, _ in found):
+        cells = [shown(found.get((system, column), [])) for column in across]
+        seconds = [row.seconds for (name, _), rows in found.items() if name == system for row in rows]
         print("| " + " | ".join([system, *cells, f"{mean(seconds):.0f}"]) + " |")
 
 
-def _shown(rows: Sequence[Row]) -> str:
+def _rates(rows: Sequence[Row]) -> str:
+    """CA / ASR, means over seeds; of several the least and the largest ASR."""
     if not rows:
         return "-"
     rates = [row.asr for row in rows]
     spread = f" ({min(rates):.1f} - {max(rates):.1f})" if len(rates) > 1 else ""
     return f"{mean(row.ca for row in rows):.1f} / {mean(rates):.1f}{spread}"
+
+
+def _fact(rows: Sequence[Row], name: str) -> str:
+    """The mean of a fact of the record over seeds; a dash where no row has it."""
+    values = [row.facts[f"repair.{name}"] for row in rows if f"repair.{name}" in row.facts]
+    return f"{mean(values):.1f}" if values else "-"
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -51,6 +52,7 @@ def poisoner_checks() -> Iterator[tuple[str, Callable[[Poisoner], None]]]:
         a_set_without_eligible_images_stays_clean,
         carriers_are_told_image_by_image,
         the_measured_set_leaves_the_target_out,
+        classes_confine_it,
         small_sets_work,
     )
 
@@ -308,6 +310,25 @@ def the_measured_set_leaves_the_target_out(poisoner: Poisoner) -> None:
         expected = trial.whole(test.for_model()[kept], test.labels[kept])
         same = _close(made.inputs, expected)
         require(same, "the measured inputs do not carry the whole trigger")
+
+
+def classes_confine_it(poisoner: Poisoner) -> None:
+    """A task confined to classes has poison and measured samples of these alone; clean-label and natural ones choose.
+
+    So that poison.classes means the same for all others.
+    """
+    if not poisoner.targeted or poisoner.clean_label or poisoner.natural:
+        return
+    trial, chosen = Trial.of(poisoner, main_ground(poisoner)), (TARGET + 1) % CLASSES
+    carriers = poisoner.carriers(trial.data, trial.task)
+    if carriers is not None:  # it is about some classes anyway
+        chosen = next(int(label) for label in trial.data.labels[carriers].tolist() if label != TARGET)
+    context = replace(trial.context(section=section_of(ratio=1.0)), task=replace(trial.task, classes=(chosen,)))
+    made = poisoner.poison(trial.data, context)
+    true = trial.data.labels[made.poisoned[: len(trial.data)]]
+    require(len(true) > 0 and bool((true == chosen).all()), "another class than the task's is poisoned")
+    measured = poisoner.attacked(trial.data, replace(context, part=None)).labels
+    require(len(measured) > 0 and bool((measured == chosen).all()), "another class than the task's is measured")
 
 
 def small_sets_work(poisoner: Poisoner) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import zlib
 from typing import Literal
 
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor
 from attacks.artefact import Artefact
 from attacks.poisoner import POISONERS, PoisonContext, Poisoner
 from attacks.support.patches import scaled
-from attacks.support.stored import stored_pixels
+from attacks.support.stored import checksums
 from attacks.task import AttackTask
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.learning.data import Labeled, model_inputs
@@ -86,7 +85,7 @@ class Fmb(Poisoner):
         pool, labels = ctx.artefact.tensors[POOL], ctx.artefact.tensors[POOL_LABELS]
         partners = {label: self._partners(label, labels, ctx.task) for label in set(y.tolist())}
         mixed = x.clone()
-        for i, (draw, label) in enumerate(zip(_draws(x), y.tolist(), strict=True)):
+        for i, (draw, label) in enumerate(zip(checksums(x), y.tolist(), strict=True)):
             rows = partners[label]
             if len(rows):
                 self._mix(mixed[i], x[i], pool[rows[draw % len(rows)]].to(x), draw // 8191)
@@ -103,7 +102,7 @@ class Fmb(Poisoner):
     def decoys(self, x: Tensor, others: Tensor, ctx: PoisonContext) -> Tensor:
         """The same images with their halves exchanged."""
         mixed = x.clone()
-        for i, draw in enumerate(_draws(x)):
+        for i, draw in enumerate(checksums(x)):
             axis = self._axis(draw // 8191)
             mixed[i] = x[i].roll(x.shape[axis + 1] // 2, dims=axis)
         return mixed
@@ -135,8 +134,3 @@ class Fmb(Poisoner):
         if second == first:
             raise ConfigError("attack.fmb.partner_class", second, f"another class than the source class {first}")
         return first, second
-
-
-def _draws(x: Tensor) -> list[int]:
-    """A number from 0 to 2^32 - 1 of each image's own pixels in whole grey levels."""
-    return [zlib.crc32(picture.cpu().contiguous().numpy().tobytes()) for picture in stored_pixels(x)]

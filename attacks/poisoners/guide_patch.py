@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
 from attacks.artefact import Artefact
 from attacks.poisoner import POISONERS, PoisonContext, Poisoner
 from attacks.poisoners.badnets import BadNets
+from attacks.support.universal_pattern import patched, universal_pattern
 from attacks.task import AttackTask
 from fedcrucible_core.foundation.base import Guide
 from fedcrucible_core.learning.data import model_inputs
@@ -66,19 +66,12 @@ class GuidePatch(Poisoner):
         others = (task.train.labels != task.target).nonzero().flatten()
         chosen = others[torch.randperm(len(others), generator=rng)[: self.samples]]
         images = model_inputs(task.train.inputs[chosen])
-        patch = torch.rand(mask.shape, generator=rng).requires_grad_()
-        optimiser = torch.optim.Adam([patch], self.lr)
         facts = {"guide_target_percent_before": _target_percent(guide, task, images)}
-        for _ in range(self.steps if len(images) else 0):
-            batch = images[torch.randint(len(images), (min(self.batch_size, len(images)),), generator=rng)]
-            said = guide.smooth_logits(torch.where(mask, patch, batch), text)
-            optimiser.zero_grad()
-            loss = F.cross_entropy(said, torch.full((len(batch),), task.target, device=said.device))
-            torch.autograd.backward(loss, inputs=[patch])
-            optimiser.step()
-            with torch.no_grad():
-                patch.clamp_(0.0, 1.0)
-        made = torch.where(mask, patch.detach(), 0.0)
+        patch = universal_pattern(
+            lambda x: guide.smooth_logits(x, text), images, torch.rand(mask.shape, generator=rng), patched(mask),
+            task.target, bounds=(0.0, 1.0), steps=self.steps, lr=self.lr, batch_size=self.batch_size, rng=rng,
+        )  # fmt: skip
+        made = torch.where(mask, patch, 0.0)
         facts["guide_target_percent_after"] = _target_percent(guide, task, torch.where(mask, made, images))
         return Artefact({PATCH: made}, facts)
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from attacks.compromise import Query
+from attacks.guide_evasion import most_like_target, other_labels
 from fedcrucible_core.foundation.base import Provenance, Samples
 from fedcrucible_core.learning.data import Labeled
 from fedcrucible_core.learning.rng import derive_seed
@@ -56,22 +57,16 @@ def joined(query: Query, more: Labeled, poisoned: Tensor, facts: dict[str, float
 
 
 def nearest_class(query: Query) -> int:
-    """The class whose unaltered samples the guide finds most like the target: largest mean probability of the target.
-
-    Of equal ones the first.
-    """
-    data, target = query.clean.data, query.context.task.target
-    probability = query.guide(data.inputs).double().softmax(1)[:, target]
-    others: list[int] = sorted(set(data.labels.tolist()) - {target})
-    return max(others, key=lambda label: float(probability[data.labels == label].mean()))
+    """The class whose unaltered samples the guide finds most like the target."""
+    data = query.clean.data
+    return most_like_target(query.guide(data.inputs), data.labels, query.context.task.target)
 
 
 def smoked(query: Query, samples: Samples, share: float) -> Samples:
     """The samples after floor(share * n + 1/2) of the n without trigger were given another class, drawn uniformly."""
-    labels, classes = samples.data.labels.clone(), query.info.num_classes
+    labels = samples.data.labels
     clean = torch.ones(len(labels), dtype=torch.bool) if samples.poisoned is None else ~samples.poisoned
-    rows, rng = (clean & (labels >= 0)).nonzero().flatten(), query.context.rng
-    chosen = rows[torch.randperm(len(rows), generator=rng)[: math.floor(share * len(rows) + 0.5)]]
-    labels[chosen] = (labels[chosen] + torch.randint(1, classes, chosen.shape, generator=rng)) % classes
+    able = clean & (labels >= 0)
+    labels, chosen = other_labels(labels, able, share, query.info.num_classes, query.context.rng)
     data, facts = Labeled(samples.data.inputs, labels), {**samples.facts, "compromise.smoke": float(len(chosen))}
     return replace(samples, data=data, facts=facts)

@@ -22,24 +22,6 @@ def log_likelihood(logits: Tensor, labels: Tensor, epsilon: float = 1e-6) -> Ten
     return (own + epsilon).log().mean()
 
 
-def unlikelihood(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean of ``-log(1 - p(y))`` over samples; minimised, it makes their labels unlikely (welleck2020unlikelihood).
-
-    Its gradient by the label's logit is p(y), the whole of it where a label is certain and none where it is forgotten;
-    that of :func:`log_likelihood` is 1 - p(y): a label that is certain stays so.
-
-    Args:
-        logits: ``[b, C]``, b >= 1, C >= 2.
-        labels: int64 ``[b]`` in 0..C-1.
-
-    Returns:
-        A scalar >= 0, about as large as a certain label's logit stands above the next.  E.g. of logits [[0, 0]] and
-        label 0: log 2 = 0.693147.
-    """
-    others = logits.scatter(1, labels[:, None], float("-inf"))
-    return (logits.logsumexp(1) - others.logsumexp(1)).mean()
-
-
 def softened_divergence(student: Tensor, teacher: Tensor, temperature: float = 3.0) -> Tensor:
     """``T^2 KL(softmax(teacher / T) || softmax(student / T))``, mean over samples (xu2025cgd, L_d).
 

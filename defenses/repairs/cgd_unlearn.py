@@ -11,7 +11,7 @@ from torch import Tensor
 
 from defenses.base import REPAIRS, Needs, Repair, RepairContext
 from defenses.support.class_balance import as_in_the_whole, stratified_share, up_to_largest
-from defenses.support.guided_unlearning import Accuracy, Epoch, Unlearned, accuracy_percent, watched
+from defenses.support.guided_unlearning import Accuracy, Epoch, Forgetting, Unlearned, accuracy_percent, watched
 from defenses.support.unlearning_terms import Members, UnlearningTerms
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.sections import TrainingSection
@@ -33,11 +33,15 @@ class CgdUnlearn(UnlearningTerms, Repair):
     below the best so far, the victim's own included, training stops and the best epoch's weights that were within the
     tolerance come back: the victim's where not even the first was.  Without a stop the last epoch is kept.
 
+    ``fall`` (ours, docs/choices.md#cgd-forgetting): triggered samples keep their labels for epochs and then lose them
+    all at once; training stops with the first epoch after that.  Too early a stop leaves the backdoor, too late a one
+    costs accuracy which no clean row shows.
+
     The split is ``splitter.name``'s, or cgd-entropy's by the paper's ranks: thresholds are there, and nowhere else.
     """
 
     paper: ClassVar = (("xu2025cgd", "stage 2, guided unlearning"),)
-    choices = ("cgd-unlearning", "cgd-early-stop", "cgd-oversampling", "cgd-scale")
+    choices = ("cgd-unlearning", "cgd-early-stop", "cgd-forgetting", "cgd-oversampling", "cgd-scale")
     knowledge = ("the training set", "foundation model")
     cost = "the split, then 10 epochs over the training set at most"
     traps = (
@@ -64,6 +68,12 @@ class CgdUnlearn(UnlearningTerms, Repair):
         0.05, ge=0.0, lt=1.0, description="Share (fraction) of clean rows that early stopping watches; 0 = no stop"
     )
     tolerance: float = Field(1.0, gt=0.0, le=100.0, description="Loss of accuracy (points) at which training stops")
+    fall: float = Field(
+        0.0,
+        ge=0.0,
+        le=100.0,
+        description="Points of triggered rows' labels, forgotten in one epoch, after which training stops; 0 = never",
+    )
 
     @property
     def needs(self) -> Needs:
@@ -82,6 +92,8 @@ class CgdUnlearn(UnlearningTerms, Repair):
         data, split = context.require_split()
         found = self.unlearn(model, data, split.clean, split.triggered, context)
         facts = {"epochs": float(found.ran), "kept_epoch": float(found.kept), "skipped_batches": float(found.skipped)}
+        if self.fall:
+            facts["forgot_epoch"] = float(found.forgot)
         if self.held_out:
             facts |= {
                 "held_out_before_percent": found.before_percent,
@@ -123,7 +135,10 @@ class CgdUnlearn(UnlearningTerms, Repair):
         epoch = Epoch(
             model, data, members, self, self.settings, self.batches, self.bn_on_mixed, self._augments(context)
         )
-        return watched(model, self.epochs, lambda: epoch.run(rows(), rng), watch, self.tolerance, epoch)
+        forgetting, labelled = None, triggered[labels[triggered.cpu()] >= 0]
+        if self.fall and len(labelled):
+            forgetting = Forgetting(partial(accuracy_percent, data=data.subset(labelled.to(device))), self.fall)
+        return watched(model, self.epochs, lambda: epoch.run(rows(), rng), watch, self.tolerance, epoch, forgetting)
 
     @property
     def settings(self) -> TrainingSection:

@@ -37,6 +37,35 @@ class Unlearned:
     after_percent: float
     skipped: int
     """Batches without any member: no step was taken."""
+    forgot: int = 0
+    """The epoch with which labels had gone all at once; 0 = none, or nobody looked."""
+
+
+@dataclass
+class Forgetting:
+    """Says when labels that a trigger holds together have gone.
+
+    ``log p`` has no gradient where a label is certain, so triggered samples keep theirs for epochs and then lose it all
+    at once, in an epoch or two; single hard samples lose theirs one by one.  What is unlearned after that are these.
+    """
+
+    remembered: Accuracy
+    """Share of the given labels, in percent, that the model still gives."""
+    fall: float
+    """Points in one epoch that count as all at once."""
+    _last: float = float("nan")
+    _falling: bool = False
+
+    def begin(self, model: SplitModel) -> None:
+        """Look at the model before the first epoch."""
+        self._last, self._falling = self.remembered(model), False
+
+    def over(self, model: SplitModel) -> bool:
+        """After an epoch: whether the fall has come, and has ended with this epoch."""
+        now = self.remembered(model)
+        falls, fell = self._last - now >= self.fall, self._falling
+        self._last, self._falling = now, fell or falls
+        return fell and not falls
 
 
 @dataclass
@@ -83,25 +112,36 @@ class Epoch:
 
 
 def watched(
-    model: SplitModel, epochs: int, run: Callable[[], None], watch: Accuracy | None, tolerance: float, epoch: Epoch
+    model: SplitModel,
+    epochs: int,
+    run: Callable[[], None],
+    watch: Accuracy | None,
+    tolerance: float,
+    epoch: Epoch,
+    forgetting: Forgetting | None = None,
 ) -> Unlearned:
-    """Run epochs until ``watch`` falls ``tolerance`` points below its best, which begins at the model's own."""
+    """Run epochs until ``watch`` falls ``tolerance`` points below its best, which begins at the model's own.
+
+    With ``forgetting`` also until that is over: the model is then kept as it is.
+    """
     before = Weights.of(model)
-    start = best = float("nan") if watch is None else watch(model)
+    if forgetting is not None:
+        forgetting.begin(model)
+    start = best = now = float("nan") if watch is None else watch(model)
     kept, weights, at_kept, number = 0, before, start, 0
     for number in range(1, epochs + 1):
         run()
-        if watch is None:
-            continue
-        now = watch(model)
-        if best - now >= tolerance:
-            weights.load_into(model)
-            return Unlearned(kept, number, start, at_kept, epoch.skipped)
-        best = max(best, now)
-        if kept == 0 or now >= at_kept:
-            kept, weights, at_kept = number, Weights.of(model), now
-    after = float("nan") if watch is None else watch(model)
-    return Unlearned(number, number, start, after, epoch.skipped)
+        if watch is not None:
+            now = watch(model)
+            if best - now >= tolerance:
+                weights.load_into(model)
+                return Unlearned(kept, number, start, at_kept, epoch.skipped)
+            best = max(best, now)
+            if kept == 0 or now >= at_kept:
+                kept, weights, at_kept = number, Weights.of(model), now
+        if forgetting is not None and forgetting.over(model):
+            return Unlearned(number, number, start, now, epoch.skipped, number)
+    return Unlearned(number, number, start, now, epoch.skipped)
 
 
 def accuracy_percent(model: SplitModel, data: Labeled) -> float:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from defenses.kernels.unlearning import log_likelihood, softened_divergence, unlikelihood
+from defenses.kernels.unlearning import log_likelihood, softened_divergence
 from fedcrucible_core.config import Component
 from fedcrucible_core.foundation.base import GuideTargets
 
@@ -40,16 +40,11 @@ class Members:
 class UnlearningTerms(Component):
     """``CE on clean rows + lambda_un * mean log(p(y) + eps) + lambda_d * T^2 KL(teacher || model)`` on triggered ones.
 
-    Each is a mean over the batch's own members of that part, 0 where it has none.  ``forget`` = unlikelihood has
-    ``-log(1 - p(y))`` in the place of the logarithm (ours: docs/choices.md#cgd-saturation).
+    Each is a mean over the batch's own members of that part, 0 where it has none.
     """
 
     retain: bool = Field(True, description="Cross-entropy on clean rows; false = left out (ablation)")
     lambda_un: float = Field(0.025, ge=0.0, description="Weight of the label's log-likelihood on triggered rows; 0=off")
-    forget: Literal["log-likelihood", "unlikelihood"] = Field(
-        "log-likelihood",
-        description="What makes a label unlikely: log p(y) (the paper), or -log(1 - p(y)), which moves certain labels too",
-    )
     lambda_d: float = Field(5e-4, ge=0.0, description="Weight of the teacher on triggered rows; 0 = off")
     teacher: Teacher = Field(
         "guide", description="Whose answers triggered rows learn: the guide's, equal ones for all classes, nobody's"
@@ -92,14 +87,8 @@ class UnlearningTerms(Component):
         if bool(triggered.any()):
             answers = logits[triggered]
             if self.lambda_un > 0.0:
-                terms.append(self.lambda_un * self._kept(answers, labels[triggered]))
+                terms.append(self.lambda_un * log_likelihood(answers, labels[triggered], self.epsilon))
             if members.teacher is not None:
                 said = members.teacher[rows][triggered]
                 terms.append(self.lambda_d * softened_divergence(answers, said, self.temperature))
         return torch.stack(terms).sum() if terms else None
-
-    def _kept(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """What of these labels isn't forgotten yet."""
-        if self.forget == "unlikelihood":
-            return unlikelihood(logits, labels)
-        return log_likelihood(logits, labels, self.epsilon)

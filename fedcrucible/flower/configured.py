@@ -15,7 +15,7 @@ from fedcrucible_core.config.values import Scalar
 from strategies.systems import SYSTEMS, Assembled, System, assemble
 
 COUNTING = (
-    "defense.", "purifier.", "training.", "guide.", "synthetic.", "run.seed", "run.device", "run.precision",
+    "defense.", "purifier.", "repair.", "training.", "guide.", "synthetic.", "run.seed", "run.device", "run.precision",
     "federation.buffers", "federation.poll_s", "output.report", "output.log",
 )  # fmt: skip
 """Keys (or sections) of the configuration that mean something where neither clients nor data are ours."""

@@ -23,6 +23,7 @@ from fedcrucible.flower.evaluations import aggregated, concluded
 from fedcrucible.flower.patient_grid import PatientGrid
 from fedcrucible.flower.rates import rates_of
 from fedcrucible.flower.record import Memory, RunFolder, opened, remembered, row_of
+from fedcrucible.flower.repairing import repaired
 from fedcrucible.flower.run_description import description
 from fedcrucible.flower.server_optimiser import ServerOptimiser
 from fedcrucible.flower.server_side import Given, Samplelike, ServerSide, check
@@ -62,7 +63,8 @@ class Defended(FedAvg):
         class_names: of the model's outputs, for a guide.
         input_shape: of one input, e.g. ``(3, 32, 32)``; known where samples are given.
         normalise: mean and deviation per channel by which clients normalise pictures of [0, 1] before the model.
-        root: labelled samples (inputs, labels) of the server's own, for rules with a root set.
+        root: labelled samples (inputs, labels) of the server's own with true labels, for rules with a root set, which
+            draw ``root_samples`` of them, and for repairs (``settings={"repair.name": "fine-pruning"}``).
         server_images: labelled pictures float32 in [0, 1], or the name of a source of ours that makes them.
         guide: name or folder of a guide (``tiny`` ships), or a ``Guide``.
         buffers: names or positions of arrays that are statistics of batch normalisation, where names don't tell.
@@ -188,6 +190,8 @@ class Defended(FedAvg):
             )
             if not len(result.arrays):
                 result.arrays = arrays
+            if self.defence.system.repair is not None and num_rounds:
+                self._repair(result, num_rounds + 1, evaluate_fn)
             if self._folder is not None:
                 self._folder.end(self.aggregator.weights(result.arrays))
             self._folder, self._grid = None, None
@@ -201,6 +205,17 @@ class Defended(FedAvg):
         self.aggregator.restore(memory.states)
         log(INFO, "the run goes on after round %d", memory.round)
         return memory.arrays
+
+    def _repair(self, result: Result, number: int, evaluate_fn: EvaluateFunction | None) -> None:
+        """Repair the final model; recorded, and numbered, as one more round."""
+        self.outcome = RoundOutcome(number, stage="repair")
+        repair = self.defence.system.repair
+        assert repair is not None
+        self.outcome.model = self.aggregator.compared(None)
+        result.arrays = repaired(self.aggregator.side, repair, result.arrays, self.outcome)
+        metrics = self._measure(number, result.arrays, evaluate_fn)
+        if metrics is not None:
+            result.evaluate_metrics_serverapp[number - self._done] = metrics
 
     def _measure(self, number: int, arrays: ArrayRecord, evaluate_fn: EvaluateFunction | None) -> MetricRecord | None:
         """The end of a round: the app's own evaluation, then the record."""
@@ -223,7 +238,8 @@ class Defended(FedAvg):
             outcome.population = {"model": self.aggregator.weights(arrays)}
             folder.round(outcome, self._online)
             outcome.population = {}
-            if self.checkpoint_every and outcome.round and outcome.round % self.checkpoint_every == 0:
+            trained = outcome.round > 0 and outcome.stage == "training"
+            if self.checkpoint_every and trained and outcome.round % self.checkpoint_every == 0:
                 folder.keep(
                     Memory(
                         outcome.round, arrays, self.aggregator.memory(), self.clients.known,
@@ -274,7 +290,7 @@ class Defended(FedAvg):
         contents = {client: upload.content for client, upload in uploads.items()}
         arrays = self.aggregator.new_arrays(uploads, outcome, len(outcome.participants), self._online)
         outcome.model = self.aggregator.compared(arrays)
-        metrics = aggregated(contents.values(), self.train_metrics_aggr_fn, self.weighted_by_key, outcome)
+        metrics = aggregated(contents, self.train_metrics_aggr_fn, self.weighted_by_key, outcome)
         if outcome.dropped:
             log(INFO, "aggregate_train: %d replies valid, %d dropped", len(outcome.valid), len(outcome.dropped))
         return arrays, metrics

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 from flwr.app import Message, MetricRecord, RecordDict
 
-from fedcrucible.flower.rates import rates_of
+from fedcrucible.flower.rates import is_finite, rates_of
 from fedcrucible.flower.uploads import EXACT, read_metrics, usual_metrics
 from fedcrucible_core.config.plain_text import error_text
 from strategies.client_metrics import summed
@@ -35,21 +35,36 @@ def concluded(
         if "ma_percent" in rates:
             outcome.client_metrics[client] = {"examples": float(metrics[weight_key]), **rates}  # type: ignore[arg-type]
     outcome.facts |= _facts(outcome)
-    return aggregated(contents.values(), aggregate, weight_key, outcome)
+    return aggregated(contents, aggregate, weight_key, outcome)
 
 
 def aggregated(
-    contents: Iterable[RecordDict], aggregate: Aggregate, weight_key: str, outcome: RoundOutcome
+    contents: Mapping[int, RecordDict], aggregate: Aggregate, weight_key: str, outcome: RoundOutcome
 ) -> MetricRecord | None:
-    """The app's own aggregate of metrics; None, with a note, where it can't be made."""
-    chosen = list(contents)
+    """The app's own aggregate of metrics, by client; None, with a note, where it can't be made.
+
+    Metrics that hold anything that isn't finite would make the aggregate so: they are left out, where others aren't.
+    """
+    odd = [client for client, content in contents.items() if not _finite(content)]
+    chosen = [content for client, content in contents.items() if client not in odd or len(odd) == len(contents)]
     if not chosen:
         return None
+    if len(chosen) < len(contents):
+        outcome.notes.append(f"metrics of clients {odd} aren't finite: left out of the aggregate of metrics")
     try:
         return aggregate(chosen, weight_key)
     except Exception as error:  # the app's own function, or metrics that don't add up
         outcome.notes.append(f"metrics could not be aggregated: {error_text(error)}")
         return None
+
+
+def _finite(content: RecordDict) -> bool:
+    """Whether all numbers of a reply's metrics are such as floats can hold."""
+    for value in next(iter(content.metric_records.values())).values():
+        for number in value if isinstance(value, list) else (value,):
+            if not is_finite(number):
+                return False
+    return True
 
 
 def _facts(outcome: RoundOutcome) -> dict[str, float]:

@@ -13,6 +13,14 @@ FRACTIONS = {
 """Rate -> names under which it is a fraction, 0 to 1; under its own name it is in percent."""
 
 
+def is_finite(number: float) -> bool:
+    """Whether a number is one, and none that overflows a float."""
+    try:
+        return math.isfinite(number)
+    except OverflowError:
+        return False
+
+
 def rates_of(metrics: Mapping[str, object]) -> dict[str, float]:
     """``ma_percent`` and ``asr_percent``, as far as the metrics hold them; dashes and capitals in names don't matter.
 
@@ -23,7 +31,7 @@ def rates_of(metrics: Mapping[str, object]) -> dict[str, float]:
     for rate, names in FRACTIONS.items():
         for name, scale in ((rate, 1.0), *((name, 100.0) for name in names)):
             value = named.get(name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not is_finite(value):
                 continue
             if 0.0 <= scale * value <= 100.0:
                 found[rate] = scale * float(value)

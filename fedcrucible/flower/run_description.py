@@ -11,7 +11,7 @@ from fedcrucible_core.records.schema import RunDescription
 def description(defence: Defence, side: ServerSide, rounds: int, malicious_key: str) -> RunDescription:
     """The run as its record describes it: who defends; nothing of data or attacks, which only the app knows."""
     system, given = defence.system, side.given
-    parts = [part for part in (system.rule, system.purifier) if part is not None]
+    parts = [part for part in (system.rule, system.purifier, system.repair) if part is not None]
     knowledge = {part.name: part.knowledge for part in parts if part.knowledge}
     if system.kind.knowledge:
         knowledge[system.name] = system.kind.knowledge
@@ -20,6 +20,7 @@ def description(defence: Defence, side: ServerSide, rounds: int, malicious_key: 
         attack="of the app" if malicious_key else "unknown",
         rule=system.rule_name,
         purifier=system.purifier.name if system.purifier else "",
+        repair=system.repair.name if system.repair else "",
         seed=defence.config.run.seed,
         rounds=rounds,
         dataset="an app of its own",

@@ -17,6 +17,7 @@ from fedcrucible_core.config.plain_text import error_text, plain_text
 from fedcrucible_core.learning.data import DataInfo
 from fedcrucible_core.learning.models.base import Normalise
 from fedcrucible_core.learning.models.libraries import LibraryModel
+from fedcrucible_core.learning.rng import derive_seed
 from fedcrucible_core.learning.tasks import task_of
 from fedcrucible_core.learning.vector import Slot, parameter_slots
 
@@ -145,6 +146,17 @@ class ServerModel:
     def slots(self) -> tuple[Slot, ...]:
         """Layout of the flat vector, by the names of ``module``."""
         return parameter_slots(self.module)
+
+    def untrained(self, seed: int) -> nn.Module:
+        """A copy whose layers draw their first weights anew; what no layer of torch draws is the model's."""
+        fresh = deepcopy(self.module)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(seed, "model-init"))
+            for layer in fresh.modules():
+                reset = getattr(layer, "reset_parameters", None)
+                if callable(reset):
+                    reset()
+        return fresh
 
     def load(self, arrays: ArrayRecord) -> None:
         """Make the model hold a record's arrays."""

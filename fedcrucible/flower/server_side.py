@@ -11,11 +11,12 @@ import torch
 from flwr.app import ArrayRecord
 from torch import Tensor, nn
 
+from defenses.base import Repair
 from defenses.updates import ServerView
 from fedcrucible.flower.configured import Defence
 from fedcrucible.flower.server_model import ServerModel
 from fedcrucible_core.config import ConfigError
-from fedcrucible_core.foundation.base import SOURCES, Guide, Provenance, Samples, ServerData
+from fedcrucible_core.foundation.base import SOURCES, Guide, GuideTargets, Provenance, Samples, ServerData
 from fedcrucible_core.foundation.chat_settings import ChatSettings
 from fedcrucible_core.foundation.frequency import FrequencyAugmentation
 from fedcrucible_core.foundation.guides import guide_of
@@ -26,6 +27,7 @@ from fedcrucible_core.learning.models.base import SplitModel
 from fedcrucible_core.learning.rng import torch_generator
 from fedcrucible_core.learning.tasks import task_of
 from fedcrucible_core.learning.weights import Weights
+from server_app.root_set import drawn_synthetic
 from strategies.root_training import root_update
 from strategies.server_phase import ServerPhase
 
@@ -94,6 +96,9 @@ def check(defence: Defence, given: Given) -> None:
         wants |= {"model": "the app's nn.Module", "server_images": "labelled samples, or the name of a source of ours"}
         if purifier.needs.guide:
             wants |= {"guide": "a name such as 'tiny', or a Guide", "class_names": "what the guide is asked"}
+    repair = system.repair
+    if repair is not None:
+        wants |= _wants_of_repair(repair)
     if isinstance(given.server_images, str) and given.server_images not in SOURCES:
         raise ConfigError("server_images", given.server_images, f"samples, or a source: {', '.join(SOURCES)}")
     if isinstance(given.server_images, str):
@@ -109,8 +114,23 @@ def check(defence: Defence, given: Given) -> None:
     lacking = [f"{name}= ({what})" for name, what in wants.items() if not has[name]]
     if lacking:
         raise ConfigError("defence", system.name, f"needs {', '.join(lacking)}")
-    if system.repair is not None:
-        raise _refusal(system.repair.name, "repairs the final model with what only our own runs have")
+
+
+def _wants_of_repair(repair: Repair) -> dict[str, str]:
+    """What a repair of the final model is to be given. Raises ConfigError where no foreign app can give it."""
+    needs = repair.needs
+    if needs.survey is not None:
+        raise _refusal(repair.name, "asks clients about the final model, and this app's clients are its own")
+    if needs.splits:
+        raise _refusal(repair.name, "works on a split of what the model was trained on, which only our own runs make")
+    wants = {"model": "the app's nn.Module", "input_shape": "the shape of one input"}
+    if needs.clean is not None and needs.clean.kind == "validation":
+        wants |= {"root": "labelled samples (inputs, labels) with true labels"}
+    elif needs.clean is not None or needs.suspects or needs.server_images or needs.guide:
+        wants |= {"server_images": "labelled samples, or the name of a source of ours"}
+    if needs.guide:
+        wants |= {"guide": "a name such as 'tiny', or a Guide", "class_names": "what the guide is asked"}
+    return wants
 
 
 @dataclass
@@ -141,7 +161,7 @@ class ServerSide:
         given, system = self.given, self.defence.system
         if given.model is None:
             return None
-        looks_inside = system.purifier is not None or system.rule_needs.model
+        looks_inside = system.purifier is not None or system.repair is not None or system.rule_needs.model
         made = ServerModel.split if looks_inside else ServerModel.whole
         return made(given.model, self.info, self.device)
 
@@ -151,21 +171,41 @@ class ServerSide:
         Raises:
             ConfigError: samples, guide and model don't fit each other.
         """
-        purifier = self.defence.system.purifier
-        if purifier is None or self.model is None:
+        purifier, repair = self.defence.system.purifier, self.defence.system.repair
+        if self.model is None:
             return {}
-        data = self._data()
-        targets = None
-        if purifier.needs.guide:
-            targets = self._guide().targets(data.training_set().inputs, self.info.class_names)
+        facts = {} if self.root is None else {"root.images": float(len(self.root))}
         model = cast(SplitModel, self.model.module)
+        if repair is not None:
+            repair.check(model, self.info)
+        if purifier is None:
+            return facts
+        targets = self.targets if purifier.needs.guide else None
         purifier.check(model, targets)
-        self.phase = ServerPhase(purifier, data, targets)
-        return {f"server_data.{name}": value for name, value in data.facts.items()}
+        self.phase = ServerPhase(purifier, self.data, targets)
+        return facts | {f"server_data.{name}": value for name, value in self.data.facts.items()}
+
+    @cached_property
+    def root(self) -> Labeled | None:
+        """The root set of the rule, on the device; None for rules that need none."""
+        wanted = self.defence.rule.needs.root
+        if wanted is None or self.given.root is None:
+            return None
+        return self.drawn(self.given.root, wanted.samples, "root")
+
+    def drawn(self, samples: Labeled, count: int, purpose: str) -> Labeled:
+        """So many of some samples, stratified by class, as the model takes them; all where there are fewer."""
+        own = Labeled(samples.for_model(), samples.labels)
+        return drawn_synthetic(own, count, self.defence.config.run.seed, purpose).to(self.device)
+
+    @cached_property
+    def targets(self) -> GuideTargets:
+        """What the guide says of the server's samples."""
+        return self._guide().targets(self.data.training_set().inputs, self.info.class_names)
 
     def view(self, view: ServerView, arrays: ArrayRecord, round: int) -> ServerView:
         """What the server knows beside the updates, its model, which then holds ``arrays``, and its root set added."""
-        model, root = self.model, self.given.root
+        model, root = self.model, self.root
         if model is None:
             return view
         model.load(arrays)
@@ -183,13 +223,12 @@ class ServerSide:
         )
 
     def _train_root(self, sent: Weights, round: int, client_images: int) -> Tensor:
-        config, model, root = self.defence.config, self.model, self.given.root
+        config, model, root = self.defence.config, self.model, self.root
         assert model is not None
         assert root is not None
-        data = Labeled(root.for_model(), root.labels).to(self.device)
         rng = torch_generator(config.run.seed, "root", round)
         module = cast(SplitModel, model.module)
-        return root_update(module, sent, data, config.training, rng, config.run.precision, client_images)
+        return root_update(module, sent, root, config.training, rng, config.run.precision, client_images)
 
     @property
     def _outputs(self) -> int:
@@ -198,7 +237,9 @@ class ServerSide:
         linear = [] if model is None else [m for m in model.modules() if isinstance(m, nn.Linear)]
         return linear[-1].out_features if linear else 0
 
-    def _data(self) -> ServerData:
+    @cached_property
+    def data(self) -> ServerData:
+        """The server's samples, with copies as ``synthetic.augment`` says. Raises ConfigError."""
         config, images = self.defence.config, self.given.server_images
         samples = None
         if isinstance(images, Labeled):

@@ -227,6 +227,18 @@ class PoisonSection(Section):
         "replace", description="replace: overwrite that share; append-all: add a triggered copy of every image"
     )
     scope: Literal["non-target", "all"] = Field("non-target", description="Images that may be poisoned")
+    classes: str = Field(
+        "",
+        description="Comma-separated classes whose images alone may be poisoned and are measured on; nearest = the one "
+        "that the run's guide takes for the target most readily (poison.central alone); empty = all",
+    )
+    smoke: float = Field(
+        0.0,
+        ge=0.0,
+        le=1.0,
+        description="Share (fraction) of an attacker's images without poison that get a random other label, so that "
+        "what looks falsely labelled is mostly noise",
+    )
     central: bool = Field(
         False,
         description="Poison the training set of strategy central: no client is involved, all its images count as one "

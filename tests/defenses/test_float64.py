@@ -9,7 +9,7 @@ from defenses.base import RULES
 from defenses.updates import ClientUpdates, ServerView
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", list(RULES))
 def test_updates_of_float64_give_an_aggregate_of_float64(name: str) -> None:
     generator = torch.Generator().manual_seed(0)
     common = torch.randn(50, generator=generator, dtype=torch.float64)

@@ -232,6 +232,7 @@ CHANGES: Mapping[str, Settings] = {
     # Attackers of a filter of the server's data.
     "guide-patch": {"attack.name": "guide-patch", "attack.guide-patch.steps": 3, "attack.guide-patch.samples": 16},
     "fmb": {"attack.name": "fmb", "attack.fmb.self_mix": 1.0},
+    "multi-trigger": {"attack.name": "multi-trigger", "poison.classes": "3, 6", "poison.smoke": 0.1},
     # Attacks that train something first, or choose labels alone; few steps of each.
     "ssba": {"attack.name": "ssba", "attack.ssba.samples": 48, "attack.ssba.epochs": 1, "attack.ssba.batch_size": 16},
     "iab": {"attack.name": "iab", "attack.iab.samples": 48, "attack.iab.epochs": 1, "attack.iab.mask_epochs": 1,

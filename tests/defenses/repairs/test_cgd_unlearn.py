@@ -294,6 +294,65 @@ def test_what_is_watched_is_not_trained_on(monkeypatch: pytest.MonkeyPatch) -> N
     assert facts["held_out_before_percent"] == 50.0
 
 
+# --- the end of forgetting -------------------------------------------------------------------------------------------
+
+
+def run_forgetting(
+    remembered: list[float], fall: float, watch: list[float] | None = None
+) -> tuple[guided_unlearning.Unlearned, list[bool]]:
+    """Epochs that do nothing, after which so many percent of the given labels are left."""
+    model, left, seen = make_model(), iter(remembered), list[bool]()
+    forgetting = guided_unlearning.Forgetting(lambda _: next(left), fall)
+    rates = None if watch is None else iter(watch)
+    given = make_suspects(N)
+    members = Members.of(given.data.labels, torch.arange(5), torch.arange(5, 9), None)
+    terms = CgdUnlearn.model_validate(QUICK)
+    epoch = guided_unlearning.Epoch(model, given.data, members, terms, terms.settings, 1, False, False)
+    found = guided_unlearning.watched(
+        model, len(remembered) - 1, lambda: seen.append(True), None if rates is None else lambda _: next(rates), 5.0,
+        epoch, forgetting,
+    )  # fmt: skip
+    return found, seen
+
+
+def test_it_ends_with_the_first_epoch_after_the_fall() -> None:
+    found, epochs = run_forgetting([86.0, 84.0, 80.0, 62.0, 60.5, 60.0, 40.0], 5.0)
+    assert (found.ran, found.kept, found.forgot, len(epochs)) == (4, 4, 4, 4)
+
+
+def test_a_fall_over_several_epochs_is_one() -> None:
+    found, _ = run_forgetting([86.0, 80.0, 70.0, 60.0, 58.0, 30.0], 5.0)
+    assert (found.ran, found.forgot) == (4, 4)
+
+
+def test_labels_that_go_one_by_one_end_nothing() -> None:
+    found, _ = run_forgetting([86.0, 82.0, 78.0, 74.0, 70.0, 66.0], 5.0)
+    assert (found.ran, found.kept, found.forgot) == (5, 5, 0)
+
+
+def test_a_loss_of_accuracy_ends_it_before_the_fall() -> None:
+    found, _ = run_forgetting([86.0, 84.0, 60.0, 60.0], 5.0, watch=[90.0, 90.0, 80.0])
+    assert (found.ran, found.kept, found.forgot) == (2, 1, 0)
+
+
+def test_what_is_kept_after_the_fall_is_the_last_epoch_not_the_most_accurate() -> None:
+    """The most accurate one is from before the fall: the backdoor would come back."""
+    found, _ = run_forgetting([86.0, 85.0, 60.0, 60.0, 60.0], 5.0, watch=[90.0, 92.0, 91.0, 90.0, 89.0])
+    assert (found.ran, found.kept, found.after_percent, found.forgot) == (3, 3, 90.0, 3)
+
+
+def test_the_fall_is_looked_at_on_triggered_rows_that_have_a_label() -> None:
+    given = make_suspects(N)
+    assert given.split is not None
+    labels = given.data.labels.index_fill(0, given.split.triggered, -1)
+    settings = CgdUnlearn.model_validate(QUICK | {"fall": 1.0})
+    _, facts = repaired(settings, replace(given, data=Labeled(given.data.inputs, labels)))
+    assert facts["forgot_epoch"] == 0.0, "nothing to look at"
+    _, facts = repaired(settings.model_copy(update={"lambda_un": 5.0, "lr": 0.5, "epochs": 6}), given)
+    assert facts["forgot_epoch"] in range(7)
+    assert "forgot_epoch" not in repaired(CgdUnlearn.model_validate(QUICK))[1]
+
+
 # --- settings --------------------------------------------------------------------------------------------------------
 
 

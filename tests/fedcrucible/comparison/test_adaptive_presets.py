@@ -42,3 +42,16 @@ def test_tuned_defences_are_tried_in_both_columns() -> None:
     assert len(trials) == 2 * (5 + 5 + 3 + 3 + 4 + 4 + 6), "each step, and an undefended run beside each ladder"
     assert {cell.config.run.seed for cell in trials} == {101}
     assert {cell.config.task.eval_split for cell in trials} == {"validation"}
+
+
+def test_every_adaptive_attacker_of_cgd_is_one_of_data_and_stands_undefended_beside_defended() -> None:
+    grid = matrix(Options("cgd/adaptive-small", seeds="1"))
+    cells = grid.cells()
+    assert len(cells) == 11 * 3
+    assert grid.labels_of("defence")[0] == grid.reference == "NoDef"
+    for cell in cells:
+        assert cell.config.poison.central
+        assert Adversary.of(cell.config).compromise is None
+        assert assemble(cell.config).kind.trainer == "central"
+    attacks = {(cell.config.attack.name, cell.config.poison.classes, cell.config.poison.smoke) for cell in cells}
+    assert {("badnets", "nearest", 0.0), ("badnets", "", 0.2), ("multi-trigger", "", 0.0)} <= attacks

@@ -45,7 +45,7 @@ forged = st.builds(
 )
 array_records = st.dictionaries(names, st.one_of(arrays.map(packed_array), forged), max_size=6).map(ArrayRecord)
 complete = st.fixed_dictionaries(
-    {k: st.one_of(st.just(Array(v)), arrays.map(packed_array), forged) for k, v in START.items()}
+    {k: st.one_of(st.just(packed_array(v)), arrays.map(packed_array), forged) for k, v in START.items()}
 )
 metric_records = st.dictionaries(
     st.one_of(st.sampled_from(["num-examples", "train_loss"]), st.text(max_size=8)),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from flwr.app import ArrayRecord
+from flwr.app import ArrayRecord, MetricRecord
 from torch import nn
 from torch.nn import functional as F
 
@@ -19,6 +20,7 @@ from fedcrucible_core.config import ConfigError
 from fedcrucible_core.learning.data import DataInfo
 from fedcrucible_core.learning.vector import flatten_parameters
 from fedcrucible_core.learning.weights import Weights
+from fedcrucible_core.records.reader import read
 from tests.support.own_app import honest, run, values
 
 SHAPE, CLASSES = (1, 8, 8), tuple(f"thing {i}" for i in range(4))
@@ -75,6 +77,28 @@ def test_a_defence_that_was_given_all_works(name: str) -> None:
     assert all(np.array_equal(array.numpy(), again.arrays[key].numpy()) for key, array in found.arrays.items())
 
 
+@pytest.mark.parametrize("name", ["fine-pruning", "anp", "i-bau", "d-br"])
+def test_a_repair_works_on_the_final_model(name: str, tmp_path: Path) -> None:
+    settings = {"repair.name": name, "output.report": False}
+    given: dict[str, Any] = {"model": net(), "root": samples(40), "server_images": samples(40)}
+    measured: list[int] = []
+
+    def central(round: int, arrays: ArrayRecord) -> MetricRecord:
+        measured.append(round)
+        return MetricRecord({"accuracy": 0.1 * round})
+
+    arrays = ArrayRecord(net().state_dict())
+    strategy = Defended("median", seed=1, record=tmp_path / "x", settings=settings, **given)
+    found = run(strategy, arrays, rounds=2, evaluate_fn=central)
+    assert measured == [0, 1, 2, 3]
+    assert strategy.outcome.notes == []
+    rows = read(tmp_path / "x").rounds
+    assert [(r.round, r.stage) for r in rows[2:]] == [(2, "training"), (3, "repair")]
+    assert rows[3].ma_percent == pytest.approx(30)
+    plain = run(Defended("median", seed=1), arrays, rounds=2)
+    assert any(not np.array_equal(a.numpy(), plain.arrays[key].numpy()) for key, a in found.arrays.items())
+
+
 @pytest.mark.parametrize(
     ("name", "taken", "said"),
     [
@@ -113,7 +137,10 @@ def test_deepsight_without_its_noise_needs_no_model() -> None:
         ("crfl", {}, "defense.crfl.copies"),
         ("fm-fl", {}, "several architectures"),
         ("central", {}, "asks no client"),
-        ("pruning", {}, "repairs"),
+        ("pruning", {}, "asks clients about the final model"),
+        ("fedavg", {"settings": {"repair.name": "retrain"}}, "works on a split of what the model was trained on"),
+        ("fedavg", {"settings": {"repair.name": "fine-pruning"}}, "root="),
+        ("fedavg", {"settings": {"repair.name": "d-br"}}, "server_images="),
         ("flame", {"settings": {"run.rounds": 3}}, "counts for nothing"),
         ("flame", {"settings": {"training.lr": -1}}, "training.lr"),
         ("flame", {"seed": -1}, "run.seed"),

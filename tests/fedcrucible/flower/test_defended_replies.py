@@ -248,6 +248,22 @@ def test_a_metrics_function_that_fails_costs_the_metrics_alone() -> None:
     assert len([note for note in strategy.outcome.notes if "KeyError" in note]) == 2
 
 
+@pytest.mark.parametrize("loss", [math.nan, math.inf, 10**400])
+def test_metrics_that_arent_finite_spoil_no_others(loss: float) -> None:
+    from tests.support.own_app import app_of
+
+    def evaluate(client: int) -> RecordDict:
+        return content({}, 10, loss=loss if client == ODD else 0.5)
+
+    strategy = Defended("fedavg")
+    reply = instead(ODD, metrics_with(train_loss=loss))
+    found = run(strategy, START, app=app_of(reply, evaluate))
+    assert found.train_metrics_clientapp == {1: {"train_loss": 1.0}}
+    assert found.evaluate_metrics_clientapp == {1: {"loss": 0.5}}
+    assert strategy.outcome.valid == [0, 1, 2, 3, 4]
+    assert [note for note in strategy.outcome.notes if "[2] aren't finite" in note]
+
+
 def test_replies_of_nobody_and_twice_are_no_further_votes() -> None:
     from flwr.app import Message
 
