@@ -20,8 +20,9 @@ from unittest.mock import patch
 from flwr.app import Context, RecordDict
 from flwr.serverapp.strategy import FedAvg
 
-from fedcrucible.engines.flower.command import CONNECTION
+from fedcrucible.engines.flower.command import CONNECTION, FlowerRunError
 from fedcrucible.engines.flower.environment import cpu_count
+from fedcrucible.engines.flower.output import plain
 from fedcrucible.engines.flower.superlink import LocalSuperLink
 from fedcrucible.engines.hidden_settings import toml_lines
 from fedcrucible.engines.local_grid import LocalGrid
@@ -107,16 +108,19 @@ class ExampleApp:
         return ExampleApp(target)
 
     def simulate(self, settings: dict[str, Scalar], superlink: LocalSuperLink, clients: int = 10) -> Rates:
-        """Run it by ``flwr run`` in Flower's simulation. Raises FlowerRunError."""
+        """Run it by ``flwr run`` in Flower's simulation; writes a file beside its folder. Raises FlowerRunError."""
         submission = superlink.ready()
-        changed = " ".join(toml_lines(settings).splitlines())
+        changed = self.folder.with_suffix(".toml")
+        changed.write_text(toml_lines(settings), encoding="utf-8")
         federation = f"num-supernodes={clients} client-resources-num-cpus=1 init-args-num-cpus={cpu_count()}"
-        return rates(
-            submission.command(
-                "run", str(self.folder), CONNECTION, "--stream", "--run-config", changed,
-                "--federation-config", federation, limit_s=LIMIT_S,
-            )
+        said = submission.command(
+            "run", str(self.folder), CONNECTION, "--stream", "--run-config", str(changed),
+            "--federation-config", federation, limit_s=LIMIT_S,
         )  # fmt: skip
+        found = rates(said)
+        if not found:  # the exit code of `flwr run` doesn't say how the run ended
+            raise FlowerRunError(f"the server printed no round; it said:\n{plain(said)}")
+        return found
 
 
 def rates(said: str) -> Rates:
