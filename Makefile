@@ -39,8 +39,9 @@ format: $(STAMP) ## let ruff correct and format
 config: $(STAMP) ## write every configuration key and the list of rooms into pyproject.toml
 	$(BIN)/python tools/sync_config.py
 
-docs: config ## the generated files: pyproject.toml's keys and docs/methods.md
+docs: config ## the generated files: pyproject.toml's keys, docs/methods.md, the table of docs/flower-app.md
 	$(BIN)/python tools/list_methods.py
+	$(BIN)/python tools/list_drop_ins.py
 
 golden: $(STAMP) ## write the golden digests anew, for a change that is meant to move numbers
 	$(BIN)/python -m tests.golden

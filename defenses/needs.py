@@ -78,7 +78,7 @@ class CleanNeeds:
 class Needs:
     """What a rule, purifier, repair or splitter needs; the default is nothing.
 
-    A rule may ask for ``root``, ``training`` and ``smoothing``; a purifier for ``guide`` and ``split``; a repair for
+    A rule may ask for ``root``, ``training``, ``smoothing`` and ``model``; a purifier for ``guide`` and ``split``; a repair for
     ``server_images``, ``guide``, ``survey``, ``suspects``, ``split`` and ``clean``; a splitter for ``guide`` and
     ``fresh``.
     """
@@ -89,6 +89,8 @@ class Needs:
     """How honest clients train; None = as without any defence."""
     smoothing: Smoothing | None = None
     """How the model is measured: None plainly, else by the vote of noisy copies."""
+    model: bool = False
+    """A model to put updates into and run (``ServerView.scratch``)."""
     server_images: bool = False
     """The server's synthetic images."""
     survey: Question | None = None

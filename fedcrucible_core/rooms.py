@@ -18,6 +18,8 @@ PACKAGES = (*ROOMS, "fedcrucible_assets")
 """What a wheel installs: the program, and the data and weights that ship."""
 UNSHIPPED = ("studies", "tools", "tests")
 """What only a checkout has; types are checked there too."""
+EXAMPLES = ("flower-app", "sklearn-app", "transformers-app")
+"""Folders of ``examples/``, each an app of its own whose package has its name with an underscore."""
 _COMMON = tuple(room for room in ROOMS if not room.startswith("fedcrucible"))
 """Rooms whose names are common words, as the layout of a Flower app asks for."""
 _LANDMARKS = ("fedcrucible_core/rooms.py", "strategies/loop.py")

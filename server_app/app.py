@@ -16,6 +16,7 @@ from fedcrucible_core.records.schema import RunSummary
 from server_app.console import Console
 from server_app.plan import Plan
 from server_app.run import execute
+from strategies.exchange import in_simulation
 from strategies.nodes import TooFewNodesError
 
 
@@ -66,15 +67,6 @@ def main(grid: Grid, context: Context) -> None:
         degraded = DegradedRunError(summary)
         print(f"error: {plain_text(degraded, LONGEST_ERROR)}", flush=True)
         raise degraded
-
-
-def in_simulation(grid: Grid) -> bool:
-    """Whether nodes are virtual: simulation keeps all messages in memory, a deployment speaks HTTP."""
-    try:
-        from flwr.superlink.grid import InMemoryGrid
-    except ImportError:  # no public name: another version may have moved it; federation.discovery still decides
-        return False
-    return isinstance(grid, InMemoryGrid)
 
 
 def require_supernodes(grid: Grid, clients: int) -> None:

@@ -130,7 +130,7 @@ class Recorder:
         self.open()
         if self.rounds:
             outcome.seconds["record"] = self._seconds
-        row = to_record(outcome, self.config, self.description.idle)
+        row = self.row(outcome)
         self._keep_geometry(outcome)
         self._keep_split(outcome)
         self.record.append_round(row)
@@ -138,6 +138,10 @@ class Recorder:
             self.on_folder(self.record.folder)
         self.rounds.append(row)
         self._seconds = time.perf_counter() - start
+
+    def row(self, outcome: RoundOutcome) -> RoundRecord:
+        """A round as it is recorded."""
+        return to_record(outcome, self.config, self.description.idle)
 
     def _keep_geometry(self, outcome: RoundOutcome) -> None:
         """Before the round's line: what the line is about is there when it is. A full disk costs it, not the run."""

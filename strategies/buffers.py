@@ -15,25 +15,27 @@ from torch import Tensor
 from defenses.kernels.coordinates import by_coordinate, middle
 from fedcrucible_core.learning.vector import Slot
 
+Statistic = Literal["mean", "median"]
+
 
 def aggregate_buffers(
     current: Tensor,
     uploads: Tensor,
     weights: Tensor,
     slots: Sequence[Slot],
-    statistic: Literal["mean", "median"] = "mean",
+    statistic: Statistic = "mean",
 ) -> Tensor:
     """New buffer vector ``[b]`` from accepted clients: their mean by weight, or their coordinate-wise median.
 
-    ``uploads`` float32 ``[n, b]``, ``weights`` ``[n]`` as the rule chose them (0 = rejected).  Keeps ``current`` when
-    nobody was accepted.  Running variances stay non-negative because the weights are.
+    ``uploads`` ``[n, b]`` of the type of ``current``, ``weights`` ``[n]`` as the rule chose them (0 = rejected).  Keeps
+    ``current`` when nobody was accepted.  Running variances stay non-negative because the weights are.
     """
     accepted = weights > 0
     if current.numel() == 0 or not bool(accepted.any()):
         return current.clone()
     chosen, share = uploads[accepted], weights[accepted].double()
     shares = share / share.sum()
-    merged = (shares @ chosen.double()).float() if statistic == "mean" else by_coordinate(chosen, middle)
+    merged = (shares @ chosen.double()).to(current.dtype) if statistic == "mean" else by_coordinate(chosen, middle)
     for slot in slots:
         if slot.is_counter:
             merged[slot.start : slot.stop] = chosen[:, slot.start : slot.stop].amax(0)

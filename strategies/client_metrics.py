@@ -71,8 +71,8 @@ class ClientMetrics:
         outcome.client_metrics = {p: _numbers(found) for p, found in rates.items()}
         outcome.evaluations_dropped, outcome.evaluations_absent = dropped, self.absent
         facts = {"clients.measured": float(len(rates)), "clients.dropped": float(len(dropped))}
-        facts |= _summed("ma", [found.ma_percent for found in rates.values()], worst=min)
-        facts |= _summed("asr", [r.asr_percent for r in rates.values() if r.asr_percent is not None], worst=max)
+        facts |= summed("ma", [found.ma_percent for found in rates.values()], worst=min)
+        facts |= summed("asr", [r.asr_percent for r in rates.values() if r.asr_percent is not None], worst=max)
         outcome.facts |= facts
         return MetricRecord(dict(facts))
 
@@ -92,7 +92,7 @@ def _numbers(rates: ClientRates) -> dict[str, float]:
     return numbers if rates.asr_percent is None else numbers | {"asr_percent": rates.asr_percent}
 
 
-def _summed(name: str, values: list[float], worst: Callable[[list[float]], float]) -> dict[str, float]:
+def summed(name: str, values: list[float], worst: Callable[[list[float]], float]) -> dict[str, float]:
     """Mean over clients, population standard deviation, and the worst client's; nothing where nobody says."""
     if not values:
         return {}

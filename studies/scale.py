@@ -99,7 +99,7 @@ def measure(chosen: Mapping[str, Scalar]) -> Cost:
 
     config = load(chosen)
     load_task(config.task)
-    before, start = _forget_peak(), time.perf_counter()
+    before, start = forget_peak(), time.perf_counter()
     summary = run_in_process(Plan.make(config))
     total, folder = time.perf_counter() - start, Path(summary.folder)
     rows = [row for row in read_rounds(folder / files.METRICS) if row.round > 0]
@@ -114,7 +114,7 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
-def _forget_peak() -> float:
+def forget_peak() -> float:
     """Let the peak begin anew, where the system can (Linux); returns what is resident now, in MB."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")

@@ -56,6 +56,7 @@ ALLOWED: dict[str, set[str]] = {
     | {PLAN, EXECUTION, TABLES, STATISTICS, "fedcrucible", "fedcrucible.engines", "fedcrucible_core.reports"},
     "fedcrucible.papers": {"fedcrucible_core.config"},
     "fedcrucible.incident": {*CORE, *RECORDS, *DEFENSES, "strategies", "server_app", "fedcrucible"},
+    "fedcrucible.flower": BELOW_THE_FACE | RECORDS | {PAGES},
     "fedcrucible.health": CORE | RECORDS | {"fedcrucible.engines", "fedcrucible.sites"},
     "fedcrucible.sites": RECORDS | {"fedcrucible.engines", "strategies"},
     "fedcrucible.deploy": BELOW_THE_FACE | {"fedcrucible.engines"},

@@ -24,7 +24,7 @@ DOCUMENTS = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md", ROOT / "
 @cache
 def _places() -> tuple[str, ...]:
     """Files and folders of the project, from its root, each after a slash; folders end with one."""
-    tops = [ROOT / name for name in (*PACKAGES, *UNSHIPPED, "docs", "docker")]
+    tops = [ROOT / name for name in (*PACKAGES, *UNSHIPPED, "docs", "docker", "examples")]
     found = [path for top in tops for path in (top, *top.rglob("*")) if "__pycache__" not in path.parts]
     found += [path for path in ROOT.iterdir() if path.is_file()]
     return tuple(f"/{path.relative_to(ROOT).as_posix()}{'/' * path.is_dir()}" for path in found)

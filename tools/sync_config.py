@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # this checkout's registries, whatever else is installed
 
 from fedcrucible_core.config.load import default_keys, sections  # noqa: E402
-from fedcrucible_core.rooms import APP, PACKAGES, UNSHIPPED  # noqa: E402
+from fedcrucible_core.rooms import APP, EXAMPLES, PACKAGES, UNSHIPPED  # noqa: E402
 
 PYPROJECT = ROOT / "pyproject.toml"
 
@@ -47,7 +47,8 @@ def updated(text: str) -> str:
     tool["flwr"]["app"]["config"] = table
     tool["flwr"]["app"]["fab-include"] = _lines(["LICENSE", *(f"{room}/**/*.py" for room in APP)])
     tool["hatch"]["build"]["targets"]["wheel"]["packages"] = _lines(PACKAGES)
-    tool["mypy"]["packages"] = _lines([*PACKAGES, *UNSHIPPED])
+    tool["mypy"]["mypy_path"] = _lines([f"examples/{app}" for app in EXAMPLES])
+    tool["mypy"]["packages"] = _lines([*PACKAGES, *UNSHIPPED, *(app.replace("-", "_") for app in EXAMPLES)])
     return tomlkit.dumps(document)
 
 

@@ -21,9 +21,9 @@ def by_coordinate(rows: Tensor, statistic: Statistic, members: Tensor | None = N
     """Apply a statistic to every coordinate of rows ``[n, d]``, or of those numbered by ``members`` int64 ``[k]``.
 
     Returns:
-        float32 ``[d]`` on the rows' device.
+        ``[d]`` of the rows' type, on their device.
     """
-    result = torch.empty(rows.shape[1], dtype=torch.float32, device=rows.device)
+    result = torch.empty(rows.shape[1], dtype=rows.dtype, device=rows.device)
     for columns, _, values in _statistics(rows, statistic, members):
         result[columns] = values
     return result
@@ -31,7 +31,7 @@ def by_coordinate(rows: Tensor, statistic: Statistic, members: Tensor | None = N
 
 def by_coordinate_with_distances(rows: Tensor, statistic: Statistic) -> tuple[Tensor, Tensor]:
     """``by_coordinate`` over all rows, and the distance of every row to the result, float64 ``[n]`` on the CPU."""
-    result = torch.empty(rows.shape[1], dtype=torch.float32, device=rows.device)
+    result = torch.empty(rows.shape[1], dtype=rows.dtype, device=rows.device)
     squares = torch.zeros(len(rows), dtype=torch.float64)
     memory: Tensor | None = None
     for columns, block, values in _statistics(rows, statistic, None):
@@ -42,7 +42,7 @@ def by_coordinate_with_distances(rows: Tensor, statistic: Statistic) -> tuple[Te
 
 
 def _statistics(rows: Tensor, statistic: Statistic, members: Tensor | None) -> Iterator[tuple[slice, Tensor, Tensor]]:
-    """For each block of c columns: its place, its values float32 ``[k, c]`` and their statistic float32 ``[c]``.
+    """For each block of c columns: its place, its values ``[k, c]`` and their statistic ``[c]``, both of the rows' type.
 
     The values of a block are overwritten by the next one.
     """
@@ -57,7 +57,7 @@ def _statistics(rows: Tensor, statistic: Statistic, members: Tensor | None) -> I
         if members is not None:
             of_members = memory[0][: k * block.shape[1]].view(k, -1)
             block = torch.index_select(block, 0, members.to(block.device), out=of_members)
-        yield columns, block, statistic(ascending(block, memory[1])).to(torch.float32)
+        yield columns, block, statistic(ascending(block, memory[1])).to(rows.dtype)
 
 
 def _distances(block: Tensor, values: Tensor, memory: Tensor) -> Tensor:
@@ -131,7 +131,7 @@ def mean_without_outliers(rows: Tensor, deviations: float, factors: Tensor | Non
     Returns:
         The result, float32 ``[d]`` on the rows' device, and how many values of every row were replaced, int64 ``[n]``.
     """
-    result = torch.empty(rows.shape[1], dtype=torch.float32, device=rows.device)
+    result = torch.empty(rows.shape[1], dtype=rows.dtype, device=rows.device)
     replaced = torch.zeros(len(rows), dtype=torch.int64)
     memory: Tensor | None = None
     for columns, block in column_blocks(rows):
@@ -143,5 +143,5 @@ def mean_without_outliers(rows: Tensor, deviations: float, factors: Tensor | Non
         squares = torch.mul(block, block, out=memory[: block.numel()].view(block.shape))
         outliers = squares > deviations**2 * squares.mean(0)
         replaced += torch.count_nonzero(outliers, dim=1).cpu()
-        result[columns] = (mean + block.masked_fill_(outliers, 0.0).mean(0)).to(torch.float32)
+        result[columns] = (mean + block.masked_fill_(outliers, 0.0).mean(0)).to(result.dtype)
     return result, replaced

@@ -178,11 +178,11 @@ def principal_scores(inner: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def weighted_sum(weights: Tensor, rows: Tensor) -> Tensor:
-    """``sum_i weights[i] * rows[i]`` as a float32 vector ``[d]`` on the rows' device, summed in float64."""
+    """``sum_i weights[i] * rows[i]`` as a vector ``[d]`` of the rows' type, on their device, summed in float64."""
     used = weights.nonzero().flatten()
     members = used if 2 * len(used) <= len(weights) else None  # few are picked out, most are multiplied by 0
     chosen = weights.to(torch.float64) if members is None else weights[used].to(torch.float64)
-    total = torch.empty(rows.shape[1], dtype=torch.float32, device=rows.device)
+    total = torch.empty(rows.shape[1], dtype=rows.dtype, device=rows.device)
     for columns, block in column_blocks(rows, members):
-        total[columns] = (chosen.to(block.device) @ block).to(torch.float32)
+        total[columns] = (chosen.to(block.device) @ block).to(rows.dtype)
     return total

@@ -85,7 +85,7 @@ class CRFL(AggregationRule):
         norm, bound = float(model.norm()), self.bound(updates.round)
         factor = min(1.0, bound / max(norm, FLOOR))
         if factor < 1.0:
-            delta = (model * factor - updates.w_t).to(torch.float32)
+            delta = (model * factor - updates.w_t).to(updates.w_t.dtype)
         last = self.copies > 0 and updates.round == updates.server.rounds
         noise = 0.0 if last else self.sigma
         if noise > 0.0:

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from defenses.base import RULES, Aggregate, AggregationRule, ClientUpdates
+from defenses.base import RULES, Aggregate, AggregationRule, ClientUpdates, Needs
 from defenses.kernels.clipping import clip_factors
 from defenses.kernels.density_clusters import density_clusters, together
 from defenses.kernels.geometry import (
@@ -68,6 +68,11 @@ class DeepSight(AggregationRule):
     exceeding: float = Field(0.01, gt=0.0, lt=1.0, description="Smallest threshold factor of NEUPs (fraction)")
     min_cluster_size: int = Field(2, ge=2, description="Smallest cluster of HDBSCAN")
     min_samples: int = Field(1, ge=1, description="Neighbours that HDBSCAN asks of a core point")
+
+    @property
+    def needs(self) -> Needs:
+        """A model, where DDif asks it."""
+        return Needs(model=self.noise_seeds > 0)
 
     def aggregate(self, updates: ClientUpdates) -> Aggregate:
         """Aggregate one round. Keeps no state; the server's model holds w_t again afterwards.

@@ -54,7 +54,7 @@ class Rlr(AssumesAttackers):
         else:
             f = self.attackers(updates)
             theta, facts["f"] = f + 1, float(f)
-        delta = torch.empty(d, dtype=torch.float32, device=updates.matrix.device)
+        delta = torch.empty(d, dtype=updates.matrix.dtype, device=updates.matrix.device)
         against, flipped = torch.zeros(n, dtype=torch.float64), 0
         for columns, block in column_blocks(updates.matrix):
             mean = block.mean(0)
@@ -62,7 +62,7 @@ class Rlr(AssumesAttackers):
             votes = signs.sum(0)
             majority = votes.sign()
             disagree = (votes.abs() < theta) & (mean != 0.0)
-            delta[columns] = torch.where(disagree, -mean, mean).to(torch.float32)
+            delta[columns] = torch.where(disagree, -mean, mean).to(delta.dtype)
             flipped += int(disagree.sum())
             cast, agreeing = signs.abs() @ majority.abs(), signs @ majority  # for plus against, for minus against
             against += ((cast - agreeing) / 2).cpu()

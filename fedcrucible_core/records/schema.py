@@ -122,6 +122,9 @@ class RunDescription(Record):
     attack_expected: bool | None = None
     """Whether somebody was to attack: an attack with a positive share of clients, or with listed ones.  None in older
     records."""
+    truth: Literal["known", "unknown"] = Field("known", exclude_if=lambda value: value == "known")
+    """unknown: nobody can say who attacks, as in an app that isn't ours: no rejection is right or wrong. In the record
+    only where it is unknown."""
     idle: tuple[int, ...] = ()
     """Malicious partitions that have no sample to poison and upload what an honest client would: they count as honest.
     Only those of which the server can know."""

@@ -73,7 +73,7 @@ def summarize(
         asr_max_round=worst.round if worst else None,
         rounds_asr_above_20_percent=sum((r.asr_percent or 0.0) > SUCCESS_PERCENT for r in measured if r.round >= 1),
         asr_after_stop_mean_percent=_mean([r.asr_percent for r in measured if 0 < run.attack_stop_round < r.round]),
-        detection=pooled_detection(rounds),
+        detection=pooled_detection(rounds) if run.truth == "known" else None,
         malicious_weight_percent=_malicious_weight(rounds),
         parameters_sha256=parameters_sha256,
         seconds_total=sum(seconds.values()) if seconds_total is None else seconds_total,

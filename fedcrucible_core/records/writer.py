@@ -78,10 +78,17 @@ class RunRecord:
         """Write run.json: what the run is."""
         self._write_json(files.RUN, run)
 
-    def write_config(self, values: Mapping[str, Scalar], defaults: Mapping[str, Scalar] | None = None) -> None:
-        """Write the flat configuration: config.json (with defaults, for reports) and config.toml (to run it again)."""
+    def write_config(
+        self, values: Mapping[str, Scalar], defaults: Mapping[str, Scalar] | None = None, *, runnable: bool = True
+    ) -> None:
+        """Write the flat configuration: config.json (with defaults, for reports) and config.toml (to run it again).
+
+        Settings that are no whole run of ours (not ``runnable``) are in config.json alone.
+        """
         content = {"values": dict(values), "defaults": dict(defaults or {})}
         write_atomic(self.folder / files.CONFIG, (json.dumps(content, indent=1) + "\n").encode())
+        if not runnable:
+            return
         lines = ["# Run again with: flwr run . --run-config <this file>"]
         lines += [f"{key} = {_toml(value)}" for key, value in sorted(values.items()) if key not in NOT_REPEATED]
         write_atomic(self.folder / files.CONFIG_TOML, ("\n".join(lines) + "\n").encode())

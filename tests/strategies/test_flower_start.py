@@ -15,9 +15,9 @@ from flwr.serverapp.strategy import Strategy
 from client_app.app import app as client_app
 from fedcrucible.engines.local_grid import LocalGrid
 from fedcrucible_core.config.load import flatten, load
-from server_app.app import in_simulation
 from server_app.plan import Plan
 from server_app.strategy_of import strategy_of
+from strategies.exchange import in_simulation
 from strategies.loop import Loop
 from tests.support.flower_grid import flower_grid
 from tests.support.tiny_runs import Scalar, settings

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedcrucible.engines.flower.command import CONNECTION, FlowerRunError, flwr
+from fedcrucible.engines.flower.command import CONNECTION, LIMIT_S, FlowerRunError, flwr
 from fedcrucible.engines.flower.output import cause, is_from_app, plain, run_number
 from fedcrucible.engines.hidden_settings import submitted, toml_lines, with_hidden
 from fedcrucible_core.config.compose import RunConfigBase
@@ -62,9 +62,9 @@ class Submission:
             settings_file.unlink(missing_ok=True)
         return RunSummary.model_validate_json((folder / files.SUMMARY).read_bytes())
 
-    def command(self, *arguments: str) -> str:
+    def command(self, *arguments: str, limit_s: float = LIMIT_S) -> str:
         """The standard output of a ``flwr`` command. Raises FlowerRunError."""
-        return flwr(self.app.parent, self.environment, *arguments)
+        return flwr(self.app.parent, self.environment, *arguments, limit_s=limit_s)
 
     def _follow(
         self, command: Sequence[str], on_line: Callable[[str], None], on_start: Callable[[str], None] | None

@@ -22,6 +22,23 @@ from fedcrucible_core.reports.charts.canvas import (
 from fedcrucible_core.reports.charts.palette import BLUE, GREEN, GREY, MUTED, ORANGE, PURPLE, SERIES, SKY, VERMILLION
 
 
+def rejection_chart(rounds: Sequence[RoundRecord]) -> Markup | None:
+    """Accepted and rejected clients by round, where nobody knows who attacks; None when nobody was judged."""
+    judged = [r for r in rounds if r.accepted or r.rejected]
+    if not judged:
+        return None
+    x = [r.round for r in judged]
+    figure = new_figure(height=2.9)
+    axes = style(figure.add_subplot(), x="round", y="clients")
+    accepted, rejected = [len(r.accepted) for r in judged], [len(r.rejected) for r in judged]
+    draw_stack(axes, x, [("accepted", accepted, SKY, ""), ("rejected", rejected, ORANGE, "////")])
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_ylim(0, 1.04 * max(a + b for a, b in zip(accepted, rejected, strict=True)))
+    round_axis(axes, x)
+    legend(axes)
+    return inline_svg(figure, "detection", "Clients accepted and rejected by round")
+
+
 def detection_chart(rounds: Sequence[RoundRecord]) -> Markup | None:
     """Accepted and rejected, honest and malicious clients by round, with TPR and FPR; None when nobody was judged."""
     judged = [r for r in rounds if r.accepted or r.rejected]

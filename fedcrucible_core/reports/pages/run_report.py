@@ -9,7 +9,7 @@ from fedcrucible_core.records import files
 from fedcrucible_core.records.numbers import numbers_of
 from fedcrucible_core.records.reader import Embedding, RecordedRun, read
 from fedcrucible_core.records.schema import RoundRecord
-from fedcrucible_core.reports.charts.activity import detection_chart, seconds_chart
+from fedcrucible_core.reports.charts.activity import detection_chart, rejection_chart, seconds_chart
 from fedcrucible_core.reports.charts.clients_measure import clients_measure_chart
 from fedcrucible_core.reports.charts.confusion import confusion_chart
 from fedcrucible_core.reports.charts.curves import accuracy_chart, recall_chart
@@ -38,6 +38,10 @@ ROUND_NUMBERS = {field: number for field, number in numbers_of(RoundRecord).item
 DETECTION = (
     "Rejected means that the rule gave the update weight 0. In rounds without an active attack all clients train "
     "honestly and count as honest; so does, in any round, a malicious client that has nothing to poison."
+)
+REJECTION = (
+    "Rejected means that the rule gave the update weight 0. Nobody knows who attacks here, so no rejection is called "
+    "right or wrong."
 )
 UPSTREAM = " Honest clients whose data came to them poisoned count as honest, whether they are rejected or not."
 CONFUSION = (
@@ -80,8 +84,8 @@ def render_report(folder: Path, *, tsne_images: int = 2000) -> Path:
         curves_note=wording.curves_note(run),
         curves_caption=wording.curves_caption(run),
         recall=recall_chart(run, rounds),
-        detection=detection_chart(rounds),
-        detection_caption=DETECTION + (UPSTREAM if run.upstream else ""),
+        detection=detection_chart(rounds) if run.truth == "known" else rejection_chart(rounds),
+        detection_caption=DETECTION + (UPSTREAM if run.upstream else "") if run.truth == "known" else REJECTION,
         detection_rows=wording.detection_rows(record) + client_facts(record),
         confusion=confusion[0] if confusion else None,
         confusion_title=f"Where {attacked} end up",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fedcrucible_core.config.values import Scalar
@@ -15,6 +16,7 @@ from fedcrucible_core.reports.pages import untested
 from fedcrucible_core.reports.pages.page import duration, rate, size
 
 MOST_DROPPED = 200
+MOST_CLIENTS = 100
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class Dropped:
 
 def attack_title(run: RunDescription) -> str:
     """The attack's name for the page's title."""
+    if run.truth == "unknown":
+        return "unknown attacks, if any"
     return "no attack" if run.attack in {"", "none"} else run.attack
 
 
@@ -66,7 +70,8 @@ def subtitle(record: RecordedRun) -> str:
         parts.append(run.dataset)
     if run.clients and run.rule:
         upstream = f", {len(run.upstream)} honest with poisoned data" if run.upstream else ""
-        parts.append(f"{run.clients} clients, {len(run.malicious)} malicious{upstream}")
+        known = run.truth == "known"
+        parts.append(f"{run.clients} clients{f', {len(run.malicious)} malicious' if known else ''}{upstream}")
     elif record.rounds and "central.images" in record.rounds[0].facts:
         parts.append(central_set(record.rounds[0], run))
     parts.append(f"{record.summary.rounds} rounds")
@@ -115,10 +120,24 @@ def verdict(record: RecordedRun) -> str:
         text += f"{rate(caught.fpr_percent)} % of honest ones."
     elif caught is not None:
         text += " The server rejected no client."
+    elif record.run.truth == "unknown":
+        text += f" {_rejected(record)}"
     if record.run.attack_expected and not attacked(record.rounds):
         who = "No client attacked" if record.run.rule else "Nothing was poisoned"
         text += f" {who}, so this says nothing about the attack or a defence against it."
     return text
+
+
+def _rejected(record: RecordedRun) -> str:
+    """How many replies the rule rejected, where nobody can say whether that was right."""
+    rejected, judged = rejections(record.rounds)
+    return f"The rule rejected {rejected} of {judged} replies; who attacked, if anybody did, isn't known."
+
+
+def rejections(rounds: Sequence[RoundRecord]) -> tuple[int, int]:
+    """Replies that the rule rejected, and those that it judged."""
+    rejected = sum(len(r.rejected) for r in rounds)
+    return rejected, rejected + sum(len(r.accepted) for r in rounds)
 
 
 def _said_by_sites(clients: ClientsSummary) -> str:
@@ -137,7 +156,7 @@ def central_set(first: RoundRecord, run: RunDescription) -> str:
 
 def unmeasured(run: RunDescription) -> str:
     """Why there is no ASR."""
-    if attack_title(run) == "no attack" or run.attack_inputs:
+    if attack_title(run) == "no attack" or run.attack_inputs or run.truth == "unknown":
         return "no attack success was measured"
     return "the attack is untargeted, so no attack success (ASR) is measured"
 
@@ -224,16 +243,41 @@ def cards(record: RecordedRun) -> list[Card]:
                 f"precision {rate(caught.precision_percent)} %, F1 {rate(caught.f1_percent)} %",
             ), "green")
         )  # fmt: skip
+    rejected, judged = rejections(record.rounds)
+    if run.truth == "unknown" and judged:
+        share = rate(100.0 * rejected / judged)
+        shown.append(
+            Card("Replies rejected", share, "%", (f"{rejected} of {judged}", "who attacks isn't known"), "green")
+        )
     return shown
 
 
 def detection_rows(record: RecordedRun) -> list[tuple[str, str]]:
-    """Weight that attackers kept, and whom else the rule rejected; counts and rates are on the card."""
+    """Weight that attackers kept, and whom else the rule rejected; counts and rates are on the card.
+
+    Where nobody knows who attacks: how often each client was rejected, dropped or accepted.
+    """
+    if record.run.truth == "unknown":
+        return rejection_rows(record.rounds)
     share, rejected = record.summary.malicious_weight_percent, record.summary.upstream_rejected_percent
     rows = [] if share is None else [("weight given to malicious clients", f"{share:.1f} % of all aggregation weight")]
     if rejected is not None and record.run.rule != "fedavg":
         rows.append(("honest clients with poisoned data", f"{rejected:.1f} % of their replies rejected"))
     return rows
+
+
+def rejection_rows(rounds: Sequence[RoundRecord]) -> list[tuple[str, str]]:
+    """Of every client how often it was asked and what became of its replies, the most rejected first."""
+    asked, rejected, dropped = Counter[int](), Counter[int](), Counter[int]()
+    for row in rounds:
+        asked.update(row.participants)
+        rejected.update(row.rejected)
+        dropped.update(int(client) for client in row.dropped)
+    order = sorted(asked, key=lambda client: (-rejected[client], -dropped[client], client))
+    return [
+        (f"client {c}", f"rejected {rejected[c]}, dropped {dropped[c]}, of {asked[c]} rounds")
+        for c in order[:MOST_CLIENTS]
+    ]
 
 
 def cost_rows(record: RecordedRun) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fedcrucible_core.rooms import APP, PACKAGES, ROOT, UNSHIPPED, intruder
+from fedcrucible_core.rooms import APP, EXAMPLES, PACKAGES, ROOT, UNSHIPPED, intruder
 
 Started = subprocess.CompletedProcess[str]
 
@@ -113,6 +113,10 @@ def test_the_list_of_rooms_stands_once_and_whole() -> None:
     assert packages == {*PACKAGES, *UNSHIPPED}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
     assert project["hatch"]["build"]["targets"]["wheel"]["packages"] == list(PACKAGES), "run `make config`"
-    assert project["mypy"]["packages"] == [*PACKAGES, *UNSHIPPED], "run `make config`"
+    apps = [path.parent.name for path in sorted(ROOT.glob("examples/*/pyproject.toml"))]
+    assert apps == list(EXAMPLES)
+    assert project["mypy"]["mypy_path"] == [f"examples/{app}" for app in apps], "run `make config`"
+    checked = [*PACKAGES, *UNSHIPPED, *(app.replace("-", "_") for app in apps)]
+    assert project["mypy"]["packages"] == checked, "run `make config`"
     included = ["LICENSE", *(f"{room}/**/*.py" for room in APP)]
     assert project["flwr"]["app"]["fab-include"] == included, "run `make config`"

@@ -1,0 +1,1 @@
+"""An ordinary Flower app: pictures, a small network, FedAvg."""

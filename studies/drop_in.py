@@ -1,0 +1,153 @@
+"""Defences in somebody's Flower app: accuracy and attack success of Flower's own strategies and of ours.
+
+    python -m studies.drop_in flower-app --seeds 1 2 3
+    python -m studies.drop_in transformers-app --set lora-rank=8 --rounds 3
+    python -m studies.drop_in flower-app --simulation
+
+The apps of ``examples/`` run in this process as they stand; in the place of their FedAvg stands one strategy after the
+other.  One client in five attacks.  MA and ASR are what the app's own server measures after the last round, in percent
+of its test set.  ``--simulation`` runs flower-app and its patched copy by ``flwr run`` too, and compares the models;
+replies come in another order there, so sums are rounded otherwise, and FLAME adds no noise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import tempfile
+import time
+import tomllib
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+from flwr.serverapp.strategy import FedAvg, FedTrimmedAvg, Krum
+
+from fedcrucible.engines.flower.superlink import LocalSuperLink
+from fedcrucible.flower import Defended
+from fedcrucible_core.config.values import Scalar
+from fedcrucible_core.learning.datasets.names import FASHION
+from fedcrucible_core.records.schema import RoundRecord
+from fedcrucible_core.reports.statistics.spread import spread
+from studies.example_apps import EXAMPLES, ExampleApp, Maker
+
+Settings = dict[str, Scalar]
+Numbers = dict[str, float]
+"""Column -> one run's figure."""
+COLUMNS = ("MA %", "ASR %", "attackers rejected %", "honest rejected %")
+NOBODY = "Flower's FedAvg, nobody attacks"
+
+
+def strategies(app: ExampleApp, clients: int, seed: int, on_round: Callable[[RoundRecord], None]) -> dict[str, Maker]:
+    """Every strategy that is compared, by the name of its row; all are told how many attack, where they ask."""
+    attackers = clients // 5
+    ours = partial(Defended, seed=seed, on_round=on_round)
+    found: dict[str, Maker] = {
+        NOBODY: FedAvg,
+        "Flower's FedAvg": FedAvg,
+        "Flower's Krum": partial(Krum, num_malicious_nodes=attackers),
+        "Flower's FedTrimmedAvg": partial(FedTrimmedAvg, beta=0.2),
+        'Defended("krum")': partial(ours, "krum", f=attackers),
+        'Defended("trimmed-mean")': partial(ours, "trimmed-mean", f=attackers),
+        'Defended("flame")': partial(ours, "flame"),
+    }
+    if app.folder.name == "flower-app":
+        found['Defended("clip-fed")'] = partial(
+            ours, "clip-fed", model=app.module("task").Net(), class_names=FASHION, input_shape=(1, 28, 28),
+            server_images="flow", guide="tiny",
+        )  # fmt: skip
+    return found
+
+
+def measure(app: ExampleApp, name: str, settings: Settings, clients: int, seed: int) -> Numbers:
+    """One run's figures."""
+    rows: list[RoundRecord] = []
+    made = strategies(app, clients, seed, rows.append)[name]
+    own = {"seed": seed} if "seed" in app.config else {}
+    rates = app.run({**settings, **own, "attack": name != NOBODY, "fraction-evaluate": 0.0}, clients, made)
+    last = rates[max(rates)]
+    found = {"MA %": 100 * last["accuracy"], "ASR %": 100 * last["attack_success"]}
+    judged = [row for row in rows if row.round]
+    for column, chosen in (("attackers rejected %", True), ("honest rejected %", False)):
+        counted = [
+            client in row.rejected for row in judged for client in row.participants if (client % 5 == 0) == chosen
+        ]
+        if counted:
+            found[column] = 100 * sum(counted) / len(counted)
+    return found
+
+
+def table(measured: dict[str, list[Numbers]]) -> str:
+    """Mean, and with several seeds the Student-t 95 % interval, as Markdown."""
+    lines = [f"| strategy | {' | '.join(COLUMNS)} |", "| --- " * (1 + len(COLUMNS)) + "|"]
+    for name, runs in measured.items():
+        cells = [_cell([run[column] for run in runs if column in run]) for column in COLUMNS]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _cell(values: list[float]) -> str:
+    found = spread(values)
+    if found is None:
+        return "-"
+    return f"{found.mean:.1f}" + ("" if found.high is None else f" ± {found.high - found.mean:.1f}")
+
+
+def compare_engines(app: ExampleApp, settings: Settings, clients: int) -> None:
+    """Run the app and its patched copy in this process and by ``flwr run``; print how far their models lie apart."""
+    with tempfile.TemporaryDirectory(prefix="drop-in-") as place, LocalSuperLink() as superlink:
+        folder = Path(place)
+        for label, chosen in (
+            ("Flower's FedAvg", app.copied(folder / "plain")),
+            ('Defended("krum")', app.defended(folder / "krum", '"krum", f=2')),
+            ('Defended("flame")', app.defended(folder / "flame", '"flame", noise=0.0')),
+        ):
+            here, there = chosen.folder / "here.pt", chosen.folder / "there.pt"
+            rates = [
+                chosen.run({**settings, "save-to": str(here)}, clients),
+                chosen.simulate({**settings, "save-to": str(there)}, superlink, clients),
+            ]
+            one, other = (torch.load(path, weights_only=True) for path in (here, there))
+            apart = max(float((one[key] - other[key]).abs().max()) for key in one)
+            shown = [", ".join(f"{name} {rate:.4f}" for name, rate in found[max(found)].items()) for found in rates]
+            print(f"{label}: in process {shown[0]}; flwr run {shown[1]}; weights at most {apart:.1e} apart", flush=True)
+
+
+def main() -> None:
+    """Run and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("app", choices=sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir()))
+    parser.add_argument("--set", nargs="+", default=[], help="KEY=VALUE of the app's run configuration, as TOML")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
+    parser.add_argument("--clients", type=int, default=10)
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--only", nargs="+", help="rows by part of their names")
+    parser.add_argument("--simulation", action="store_true", help="compare the engines instead")
+    options = parser.parse_args()
+    logging.getLogger("flwr").setLevel(logging.ERROR)
+    torch.set_num_threads(1)
+    app = ExampleApp.named(options.app)
+    settings: Settings = tomllib.loads("\n".join(options.set))
+    if options.rounds is not None:
+        settings["num-server-rounds"] = options.rounds
+    if options.simulation:
+        compare_engines(app, settings, options.clients)
+        return
+    names = [
+        name
+        for name in strategies(app, options.clients, 0, lambda _: None)
+        if not options.only or any(part in name for part in options.only)
+    ]
+    measured: dict[str, list[Numbers]] = {name: [] for name in names}
+    for seed in options.seeds:
+        for name in names:
+            begun = time.perf_counter()
+            measured[name].append(measure(app, name, settings, options.clients, seed))
+            shown = ", ".join(f"{column} {value:.1f}" for column, value in measured[name][-1].items())
+            print(f"seed {seed}, {name}: {shown}; {time.perf_counter() - begun:.0f} s", flush=True)
+    print(f"\n{table(measured)}")
+
+
+if __name__ == "__main__":
+    main()
