@@ -78,9 +78,9 @@ class CleanNeeds:
 class Needs:
     """What a rule, purifier, repair or splitter needs; the default is nothing.
 
-    A rule may ask for ``root``, ``training``, ``smoothing`` and ``model``; a purifier for ``guide`` and ``split``; a repair for
-    ``server_images``, ``guide``, ``survey``, ``suspects``, ``split`` and ``clean``; a splitter for ``guide`` and
-    ``fresh``.
+    A rule may ask for ``root``, ``training``, ``smoothing`` and ``model``; a purifier for ``guide`` and ``split``; a
+    repair for ``server_images``, ``guide``, ``survey``, ``suspects``, ``split`` and ``clean``; a splitter for ``guide``
+    and ``fresh``.
     """
 
     root: RootNeeds | None = None
