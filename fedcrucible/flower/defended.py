@@ -50,8 +50,10 @@ class Defended(FedAvg):
     What a rule judges are the floats that clients train.  Statistics of batch normalisation are averaged over accepted
     clients (``settings={"federation.buffers": "median"}``), whole numbers are the largest of theirs, flags what most of
     their weight says.  All come back in the types and under the keys in which they were sent; float16 and bfloat16 are
-    accumulated in float32, float64 in float64.  A round takes, beside the replies, one matrix of their updates (clients x
-    parameters x 4 bytes, 8 in float64) at most; each reply is let go once it is in there.
+    accumulated in float32, float64 in float64.
+
+    A round takes, beside the replies, one matrix of their updates at most (clients x parameters x 4 bytes, 8 in
+    float64); each reply is let go once it is in there.
 
     Args:
         defence: a rule's or a system's name, e.g. ``krum``, ``flame``, ``clip-fed``.
