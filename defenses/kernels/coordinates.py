@@ -42,7 +42,7 @@ def by_coordinate_with_distances(rows: Tensor, statistic: Statistic) -> tuple[Te
 
 
 def _statistics(rows: Tensor, statistic: Statistic, members: Tensor | None) -> Iterator[tuple[slice, Tensor, Tensor]]:
-    """For each block of c columns: its place, its values ``[k, c]``, their statistic ``[c]``, both of the rows' type.
+    """For each block of c columns: its place, its values ``[k, c]`` and their statistic ``[c]``, of the rows' type.
 
     The values of a block are overwritten by the next one.
     """

@@ -52,6 +52,9 @@ class Defended(FedAvg):
     their weight says.  All come back in the types and under the keys in which they were sent; float16 and bfloat16 are
     accumulated in float32, float64 in float64.
 
+    A round takes, beside the replies, one matrix of their updates at most (clients x parameters x 4 bytes, 8 in
+    float64); each reply is let go once it is in there.
+
     Args:
         defence: a rule's or a system's name, e.g. ``krum``, ``flame``, ``clip-fed``.
         record: folder of the run's record, with page and detection table (``fedcrucible report FOLDER``); written by
