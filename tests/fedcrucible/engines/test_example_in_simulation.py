@@ -15,8 +15,18 @@ pytestmark = pytest.mark.slow
 CLIENTS = 5
 
 
-@pytest.mark.parametrize("defence", ["", '"krum"', '"flame", noise=0.0'], ids=["as it stands", "krum", "flame"])
-def test_the_app_ends_in_the_same_model_under_flwr_run(defence: str, superlink: LocalSuperLink, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("defence", "apart"),
+    [
+        ("", 2e-5),
+        ('"krum"', 0.0),
+        ('"flame", noise=0.0', 2e-5),
+    ],  # sums are rounded by the order of replies; choices not
+    ids=["as it stands", "krum", "flame"],
+)
+def test_the_app_ends_in_the_same_model_under_flwr_run(
+    defence: str, apart: float, superlink: LocalSuperLink, tmp_path: Path
+) -> None:
     stands = ExampleApp.named("flower-app")
     app = stands.defended(tmp_path, defence) if defence else stands.copied(tmp_path)
     here, there = tmp_path / "here.pt", tmp_path / "there.pt"
@@ -24,6 +34,5 @@ def test_the_app_ends_in_the_same_model_under_flwr_run(defence: str, superlink: 
     expected = app.run({**settings, "save-to": str(here)}, CLIENTS)
     found = app.simulate({**settings, "save-to": str(there)}, superlink, CLIENTS)
     one, other = torch.load(here, weights_only=True), torch.load(there, weights_only=True)
-    for key in one:  # replies come in another order, in which sums are rounded otherwise
-        assert torch.allclose(one[key], other[key], rtol=0.0, atol=1e-6), key
+    assert max(float((one[key] - other[key]).abs().max()) for key in one) <= apart
     assert set(found) == set(expected)
