@@ -9,13 +9,13 @@ from attacks.guide_evasion import most_like_target
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.config.sections import GuideSection, PoisonSection, TaskSection
-from fedcrucible_core.foundation.chat_settings import ChatSettings
 from fedcrucible_core.learning.data import DataInfo
 from fedcrucible_core.learning.datasets import load_task
 from fedcrucible_core.learning.device import resolve_device
 
 if TYPE_CHECKING:
     from attacks.poisoner import Poisoner
+    from fedcrucible_core.foundation.chat_settings import ChatSettings  # a client needs none
 
 KEY = "poison.classes"
 NEAREST = "nearest"
@@ -37,7 +37,7 @@ def source_classes(config: RunConfigBase, info: DataInfo) -> tuple[int, ...]:
     if not config.poison.central:
         allowed = "asks a guide about a central training set, and clients have none (poison.central = true)"
         raise ConfigError(KEY, config.poison.classes, f"{allowed}; allowed: a list of classes, or empty")
-    chat = cast(ChatSettings, config.component("synthetic", "llm"))
+    chat = cast("ChatSettings", config.component("synthetic", "llm"))
     return (_nearest(config.task, config.guide, chat, config.poison.target_label, config.run.device),)
 
 

@@ -107,7 +107,11 @@ def test_the_model_is_the_records_and_answers(found: fedcrucible.Purification) -
 
 
 def test_a_record_is_purified_again_without_training(found: fedcrucible.Purification, pictures: Path) -> None:
-    again = fedcrucible.purify(pictures, found.run.folder, settings=QUICK | {"run.rounds": 0}, progress=False)
+    own = {
+        "run.rounds": 0,
+        "repair.cgd-unlearn.tolerance": 100.0,
+    }  # so few held-out rows would keep the model as it was
+    again = fedcrucible.purify(pictures, found.run.folder, settings=QUICK | own, progress=False)
     assert again.purified, again.reason
     assert [row.stage for row in again.run.record.rounds] == ["training", "repair"]
     assert len(again.split) == len(found.split)
