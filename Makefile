@@ -24,7 +24,7 @@ test: lint ## lint, types and all tests but the slow ones
 test-slow: $(STAMP) ## the slow tests alone: Ray, SuperLinks, browsers, whatever takes over three seconds
 	@$(PYTEST) -n $(WORKERS) -m "slow and not long"
 
-test-long: $(STAMP) ## a rehearsal with real processes, four hosts by network namespaces, a Ray cluster: one by one
+test-long: $(STAMP) ## what takes minutes: rehearsals, four hosts by network namespaces, a Ray cluster, interrupted calls
 	@$(PYTEST) -m long
 
 test-all: lint ## lint, types and every test

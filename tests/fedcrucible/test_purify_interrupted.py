@@ -22,6 +22,7 @@ from studies.big_folder import write_pictures
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.skipif(sys.platform != "linux", reason="needs processes that inherit imported libraries"),
 ]
 PICTURES, BATCH, ROUNDS, MODELS = 3000, 100, 2, 2

@@ -67,6 +67,7 @@ def test_a_deployed_run_ends_in_its_golden_numbers(
     compare(name, deployment.run(settings, lambda line: None), settings, golden, exact)
 
 
+@pytest.mark.long
 def test_deployed_clients_sanitize_as_those_of_this_process_do(records: Path, deployment: Deployment) -> None:
     settings = settings_of("three-clients", records, "sanitized") | {
         "client.sanitizer": "drop", "client.splitter": "guide-agreement", "poison.upstream": "1",

@@ -11,7 +11,7 @@ from fedcrucible.engines.flower.superlink import LocalSuperLink
 from fedcrucible_core.config.values import Scalar
 from studies.example_apps import ExampleApp
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 CLIENTS = 5
 
 
