@@ -11,10 +11,11 @@ from flwr.common.logger import log
 from flwr.serverapp import Grid
 from torch import Tensor
 
-from defenses.base import RepairContext
+from defenses.base import Repair, RepairContext
 from fedcrucible_core.config.plain_text import plain_text
 from fedcrucible_core.learning.data import Labeled
 from fedcrucible_core.learning.evaluation import predict
+from fedcrucible_core.learning.models.base import SplitModel
 from fedcrucible_core.learning.rng import torch_generator
 from fedcrucible_core.learning.survey import Survey
 from fedcrucible_core.learning.weights import Weights
@@ -137,22 +138,40 @@ def repaired(
     """
     parts, repair = all_parts.of(prototype), all_parts.system.repair
     assert repair is not None
-    try:
+
+    def prepare() -> RepairContext:
         given = parts.repair_inputs(prototype)
         outcome.split = given.judged
         outcome.notes += given.notes
         outcome.facts |= {fact_name(f"repair.{key}", prototype): value for key, value in given.facts.items()}
         model.load_into(parts.model)
-        facts = repair.repair(parts.model, context_of(parts, prototype, phase, outcome.round, answers, given))
-        for name, tensor in parts.model.state_dict().items():
+        return context_of(parts, prototype, phase, outcome.round, answers, given)
+
+    facts = attempted(repair, parts.model, outcome, prepare)
+    if facts is None:
+        return model
+    outcome.facts |= {fact_name(f"repair.{key}", prototype): value for key, value in facts.items()}
+    return Weights.of(parts.model)
+
+
+def attempted(
+    repair: Repair, model: SplitModel, outcome: RoundOutcome, prepare: Callable[[], RepairContext]
+) -> Mapping[str, float] | None:
+    """What a repair says of its work on ``model``, in place; None, with a note, where it fails or leaves it not finite.
+
+    ``prepare`` makes the context; what that fails with is the repair's failure too.
+    """
+    try:
+        context = prepare()
+        facts = repair.repair(model, context)
+        for name, tensor in model.state_dict().items():
             if not bool(torch.isfinite(tensor).all()):
                 raise FloatingPointError(f"it left {name} not finite")
     except UNREPAIRABLE as error:
         outcome.notes.append(f"repair {repair.name!r} failed ({plain_text(error)}): the model was kept")
         log(WARNING, "%s", outcome.notes[-1])
-        return model
-    outcome.facts |= {fact_name(f"repair.{key}", prototype): value for key, value in facts.items()}
-    return Weights.of(parts.model)
+        return None
+    return facts
 
 
 def context_of(
@@ -178,7 +197,7 @@ def context_of(
         device=next(parts.model.parameters()).device,
         answers=answers,
         data=data,
-        accuracy=None if data is None else _accuracy(parts, data.originals),
+        accuracy=None if data is None else accuracy_of(parts.model, data.originals, parts.config.run.eval_batch_size),
         guide=guide,
         suspects=given.suspects,
         clean=given.clean,
@@ -187,8 +206,8 @@ def context_of(
     )
 
 
-def _accuracy(parts: Parts, data: Labeled) -> Callable[[], float]:
-    model, batch = parts.model, parts.config.run.eval_batch_size
+def accuracy_of(model: SplitModel, data: Labeled, batch: int) -> Callable[[], float]:
+    """Measures the accuracy, in percent, that the model has on ``data`` whenever it is called."""
     device = next(model.parameters()).device
 
     def accuracy() -> float:

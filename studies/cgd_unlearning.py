@@ -71,10 +71,11 @@ def rates(settings: Mapping[str, Scalar], epochs: int, folder: Path) -> list[tup
         "task.eval_split": "validation", "run.checkpoint_every": 1, f"{KEY}epochs": epochs,
         f"{KEY}tolerance": UNSTOPPED,
     }  # fmt: skip
-    plan = Plan.make(load(dict(settings) | fixed))
+    unstopped = dict(settings) | fixed
+    plan = Plan.make(load(unstopped))
     parts = strategy_of(plan, in_order=True).parts
     outcome = RoundOutcome(plan.config.run.rounds + 1, stage="repair")
-    victim(plan, dict(settings) | fixed, folder).load_into(parts.model)
+    victim(plan, unstopped, folder).load_into(parts.model)
     repair, given = plan.system.repair, parts.repair_inputs(SOLE)
     assert isinstance(repair, CgdUnlearn)
     context = context_of(parts, SOLE, None, outcome.round, None, given)

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from logging import WARNING
 from typing import cast
 
-import torch
 from flwr.app import ArrayRecord
-from flwr.common.logger import log
 
 from defenses.base import Repair, RepairContext, Suspects
 from fedcrucible.flower.server_side import ServerSide
-from fedcrucible_core.config.plain_text import plain_text
-from fedcrucible_core.learning.data import Labeled
-from fedcrucible_core.learning.evaluation import predict
 from fedcrucible_core.learning.models.base import SplitModel
 from fedcrucible_core.learning.rng import torch_generator
 from strategies.outcome import RoundOutcome
-from strategies.repair_step import UNREPAIRABLE
+from strategies.repair_step import accuracy_of, attempted
 from strategies.timing import timed
 
 
@@ -28,15 +21,9 @@ def repaired(side: ServerSide, repair: Repair, arrays: ArrayRecord, outcome: Rou
     assert server is not None, "a repair was given a model"
     server.load(arrays)
     model = cast(SplitModel, server.module)
-    try:
-        with timed(outcome, "server"):
-            facts = repair.repair(model, _context(side, repair, model, outcome.round))
-        for name, tensor in model.state_dict().items():
-            if not bool(torch.isfinite(tensor).all()):
-                raise FloatingPointError(f"it left {name} not finite")
-    except UNREPAIRABLE as error:
-        outcome.notes.append(f"repair {repair.name!r} failed ({plain_text(error)}): the model was kept")
-        log(WARNING, "%s", outcome.notes[-1])
+    with timed(outcome, "server"):
+        facts = attempted(repair, model, outcome, lambda: _context(side, repair, model, outcome.round))
+    if facts is None:
         return arrays
     outcome.facts |= {f"repair.{name}": value for name, value in facts.items()}
     outcome.model = "changed"
@@ -62,18 +49,10 @@ def _context(side: ServerSide, repair: Repair, model: SplitModel, round: int) ->
         rng=torch_generator(config.run.seed, "repair", round),
         device=side.device,
         data=data,
-        accuracy=None if data is None else _accuracy(side, model, data.originals),
+        accuracy=None if data is None else accuracy_of(model, data.originals, config.run.eval_batch_size),
         guide=guide,
         suspects=suspects,
         clean=clean,
         untrained=lambda seed: cast(SplitModel, server.untrained(seed)),
         training=config.training,
     )
-
-
-def _accuracy(side: ServerSide, model: SplitModel, data: Labeled) -> Callable[[], float]:
-    def accuracy() -> float:
-        found = predict(model, data.inputs, side.defence.config.run.eval_batch_size, side.device)
-        return 100.0 * float((found == data.labels).double().mean())
-
-    return accuracy
