@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import random
 import tempfile
 import time
 import tomllib
@@ -63,6 +64,7 @@ def strategies(app: ExampleApp, clients: int, seed: int, on_round: Callable[[Rou
 def measure(app: ExampleApp, name: str, settings: Settings, clients: int, seed: int) -> Numbers:
     """One run's figures."""
     rows: list[RoundRecord] = []
+    random.seed(seed)  # Flower's strategies draw the order of nodes from here, and sums are rounded by it
     made = strategies(app, clients, seed, rows.append)[name]
     own = {"seed": seed} if "seed" in app.config else {}
     rates = app.run({**settings, **own, "attack": name != NOBODY, "fraction-evaluate": 0.0}, clients, made)
