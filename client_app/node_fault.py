@@ -14,6 +14,7 @@ from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.component import Component
 from fedcrucible_core.config.registry import Registry
 from strategies.messages import MODEL, PARAMETERS, ROUND, whole
+from strategies.records import record_in
 
 Content = dict[str, ArrayRecord | MetricRecord | ConfigRecord]
 
@@ -29,7 +30,7 @@ class Moment:
     @property
     def round(self) -> int:
         """The round that is asked for."""
-        return whole(self.message.content.config_records[ROUND]["round"])
+        return whole(record_in(self.message.content, ROUND, ConfigRecord)["round"])
 
     def work(self) -> Content:
         """The honest reply's records, which may be changed."""

@@ -8,6 +8,7 @@ from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
 
 from fedcrucible_core.config.plain_text import plain_repr
 from strategies.messages import CLIENT, METRICS
+from strategies.records import record_in
 from strategies.replies import InvalidReplyError, check_records, claimed_examples, number, received
 
 ACCURACY, ASR = "accuracy-percent", "asr-percent"
@@ -48,13 +49,13 @@ def read_rates(message: Message | Exception | None, partition: int, max_examples
 
 def _read(content: RecordDict, partition: int, max_examples: int) -> ClientRates:
     check_records(content, partition, {METRICS: MetricRecord, CLIENT: ConfigRecord})
-    metrics = content.metric_records[METRICS]
+    metrics = record_in(content, METRICS, MetricRecord)
     examples = claimed_examples(metrics, max_examples)
     unexpected = sorted(set(metrics) - {"num-examples", ACCURACY, ASR})
     if unexpected:
         raise InvalidReplyError(f"unexpected metrics [{', '.join(plain_repr(key, 20) for key in unexpected[:6])}]")
     asr = _percent(metrics, ASR) if ASR in metrics else None
-    allowed = content.config_records[CLIENT].get(ASR_ALLOWED, True)
+    allowed = record_in(content, CLIENT, ConfigRecord).get(ASR_ALLOWED, True)
     if not isinstance(allowed, bool):
         raise InvalidReplyError(f"{ASR_ALLOWED} is {plain_repr(allowed)}, allowed true, false")
     if asr is not None and not allowed:

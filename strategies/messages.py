@@ -8,7 +8,9 @@ from torch import Tensor
 
 from fedcrucible_core.learning.data import DataInfo
 from fedcrucible_core.learning.weights import Weights
+from strategies.arrays import values_of
 from strategies.payloads import FLOAT32, Payload
+from strategies.records import record_in
 from strategies.task_facts import TASK, task_record
 
 MODEL, ROUND, METRICS, CLIENT = "model", "round", "metrics", "client"
@@ -35,7 +37,7 @@ def from_arrays(arrays: ArrayRecord) -> Weights:
 
 
 def _tensor(array: Array) -> Tensor:
-    return torch.tensor(array.numpy(), dtype=torch.float32)
+    return torch.tensor(values_of(array), dtype=torch.float32)
 
 
 def with_task(content: dict[str, ArrayRecord | ConfigRecord], info: DataInfo | None) -> RecordDict:
@@ -53,8 +55,8 @@ def train_content(
 
 def read_train(content: RecordDict) -> tuple[Weights, int, int]:
     """What a client reads in a training message: global model, round, number of participants."""
-    order = content.config_records[ROUND]
-    return from_arrays(content.array_records[MODEL]), whole(order["round"]), whole(order["participants"])
+    order = record_in(content, ROUND, ConfigRecord)
+    return from_arrays(record_in(content, MODEL, ArrayRecord)), whole(order["round"]), whole(order["participants"])
 
 
 def whole(value: object) -> int:

@@ -18,8 +18,10 @@ from fedcrucible_core.config.json_log import TOLD
 from fedcrucible_core.config.plain_text import error_text, plain_repr, plain_text, uncoloured
 from fedcrucible_core.learning.vector import Slot, buffer_slots
 from fedcrucible_core.learning.weights import Weights
+from strategies.arrays import values_of
 from strategies.messages import ATTACKED, BUFFERS, CLIENT, METRICS, MODEL, PARAMETERS
 from strategies.payloads import FLOAT32, Payload
+from strategies.records import record_in
 from strategies.sanitizer_facts import told
 
 T = TypeVar("T")
@@ -91,12 +93,12 @@ def read_reply(message: Message | Exception | None, partition: int, layout: Layo
 
 def _read(content: RecordDict, partition: int, layout: Layout) -> Reply:
     check_records(content, partition, {MODEL: ArrayRecord, METRICS: MetricRecord, CLIENT: ConfigRecord})
-    answered = content.config_records[CLIENT].get("round", layout.round)
+    answered = record_in(content, CLIENT, ConfigRecord).get("round", layout.round)
     if layout.round is not None and answered != layout.round:  # a cache or a recording; who lies is judged by the rule
         raise InvalidReplyError(f"answers round {plain_repr(answered)}, asked was round {layout.round}")
-    metrics = content.metric_records[METRICS]
+    metrics = record_in(content, METRICS, MetricRecord)
     examples = claimed_examples(metrics, layout.max_examples)
-    arrays = content.array_records[MODEL]
+    arrays = record_in(content, MODEL, ArrayRecord)
     check_arrays(arrays, (BUFFERS, PARAMETERS))
     uploaded = vector(arrays[PARAMETERS], PARAMETERS, layout.sent.parameters.numel(), layout.payload.up)
     weights = Weights(
@@ -179,7 +181,7 @@ def check_records(content: RecordDict, partition: int, kinds: dict[str, type]) -
     unexpected = sorted(set(content) - set(kinds))
     if unexpected:
         raise InvalidReplyError(f"unexpected records {_keys(unexpected)}")
-    claimed = content.config_records[CLIENT].get("partition-id")
+    claimed = record_in(content, CLIENT, ConfigRecord).get("partition-id")
     if claimed != partition:
         raise InvalidReplyError(f"claims to be partition {plain_repr(claimed)}, but its node holds {partition}")
 
@@ -212,10 +214,10 @@ def vector(array: Array, name: str, length: int, dtype: str = "float32") -> Tens
         raise InvalidReplyError(f"{name} are {plain_text(array.dtype, 60)}, not {dtype}")
     if tuple(array.shape) != (length,):
         raise InvalidReplyError(f"{name} have shape {plain_repr(tuple(array.shape))}, expected ({length},)")
-    values = array.numpy()
-    if values.shape != (length,) or values.dtype != np.dtype(dtype):
-        held = f"{plain_text(values.dtype, 60)} {plain_repr(values.shape)}"
-        raise InvalidReplyError(f"{name} hold {held}, not what their header says")
+    try:
+        values = values_of(array)
+    except ValueError as error:
+        raise InvalidReplyError(f"array {name!r} {error}") from None
     if not np.isfinite(values).all():
         raise InvalidReplyError(f"{name} hold {int((~np.isfinite(values)).sum())} values that are not finite")
     return torch.tensor(values)

@@ -12,6 +12,7 @@ from fedcrucible_core.learning.data import DataInfo
 from fedcrucible_core.learning.survey import Method, Survey
 from fedcrucible_core.learning.weights import Weights
 from strategies.messages import CLIENT, MODEL, from_arrays, to_arrays, whole, with_task
+from strategies.records import record_in
 from strategies.replies import InvalidReplyError, check_arrays, check_records, received, vector
 
 SURVEY, ANSWER = "survey", "answer"
@@ -35,7 +36,7 @@ def survey_content(model: Weights, round: int, survey: Survey, info: DataInfo | 
 
 def read_survey(content: RecordDict) -> tuple[Weights, int, Survey]:
     """What a client reads in a survey's message: final model, round, question."""
-    order = content.config_records[SURVEY]
+    order = record_in(content, SURVEY, ConfigRecord)
     method, activation = order["method"], order["activation"]
     if method not in ("ranks", "votes") or activation not in ("relu", "abs"):
         raise ValueError(f"can't answer with {method!r} of {activation!r} activations")
@@ -43,7 +44,7 @@ def read_survey(content: RecordDict) -> tuple[Weights, int, Survey]:
         str(order["module"]), whole(order["channels"]), whole(order["count"]), cast("Method", method),
         cast("Activation", activation), bool(order["received"]),
     )  # fmt: skip
-    return from_arrays(content.array_records[MODEL]), whole(order["round"]), survey
+    return from_arrays(record_in(content, MODEL, ArrayRecord)), whole(order["round"]), survey
 
 
 def survey_reply(answer: Tensor, partition: int) -> RecordDict:
@@ -66,7 +67,7 @@ def read_survey_answer(message: Message | Exception | None, partition: int, surv
 
 def _read(content: RecordDict, partition: int, survey: Survey) -> Tensor:
     check_records(content, partition, {SURVEY: ArrayRecord, CLIENT: ConfigRecord})
-    arrays = content.array_records[SURVEY]
+    arrays = record_in(content, SURVEY, ArrayRecord)
     check_arrays(arrays, (ANSWER,))
     answer = vector(arrays[ANSWER], "answers", survey.channels, "int64")
     fault = survey.fault(answer)

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from defenses.base import Aggregate, AggregationRule
 from defenses.updates import ClientUpdates, ServerView, State
-from fedcrucible.flower.arrays import LARGEST, Values, packed, values_of
 from fedcrucible.flower.layout import Columns, Entry, Layout
 from fedcrucible.flower.uploads import Upload
+from strategies.arrays import LARGEST, Values, packed, values_of
 from strategies.buffers import Statistic, aggregate_buffers
 
 
@@ -63,15 +63,10 @@ def judged(
     if len(uploads) < rule.min_clients:
         raise ValueError(f"{rule.name} needs {rule.min_clients} clients, {len(uploads)} replied")
     w_t, beside = sent.vector(), _Beside.of(sent)
-    matrix = torch.empty(len(uploads), w_t.numel(), dtype=w_t.dtype)
-    for row, upload in zip(matrix, uploads.values(), strict=True):
-        _fill(row.numpy(), upload.arrays, sent.columns, w_t.numpy())
-        beside.take(upload.arrays)
-        upload.release()
     result = rule.aggregate(
         ClientUpdates(
             w_t,
-            matrix,
+            _updates(sent, uploads, w_t, beside),  # held by nobody else: it is gone when the rule is done
             torch.tensor([upload.num_examples for upload in uploads.values()], dtype=torch.float64),
             list(uploads),
             sent.round,
@@ -80,8 +75,17 @@ def judged(
             view,
         )
     )
-    del matrix
     return Judgement(result, beside.joined(w_t + result.delta.to(w_t), result.weights, statistic))
+
+
+def _updates(sent: Sent, uploads: Mapping[int, Upload], w_t: Tensor, beside: _Beside) -> Tensor:
+    """The updates ``[n, d]``; each reply is released when it has its row, so that replies give way to the matrix."""
+    matrix = torch.empty(len(uploads), w_t.numel(), dtype=w_t.dtype)
+    for row, upload in zip(matrix, uploads.values(), strict=True):
+        _fill(row.numpy(), upload.arrays, sent.columns, w_t.numpy())
+        beside.take(upload.arrays)
+        upload.release()
+    return matrix
 
 
 def _fill(row: Values, arrays: ArrayRecord, columns: Columns, w_t: Values) -> None:

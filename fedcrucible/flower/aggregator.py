@@ -15,7 +15,6 @@ from torch import Tensor
 
 from defenses.updates import ServerView, State
 from fedcrucible.flower.aggregation import Judgement, Sent, judged
-from fedcrucible.flower.arrays import values_of
 from fedcrucible.flower.configured import Defence
 from fedcrucible.flower.layout import Columns, Layout, output_layer, tied
 from fedcrucible.flower.server_optimiser import ServerOptimiser
@@ -26,6 +25,7 @@ from fedcrucible_core.config.plain_text import plain_text
 from fedcrucible_core.learning.models.base import SplitModel
 from fedcrucible_core.learning.rng import torch_generator
 from fedcrucible_core.learning.weights import Weights
+from strategies.arrays import values_of
 from strategies.outcome import RoundOutcome
 from strategies.rule_step import FAILURES
 from strategies.timing import timed

@@ -11,6 +11,7 @@ from fedcrucible.flower.uploads import EXACT, read_metrics, usual_metrics
 from fedcrucible_core.config.plain_text import error_text
 from strategies.client_metrics import summed
 from strategies.outcome import RoundOutcome
+from strategies.records import records_of
 from strategies.replies import read_all
 
 Aggregate = Callable[[list[RecordDict], str], MetricRecord]
@@ -30,7 +31,7 @@ def concluded(
     contents, odd = usual_metrics(contents)
     outcome.evaluations_dropped = dict(sorted({**dropped, **odd}.items()))
     for client, content in contents.items():
-        metrics = next(iter(content.metric_records.values()))
+        metrics = next(iter(records_of(content, MetricRecord).values()))
         rates = rates_of(metrics)
         if "ma_percent" in rates:
             outcome.client_metrics[client] = {"examples": float(metrics[weight_key]), **rates}  # type: ignore[arg-type]
@@ -60,7 +61,7 @@ def aggregated(
 
 def _finite(content: RecordDict) -> bool:
     """Whether all numbers of a reply's metrics are such as floats can hold."""
-    for value in next(iter(content.metric_records.values())).values():
+    for value in next(iter(records_of(content, MetricRecord).values())).values():
         for number in value if isinstance(value, list) else (value,):
             if not is_finite(number):
                 return False

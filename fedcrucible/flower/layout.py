@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from flwr.app import Array, ArrayRecord
 
-from fedcrucible.flower.arrays import BFLOAT16, Kind, Values, kind_of, values_of
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.plain_text import plain_text
 from fedcrucible_core.learning.vector import Slot
+from strategies.arrays import BFLOAT16, Kind, Values, kind_of, values_of
 
 KEY = "initial_arrays"
 """What the user calls the record, in errors."""

@@ -16,7 +16,6 @@ from flwr.app import Array, ArrayRecord
 from flwr.common.logger import log
 from torch import Tensor
 
-from fedcrucible.flower.arrays import STYPE
 from fedcrucible.flower.configured import Defence
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.compose import RunConfigBase
@@ -30,6 +29,7 @@ from fedcrucible_core.records.writer import RunRecord
 from server_app.operations import Operations
 from server_app.recorder import Recorder, to_record
 from server_app.resume import Start
+from strategies.arrays import STYPE
 from strategies.outcome import RoundOutcome
 
 UNKNOWN = "the app is not ours: nobody knows who attacks, so rejected replies are counted, and none is called an error"

@@ -11,7 +11,6 @@ import torch
 from flwr.app import Array, ArrayRecord
 from torch import Tensor, nn
 
-from fedcrucible.flower.arrays import packed, values_of
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.plain_text import error_text, plain_text
 from fedcrucible_core.learning.data import DataInfo
@@ -20,6 +19,7 @@ from fedcrucible_core.learning.models.libraries import LibraryModel
 from fedcrucible_core.learning.rng import derive_seed
 from fedcrucible_core.learning.tasks import task_of
 from fedcrucible_core.learning.vector import Slot, parameter_slots
+from strategies.arrays import packed, values_of
 
 PROBES = 2
 """Inputs by which a model is compared with its split copy."""

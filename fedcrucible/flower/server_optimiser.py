@@ -11,9 +11,9 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MessageType, Met
 from flwr.serverapp.strategy import FedAvg
 from torch import Tensor
 
-from fedcrucible.flower.arrays import packed, values_of
 from fedcrucible.flower.layout import Layout
 from fedcrucible_core.config import ConfigError
+from strategies.arrays import packed, values_of
 
 JUDGES = ("Krum", "MultiKrum", "Bulyan", "FedMedian", "FedTrimmedAvg", "QFedAvg", "FedXgbBagging", "FedXgbCyclic")
 """Strategies that need every client's reply: fed with one aggregate they do nothing."""

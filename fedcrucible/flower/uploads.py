@@ -7,20 +7,19 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from logging import WARNING
-from typing import TypeVar
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
 from flwr.common.logger import log
 
-from fedcrucible.flower.arrays import LARGEST, Values, kind_of, values_of
 from fedcrucible.flower.layout import Entry, Layout
 from fedcrucible_core.config.json_log import TOLD
 from fedcrucible_core.config.plain_text import plain_repr
+from strategies.arrays import LARGEST, Values, kind_of, values_of
 from strategies.outcome import RoundOutcome
+from strategies.records import R, records_of
 from strategies.replies import InvalidReplyError, read_all, received
 
-R = TypeVar("R", ArrayRecord, MetricRecord)
 MOST_TIMES_MEDIAN = 1000.0
 """A claim of more examples than this many times the round's median is dropped, where nothing else is configured."""
 EXACT = 2.0**53
@@ -37,16 +36,16 @@ class Upload:
     @property
     def arrays(self) -> ArrayRecord:
         """Its arrays."""
-        return next(iter(self.content.array_records.values()))
+        return next(iter(records_of(self.content, ArrayRecord).values()))
 
     @property
     def metrics(self) -> MetricRecord:
         """Its metrics."""
-        return next(iter(self.content.metric_records.values()))
+        return next(iter(records_of(self.content, MetricRecord).values()))
 
     def release(self) -> None:
         """Forget the arrays: those of a round take n times the model's memory."""
-        for key in list(self.content.array_records):
+        for key in records_of(self.content, ArrayRecord):
             del self.content[key]
 
 
@@ -62,15 +61,15 @@ def read_metrics(message: Message | Exception | None, weight_key: str, most: flo
     """Check a reply to an evaluate message: one record of metrics with a weight. Raises InvalidReplyError alone."""
 
     def read(content: RecordDict) -> RecordDict:
-        _weight(_only(content.metric_records, "MetricRecord"), weight_key, most)
+        _weight(_only(content, MetricRecord), weight_key, most)
         return content
 
     return received(message, read)
 
 
 def _read(content: RecordDict, layout: Layout, weight_key: str, most: float) -> Upload:
-    arrays = _only(content.array_records, "ArrayRecord")
-    metrics = _only(content.metric_records, "MetricRecord")
+    arrays = _only(content, ArrayRecord)
+    metrics = _only(content, MetricRecord)
     weight = _weight(metrics, weight_key, most)
     _check_keys(arrays, layout)
     for entry in layout.entries:
@@ -155,7 +154,7 @@ def usual_metrics(contents: Mapping[int, RecordDict]) -> tuple[dict[int, RecordD
 
     One number or a list under a key are two kinds.  Where nothing is so usual all stay.
     """
-    kinds = {client: _kinds(_only(content.metric_records)) for client, content in contents.items()}
+    kinds = {client: _kinds(_only(content, MetricRecord)) for client, content in contents.items()}
     usual, count = Counter(kinds.values()).most_common(1)[0] if kinds else (frozenset[str](), 0)
     if 2 * count <= len(kinds):
         return dict(contents), {}
@@ -175,9 +174,10 @@ def _difference(own: frozenset[str], usual: frozenset[str]) -> str:
     return f"its metrics have {' and '.join(parts)}"
 
 
-def _only(records: Mapping[str, R], kind: str = "") -> R:
+def _only(content: RecordDict, kind: type[R]) -> R:
+    records = records_of(content, kind)
     if len(records) != 1:
-        raise InvalidReplyError(f"holds {len(records)} records of type {kind}, expected is one")
+        raise InvalidReplyError(f"holds {len(records)} records of type {kind.__name__}, expected is one")
     return next(iter(records.values()))
 
 

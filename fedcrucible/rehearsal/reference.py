@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 
-from flwr.app import Error, Message
+from flwr.app import ConfigRecord, Error, Message
 
 from fedcrucible.engines.local_grid import LocalGrid
 from fedcrucible_core.config.load import flatten, load
@@ -14,6 +14,7 @@ from fedcrucible_core.records.schema import RoundRecord
 from server_app.plan import Plan
 from server_app.run import execute
 from strategies.messages import ROUND, whole
+from strategies.records import record_in
 
 _NEVER_CAME = Error(code=5, reason="not counted in the record")
 
@@ -30,7 +31,7 @@ class CountedReplies(LocalGrid):
     def _answer(self, message: Message) -> Message:
         site = message.metadata.dst_node_id - 2
         if message.metadata.message_type == "train":
-            record = self.rounds[whole(message.content.config_records[ROUND]["round"])]
+            record = self.rounds[whole(record_in(message.content, ROUND, ConfigRecord)["round"])]
             if site not in record.participants or str(site) in record.dropped:
                 return Message(_NEVER_CAME, reply_to=message)
         return super()._answer(message)

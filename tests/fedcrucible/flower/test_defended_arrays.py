@@ -11,9 +11,9 @@ from flwr.app import Array, ArrayRecord, RecordDict
 from torch import nn
 
 from fedcrucible.flower import Defended
-from fedcrucible.flower.arrays import BFLOAT16, packed, values_of
 from fedcrucible.flower.layout import Columns, Layout, output_layer, tied
 from fedcrucible_core.config import ConfigError
+from strategies.arrays import BFLOAT16, packed, values_of
 from tests.support.own_app import Values, content, honest, record, run, values
 
 ml_dtypes = pytest.importorskip("ml_dtypes")
