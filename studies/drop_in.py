@@ -18,7 +18,7 @@ import random
 import tempfile
 import time
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -40,8 +40,13 @@ COLUMNS = ("MA %", "ASR %", "attackers rejected %", "honest rejected %")
 NOBODY = "Flower's FedAvg, nobody attacks"
 
 
-def strategies(app: ExampleApp, clients: int, seed: int, on_round: Callable[[RoundRecord], None]) -> dict[str, Maker]:
-    """Every strategy that is compared, by the name of its row; all are told how many attack, where they ask."""
+def strategies(
+    app: ExampleApp, clients: int, seed: int, on_round: Callable[[RoundRecord], None], rules: Sequence[str] = ()
+) -> dict[str, Maker]:
+    """Every strategy that is compared, by the name of its row; all are told how many attack, where they ask.
+
+    ``rules`` are further ones of ours, as they are by default.
+    """
     attackers = clients // 5
     ours = partial(Defended, seed=seed, on_round=on_round)
     found: dict[str, Maker] = {
@@ -58,14 +63,17 @@ def strategies(app: ExampleApp, clients: int, seed: int, on_round: Callable[[Rou
             ours, "clip-fed", model=app.module("task").Net(), class_names=FASHION, input_shape=(1, 28, 28),
             server_images="flow", guide="tiny",
         )  # fmt: skip
-    return found
+    told = {"defense.assumed_malicious": attackers}
+    return found | {f'Defended("{rule}")': partial(ours, rule, settings=told) for rule in rules}
 
 
-def measure(app: ExampleApp, name: str, settings: Settings, clients: int, seed: int) -> Numbers:
+def measure(
+    app: ExampleApp, name: str, settings: Settings, clients: int, seed: int, rules: Sequence[str] = ()
+) -> Numbers:
     """One run's figures."""
     rows: list[RoundRecord] = []
     random.seed(seed)  # Flower's strategies draw the order of nodes from here, and sums are rounded by it
-    made = strategies(app, clients, seed, rows.append)[name]
+    made = strategies(app, clients, seed, rows.append, rules)[name]
     own = {"seed": seed} if "seed" in app.config else {}
     rates = app.run({**settings, **own, "attack": name != NOBODY, "fraction-evaluate": 0.0}, clients, made)
     last = rates[max(rates)]
@@ -125,6 +133,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=10)
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--only", nargs="+", help="rows by part of their names")
+    parser.add_argument("--rules", nargs="+", default=[], help="further rules of ours")
     parser.add_argument("--simulation", action="store_true", help="compare the engines instead")
     options = parser.parse_args()
     logging.getLogger("flwr").setLevel(logging.ERROR)
@@ -138,14 +147,14 @@ def main() -> None:
         return
     names = [
         name
-        for name in strategies(app, options.clients, 0, lambda _: None)
+        for name in strategies(app, options.clients, 0, lambda _: None, options.rules)
         if not options.only or any(part in name for part in options.only)
     ]
     measured: dict[str, list[Numbers]] = {name: [] for name in names}
     for seed in options.seeds:
         for name in names:
             begun = time.perf_counter()
-            measured[name].append(measure(app, name, settings, options.clients, seed))
+            measured[name].append(measure(app, name, settings, options.clients, seed, options.rules))
             shown = ", ".join(f"{column} {value:.1f}" for column, value in measured[name][-1].items())
             print(f"seed {seed}, {name}: {shown}; {time.perf_counter() - begun:.0f} s", flush=True)
     print(f"\n{table(measured)}")

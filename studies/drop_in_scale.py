@@ -1,11 +1,13 @@
-"""Seconds and memory of one aggregation in somebody's Flower app, beside Flower's own strategies.
+"""Seconds and memory of one round in somebody's Flower app, beside Flower's own strategies.
 
     python -m studies.drop_in_scale --parameters 10000000 100000000
+    python -m studies.drop_in_scale --parameters 100000000 --on-disk /var/tmp
 
-Ten clients reply with float32 arrays around what they were sent.  Counted is ``aggregate_train`` alone, from replies
-that lie in memory, in a process of its own for each line.  ``peak`` is the largest resident memory meanwhile, and
-``rise`` how far that is above what it was before (the replies, and what was sent), both also in models of 4 bytes a
-parameter.
+Ten clients reply with float32 arrays around what they were sent, in a process of its own for each line.  Counted are
+the seconds of ``aggregate_train`` alone, and the most memory that the server holds at a time (of its own, without files
+that are mapped, which the system writes out when it needs the room), less what it held before the round.  A model is 4
+bytes a parameter.  Replies come one by one, as over a network; Flower's strategies, and ours without ``--on-disk``,
+hold all of them.
 """
 
 from __future__ import annotations
@@ -16,8 +18,11 @@ import logging
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
+from pathlib import Path
+from threading import Event, Thread
+from uuid import uuid4
 
 import numpy as np
 import torch
@@ -27,15 +32,23 @@ from flwr.serverapp.strategy import FedAvg, FedTrimmedAvg, Krum
 
 from fedcrucible.engines.local_grid import LocalGrid
 from fedcrucible.flower import Defended
-from studies.scale import forget_peak, peak_mb
+from fedcrucible.flower.patient_grid import PatientGrid
 
 ARRAYS = 10
 """Arrays of the model, equally large."""
-STRATEGIES: dict[str, Callable[[], FedAvg]] = {
+RULES = (
+    "fedavg", "krum", "trimmed-mean", "median", "flame", "auror", "bulyan", "clip-cluster", "clip-fed-filter", "dp",
+    "fedcpa", "feddmc", "fldetector", "foolsgold", "freqfed", "multi-krum", "norm-threshold", "rfa", "rfout", "rlr",
+    "signguard", "weak-dp",
+)  # fmt: skip
+"""Of ours, those that need nothing beside the replies."""
+SHOWN = ("Flower", *(f'"{name}"' for name in RULES[:5]))
+"""Parts of the names of rows where nobody chooses."""
+STRATEGIES: dict[str, Callable[..., FedAvg]] = {
     "Flower's FedAvg": FedAvg,
     "Flower's Krum": partial(Krum, num_malicious_nodes=2),
     "Flower's FedTrimmedAvg": FedTrimmedAvg,
-    **{f'Defended("{name}")': partial(Defended, name) for name in ("fedavg", "krum", "trimmed-mean", "flame")},
+    **{f'Defended("{name}")': partial(Defended, name) for name in RULES},
 }
 
 
@@ -54,19 +67,63 @@ def noisy_clients() -> ClientApp:
     return app
 
 
-def measure(name: str, parameters: int, clients: int) -> dict[str, float]:
-    """One aggregation in this process."""
+class LazyGrid(LocalGrid):
+    """Clients that work when they are asked for their replies, so that the grid holds one at most."""
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """Keep the messages."""
+        self._asked = {str(uuid4()): message for message in messages}
+        for key, message in self._asked.items():
+            message.metadata.__dict__["_message_id"] = key
+        return list(self._asked)
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        """Run the ClientApp of those whose replies are asked for."""
+        return [self._answer(self._asked.pop(key)) for key in message_ids if key in self._asked]
+
+
+class Watched:
+    """The most memory of its own that this process holds meanwhile, in MB, by looking every few milliseconds."""
+
+    def __enter__(self) -> Watched:
+        self.begun = self.most = own_mb()
+        self._stop = Event()
+        self._thread = Thread(target=self._look, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._stop.wait(0.005):
+            self.most = max(self.most, own_mb())
+
+
+def own_mb() -> float:
+    """Resident memory that is no file's, in MB (10^6 bytes)."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return next(int(line.split()[1]) * 1024e-6 for line in status.splitlines() if line.startswith("RssAnon"))
+
+
+def measure(name: str, parameters: int, clients: int, on_disk: str | None) -> dict[str, float]:
+    """One round in this process."""
     logging.getLogger("flwr").setLevel(logging.ERROR)
     torch.set_num_threads(1)
-    strategy, grid = STRATEGIES[name](), LocalGrid(noisy_clients(), clients, {})
+    strategy = STRATEGIES[name](**({} if on_disk is None else {"on_disk": on_disk}))
+    room = strategy.room if isinstance(strategy, Defended) else None
+    grid = PatientGrid(LazyGrid(noisy_clients(), clients, {}), 0.01, room)
     length = parameters // ARRAYS
     arrays = ArrayRecord({f"layer{i}.weight": Array(np.zeros(length, np.float32)) for i in range(ARRAYS)})
+    before = own_mb()
     replies = list(grid.send_and_receive(strategy.configure_train(1, arrays, ConfigRecord(), grid)))
-    before, wall, processor = forget_peak(), time.perf_counter(), time.process_time()
-    made, _ = strategy.aggregate_train(1, replies)
-    found = {"wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - processor, "peak_mb": peak_mb()}
+    with Watched() as memory:
+        wall, processor = time.perf_counter(), time.process_time()
+        made, _ = strategy.aggregate_train(1, replies)
+        found = {"wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - processor}
     assert made is not None, "the strategy aggregated nothing"
-    return {**found, "before_mb": before}
+    return {**found, "replies_mb": memory.begun - before, "most_mb": memory.most - before}
 
 
 def main() -> None:
@@ -74,25 +131,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parameters", type=int, nargs="+", default=[10_000_000])
     parser.add_argument("--clients", type=int, default=10)
-    parser.add_argument("--only", nargs="+", default=list(STRATEGIES), help="strategies")
+    parser.add_argument("--only", nargs="+", default=SHOWN, help="strategies, by part of their names")
+    parser.add_argument("--on-disk", help="folder of the updates of Defended; its rows alone")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        print(json.dumps(measure(options.one, options.parameters[0], options.clients)))
+        print(json.dumps(measure(options.one, options.parameters[0], options.clients, options.on_disk)))
         return
-    print("| parameters | strategy | CPU s | wall s | peak GB (models) | rise GB (models) |\n" + "| --- " * 6 + "|")
+    chosen = [
+        name
+        for name in STRATEGIES
+        if (options.on_disk is None or name.startswith("Defended")) and any(part in name for part in options.only)
+    ]
+    columns = ("parameters", "strategy", "CPU s", "wall s", "GB (models) of replies", "GB (models) at most")
+    print(f"| {' | '.join(columns)} |\n{'| --- ' * len(columns)}|")
     for parameters in options.parameters:
-        for name in options.only:
+        for name in chosen:
             command = [sys.executable, "-m", "studies.drop_in_scale", "--one", name]
             command += ["--parameters", str(parameters), "--clients", str(options.clients)]
+            command += ["--on-disk", options.on_disk] if options.on_disk else []
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
                 raise SystemExit(done.stderr)
             found, model = json.loads(done.stdout.splitlines()[-1]), 4e-6 * parameters
-            peak, rise = found["peak_mb"], found["peak_mb"] - found["before_mb"]
+            memory = [f"{found[key] / 1e3:.2f} ({found[key] / model:.1f})" for key in ("replies_mb", "most_mb")]
             print(
-                f"| {parameters:.0e} | {name} | {found['cpu_s']:.1f} | {found['wall_s']:.1f} | "
-                f"{peak / 1e3:.2f} ({peak / model:.1f}) | {rise / 1e3:.2f} ({rise / model:.1f}) |",
+                f"| {parameters:.0e} | {name} | {found['cpu_s']:.1f} | {found['wall_s']:.1f} | {' | '.join(memory)} |",
                 flush=True,
             )
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from defenses.base import Aggregate, AggregationRule
 from defenses.updates import ClientUpdates, ServerView, State
 from fedcrucible.flower.layout import Columns, Entry, Layout
+from fedcrucible.flower.on_disk import DiskRoom
 from fedcrucible.flower.uploads import Upload
 from strategies.arrays import LARGEST, Values, packed, values_of
 from strategies.buffers import Statistic, aggregate_buffers
@@ -51,10 +52,11 @@ def judged(
     rng: torch.Generator,
     view: ServerView,
     statistic: Statistic = "mean",
+    room: DiskRoom | None = None,
 ) -> Judgement:
     """What a rule makes of the uploads, by client number, ascending; each is released once it is read.
 
-    ``view`` is what the server knows beside them.
+    ``view`` is what the server knows beside them; updates lie in ``room``, where there is one, else in memory.
 
     Raises:
         ValueError, ArithmeticError, RuntimeError: the rule can't work with these replies, or its aggregate can't be
@@ -66,7 +68,7 @@ def judged(
     result = rule.aggregate(
         ClientUpdates(
             w_t,
-            _updates(sent, uploads, w_t, beside),  # held by nobody else: it is gone when the rule is done
+            _updates(sent, uploads, w_t, beside, room),  # held by nobody else: it is gone when the rule is done
             torch.tensor([upload.num_examples for upload in uploads.values()], dtype=torch.float64),
             list(uploads),
             sent.round,
@@ -78,9 +80,10 @@ def judged(
     return Judgement(result, beside.joined(w_t + result.delta.to(w_t), result.weights, statistic))
 
 
-def _updates(sent: Sent, uploads: Mapping[int, Upload], w_t: Tensor, beside: _Beside) -> Tensor:
+def _updates(sent: Sent, uploads: Mapping[int, Upload], w_t: Tensor, beside: _Beside, room: DiskRoom | None) -> Tensor:
     """The updates ``[n, d]``; each reply is released when it has its row, so that replies give way to the matrix."""
-    matrix = torch.empty(len(uploads), w_t.numel(), dtype=w_t.dtype)
+    n, d = len(uploads), w_t.numel()
+    matrix = torch.empty(n, d, dtype=w_t.dtype) if room is None else room.matrix(n, d, w_t.dtype)
     for row, upload in zip(matrix, uploads.values(), strict=True):
         _fill(row.numpy(), upload.arrays, sent.columns, w_t.numpy())
         beside.take(upload.arrays)

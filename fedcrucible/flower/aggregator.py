@@ -17,6 +17,7 @@ from defenses.updates import ServerView, State
 from fedcrucible.flower.aggregation import Judgement, Sent, judged
 from fedcrucible.flower.configured import Defence
 from fedcrucible.flower.layout import Columns, Layout, output_layer, tied
+from fedcrucible.flower.on_disk import DiskRoom
 from fedcrucible.flower.server_optimiser import ServerOptimiser
 from fedcrucible.flower.server_side import ServerSide
 from fedcrucible.flower.uploads import Upload
@@ -42,6 +43,8 @@ class Aggregator:
     side: ServerSide
     optimiser: ServerOptimiser | None
     buffers: Sequence[str | int]
+    room: DiskRoom | None = None
+    """Where updates lie; None = in memory."""
     states: dict[str, State] = field(default_factory=dict)
     """What rule and purifier remember."""
     rounds: int = 0
@@ -182,6 +185,7 @@ class Aggregator:
             torch_generator(config.run.seed, RULE, outcome.round),
             self.side.view(view, arrays, outcome.round),
             config.federation.buffers,
+            self.room,
         )
 
     def _purified(self, arrays: ArrayRecord, outcome: RoundOutcome) -> ArrayRecord:

@@ -20,6 +20,7 @@ from fedcrucible.flower.aggregator import Aggregator
 from fedcrucible.flower.clients import Asked, Clients
 from fedcrucible.flower.configured import Defence, defence_of
 from fedcrucible.flower.evaluations import aggregated, concluded
+from fedcrucible.flower.on_disk import DiskRoom
 from fedcrucible.flower.patient_grid import PatientGrid
 from fedcrucible.flower.rates import rates_of
 from fedcrucible.flower.record import Memory, RunFolder, opened, remembered, row_of
@@ -52,8 +53,9 @@ class Defended(FedAvg):
     their weight says.  All come back in the types and under the keys in which they were sent; float16 and bfloat16 are
     accumulated in float32, float64 in float64.
 
-    A round takes, beside the replies, one matrix of their updates at most (clients x parameters x 4 bytes, 8 in
-    float64); each reply is let go once it is in there.
+    A round takes the room of its replies and of about three models (4 bytes a parameter, 8 in float64): the matrix of
+    updates takes the place of the replies, which are let go one by one.  With ``on_disk`` it takes that of a few models
+    alone, however many clients there are.
 
     Args:
         defence: a rule's or a system's name, e.g. ``krum``, ``flame``, ``clip-fed``.
@@ -76,6 +78,8 @@ class Defended(FedAvg):
         malicious_key: name of a metric by which clients of an experiment say (1 or 0) that they attack; for the
             record's figures alone. Empty = nobody knows.
         seed: of noise and draws; None = drawn anew.
+        on_disk: folder in whose nameless files replies and updates lie, for models of which a round's replies don't fit
+            into memory. None = memory.
         settings: further keys of our configuration, e.g. ``{"training.lr": 0.05}`` for a root set.
         on_round: is told of every round's record line.
         parameters: the defence's own, as under ``defense.NAME`` and ``purifier.NAME`` of the configuration.
@@ -105,6 +109,7 @@ class Defended(FedAvg):
         max_examples: float = 0,
         malicious_key: str = "",
         seed: int | None = None,
+        on_disk: str | Path | None = None,
         settings: Mapping[str, Scalar] | None = None,
         on_round: Callable[[RoundRecord], None] | None = None,
         fraction_train: float = 1.0,
@@ -130,7 +135,10 @@ class Defended(FedAvg):
             weighted_by_key, arrayrecord_key, configrecord_key, train_metrics_aggr_fn, evaluate_metrics_aggr_fn,
         )  # fmt: skip
         optimiser = None if inner is None else ServerOptimiser(inner)
-        self.aggregator = Aggregator(self.defence, ServerSide(self.defence, given), optimiser, tuple(buffers))
+        self.room = None if on_disk is None else DiskRoom(Path(on_disk).expanduser().absolute())
+        self.aggregator = Aggregator(
+            self.defence, ServerSide(self.defence, given), optimiser, tuple(buffers), self.room
+        )
         self.record, self.resume, self.checkpoint_every = record, resume, checkpoint_every
         self.max_examples = float(max_examples)
         self.malicious_key = malicious_key
@@ -171,7 +179,7 @@ class Defended(FedAvg):
         Raises ConfigError before anybody trains, for arrays that no rule can judge and for a record that can't be used.
         """
         if isinstance(grid, Grid):
-            grid = self._grid = PatientGrid(grid, self.defence.config.federation.poll_s)
+            grid = self._grid = PatientGrid(grid, self.defence.config.federation.poll_s, self.room)
         self.aggregator.rounds = num_rounds
         self.aggregator.look_at(initial_arrays)
         memory = remembered(self.defence, self.record, initial_arrays) if self.resume and self.record else None

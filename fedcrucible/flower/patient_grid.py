@@ -9,6 +9,7 @@ from flwr.app import Message, RecordDict
 from flwr.proto.node_pb2 import NodeInfo
 from flwr.serverapp import Grid
 
+from fedcrucible.flower.on_disk import DiskRoom
 from strategies.exchange import exchange, in_simulation
 from strategies.roster import NEAR_POLL_S
 
@@ -19,9 +20,11 @@ class PatientGrid(Grid):
     Flower's own exchange decodes all replies at once: one that can't be decoded ends the run.
     """
 
-    def __init__(self, grid: Grid, poll: float) -> None:
+    def __init__(self, grid: Grid, poll: float, room: DiskRoom | None = None) -> None:
         self.grid = grid
         self.poll = poll
+        self.room = room
+        """Where replies go as they come; None = they stay in memory."""
         self.failed: dict[int, Exception] = {}
         """Of the last exchange: node -> what happened to its reply."""
 
@@ -54,7 +57,8 @@ class PatientGrid(Grid):
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """Of the app's grid."""
-        return self.grid.pull_messages(message_ids)
+        pulled = self.grid.pull_messages(message_ids)
+        return pulled if self.room is None else [self.room.moved(message) for message in pulled]
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
         """Send messages, one per node, and collect what comes within ``timeout`` seconds."""
@@ -64,7 +68,7 @@ class PatientGrid(Grid):
             return []
         near = in_simulation(self.grid)  # there nothing is decoded
         answers = exchange(
-            self.grid,
+            self,
             batch,
             float("inf") if timeout is None else timeout,
             NEAR_POLL_S if near else self.poll,

@@ -140,7 +140,7 @@ KINDS: dict[str, tuple[Break, str]] = {
     "half example": (_half_example, "not a whole number"),
     "impostor": (_impostor, "claims to be partition 0"),
     "garbage": (_garbage, "unreadable"),
-    "false header": (_false_header, "not what their header says"),
+    "false header": (_false_header, "is declared as"),
     "negative variance": (_negative_variance, "variance is negative"),
     "empty": (_empty, "missing"),
     "silent": (_silent, "no reply in time"),
