@@ -57,6 +57,11 @@ class AggregationRule(Component):
         return Needs()
 
     @property
+    def starts_over(self) -> bool:
+        """Whether it may ask for the run's initial model (``Aggregate.restart``)."""
+        return False
+
+    @property
     def privacy(self) -> str:
         """Its claim of differential privacy, in words for the record; empty where it makes none.
 

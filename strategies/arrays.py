@@ -22,6 +22,8 @@ LARGEST = float(np.sqrt(np.finfo(np.float32).max))
 """1.8e19: what is larger has a square that overflows float32."""
 _HEADER = 10_240
 """Bytes of an array in which its header lies."""
+_READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+"""Of the versions of numpy's format; 3.0 has names of fields alone, which no array of numbers has."""
 _PACKED = ("uint8", "int8")
 
 
@@ -35,7 +37,7 @@ def values_of(array: Array) -> Values:
     """
     if array.stype != STYPE:
         raise ValueError(f"is serialised as {plain_repr(array.stype, 40)}, not {STYPE}")
-    shape, fortran, dtype, start = _header(array.data)
+    shape, fortran, dtype, start = header(array.data)
     declared = _declared(array.dtype)
     if declared != dtype or tuple(array.shape) != shape:
         said = f"{plain_text(array.dtype, 40)} {plain_repr(tuple(array.shape))}"
@@ -81,12 +83,14 @@ def packed(values: Values, dtype: str) -> Array:
     return Array(BFLOAT16, plain.shape, plain.stype, plain.data)
 
 
-def _header(data: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+def header(data: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+    """Shape, whether in Fortran's order, type, and where the values begin, as the bytes say. Raises ValueError."""
     stream = io.BytesIO(data[:_HEADER])
     try:
         version = np.lib.format.read_magic(stream)
-        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
-        shape, fortran, dtype = read(stream)
+        if version not in _READERS:
+            raise ValueError(f"format version {version[0]}.{version[1]} is unknown")
+        shape, fortran, dtype = _READERS[version](stream)
     except KeyboardInterrupt:
         raise
     except BaseException as error:

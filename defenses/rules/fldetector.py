@@ -68,6 +68,11 @@ class FLDetector(AggregationRule):
         "model", description="After a removal: start over from the initial model (paper), or keep it, forget histories"
     )
 
+    @property
+    def starts_over(self) -> bool:
+        """Whether removed clients' rounds are undone."""
+        return self.restart == "model"
+
     def aggregate(self, updates: ClientUpdates) -> Aggregate:
         """Aggregate one round; asks the round loop to start training over in the round of a removal.
 
@@ -112,7 +117,7 @@ class FLDetector(AggregationRule):
                 "removed": torch.tensor(sorted(removed), dtype=torch.int64),
                 "removed_score": torch.tensor([removed[i] for i in sorted(removed)], dtype=torch.float64),
             },
-            restart=bool(caught) and self.restart == "model",
+            restart=bool(caught) and self.starts_over,
         )
 
     def _active(self, updates: ClientUpdates, removed: dict[int, float]) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from defenses.base import Aggregate, AggregationRule
 from defenses.updates import ClientUpdates, ServerView, State
 from fedcrucible.flower.layout import Columns, Entry, Layout
 from fedcrucible.flower.on_disk import DiskRoom
-from fedcrucible.flower.uploads import Upload
+from fedcrucible.flower.uploads import MOST_TIMES_MEDIAN, Upload
 from strategies.arrays import LARGEST, Values, packed, values_of
 from strategies.buffers import Statistic, aggregate_buffers
 
@@ -113,7 +113,7 @@ class _Beside:
 
     def take(self, arrays: ArrayRecord) -> None:
         """Keep what an upload says, in memory of its own."""
-        exact = {entry.key: np.array(values_of(arrays[entry.key])) for entry in self.exact}
+        exact = {entry.key: np.array(values_of(arrays[entry.key]), entry.dtype) for entry in self.exact}
         self.taken.append((self._statistics(arrays), exact))
 
     def joined(self, learned: Tensor, weights: Tensor, statistic: Statistic) -> ArrayRecord:
@@ -143,19 +143,31 @@ class _Beside:
         return aggregate_buffers(current, torch.stack([of for of, _ in self.taken]), weights, (), statistic)
 
     def _exact(self, entry: Entry, weights: Tensor) -> Values:
-        """Of whole numbers the largest of accepted clients, of flags what most of the weight says; ties stay."""
+        """Counters: the largest accepted; other whole numbers and flags: what most of the weight says, else they stay.
+
+        No rule judges them, so that one client whose floats are accepted must not decide them.
+        """
         current = values_of(self.sent.arrays[entry.key])
         accepted = [
             (float(weight), of[entry.key]) for weight, (_, of) in zip(weights, self.taken, strict=True) if weight > 0
         ]
         if not accepted:
             return current
-        if entry.part == "integer":
-            largest: Values = np.maximum.reduce([values for _, values in accepted])
-            return largest
-        excess = sum(weight * (2.0 * values - 1.0) for weight, values in accepted)
-        decided: Values = np.where(np.abs(excess) < 1e-9, current, excess > 0)
+        if entry.part == "integer" and not entry.shape:
+            return _counted(current, [values for _, values in accepted])
+        decided: Values = np.array(current)
+        total = sum(weight for weight, _ in accepted)
+        for _, candidate in accepted:  # whoever has more than half is among them, element by element
+            support = sum(weight * (values == candidate) for weight, values in accepted)
+            decided = np.where(support > total * (0.5 + 1e-9), candidate, decided)
         return decided
+
+
+def _counted(current: Values, accepted: Sequence[Values]) -> Values:
+    """The largest of the counts, but none that grew over ``MOST_TIMES_MEDIAN`` times the median growth."""
+    grown = [int(values) - int(current) for values in accepted]
+    bound = MOST_TIMES_MEDIAN * max(1, sorted(grown)[(len(grown) - 1) // 2])
+    return np.array(int(current) + max(growth for growth in grown if growth <= bound), current.dtype)
 
 
 def _array(values: Tensor, entry: Entry) -> Array:

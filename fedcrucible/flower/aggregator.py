@@ -55,8 +55,16 @@ class Aggregator:
     facts: dict[str, float] = field(default_factory=dict)
     """What was prepared, for the record of the first round."""
     _layout: Layout | None = None
-    _copies: dict[str, str] = field(default_factory=dict)
+    _copies: dict[str, str] | None = None
+    """Which weights are tied; None = not known yet."""
     _prepared: bool = False
+
+    def begin(self, rounds: int) -> None:
+        """Another run begins: nothing of an earlier one is remembered."""
+        self.rounds, self.states = rounds, {}
+        self.initial = self.arrays = self._layout = self._copies = None
+        if self.optimiser is not None:
+            self.optimiser.begin()
 
     @property
     def layout(self) -> Layout:
@@ -77,7 +85,7 @@ class Aggregator:
         found = Layout.of(arrays, self.buffers, None if model is None else model.statistics)
         if self._layout is not None and not self._layout.fits(found):  # another model than before
             self.states.pop(RULE, None)
-            self._copies = {}
+            self._copies = None
         self._layout, self.arrays = found, arrays
         if self.initial is None:
             self.initial = arrays
@@ -130,8 +138,12 @@ class Aggregator:
         inner = {} if self.optimiser is None else self.optimiser.state
         return {owner: dict(named) for owner, named in (*self.states.items(), (INNER, inner)) if named}
 
-    def restore(self, states: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """Go on with what was remembered."""
+    def restore(self, states: Mapping[str, Mapping[str, Tensor]], initial: ArrayRecord | None) -> None:
+        """Go on with what was remembered. Raises ConfigError where a server optimiser's memory has no use any more."""
+        if INNER in states and self.optimiser is None:
+            allowed = "the server optimiser of the run that goes on, which remembers something"
+            raise ConfigError("inner", None, allowed)
+        self.initial = initial
         self.states = {owner: named for owner, named in states.items() if owner != INNER}
         if self.optimiser is not None:
             self.optimiser.restore(states.get(INNER, {}))
@@ -147,6 +159,9 @@ class Aggregator:
             assert self.initial is not None
             outcome.restarted = True
             outcome.notes.append("training starts over from the initial model")
+            self.states.pop(PURIFIER, None)
+            if self.optimiser is not None:
+                self.optimiser.begin()
             return self.initial
         if self.optimiser is None or not any(outcome.weights.values()):
             return judgement.arrays
@@ -160,11 +175,10 @@ class Aggregator:
             order = [entry.key for entry in self.layout.learned]
         else:
             copies, order = model.copies, model.order
-        if copies != self._copies:
-            if self.states.get(RULE):
-                outcome.notes.append("other weights are tied than before: the rule's memory begins anew")
-                self.states[RULE] = {}
-            self._copies = copies
+        if self._copies is not None and copies != self._copies and self.states.get(RULE):
+            outcome.notes.append("other weights are tied than before: the rule's memory begins anew")
+            self.states[RULE] = {}
+        self._copies = copies
         columns = Columns.of([self.layout.by_key[key] for key in order if key in self.layout.by_key], copies)
         sent = Sent(self.layout, columns, arrays, outcome.round)
         slots, output = output_layer(columns.slots)
@@ -206,4 +220,4 @@ class Aggregator:
 
 
 def _same(one: ArrayRecord, other: ArrayRecord) -> bool:
-    return one is other or all(array.data == other[key].data for key, array in one.items() if key in other)
+    return one is other or (one.keys() == other.keys() and all(a.data == other[key].data for key, a in one.items()))

@@ -61,7 +61,20 @@ def defence_of(name: str, parameters: Mapping[str, Scalar], settings: Mapping[st
     keys = {_key(name, parameter): value for parameter, value in parameters.items()}
     chosen: dict[str, Scalar] = {"strategy": name, **keys, **settings}
     config = load(chosen)
-    return Defence(config, assemble(config), chosen)
+    system = assemble(config)
+    _check_used(settings, system)
+    return Defence(config, system, chosen)
+
+
+def _check_used(settings: Mapping[str, Scalar], system: Assembled) -> None:
+    """Raise ConfigError for parameters of a component that takes no part."""
+    parts = (("defense", system.rule), ("purifier", system.purifier), ("repair", system.repair))
+    for section, part in parts:
+        used = part.name if part is not None else "none"
+        for key in settings:
+            name = key.split(".")[1] if key.startswith(f"{section}.") and key.count(".") > 1 else used
+            if name != used:
+                raise ConfigError("settings", f"{key} = {settings[key]}", f"counts for nothing: {section} is {used}")
 
 
 def allowed_names() -> list[str]:

@@ -17,13 +17,15 @@ from flwr.serverapp.strategy import FedAvg, Result
 from torch import nn
 
 from fedcrucible.flower.aggregator import Aggregator
+from fedcrucible.flower.arguments import check_arguments
 from fedcrucible.flower.clients import Asked, Clients
 from fedcrucible.flower.configured import Defence, defence_of
 from fedcrucible.flower.evaluations import aggregated, concluded
+from fedcrucible.flower.memory import Memory, identity_of, remembered
 from fedcrucible.flower.on_disk import DiskRoom
 from fedcrucible.flower.patient_grid import PatientGrid
 from fedcrucible.flower.rates import rates_of
-from fedcrucible.flower.record import Memory, RunFolder, opened, remembered, row_of
+from fedcrucible.flower.record import RunFolder, folder_of, opened, row_of
 from fedcrucible.flower.repairing import repaired
 from fedcrucible.flower.run_description import description
 from fedcrucible.flower.server_optimiser import ServerOptimiser
@@ -124,6 +126,7 @@ class Defended(FedAvg):
         evaluate_metrics_aggr_fn: MetricsFunction | None = None,
         **parameters: Any,
     ) -> None:
+        check_arguments(locals())
         drawn = {"run.seed": secrets.randbelow(2**31) if seed is None else seed}
         self.defence: Defence = defence_of(defence, parameters, {**drawn, **(settings or {})})
         given = Given.of(model, class_names, input_shape, normalise, root, server_images, guide)
@@ -140,6 +143,8 @@ class Defended(FedAvg):
             self.defence, ServerSide(self.defence, given), optimiser, tuple(buffers), self.room
         )
         self.record, self.resume, self.checkpoint_every = record, resume, checkpoint_every
+        self.seed = seed
+        """As it was given."""
         self.max_examples = float(max_examples)
         self.malicious_key = malicious_key
         self.on_round = on_round
@@ -154,6 +159,8 @@ class Defended(FedAvg):
         self._done = 0
         """Rounds of the run that another process did."""
         self._sent_at = 0.0
+        self._running = False
+        """Whether the rounds are those of :meth:`start`."""
 
     def summary(self) -> None:
         """Log what defends, then Flower's own settings."""
@@ -180,16 +187,21 @@ class Defended(FedAvg):
         """
         if isinstance(grid, Grid):
             grid = self._grid = PatientGrid(grid, self.defence.config.federation.poll_s, self.room)
-        self.aggregator.rounds = num_rounds
+        self._begin(num_rounds)
         self.aggregator.look_at(initial_arrays)
-        memory = remembered(self.defence, self.record, initial_arrays) if self.resume and self.record else None
+        identity, memory = identity_of(self.defence.config), None
+        if self.record is not None and self.resume:
+            memory = remembered(folder_of(self.record), identity, initial_arrays, num_rounds, self.seed)
         arrays = initial_arrays if memory is None else self._go_on(memory)
-        self._done = 0 if memory is None else min(memory.round, num_rounds)
+        self._done = 0 if memory is None else memory.round
         with contextlib.ExitStack() as stack:
+            stack.callback(self._end)
             if self.record is not None:
                 told = description(self.defence, self.aggregator.side, num_rounds, self.malicious_key)
                 weights = None if memory is None else self.aggregator.weights(arrays)
-                self._folder = stack.enter_context(opened(self.defence, self.record, told, memory, weights))
+                self._folder = stack.enter_context(
+                    opened(self.defence, self.record, told, identity, memory, weights, resume=self.resume)
+                )
             result = super().start(
                 grid,
                 arrays,
@@ -205,15 +217,24 @@ class Defended(FedAvg):
                 self._repair(result, num_rounds + 1, evaluate_fn)
             if self._folder is not None:
                 self._folder.end(self.aggregator.weights(result.arrays))
-            self._folder, self._grid = None, None
-        done, self._done = self._done, 0
-        return _moved(result, done)
+            return _moved(result, self._done)
+
+    def _begin(self, rounds: int) -> None:
+        """Another run begins: nothing of an earlier one counts."""
+        self.aggregator.begin(rounds)
+        self.clients, self.outcome, self._running = Clients(), RoundOutcome(0), True
+        if self.seed is None and not self.resume:
+            self.defence.reseed(secrets.randbelow(2**31))
+
+    def _end(self) -> None:
+        """The run is over, however it ended."""
+        self._folder, self._grid, self._done, self._running = None, None, 0, False
 
     def _go_on(self, memory: Memory) -> ArrayRecord:
         """Take over what an earlier process knew; returns its model."""
         self.clients = Clients(memory.clients)
         self.defence.reseed(memory.seed)
-        self.aggregator.restore(memory.states)
+        self.aggregator.restore(memory.states, memory.initial or self.aggregator.initial)
         log(INFO, "the run goes on after round %d", memory.round)
         return memory.arrays
 
@@ -255,6 +276,7 @@ class Defended(FedAvg):
                     Memory(
                         outcome.round, arrays, self.aggregator.memory(), self.clients.known,
                         self.defence.config.run.seed,
+                        self.aggregator.initial if self.defence.rule.starts_over else None,
                     )
                 )  # fmt: skip
         if self.on_round is not None:
@@ -269,6 +291,7 @@ class Defended(FedAvg):
 
         Raises ConfigError where so many clients are too few for the rule.
         """
+        self._check_recorded()
         server_round += self._done
         self.outcome = outcome = RoundOutcome(server_round)
         self.aggregator.look_at(arrays)
@@ -337,6 +360,15 @@ class Defended(FedAvg):
         )  # fmt: skip
 
     aggregate_fit = initialize_parameters = configure_fit
+
+    def _check_recorded(self) -> None:
+        """Raise ConfigError where nobody would do what :meth:`start` does, though it was asked for."""
+        repair = self.defence.system.repair
+        asked = {"record": self.record, "on_round": self.on_round, "repair.name": repair.name if repair else None}
+        for key, value in asked.items():
+            if value is not None and not self._running:
+                allowed = "none where the rounds are not those of Defended.start, but of a wrapper's or by hand"
+                raise ConfigError(key, value, allowed)
 
     # --- a round's replies ----------------------------------------------------------------------------------------
 

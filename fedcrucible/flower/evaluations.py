@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from flwr.app import Message, MetricRecord, RecordDict
 
 from fedcrucible.flower.rates import is_finite, rates_of
-from fedcrucible.flower.uploads import EXACT, read_metrics, usual_metrics
+from fedcrucible.flower.uploads import EXACT, excessive, read_metrics, usual_metrics
 from fedcrucible_core.config.plain_text import error_text
 from strategies.client_metrics import summed
 from strategies.outcome import RoundOutcome
@@ -28,13 +28,14 @@ def concluded(
     contents, dropped = read_all(
         answers, lambda message, _: read_metrics(message, weight_key, most or EXACT), outcome.round
     )
-    contents, odd = usual_metrics(contents)
-    outcome.evaluations_dropped = dict(sorted({**dropped, **odd}.items()))
+    claims = {client: float(_metrics(content)[weight_key]) for client, content in contents.items()}  # type: ignore[arg-type]
+    many = {} if most else excessive(claims)
+    contents, odd = usual_metrics({client: content for client, content in contents.items() if client not in many})
+    outcome.evaluations_dropped = dict(sorted({**dropped, **many, **odd}.items()))
     for client, content in contents.items():
-        metrics = next(iter(records_of(content, MetricRecord).values()))
-        rates = rates_of(metrics)
+        rates = rates_of(_metrics(content))
         if "ma_percent" in rates:
-            outcome.client_metrics[client] = {"examples": float(metrics[weight_key]), **rates}  # type: ignore[arg-type]
+            outcome.client_metrics[client] = {"examples": claims[client], **rates}
     outcome.facts |= _facts(outcome)
     return aggregated(contents, aggregate, weight_key, outcome)
 
@@ -59,9 +60,13 @@ def aggregated(
         return None
 
 
+def _metrics(content: RecordDict) -> MetricRecord:
+    return next(iter(records_of(content, MetricRecord).values()))
+
+
 def _finite(content: RecordDict) -> bool:
     """Whether all numbers of a reply's metrics are such as floats can hold."""
-    for value in next(iter(records_of(content, MetricRecord).values())).values():
+    for value in _metrics(content).values():
         for number in value if isinstance(value, list) else (value,):
             if not is_finite(number):
                 return False

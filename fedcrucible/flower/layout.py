@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,7 +15,7 @@ from flwr.app import Array, ArrayRecord
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.plain_text import plain_text
 from fedcrucible_core.learning.vector import Slot
-from strategies.arrays import BFLOAT16, Kind, Values, kind_of, values_of
+from strategies.arrays import BFLOAT16, LARGEST, Kind, Values, kind_of, values_of
 
 KEY = "initial_arrays"
 """What the user calls the record, in errors."""
@@ -55,6 +56,19 @@ class Entry:
     def is_variance(self) -> bool:
         """Whether no number in it may be negative."""
         return self.part == "statistic" and last_part(self.name) in VARIANCES
+
+    def fault(self, values: Values) -> str:
+        """What is wrong with floats of this entry, as a verb's phrase; empty for nothing."""
+        if not values.size:
+            return ""
+        low, high = float(values.min()), float(values.max())  # both are NaN where any value is
+        if not -LARGEST <= low <= high <= LARGEST:
+            extreme = high if not high <= LARGEST else low
+            said = "not finite" if not math.isfinite(extreme) else f"as large as {extreme:.3g}: squares overflow"
+            return f"holds values that are {said}"
+        if self.is_variance and low < 0:
+            return f"is a running variance and negative ({low:.3g}); noise on statistics does that"
+        return ""
 
 
 @dataclass(frozen=True)
@@ -138,8 +152,8 @@ class Columns:
 def tied(layout: Layout, sent: ArrayRecord, uploads: Sequence[ArrayRecord]) -> dict[str, str]:
     """Learned entries that are sent twice: key -> key of the first.
 
-    They are equal in what was sent, bit for bit, and in more than half of the replies: tied weights stay equal while
-    clients train, layers that only began equal don't.
+    They are equal in what was sent, bit for bit, and more than half of the replies have moved them and hold them equal:
+    tied weights stay equal while clients train; layers that only began equal don't, and of frozen ones nobody knows.
     """
     found: dict[str, str] = {}
     alike: dict[bytes, list[str]] = {}
@@ -147,7 +161,7 @@ def tied(layout: Layout, sent: ArrayRecord, uploads: Sequence[ArrayRecord]) -> d
         begin = sent[entry.key].data[:_BEGIN]  # of other shapes and types headers differ
         earlier = [key for key in alike.get(begin, ()) if entry.size and _equal(sent, entry.key, key)]
         for key in earlier:
-            if 2 * sum(_equal(arrays, entry.key, key) for arrays in uploads) > len(uploads):
+            if 2 * sum(_equal(a, entry.key, key) and a[key].data != sent[key].data for a in uploads) > len(uploads):
                 found[entry.key] = key
                 break
         else:
@@ -190,15 +204,13 @@ def _entry(key: str, name: str, array: Array, chosen: Collection[str]) -> Entry:
         raise ConfigError(KEY, key, str(error)) from None
     if kind != "float":
         return Entry(key, values.shape, array.dtype, name, kind)
-    if not _finite(values):
-        raise ConfigError(KEY, key, "holds values that are not finite; begin with a model that works")
     statistic = key in chosen or last_part(key) in STATISTICS
     dtype = BFLOAT16 if array.dtype == BFLOAT16 else str(np.dtype(array.dtype))
-    return Entry(key, values.shape, dtype, name, "statistic" if statistic else "learned")
-
-
-def _finite(values: Values) -> bool:
-    return not values.size or bool(np.isfinite(values.min()) and np.isfinite(values.max()))
+    found = Entry(key, values.shape, dtype, name, "statistic" if statistic else "learned")
+    fault = found.fault(values)
+    if fault:
+        raise ConfigError(KEY, key, f"{fault}; no reply may hold such either: begin with a model without it")
+    return found
 
 
 def _chosen(keys: Sequence[str], buffers: Sequence[str | int]) -> set[str]:

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from logging import WARNING
 from pathlib import Path
 
-import numpy as np
 import torch
-from flwr.app import Array, ArrayRecord
 from flwr.common.logger import log
-from torch import Tensor
 
 from fedcrucible.flower.configured import Defence
+from fedcrucible.flower.memory import Memory, is_record
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.compose import RunConfigBase
 from fedcrucible_core.config.load import default_keys
+from fedcrucible_core.config.plain_text import error_text
 from fedcrucible_core.learning.weights import SOLE, Weights
 from fedcrucible_core.records.checkpoint import Checkpoint
 from fedcrucible_core.records.detection import detection
@@ -29,25 +25,11 @@ from fedcrucible_core.records.writer import RunRecord
 from server_app.operations import Operations
 from server_app.recorder import Recorder, to_record
 from server_app.resume import Start
-from strategies.arrays import STYPE
 from strategies.outcome import RoundOutcome
 
 UNKNOWN = "the app is not ours: nobody knows who attacks, so rejected replies are counted, and none is called an error"
 RATES = ("ma_percent", "asr_percent")
 BY_WORD = "who attacks is known by the clients' own word ({}), for figures alone; no defence sees it"
-CODE = ("arrays/", "clients", "run", "inner")
-"""Parts of a checkpoint beside what rule and purifier remember."""
-
-
-@dataclass(frozen=True)
-class Memory:
-    """All that a run needs to go on after ``round``."""
-
-    round: int
-    arrays: ArrayRecord
-    states: Mapping[str, Mapping[str, Tensor]]
-    clients: Mapping[str, int]
-    seed: int
 
 
 class AppRecorder(Recorder):
@@ -116,14 +98,7 @@ class RunFolder:
 
     def keep(self, memory: Memory) -> None:
         """Keep what a run needs to go on."""
-        states: dict[str, dict[str, Tensor]] = {owner: dict(named) for owner, named in memory.states.items()}
-        for key, array in memory.arrays.items():
-            held = torch.from_numpy(np.frombuffer(array.data, np.uint8).copy())
-            states.setdefault(f"arrays/{array.dtype}", {})[key] = held
-        states["clients"] = {key: torch.tensor(number) for key, number in memory.clients.items()}
-        states["run"] = {"seed": torch.tensor(memory.seed)}
-        nothing = {SOLE: Weights(torch.zeros(0), torch.zeros(0))}
-        content = Checkpoint(memory.round, nothing, states, self.recorder.identity, self.recorder.seconds)
+        content = memory.checkpoint(self.recorder.identity, self.recorder.seconds)
         self._try(lambda: self.recorder.record.write_checkpoint(content, 1))
 
     def note(self, text: str) -> None:
@@ -155,24 +130,44 @@ class RunFolder:
             return
         try:
             write()
-        except OSError as error:
+        except Exception as error:  # a full disk, a page that can't be drawn: the model is worth more
             self._broken = True
-            log(WARNING, "the record %s is given up: %s", self.folder, error)
+            log(WARNING, "the record %s is given up: %s", self.folder, error_text(error))
 
 
 @contextlib.contextmanager
 def opened(
-    defence: Defence, place: str | Path, description: RunDescription, memory: Memory | None, weights: Weights | None
+    defence: Defence,
+    place: str | Path,
+    description: RunDescription,
+    identity: str,
+    memory: Memory | None,
+    weights: Weights | None,
+    *,
+    resume: bool,
 ) -> Iterator[RunFolder]:
-    """The record's folder, with no other run writing to it meanwhile; ``memory`` is what the run goes on from.
+    """The record's folder, with no other run writing to it meanwhile.
+
+    ``memory`` is what the run goes on from, ``weights`` its model.  With ``resume`` but without memory a record that
+    lies there begins anew.
 
     Raises ConfigError where it can't be used.
     """
-    config = with_place(defence.config, place, resume=memory is not None)
-    with RunRecord.open(
-        config.output, strategy=description.strategy, attack="app", seed=description.seed, resume=config.run.resume
-    ) as record:
-        continues = memory is not None
+    folder = folder_of(place)
+    continues = resume and is_record(folder)
+    config = with_place(defence.config, place, resume=continues)
+    if not continues and folder.is_dir() and any(folder.iterdir()):
+        advice = "resume=True goes on with it, or choose" if is_record(folder) else "choose"
+        raise ConfigError("record", str(place), f"{folder} has content; {advice} another folder")
+    with contextlib.ExitStack() as stack:
+        try:
+            record = stack.enter_context(
+                RunRecord.open(
+                    config.output, strategy=description.strategy, attack="app", seed=description.seed, resume=continues
+                )
+            )
+        except ConfigError as error:
+            raise ConfigError("record", str(place), error.allowed) from None
         checkpoint = None
         if memory is not None and weights is not None:
             checkpoint = Checkpoint(memory.round, {SOLE: weights}, {}, "", 0.0)
@@ -180,64 +175,23 @@ def opened(
         settings = dict(defence.settings)
 
         def begin() -> None:
-            if memory is not None:
-                record.rewind(memory.round)
+            if continues:
+                record.rewind(-1 if memory is None else memory.round)
             record.write_config(settings, {k: v for k, v in default_keys().items() if k in settings}, runnable=False)
             record.write_environment(config.run.device, torch.get_num_threads())
 
-        recorder = AppRecorder(record, config, description, begin, identity=identity(defence))
+        recorder = AppRecorder(record, config, description, begin, identity=identity)
         recorder.truth_known = description.truth == "known"
-        folder = RunFolder(recorder, Operations(recorder, start))
+        open_folder = RunFolder(recorder, Operations(recorder, start))
         recorder.open()
-        folder.operations.opened()
+        open_folder.operations.opened()
         try:
-            yield folder
+            yield open_folder
         except BaseException as error:
-            folder.failed(error)
+            open_folder.failed(error)
             raise
         finally:
-            folder.operations.status.stop()
-
-
-def remembered(defence: Defence, place: str | Path, like: ArrayRecord) -> Memory | None:
-    """What the record at ``place`` kept of the run that goes on; None where there is nothing.
-
-    Raises ConfigError where it is another run's, or its arrays aren't those of the app.
-    """
-    folder = folder_of(place)
-    found = RunRecord(folder).latest_checkpoint(lambda text: log(WARNING, "%s", text)) if folder.is_dir() else None
-    if found is None:
-        return None
-    if found.identity != identity(defence):
-        raise ConfigError(
-            "resume", str(folder), "it is a run of another defence or other settings; choose another record"
-        )
-    kept: dict[str, Array] = {}
-    for owner, named in found.state.items():
-        if owner.startswith("arrays/"):
-            dtype = owner.removeprefix("arrays/")
-            kept |= {key: _array(dtype, tensor, like.get(key)) for key, tensor in named.items()}
-    if set(kept) != set(like):
-        raise ConfigError("resume", str(folder), "its model has other arrays than initial_arrays")
-    states = {owner: named for owner, named in found.state.items() if not owner.startswith(CODE) or owner == "inner"}
-    return Memory(
-        found.round,
-        ArrayRecord({key: kept[key] for key in like}),
-        states,
-        {key: int(number) for key, number in found.state.get("clients", {}).items()},
-        int(found.state["run"]["seed"]),
-    )
-
-
-def _array(dtype: str, data: Tensor, like: Array | None) -> Array:
-    shape = () if like is None else tuple(like.shape)
-    return Array(dtype, shape, STYPE, data.numpy().tobytes())
-
-
-def identity(defence: Defence) -> str:
-    """Digest of all settings but the seed, which a run may have drawn."""
-    settings = {key: value for key, value in sorted(defence.settings.items()) if key != "run.seed"}
-    return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()
+            open_folder.operations.status.stop()
 
 
 def folder_of(place: str | Path) -> Path:

@@ -62,7 +62,7 @@ class ServerModel:
     @classmethod
     def whole(cls, model: nn.Module, info: DataInfo, device: torch.device) -> ServerModel:
         """A copy of any model."""
-        module = WholeModel(deepcopy(model), info).to(device).eval()
+        module = WholeModel(deepcopy(model).float(), info).to(device).eval()  # as the server's samples are
         return cls(module, {name: f"network.{name}" for name in model.state_dict()})
 
     @classmethod
@@ -79,7 +79,7 @@ class ServerModel:
         if layer.out_features != info.num_classes:
             allowed = f"its last linear layer {head!r} has {layer.out_features} outputs, there are {info.num_classes}"
             raise _unfit(model, f"{allowed} classes (class_names)")
-        module = AppModel(deepcopy(model), head, info).to(device).eval()
+        module = AppModel(deepcopy(model).float(), head, info).to(device).eval()
         whole = cls.whole(model, info, device).module
         inputs = task_of(info).random_inputs(PROBES, torch.Generator().manual_seed(0)).to(device)
         try:

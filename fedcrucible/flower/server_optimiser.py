@@ -13,7 +13,8 @@ from torch import Tensor
 
 from fedcrucible.flower.layout import Layout
 from fedcrucible_core.config import ConfigError
-from strategies.arrays import packed, values_of
+from fedcrucible_core.config.plain_text import error_text
+from strategies.arrays import BFLOAT16, packed, values_of
 
 JUDGES = ("Krum", "MultiKrum", "Bulyan", "FedMedian", "FedTrimmedAvg", "QFedAvg", "FedXgbBagging", "FedXgbCyclic")
 """Strategies that need every client's reply: fed with one aggregate they do nothing."""
@@ -52,6 +53,12 @@ class ServerOptimiser:
             allowed = "a server optimiser: this one judges single replies, and the defence hands on one aggregate"
             raise ConfigError("inner", name, allowed)
         self.strategy = strategy
+        self._fresh = dict(vars(strategy))
+
+    def begin(self) -> None:
+        """Forget all that the strategy remembers: another run begins, or this one starts over."""
+        vars(self.strategy).clear()
+        vars(self.strategy).update(self._fresh)
 
     def configure(self, server_round: int, arrays: ArrayRecord, layout: Layout, config: ConfigRecord) -> None:
         """Tell the strategy what is sent; it may add to ``config``."""
@@ -60,7 +67,10 @@ class ServerOptimiser:
         list(self.strategy.configure_train(server_round, _learned(arrays, layout), config, crowd))
 
     def moved(self, server_round: int, aggregate: ArrayRecord, layout: Layout) -> ArrayRecord:
-        """The arrays that the strategy makes of the defence's aggregate. Raises FloatingPointError."""
+        """The arrays that the strategy makes of the defence's aggregate.
+
+        Raises ValueError where it fails, whatever with, FloatingPointError where what it made is not finite.
+        """
         content = RecordDict(
             {
                 self.strategy.arrayrecord_key: _learned(aggregate, layout),
@@ -68,13 +78,17 @@ class ServerOptimiser:
             }
         )
         reply = Message(content, dst_node_id=2, message_type=MessageType.TRAIN)
-        found, _ = self.strategy.aggregate_train(server_round, [reply])
-        if found is None:
-            raise ValueError(f"{type(self.strategy).__name__} made nothing of the aggregate")
+        name = type(self.strategy).__name__
+        try:
+            found, _ = self.strategy.aggregate_train(server_round, [reply])
+        except Exception as error:  # it may be anybody's own
+            raise ValueError(f"{name} failed: {error_text(error)}") from None
+        if found is None or set(found) != {entry.key for entry in layout.learned}:
+            raise ValueError(f"{name} made other arrays of the aggregate, or none")
         moved = {key: packed(values_of(array), layout.by_key[key].dtype) for key, array in found.items()}
         broken = [key for key, array in moved.items() if not np.isfinite(values_of(array)).all()]
         if broken:
-            raise FloatingPointError(f"{type(self.strategy).__name__} left {broken[0]!r} not finite")
+            raise FloatingPointError(f"{name} left {broken[0]!r} not finite")
         return ArrayRecord({key: moved.get(key, array) for key, array in aggregate.items()})
 
     @property
@@ -84,7 +98,7 @@ class ServerOptimiser:
         for name, value in vars(self.strategy).items():
             for key, part in _items(value):
                 array = part.numpy() if isinstance(part, Array) else part
-                if isinstance(array, np.ndarray):
+                if isinstance(array, (np.ndarray, np.generic)):  # of arrays without dimensions scalars remain
                     found[f"{type(value).__name__}/{name}/{key}"] = torch.from_numpy(np.array(array))
         return found
 
@@ -110,4 +124,10 @@ def _items(value: object) -> Iterable[tuple[object, object]]:
 
 
 def _learned(arrays: ArrayRecord, layout: Layout) -> ArrayRecord:
-    return ArrayRecord({entry.key: arrays[entry.key] for entry in layout.entries if entry.part == "learned"})
+    """What the strategy is fed with; halves as float32: numpy computes badly with float16, with bfloat16 not at all."""
+    wide = {entry.key: packed(values_of(arrays[entry.key]), _wide(entry.dtype)) for entry in layout.learned}
+    return ArrayRecord(wide)
+
+
+def _wide(dtype: str) -> str:
+    return dtype if np.dtype("V2" if dtype == BFLOAT16 else dtype).itemsize > 2 else "float32"

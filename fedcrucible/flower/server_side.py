@@ -16,6 +16,7 @@ from defenses.updates import ServerView
 from fedcrucible.flower.configured import Defence
 from fedcrucible.flower.server_model import ServerModel
 from fedcrucible_core.config import ConfigError
+from fedcrucible_core.config.plain_text import error_text
 from fedcrucible_core.foundation.base import SOURCES, Guide, GuideTargets, Provenance, Samples, ServerData
 from fedcrucible_core.foundation.chat_settings import ChatSettings
 from fedcrucible_core.foundation.frequency import FrequencyAugmentation
@@ -114,6 +115,22 @@ def check(defence: Defence, given: Given) -> None:
     lacking = [f"{name}= ({what})" for name, what in wants.items() if not has[name]]
     if lacking:
         raise ConfigError("defence", system.name, f"needs {', '.join(lacking)}")
+    _check_shapes(defence, given)
+
+
+def _check_shapes(defence: Defence, given: Given) -> None:
+    """Raise ConfigError where normalisation and looks into the model don't fit the inputs."""
+    shape, normalise = given.shape, given.normalise
+    if normalise is not None and (len(shape) != 3 or len(normalise[0]) not in (1, shape[0])):
+        raise ConfigError("normalise", normalise, f"one number a channel of pictures; inputs are of shape {shape}")
+    if _looks_inside(defence) and shape and len(shape) != 3:
+        raise ConfigError("input_shape", shape, f"pictures (channels, height, width), for {defence.system.name}")
+
+
+def _looks_inside(defence: Defence) -> bool:
+    """Whether something works on the model's features."""
+    system = defence.system
+    return system.purifier is not None or system.repair is not None or system.rule_needs.model
 
 
 def _wants_of_repair(repair: Repair) -> dict[str, str]:
@@ -158,11 +175,10 @@ class ServerSide:
     @cached_property
     def model(self) -> ServerModel | None:
         """The working copy of the app's model; None where none was given."""
-        given, system = self.given, self.defence.system
+        given = self.given
         if given.model is None:
             return None
-        looks_inside = system.purifier is not None or system.repair is not None or system.rule_needs.model
-        made = ServerModel.split if looks_inside else ServerModel.whole
+        made = ServerModel.split if _looks_inside(self.defence) else ServerModel.whole
         return made(given.model, self.info, self.device)
 
     def prepare(self) -> dict[str, float]:
@@ -172,9 +188,13 @@ class ServerSide:
             ConfigError: samples, guide and model don't fit each other.
         """
         purifier, repair = self.defence.system.purifier, self.defence.system.repair
-        if self.model is None:
+        if self.given.model is None:
             return {}
-        facts = {} if self.root is None else {"root.images": float(len(self.root))}
+        assert self.model is not None
+        facts = {}
+        if self.root is not None:
+            self._check_root(self.model.module, self.root)
+            facts = {"root.images": float(len(self.root))}
         model = cast(SplitModel, self.model.module)
         if repair is not None:
             repair.check(model, self.info)
@@ -184,6 +204,22 @@ class ServerSide:
         purifier.check(model, targets)
         self.phase = ServerPhase(purifier, self.data, targets)
         return facts | {f"server_data.{name}": value for name, value in self.data.facts.items()}
+
+    def _check_root(self, module: nn.Module, root: Labeled) -> None:
+        """Raise ConfigError where the model can't be trained on the root set."""
+        if not bool(torch.isfinite(root.inputs).all()):
+            raise ConfigError("root", "values that are not finite", "finite inputs")
+        try:
+            with torch.no_grad():
+                logits = module(root.inputs[:2])
+        except Exception as error:  # models raise what they like
+            shape = tuple(root.inputs.shape[1:])
+            raise ConfigError("root", shape, f"inputs that the model takes: {error_text(error)}") from None
+        if logits.ndim != 2 or len(logits) != len(root.inputs[:2]):
+            raise ConfigError("model", tuple(logits.shape), "outputs [n, classes], of which rows are samples")
+        labels = (int(root.labels.min()), int(root.labels.max()))
+        if not 0 <= labels[0] <= labels[1] < logits.shape[1]:
+            raise ConfigError("root", f"labels {labels[0]} to {labels[1]}", f"0 to {logits.shape[1] - 1}, as the model")
 
     @cached_property
     def root(self) -> Labeled | None:

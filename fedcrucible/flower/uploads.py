@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import heapq
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,13 +15,15 @@ from flwr.common.logger import log
 from fedcrucible.flower.layout import Entry, Layout
 from fedcrucible_core.config.json_log import TOLD
 from fedcrucible_core.config.plain_text import plain_repr
-from strategies.arrays import LARGEST, Values, kind_of, values_of
+from strategies.arrays import Values, kind_of, values_of
 from strategies.outcome import RoundOutcome
 from strategies.records import R, records_of
 from strategies.replies import InvalidReplyError, read_all, received
 
 MOST_TIMES_MEDIAN = 1000.0
 """A claim of more examples than this many times the round's median is dropped, where nothing else is configured."""
+Kinds = frozenset[tuple[str, int]]
+"""Metrics of a reply: key, and length of a list; -1 = one number."""
 EXACT = 2.0**53
 """No claim is larger: the largest whole number up to which float64 holds all."""
 
@@ -95,13 +97,9 @@ def check_array(array: Array, entry: Entry) -> Values:
         if not held.min <= int(values.min()) <= int(values.max()) <= held.max:
             raise ValueError(f"holds whole numbers that {entry.dtype} can't")
         return values
-    low, high = float(values.min()), float(values.max())  # both are NaN where any value is
-    if not -LARGEST <= low <= high <= LARGEST:
-        extreme = high if not high <= LARGEST else low
-        said = "not finite" if not math.isfinite(extreme) else f"as large as {extreme:.3g}: squares overflow"
-        raise ValueError(f"holds values that are {said}")
-    if entry.is_variance and low < 0:
-        raise ValueError(f"is a running variance and negative ({low:.3g}); noise on statistics does that")
+    fault = entry.fault(values)
+    if fault:
+        raise ValueError(fault)
     return values
 
 
@@ -138,15 +136,21 @@ def _without_outliers(uploads: Mapping[int, Upload], limit: float) -> tuple[dict
     Claims of more examples than ``MOST_TIMES_MEDIAN`` times the median are dropped, unless a ``limit`` was checked
     already (not 0); so are metrics under other keys than those of more than half of the replies.
     """
-    kept, dropped = dict(uploads), dict[int, str]()
-    if not limit and len(kept) > 2:
-        claims = sorted(upload.num_examples for upload in kept.values())
-        bound = MOST_TIMES_MEDIAN * claims[(len(claims) - 1) // 2]
-        for client in [c for c, upload in kept.items() if upload.num_examples > bound]:
-            claimed = kept.pop(client).num_examples
-            dropped[client] = f"claims {claimed:g} examples, over {MOST_TIMES_MEDIAN:g} times the round's median"
-    usual, odd = usual_metrics({client: upload.content for client, upload in kept.items()})
-    return {client: kept[client] for client in usual}, {**dropped, **odd}
+    dropped = {} if limit else excessive({client: upload.num_examples for client, upload in uploads.items()})
+    usual, odd = usual_metrics({client: upload.content for client, upload in uploads.items() if client not in dropped})
+    return {client: uploads[client] for client in usual}, {**dropped, **odd}
+
+
+def excessive(claims: Mapping[int, float]) -> dict[int, str]:
+    """Claims of more than ``MOST_TIMES_MEDIAN`` times the median, by client, as the cause; none of fewer than three."""
+    if len(claims) < 3:
+        return {}
+    bound = MOST_TIMES_MEDIAN * sorted(claims.values())[(len(claims) - 1) // 2]
+    return {
+        client: f"claims {claimed:g} examples, over {MOST_TIMES_MEDIAN:g} times the round's median"
+        for client, claimed in claims.items()
+        if claimed > bound
+    }
 
 
 def usual_metrics(contents: Mapping[int, RecordDict]) -> tuple[dict[int, RecordDict], dict[int, str]]:
@@ -155,22 +159,29 @@ def usual_metrics(contents: Mapping[int, RecordDict]) -> tuple[dict[int, RecordD
     One number or a list under a key are two kinds.  Where nothing is so usual all stay.
     """
     kinds = {client: _kinds(_only(content, MetricRecord)) for client, content in contents.items()}
-    usual, count = Counter(kinds.values()).most_common(1)[0] if kinds else (frozenset[str](), 0)
+    usual, count = Counter(kinds.values()).most_common(1)[0] if kinds else (frozenset[tuple[str, int]](), 0)
     if 2 * count <= len(kinds):
         return dict(contents), {}
     odd = {client: _difference(own, usual) for client, own in kinds.items() if own != usual}
     return {client: content for client, content in contents.items() if client not in odd}, odd
 
 
-def _kinds(metrics: MetricRecord) -> frozenset[str]:
-    return frozenset(key if not isinstance(v, list) else f"{key} (list of {len(v)})" for key, v in metrics.items())
+def _kinds(metrics: MetricRecord) -> Kinds:
+    return frozenset((key, len(value) if isinstance(value, list) else -1) for key, value in metrics.items())
 
 
-def _difference(own: frozenset[str], usual: frozenset[str]) -> str:
+def _difference(own: Kinds, usual: Kinds) -> str:
     """Why metrics are those of no other client."""
-    more, fewer = sorted(own - usual)[:3], sorted(usual - own)[:3]
-    parts = [f"{', '.join(plain_repr(key, 40) for key in more)} that no majority sends"] if more else []
-    parts += [f"no {', '.join(plain_repr(key, 40) for key in fewer)}"] if fewer else []
+
+    def named(kinds: Kinds) -> str:
+        return ", ".join(
+            plain_repr(key, 40) + ("" if length < 0 else f" (list of {length})")
+            for key, length in heapq.nsmallest(3, kinds)
+        )
+
+    more, fewer = own - usual, usual - own
+    parts = [f"{named(more)} that no majority sends"] if more else []
+    parts += [f"no {named(fewer)}"] if fewer else []
     return f"its metrics have {' and '.join(parts)}"
 
 

@@ -143,7 +143,7 @@ def test_deepsight_without_its_noise_needs_no_model() -> None:
         ("fedavg", {"settings": {"repair.name": "d-br"}}, "server_images="),
         ("flame", {"settings": {"run.rounds": 3}}, "counts for nothing"),
         ("flame", {"settings": {"training.lr": -1}}, "training.lr"),
-        ("flame", {"seed": -1}, "run.seed"),
+        ("flame", {"seed": -1}, "seed = -1"),
         ("flame", {"resume": True}, "record"),
         ("fine-tune", {**GIVEN["fine-tune"], "settings": {"purifier.name": "activation-bounds"}}, "bounds"),
         ("fine-tune", {**GIVEN["fine-tune"], "settings": {"purifier.name": "cgd"}}, "split"),

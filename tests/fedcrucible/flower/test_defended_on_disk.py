@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 import torch
 from flwr.app import Array, ArrayRecord, Error, Message, RecordDict
+from flwr.clientapp import ClientApp
 
+from fedcrucible.engines.local_grid import LocalGrid
 from fedcrucible.flower import Defended
 from fedcrucible.flower.on_disk import SMALL, DiskRoom
 from fedcrucible_core.config import ConfigError
@@ -80,6 +82,12 @@ def test_hostile_replies_are_dropped_as_in_memory(tmp_path: Path) -> None:
     assert len(causes[0]) == 4
 
 
+@pytest.fixture
+def _in_a_run() -> None:
+    LocalGrid(ClientApp(), 1, {})  # a message can be made in a run alone
+
+
+@pytest.mark.usefixtures("_in_a_run")
 def test_a_small_reply_an_error_and_an_odd_one_stay_as_they_are(tmp_path: Path) -> None:
     room = DiskRoom(tmp_path)
     small = Message(content({"w": np.zeros(3)}), dst_node_id=2, message_type="train")
@@ -89,6 +97,7 @@ def test_a_small_reply_an_error_and_an_odd_one_stay_as_they_are(tmp_path: Path) 
     assert room.moved(failed).has_error()
 
 
+@pytest.mark.usefixtures("_in_a_run")
 def test_the_clients_own_arrays_stay_what_they_are(tmp_path: Path) -> None:
     own = ArrayRecord({"w": Array(np.zeros(LARGE, np.float32))})
     data = own["w"].data
@@ -129,6 +138,7 @@ import numpy as np, torch
 from flwr.app import ArrayRecord, Array, ConfigRecord
 from fedcrucible.flower.patient_grid import PatientGrid
 from studies.drop_in_scale import LazyGrid, noisy_clients
+from fedcrucible.engines.local_grid import LocalGrid
 from fedcrucible.flower import Defended
 
 torch.set_num_threads(1)
