@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # this checkout's registries, whatever else is installed
 
 from fedcrucible.flower.configured import allowed_names, defence_of  # noqa: E402
-from fedcrucible.flower.server_side import Given, check  # noqa: E402
+from fedcrucible.flower.given import Given, check  # noqa: E402
 from fedcrucible_core.config import ConfigError  # noqa: E402
 
 PAGE = ROOT / "docs" / "flower-app.md"

@@ -17,19 +17,16 @@ from flwr.serverapp.strategy import FedAvg, Result
 from torch import nn
 
 from fedcrucible.flower.aggregator import Aggregator
+from fedcrucible.flower.app_run import AppRun, EvaluateFunction
 from fedcrucible.flower.arguments import check_arguments
-from fedcrucible.flower.clients import Asked, Clients
+from fedcrucible.flower.clients import Asked
 from fedcrucible.flower.configured import Defence, defence_of
 from fedcrucible.flower.evaluations import aggregated, concluded
-from fedcrucible.flower.memory import Memory, identity_of, remembered
+from fedcrucible.flower.given import Given, Samplelike, check
 from fedcrucible.flower.on_disk import DiskRoom
 from fedcrucible.flower.patient_grid import PatientGrid
-from fedcrucible.flower.rates import rates_of
-from fedcrucible.flower.record import RunFolder, folder_of, opened, row_of
-from fedcrucible.flower.repairing import repaired
-from fedcrucible.flower.run_description import description
 from fedcrucible.flower.server_optimiser import ServerOptimiser
-from fedcrucible.flower.server_side import Given, Samplelike, ServerSide, check
+from fedcrucible.flower.server_side import ServerSide
 from fedcrucible.flower.uploads import Upload, accepted, size_of
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.values import Scalar
@@ -39,7 +36,6 @@ from strategies.outcome import RoundOutcome
 from strategies.timing import timed
 
 MetricsFunction = Callable[[list[RecordDict], str], MetricRecord]
-EvaluateFunction = Callable[[int, ArrayRecord], MetricRecord | None]
 
 
 class Defended(FedAvg):
@@ -131,36 +127,29 @@ class Defended(FedAvg):
         self.defence: Defence = defence_of(defence, parameters, {**drawn, **(settings or {})})
         given = Given.of(model, class_names, input_shape, normalise, root, server_images, guide)
         check(self.defence, given)
-        if resume and record is None:
-            raise ConfigError("resume", True, "needs record, the folder of the run that goes on")
         super().__init__(
             fraction_train, fraction_evaluate, min_train_nodes, min_evaluate_nodes, min_available_nodes,
             weighted_by_key, arrayrecord_key, configrecord_key, train_metrics_aggr_fn, evaluate_metrics_aggr_fn,
         )  # fmt: skip
         optimiser = None if inner is None else ServerOptimiser(inner)
         self.room = None if on_disk is None else DiskRoom(Path(on_disk).expanduser().absolute())
-        self.aggregator = Aggregator(
-            self.defence, ServerSide(self.defence, given), optimiser, tuple(buffers), self.room
-        )
-        self.record, self.resume, self.checkpoint_every = record, resume, checkpoint_every
-        self.seed = seed
-        """As it was given."""
+        aggregator = Aggregator(self.defence, ServerSide(self.defence, given), optimiser, tuple(buffers), self.room)
+        self.run = AppRun(self.defence, aggregator, record, resume, checkpoint_every, malicious_key, seed, on_round)
         self.max_examples = float(max_examples)
-        self.malicious_key = malicious_key
-        self.on_round = on_round
-        self.clients = Clients()
-        self.outcome = RoundOutcome(0)
-        """The round that runs, or the last one."""
-        self._folder: RunFolder | None = None
         self._asked = Asked()
         self._evaluating = Asked()
         self._grid: PatientGrid | None = None
-        self._online = 0
-        self._done = 0
-        """Rounds of the run that another process did."""
         self._sent_at = 0.0
-        self._running = False
-        """Whether the rounds are those of :meth:`start`."""
+
+    @property
+    def outcome(self) -> RoundOutcome:
+        """The round that runs, or the last one: who was accepted, rejected or dropped, and why."""
+        return self.run.outcome
+
+    @property
+    def aggregator(self) -> Aggregator:
+        """The server's side of all rounds."""
+        return self.run.aggregator
 
     def summary(self) -> None:
         """Log what defends, then Flower's own settings."""
@@ -186,101 +175,23 @@ class Defended(FedAvg):
         Raises ConfigError before anybody trains, for arrays that no rule can judge and for a record that can't be used.
         """
         if isinstance(grid, Grid):
-            grid = self._grid = PatientGrid(grid, self.defence.config.federation.poll_s, self.room)
-        self._begin(num_rounds)
-        self.aggregator.look_at(initial_arrays)
-        identity, memory = identity_of(self.defence.config), None
-        if self.record is not None and self.resume:
-            memory = remembered(folder_of(self.record), identity, initial_arrays, num_rounds, self.seed)
-        arrays = initial_arrays if memory is None else self._go_on(memory)
-        self._done = 0 if memory is None else memory.round
+            grid = PatientGrid(grid, self.defence.config.federation.poll_s, self.room)
         with contextlib.ExitStack() as stack:
-            stack.callback(self._end)
-            if self.record is not None:
-                told = description(self.defence, self.aggregator.side, num_rounds, self.malicious_key)
-                weights = None if memory is None else self.aggregator.weights(arrays)
-                self._folder = stack.enter_context(
-                    opened(self.defence, self.record, told, identity, memory, weights, resume=self.resume)
-                )
+            arrays = stack.enter_context(self.run.begun(initial_arrays, num_rounds))
+            self._grid = grid if isinstance(grid, PatientGrid) else None
+            stack.callback(setattr, self, "_grid", None)
             result = super().start(
                 grid,
                 arrays,
-                num_rounds - self._done,
+                num_rounds - self.run.done,
                 timeout,
                 train_config,
                 evaluate_config,
-                lambda number, current: self._measure(number + self._done, current, evaluate_fn),
+                lambda number, current: self.run.measured(number, current, evaluate_fn),
             )
             if not len(result.arrays):
                 result.arrays = arrays
-            if self.defence.system.repair is not None and num_rounds:
-                self._repair(result, num_rounds + 1, evaluate_fn)
-            if self._folder is not None:
-                self._folder.end(self.aggregator.weights(result.arrays))
-            return _moved(result, self._done)
-
-    def _begin(self, rounds: int) -> None:
-        """Another run begins: nothing of an earlier one counts."""
-        self.aggregator.begin(rounds)
-        self.clients, self.outcome, self._running = Clients(), RoundOutcome(0), True
-        if self.seed is None and not self.resume:
-            self.defence.reseed(secrets.randbelow(2**31))
-
-    def _end(self) -> None:
-        """The run is over, however it ended."""
-        self._folder, self._grid, self._done, self._running = None, None, 0, False
-
-    def _go_on(self, memory: Memory) -> ArrayRecord:
-        """Take over what an earlier process knew; returns its model."""
-        self.clients = Clients(memory.clients)
-        self.defence.reseed(memory.seed)
-        self.aggregator.restore(memory.states, memory.initial or self.aggregator.initial)
-        log(INFO, "the run goes on after round %d", memory.round)
-        return memory.arrays
-
-    def _repair(self, result: Result, number: int, evaluate_fn: EvaluateFunction | None) -> None:
-        """Repair the final model; recorded, and numbered, as one more round."""
-        self.outcome = RoundOutcome(number, stage="repair")
-        repair = self.defence.system.repair
-        assert repair is not None
-        self.outcome.model = self.aggregator.compared(None)
-        result.arrays = repaired(self.aggregator.side, repair, result.arrays, self.outcome)
-        metrics = self._measure(number, result.arrays, evaluate_fn)
-        if metrics is not None:
-            result.evaluate_metrics_serverapp[number - self._done] = metrics
-
-    def _measure(self, number: int, arrays: ArrayRecord, evaluate_fn: EvaluateFunction | None) -> MetricRecord | None:
-        """The end of a round: the app's own evaluation, then the record."""
-        begun = self._done and number == self._done  # measured and recorded before
-        if number == 0:
-            self.outcome = RoundOutcome(0, facts=dict(self.aggregator.facts))
-        metrics = None
-        if evaluate_fn is not None:
-            with timed(self.outcome, "evaluate"):
-                metrics = evaluate_fn(number, arrays)
-            self.outcome.facts |= {f"app.{name}": rate for name, rate in rates_of(metrics or {}).items()}
-        if not begun:
-            self._finish(arrays)
-        return metrics
-
-    def _finish(self, arrays: ArrayRecord) -> None:
-        outcome, folder = self.outcome, self._folder
-        outcome.nodes = {c: self.clients.identities[c] for c in outcome.participants if c in self.clients.identities}
-        if folder is not None:
-            outcome.population = {"model": self.aggregator.weights(arrays)}
-            folder.round(outcome, self._online)
-            outcome.population = {}
-            trained = outcome.round > 0 and outcome.stage == "training"
-            if self.checkpoint_every and trained and outcome.round % self.checkpoint_every == 0:
-                folder.keep(
-                    Memory(
-                        outcome.round, arrays, self.aggregator.memory(), self.clients.known,
-                        self.defence.config.run.seed,
-                        self.aggregator.initial if self.defence.rule.starts_over else None,
-                    )
-                )  # fmt: skip
-        if self.on_round is not None:
-            self.on_round(row_of(outcome, self.defence.config, bool(self.malicious_key)))
+            return self.run.ended(result, num_rounds, evaluate_fn)
 
     # --- Flower's hooks -------------------------------------------------------------------------------------------
 
@@ -291,17 +202,17 @@ class Defended(FedAvg):
 
         Raises ConfigError where so many clients are too few for the rule.
         """
-        self._check_recorded()
-        server_round += self._done
-        self.outcome = outcome = RoundOutcome(server_round)
+        self.run.check_running()
+        server_round += self.run.done
+        self.run.outcome = outcome = RoundOutcome(server_round)
         self.aggregator.look_at(arrays)
         if self.aggregator.optimiser is not None:
             self.aggregator.optimiser.configure(server_round, arrays, self.aggregator.layout, config)
         messages = list(super().configure_train(server_round, arrays, config, grid))
-        self._online = len(list(grid.get_node_ids()))
-        self._asked = self.clients.ask(grid, messages)
+        self.run.online = len(list(grid.get_node_ids()))
+        self._asked = self.run.clients.ask(grid, messages)
         outcome.participants = self._asked.clients
-        if messages and server_round == 1 + self._done:
+        if messages and server_round == 1 + self.run.done:
             self.defence.rule.check(len(messages), max(0, self.defence.config.defense.assumed_malicious))
         outcome.bytes_down = len(messages) * size_of(arrays)
         self._sent_at = time.perf_counter()
@@ -322,7 +233,7 @@ class Defended(FedAvg):
         with timed(outcome, "validate"):
             uploads = self._accepted(received)
         contents = {client: upload.content for client, upload in uploads.items()}
-        arrays = self.aggregator.new_arrays(uploads, outcome, len(outcome.participants), self._online)
+        arrays = self.aggregator.new_arrays(uploads, outcome, len(outcome.participants), self.run.online)
         outcome.model = self.aggregator.compared(arrays)
         metrics = aggregated(contents, self.train_metrics_aggr_fn, self.weighted_by_key, outcome)
         if outcome.dropped:
@@ -333,8 +244,8 @@ class Defended(FedAvg):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """Messages as FedAvg makes them."""
-        messages = list(super().configure_evaluate(server_round + self._done, arrays, config, grid))
-        self._evaluating = self.clients.ask(grid, messages)
+        messages = list(super().configure_evaluate(server_round + self.run.done, arrays, config, grid))
+        self._evaluating = self.run.clients.ask(grid, messages)
         return messages
 
     def aggregate_evaluate(
@@ -344,7 +255,7 @@ class Defended(FedAvg):
     ) -> MetricRecord | None:
         """The app's own aggregate of what clients say of the model. Nothing that a client sends raises."""
         received = list(replies)
-        asked = self._evaluating if self._evaluating.numbers else self.clients.of_replies(received)
+        asked = self._evaluating if self._evaluating.numbers else self.run.clients.of_replies(received)
         answers = asked.answers(received, self._failed())
         self._evaluating = Asked()
         with timed(self.outcome, "evaluate"):
@@ -361,41 +272,21 @@ class Defended(FedAvg):
 
     aggregate_fit = initialize_parameters = configure_fit
 
-    def _check_recorded(self) -> None:
-        """Raise ConfigError where nobody would do what :meth:`start` does, though it was asked for."""
-        repair = self.defence.system.repair
-        asked = {"record": self.record, "on_round": self.on_round, "repair.name": repair.name if repair else None}
-        for key, value in asked.items():
-            if value is not None and not self._running:
-                allowed = "none where the rounds are not those of Defended.start, but of a wrapper's or by hand"
-                raise ConfigError(key, value, allowed)
-
     # --- a round's replies ----------------------------------------------------------------------------------------
 
     def _accepted(self, received: list[Message]) -> dict[int, Upload]:
         """Valid uploads by client, ascending; the others are dropped with their cause."""
         layout, outcome = self.aggregator.layout, self.outcome
-        asked = self._asked if self._asked.numbers else self.clients.of_replies(received)
+        asked = self._asked if self._asked.numbers else self.run.clients.of_replies(received)
         outcome.participants = asked.clients
         answers = asked.answers(received, self._failed())
         self._asked = Asked()
         kept, valid = accepted(answers, layout, self.weighted_by_key, self.max_examples, outcome)
-        if self.malicious_key:
-            outcome.malicious = [c for c, upload in valid.items() if upload.metrics.get(self.malicious_key) == 1]
+        if self.run.malicious_key:
+            outcome.malicious = [c for c, upload in valid.items() if upload.metrics.get(self.run.malicious_key) == 1]
         for client in outcome.dropped.keys() & valid.keys():
             valid[client].release()
         return kept
 
     def _failed(self) -> Mapping[int, Exception]:
         return {} if self._grid is None else self._grid.failed
-
-
-def _moved(result: Result, rounds: int) -> Result:
-    """The result with every round numbered so many higher."""
-    for found in (
-        result.train_metrics_clientapp, result.evaluate_metrics_clientapp, result.evaluate_metrics_serverapp
-    ):  # fmt: skip
-        moved = {number + rounds: metrics for number, metrics in found.items()}
-        found.clear()
-        found.update(moved)
-    return result

@@ -141,7 +141,7 @@ def caught(arrays: dict[str, Values], client: int, round: int) -> RecordDict:
 
 def _until_it_starts_over(strategy: Defended, start: dict[str, Values], rounds: int = 14) -> int:
     restarted: list[int] = []
-    strategy.on_round = lambda row: restarted.append(row.round) if "starts over" in " ".join(row.notes) else None
+    strategy.run.on_round = lambda row: restarted.append(row.round) if "starts over" in " ".join(row.notes) else None
     run(strategy, start, caught, clients=8, rounds=rounds)
     assert restarted, "nobody was caught: the test tests nothing"
     return restarted[0]
@@ -152,7 +152,7 @@ def test_a_second_run_starts_over_from_its_own_model() -> None:
     first = _until_it_starts_over(strategy, START)
     other = {**START, "w": np.full((4, 5), 9.0, np.float32)}
     seen: list[float] = []
-    strategy.on_round = None
+    strategy.run.on_round = None
 
     def evaluate(round: int, arrays: ArrayRecord) -> None:
         seen.append(float(arrays["w"].numpy().mean()))

@@ -215,7 +215,7 @@ def test_nodes_that_leave_and_join_are_clients_of_their_own() -> None:
     grid = KeyedGrid(app_of(honest), 5)
     strategy = Defended("foolsgold", fraction_evaluate=0.0)
     rounds: list[list[int]] = []
-    strategy.on_round = lambda row: rounds.append(list(row.participants))
+    strategy.run.on_round = lambda row: rounds.append(list(row.participants))
     grid.online = {0, 1, 2}
 
     def central(round: int, arrays: ArrayRecord) -> None:
