@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedcrucible.engines.flower.command import CONNECTION, LIMIT_S, FlowerRunError, flwr
+from fedcrucible.engines.flower.command import CONNECTION, FlowerRunError, flwr
 from fedcrucible.engines.flower.output import cause, is_from_app, plain, run_number
 from fedcrucible.engines.hidden_settings import submitted, toml_lines, with_hidden
 from fedcrucible_core.config.compose import RunConfigBase
@@ -76,9 +76,9 @@ class Submission:
             number, tail = self._follow(command, on_line, on_start)
             self._require_success(number, tail)
 
-    def command(self, *arguments: str, limit_s: float = LIMIT_S) -> str:
+    def command(self, *arguments: str) -> str:
         """The standard output of a ``flwr`` command. Raises FlowerRunError."""
-        return flwr(self.app.parent, self.environment, *arguments, limit_s=limit_s)
+        return flwr(self.app.parent, self.environment, *arguments)
 
     def _follow(
         self, command: Sequence[str], on_line: Callable[[str], None], on_start: Callable[[str], None] | None
