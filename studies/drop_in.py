@@ -99,24 +99,31 @@ def _cell(values: list[float]) -> str:
     return f"{found.mean:.1f}" + ("" if found.high is None else f" ± {found.high - found.mean:.1f}")
 
 
-def compare_engines(app: ExampleApp, settings: Settings, clients: int, engines: Sequence[str]) -> None:
+def compare_engines(
+    app: ExampleApp, settings: Settings, clients: int, engines: Sequence[str], chosen: Callable[[str], bool]
+) -> None:
     """Run the app and its patched copy in this process and by ``flwr run``; print how far their models lie apart."""
-    with tempfile.TemporaryDirectory(prefix="drop-in-") as place:
-        folder = Path(place)
-        variants = {
-            "Flower's FedAvg": app.copied(folder / "plain"),
-            'Defended("krum")': app.defended(folder / "krum", '"krum", f=2'),
-            'Defended("flame")': app.defended(folder / "flame", '"flame", noise=0.0'),
+    with tempfile.TemporaryDirectory(prefix="drop-in-") as name:
+        folder = Path(name)
+        defences = {
+            "Flower's FedAvg": "",
+            'Defended("krum")': '"krum", f=2',
+            'Defended("flame")': '"flame", noise=0.0',
         }
-        for label, chosen in variants.items():
-            found = chosen.run({**settings, "save-to": str(chosen.folder / "here.pt")}, clients)
+        variants = {
+            label: app.defended(folder / str(place), defence) if defence else app.copied(folder / str(place))
+            for place, (label, defence) in enumerate(defences.items())
+            if chosen(label)
+        }
+        for label, variant in variants.items():
+            found = variant.run({**settings, "save-to": str(variant.folder / "here.pt")}, clients)
             print(f"{label}, in process: {_last(found)}", flush=True)
         for engine in engines:
             with ENGINES[engine](clients) as run:
-                for label, chosen in variants.items():
-                    begun, there = time.perf_counter(), chosen.folder / f"{engine}.pt"
-                    found = run(chosen, {**settings, "save-to": str(there)})
-                    took, far = time.perf_counter() - begun, apart(chosen.folder / "here.pt", there)
+                for label, variant in variants.items():
+                    begun, there = time.perf_counter(), variant.folder / f"{engine}.pt"
+                    found = run(variant, {**settings, "save-to": str(there)})
+                    took, far = time.perf_counter() - begun, apart(variant.folder / "here.pt", there)
                     shown = f"{_last(found)}; weights at most {far:.1e} apart; {took:.0f} s"
                     print(f"{label}, {engine}: {shown}", flush=True)
 
@@ -155,17 +162,17 @@ def main() -> None:
     logging.getLogger("flwr").setLevel(logging.ERROR)
     torch.set_num_threads(1)
     app = ExampleApp.named(options.app)
+
+    def chosen(name: str) -> bool:
+        return not options.only or any(part in name for part in options.only)
+
     settings: Settings = tomllib.loads("\n".join(options.set))
     if options.rounds is not None:
         settings["num-server-rounds"] = options.rounds
     if options.engines:
-        compare_engines(app, settings, options.clients, options.engines)
+        compare_engines(app, settings, options.clients, options.engines, chosen)
         return
-    names = [
-        name
-        for name in strategies(app, options.clients, 0, lambda _: None)
-        if not options.only or any(part in name for part in options.only)
-    ]
+    names = [name for name in strategies(app, options.clients, 0, lambda _: None) if chosen(name)]
     measured: dict[str, list[Numbers]] = {name: [] for name in names}
     for seed in options.seeds:
         for name in names:
