@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from threading import Thread
 
 from flwr.app import Message
@@ -19,19 +20,25 @@ class PatientPulls:
     """Pulls replies one by one, each in a thread of its own.
 
     Flower's pull waits for the parts of a reply, for minutes where its sender withholds them.  Here nobody waits for
-    one longer than ``patience`` seconds; what it gives is handed out when it is asked for again.
+    one longer than ``patience`` seconds; what it gives is handed out when it is asked for again.  No more than ``most``
+    are on their way at a time, whose memory is that of a reply each.
     """
 
-    def __init__(self, patience: float) -> None:
+    def __init__(self, patience: float, most: int = sys.maxsize) -> None:
         self.patience = patience
+        self.most = most
         self._open: dict[str, Future[Message | None]] = {}
 
     def pull(self, grid: Grid, message_id: str) -> Message | None:
         """The reply to a message; None where there is none yet. Raises what the pull raised."""
         future = self._open.get(message_id)
         if future is None:
-            future = self._open[message_id] = Future()
-            Thread(target=_pull_into, args=(future, grid, message_id), daemon=True).start()
+            if len(self._open) >= self.most:
+                wait(self._open.values(), self.patience, FIRST_COMPLETED)
+                return None
+            future = Future()
+            Thread(target=_pull_into, args=(future, grid, message_id), daemon=True).start()  # may find no room
+            self._open[message_id] = future
             wait([future], self.patience)
         if not future.done():
             return None
@@ -43,7 +50,7 @@ def _pull_into(future: Future[Message | None], grid: Grid, message_id: str) -> N
     try:
         replies = grid.pull_messages([message_id])
         future.set_result(next((r for r in replies if r.metadata.reply_to_message_id == message_id), None))
-    except Exception as error:
+    except BaseException as error:  # else whoever waits for it waits for ever
         future.set_exception(error)
 
 
@@ -63,6 +70,7 @@ def exchange(
     poll: float,
     *,
     one_by_one: bool,
+    at_a_time: int = sys.maxsize,
     heard: Callable[[int], None] = lambda _: None,
 ) -> dict[int, Message | Exception]:
     """Push ``messages`` (one per node) and return the first reply of each node, by the node it was sent to.
@@ -70,9 +78,10 @@ def exchange(
     Error replies of the SuperLink carry its own node id, so replies are matched by the message they answer.  A node
     that did not answer within ``timeout`` seconds is absent.  ``one_by_one`` pulls each reply by itself, so that one
     that can't be decoded, or whose parts its sender withholds, spoils no other; it then appears as the exception it
-    raised, or not at all.  ``heard`` is told the node of each reply as it comes.
+    raised, or not at all; ``at_a_time`` of them may be on their way together.  ``heard`` is told the node of each reply
+    as it comes.
     """
-    pulls = PatientPulls(min(poll, timeout))
+    pulls = PatientPulls(min(poll, timeout), at_a_time)
 
     def pull(batch: list[str]) -> Iterable[Message]:
         if not one_by_one:

@@ -2,40 +2,45 @@
 
     python -m studies.drop_in flower-app --seeds 1 2 3
     python -m studies.drop_in transformers-app --set lora-rank=8 --rounds 3
-    python -m studies.drop_in flower-app --simulation
+    python -m studies.drop_in flower-app --engines simulation deployment
 
 The apps of ``examples/`` run in this process as they stand; in the place of their FedAvg stands one strategy after the
 other.  One client in five attacks.  MA and ASR are what the app's own server measures after the last round, in percent
-of its test set.  ``--simulation`` runs flower-app and its patched copy by ``flwr run`` too, and compares the models;
-replies come in another order there, so sums are rounded otherwise, and FLAME adds no noise.
+of its test set.  ``--engines`` runs flower-app and its patched copy by ``flwr run`` too, in Flower's simulation or on a
+SuperLink with TLS and one SuperNode with a key per client, and compares the models with those of this process; replies
+come in another order there, so sums are rounded otherwise, and FLAME adds no noise.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import random
 import tempfile
 import time
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 import torch
 from flwr.serverapp.strategy import FedAvg, FedTrimmedAvg, Krum
 
+from fedcrucible.engines.flower.deployment import Deployment, NodeSpec
 from fedcrucible.engines.flower.superlink import LocalSuperLink
 from fedcrucible.flower import Defended
 from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.learning.datasets.names import FASHION
 from fedcrucible_core.records.schema import RoundRecord
 from fedcrucible_core.reports.statistics.spread import spread
-from studies.example_apps import EXAMPLES, ExampleApp, Maker
+from studies.example_apps import EXAMPLES, ExampleApp, Maker, Rates, apart
 
 Settings = dict[str, Scalar]
 Numbers = dict[str, float]
 """Column -> one run's figure."""
+Run = Callable[[ExampleApp, Settings], Rates]
+"""One run by an engine that is up."""
 COLUMNS = ("MA %", "ASR %", "attackers rejected %", "honest rejected %")
 NOBODY = "Flower's FedAvg, nobody attacks"
 
@@ -47,7 +52,7 @@ def strategies(
 
     ``rules`` are further ones of ours, as they are by default.
     """
-    attackers = clients // 5
+    attackers = -(-clients // 5)  # partitions 0, 5, 10, ...
     ours = partial(Defended, seed=seed, on_round=on_round)
     found: dict[str, Maker] = {
         NOBODY: FedAvg,
@@ -104,24 +109,53 @@ def _cell(values: list[float]) -> str:
     return f"{found.mean:.1f}" + ("" if found.high is None else f" ± {found.high - found.mean:.1f}")
 
 
-def compare_engines(app: ExampleApp, settings: Settings, clients: int) -> None:
+def compare_engines(
+    app: ExampleApp, settings: Settings, clients: int, engines: Sequence[str], chosen: Callable[[str], bool]
+) -> None:
     """Run the app and its patched copy in this process and by ``flwr run``; print how far their models lie apart."""
-    with tempfile.TemporaryDirectory(prefix="drop-in-") as place, LocalSuperLink() as superlink:
-        folder = Path(place)
-        for label, chosen in (
-            ("Flower's FedAvg", app.copied(folder / "plain")),
-            ('Defended("krum")', app.defended(folder / "krum", '"krum", f=2')),
-            ('Defended("flame")', app.defended(folder / "flame", '"flame", noise=0.0')),
-        ):
-            here, there = chosen.folder / "here.pt", chosen.folder / "there.pt"
-            rates = [
-                chosen.run({**settings, "save-to": str(here)}, clients),
-                chosen.simulate({**settings, "save-to": str(there)}, superlink, clients),
-            ]
-            one, other = (torch.load(path, weights_only=True) for path in (here, there))
-            apart = max(float((one[key] - other[key]).abs().max()) for key in one)
-            shown = [", ".join(f"{name} {rate:.4f}" for name, rate in found[max(found)].items()) for found in rates]
-            print(f"{label}: in process {shown[0]}; flwr run {shown[1]}; weights at most {apart:.1e} apart", flush=True)
+    with tempfile.TemporaryDirectory(prefix="drop-in-") as name:
+        folder = Path(name)
+        defences = {
+            "Flower's FedAvg": "",
+            'Defended("krum")': '"krum", f=2',
+            'Defended("flame")': '"flame", noise=0.0',
+        }
+        variants = {
+            label: app.defended(folder / str(place), defence) if defence else app.copied(folder / str(place))
+            for place, (label, defence) in enumerate(defences.items())
+            if chosen(label)
+        }
+        for label, variant in variants.items():
+            found = variant.run({**settings, "save-to": str(variant.folder / "here.pt")}, clients)
+            print(f"{label}, in process: {_last(found)}", flush=True)
+        for engine in engines:
+            with ENGINES[engine](clients) as run:
+                for label, variant in variants.items():
+                    begun, there = time.perf_counter(), variant.folder / f"{engine}.pt"
+                    found = run(variant, {**settings, "save-to": str(there)})
+                    took, far = time.perf_counter() - begun, apart(variant.folder / "here.pt", there)
+                    shown = f"{_last(found)}; weights at most {far:.1e} apart; {took:.0f} s"
+                    print(f"{label}, {engine}: {shown}", flush=True)
+
+
+def _last(found: Rates) -> str:
+    return ", ".join(f"{name} {rate:.4f}" for name, rate in found[max(found)].items())
+
+
+@contextlib.contextmanager
+def _simulation(clients: int) -> Iterator[Run]:
+    with LocalSuperLink() as superlink:
+        yield lambda app, settings: app.simulate(settings, superlink, clients)
+
+
+@contextlib.contextmanager
+def _deployment(clients: int) -> Iterator[Run]:
+    with Deployment([NodeSpec(partition) for partition in range(clients)]) as deployment:
+        yield lambda app, settings: app.deploy(settings, deployment)
+
+
+ENGINES = {"simulation": _simulation, "deployment": _deployment}
+"""How ``flwr run`` is called, by the engine's name."""
 
 
 def main() -> None:
@@ -134,22 +168,23 @@ def main() -> None:
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--only", nargs="+", help="rows by part of their names")
     parser.add_argument("--rules", nargs="+", default=[], help="further rules of ours")
-    parser.add_argument("--simulation", action="store_true", help="compare the engines instead")
+    parser.add_argument("--engines", nargs="+", choices=ENGINES, help="compare these with this process instead")
     options = parser.parse_args()
     logging.getLogger("flwr").setLevel(logging.ERROR)
     torch.set_num_threads(1)
     app = ExampleApp.named(options.app)
+
+    def chosen(name: str) -> bool:
+        return not options.only or any(part in name for part in options.only)
+
     settings: Settings = tomllib.loads("\n".join(options.set))
     if options.rounds is not None:
         settings["num-server-rounds"] = options.rounds
-    if options.simulation:
-        compare_engines(app, settings, options.clients)
+    if options.engines:
+        compare_engines(app, settings, options.clients, options.engines, chosen)
         return
-    names = [
-        name
-        for name in strategies(app, options.clients, 0, lambda _: None, options.rules)
-        if not options.only or any(part in name for part in options.only)
-    ]
+    told = strategies(app, options.clients, 0, lambda _: None, options.rules)
+    names = [name for name in told if chosen(name)]
     measured: dict[str, list[Numbers]] = {name: [] for name in names}
     for seed in options.seeds:
         for name in names:

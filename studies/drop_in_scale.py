@@ -42,6 +42,8 @@ RULES = (
     "signguard", "weak-dp",
 )  # fmt: skip
 """Of ours, those that need nothing beside the replies."""
+PATIENCE_S = 600.0
+"""So that no client works while another does: it is the server's memory that is counted."""
 SHOWN = ("Flower", *(f'"{name}"' for name in RULES[:5]))
 """Parts of the names of rows where nobody chooses."""
 STRATEGIES: dict[str, Callable[..., FedAvg]] = {
@@ -113,7 +115,7 @@ def measure(name: str, parameters: int, clients: int, on_disk: str | None) -> di
     torch.set_num_threads(1)
     strategy = STRATEGIES[name](**({} if on_disk is None else {"on_disk": on_disk}))
     room = strategy.room if isinstance(strategy, Defended) else None
-    grid = PatientGrid(LazyGrid(noisy_clients(), clients, {}), 0.01, room)
+    grid = PatientGrid(LazyGrid(noisy_clients(), clients, {}), PATIENCE_S, room)
     length = parameters // ARRAYS
     arrays = ArrayRecord({f"layer{i}.weight": Array(np.zeros(length, np.float32)) for i in range(ARRAYS)})
     before = own_mb()

@@ -1,4 +1,4 @@
-"""The example apps of this checkout, run as they stand: in this process, or by ``flwr run``."""
+"""The example apps of this checkout, run as they stand: in this process, or by ``flwr run`` in its engines."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from pathlib import Path
 from types import ModuleType
 from unittest.mock import patch
 
+import torch
 from flwr.app import Context, RecordDict
 from flwr.serverapp.strategy import FedAvg
 
-from fedcrucible.engines.flower.command import CONNECTION, FlowerRunError
+from fedcrucible.engines.flower.deployment import Deployment
 from fedcrucible.engines.flower.environment import cpu_count
-from fedcrucible.engines.flower.output import plain
+from fedcrucible.engines.flower.submission import Submission
 from fedcrucible.engines.flower.superlink import LocalSuperLink
-from fedcrucible.engines.hidden_settings import toml_lines
 from fedcrucible.engines.local_grid import LocalGrid
 from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.rooms import ROOT
@@ -34,8 +34,6 @@ PATCH = "defended.patch"
 """In an app's folder: the lines that change where Flower's FedAvg gives way to ``Defended``."""
 PATCHED = '"flame", noise=0.001'
 """The defence in it."""
-LIMIT_S = 900.0
-"""Seconds that a simulation may take."""
 PRINTED = re.compile(r"round (\d+): (\{.*\})")
 
 Maker = Callable[..., FedAvg]
@@ -108,25 +106,30 @@ class ExampleApp:
         return ExampleApp(target)
 
     def simulate(self, settings: dict[str, Scalar], superlink: LocalSuperLink, clients: int = 10) -> Rates:
-        """Run it by ``flwr run`` in Flower's simulation; writes a file beside its folder. Raises FlowerRunError."""
-        submission = superlink.ready()
-        changed = self.folder.with_suffix(".toml")
-        changed.write_text(toml_lines(settings), encoding="utf-8")
+        """Run it by ``flwr run`` in Flower's simulation. Raises FlowerRunError."""
         federation = f"num-supernodes={clients} client-resources-num-cpus=1 init-args-num-cpus={cpu_count()}"
-        said = submission.command(
-            "run", str(self.folder), CONNECTION, "--stream", "--run-config", str(changed),
-            "--federation-config", federation, limit_s=LIMIT_S,
-        )  # fmt: skip
-        found = rates(said)
-        if not found:  # the exit code of `flwr run` doesn't say how the run ended
-            raise FlowerRunError(f"the server printed no round; it said:\n{plain(said)}")
-        return found
+        return self._submit(superlink.ready(), settings, federation)
+
+    def deploy(self, settings: dict[str, Scalar], deployment: Deployment) -> Rates:
+        """Run it by ``flwr run`` on a deployment's SuperNodes, all of them. Raises FlowerRunError."""
+        return self._submit(deployment.ready(), settings)
+
+    def _submit(self, submission: Submission, settings: dict[str, Scalar], federation: str = "") -> Rates:
+        said: list[str] = []
+        submission.submit(self.folder, settings, said.append, federation)
+        return rates("\n".join(said))
 
 
 def rates(said: str) -> Rates:
     """What a server printed, a line a round."""
     found = (PRINTED.search(line) for line in said.splitlines())
     return {int(match[1]): ast.literal_eval(match[2]) for match in found if match}
+
+
+def apart(one: Path, other: Path) -> float:
+    """The largest distance between weights of two models that the app has saved."""
+    first, second = (torch.load(path, weights_only=True) for path in (one, other))
+    return max(float((first[key] - second[key]).abs().max()) for key in first)
 
 
 @contextlib.contextmanager

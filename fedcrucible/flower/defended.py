@@ -53,7 +53,7 @@ class Defended(FedAvg):
 
     A round takes the room of its replies and of about three models (4 bytes a parameter, 8 in float64): the matrix of
     updates takes the place of the replies, which are let go one by one.  With ``on_disk`` it takes that of a few models
-    alone, however many clients there are.
+    and of four replies on their way, however many clients there are.
 
     Args:
         defence: a rule's or a system's name, e.g. ``krum``, ``flame``, ``clip-fed``.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,6 +13,9 @@ from flwr.serverapp import Grid
 from fedcrucible.flower.on_disk import DiskRoom
 from strategies.exchange import exchange, in_simulation
 from strategies.roster import NEAR_POLL_S
+
+AT_A_TIME = 4
+"""Replies that are on their way to the disk together: a slow one holds up no other, and few are in memory."""
 
 
 class PatientGrid(Grid):
@@ -73,6 +77,7 @@ class PatientGrid(Grid):
             float("inf") if timeout is None else timeout,
             NEAR_POLL_S if near else self.poll,
             one_by_one=not near,
+            at_a_time=sys.maxsize if self.room is None else AT_A_TIME,
         )
         self.failed = {node: answer for node, answer in answers.items() if isinstance(answer, Exception)}
         return [answer for answer in answers.values() if isinstance(answer, Message)]

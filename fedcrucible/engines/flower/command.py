@@ -11,15 +11,14 @@ from fedcrucible.engines.flower.output import cause, plain
 
 CONNECTION = "private"
 """Name of the SuperLink in our config.toml; a name that is also a folder would be taken for an app by ``flwr``."""
-LIMIT_S = 120.0
-"""Seconds that a command may take which follows no run."""
+_LIMIT_S = 120.0
 
 
 class FlowerRunError(RuntimeError):
     """Something that Flower could not do or that ended badly; the text holds the cause and the end of the log."""
 
 
-def flwr(folder: Path, environment: Mapping[str, str], *arguments: str, limit_s: float = LIMIT_S) -> str:
+def flwr(folder: Path, environment: Mapping[str, str], *arguments: str) -> str:
     """The standard output of a ``flwr`` command that is called in ``folder``. Raises FlowerRunError."""
     shown = f"`flwr {' '.join(arguments)}`"
     try:
@@ -32,11 +31,11 @@ def flwr(folder: Path, environment: Mapping[str, str], *arguments: str, limit_s:
             text=True,
             encoding="utf-8",
             errors="replace",
-            timeout=limit_s,
+            timeout=_LIMIT_S,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise FlowerRunError(f"{shown} has not ended after {limit_s:.0f} s") from None
+        raise FlowerRunError(f"{shown} has not ended after {_LIMIT_S:.0f} s") from None
     if done.returncode != 0:
         said = f"{plain(done.stdout)}\n{plain(done.stderr)}"
         raise FlowerRunError(f"{shown} failed: {cause(said)}\n{said}")

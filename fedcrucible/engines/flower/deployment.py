@@ -7,6 +7,7 @@ those up by hand.
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +24,11 @@ from fedcrucible.engines.flower.keys import (
 )
 from fedcrucible.engines.flower.launch import LOCAL_POLL, superlink_command, supernode_command
 from fedcrucible.engines.flower.network import Network
+from fedcrucible.engines.flower.output import cause
 from fedcrucible.engines.flower.processes import ProcessOwner
 from fedcrucible.engines.flower.submission import Submission, checked
-from fedcrucible.engines.flower.superlink import LOG, wait_until_healthy
-from fedcrucible.engines.flower.superlink_access import SuperLinkAccess
+from fedcrucible.engines.flower.superlink import LOG, START_LIMIT_S, wait_until_healthy
+from fedcrucible.engines.flower.superlink_access import ONLINE, SuperLinkAccess
 from fedcrucible_core.config.values import Scalar
 from fedcrucible_core.records.schema import RunSummary
 
@@ -101,9 +103,34 @@ class Deployment(ProcessOwner):
         on_start: Callable[[str], None] | None = None,
     ) -> RunSummary:
         """Run one configuration; ``on_line`` gets the ServerApp's lines. Raises ConfigError or FlowerRunError."""
+        return self._running().run(checked(settings), on_line, on_start=on_start)
+
+    def ready(self, limit_s: float = START_LIMIT_S) -> Submission:
+        """Wait until all nodes are online; returns how to submit runs to them, of any app. Raises FlowerRunError.
+
+        Our own app waits for its nodes by itself; another begins with whoever is there.
+        """
+        submission, deadline = self._running(), time.monotonic() + limit_s
+        while missing := self._not_online():
+            ended = [name for partition, name in missing.items() if self.supernodes[partition].poll() is not None]
+            if ended or time.monotonic() >= deadline:
+                name = (ended or list(missing.values()))[0]
+                tail = self.processes.log_tail(f"{name}.log")
+                why = "has ended" if ended else f"is not online after {limit_s:.0f} s"
+                raise FlowerRunError(f"{name} {why}: {cause(tail)}\nThe end of its log:\n{tail}")
+            time.sleep(0.5)
+        return submission
+
+    def _running(self) -> Submission:
         if self._submission is None:
             raise FlowerRunError("the deployment is not running; use it in a `with` statement")
-        return self._submission.run(checked(settings), on_line, on_start=on_start)
+        return self._submission
+
+    def _not_online(self) -> dict[int, str]:
+        """Names, by partition, of the nodes that were started and that the SuperLink doesn't see."""
+        online = {node.name for node in self.access().nodes().values() if node.state == ONLINE}
+        names = {partition: self._node_keys[partition].private.name for partition in self.supernodes}
+        return {partition: name for partition, name in names.items() if name not in online}
 
     @property
     def address(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedcrucible.engines.flower.command import CONNECTION, LIMIT_S, FlowerRunError, flwr
+from fedcrucible.engines.flower.command import CONNECTION, FlowerRunError, flwr
 from fedcrucible.engines.flower.output import cause, is_from_app, plain, run_number
 from fedcrucible.engines.hidden_settings import submitted, toml_lines, with_hidden
 from fedcrucible_core.config.compose import RunConfigBase
@@ -46,25 +47,38 @@ class Submission:
         ``on_line`` gets the ServerApp's own lines as they come.  Raises FlowerRunError.
         """
         folder, settings = _with_record_folder(config)
-        settings_file = self.app.parent / f"{folder.name}.toml"
-        command = ["flwr", "run", str(self.app), CONNECTION, "--stream", "-c", str(settings_file)]
-        if federation_config:
-            command += ["--federation-config", federation_config]
         try:
             with submitted(settings, self.app.parent) as sent:
-                settings_file.write_text(toml_lines(sent), encoding="utf-8")
-                number, tail = self._follow(command, on_line, on_start)
-                self._require_success(number, tail)
+                self.submit(self.app, sent, on_line, federation_config, on_start)
         except BaseException:
             _remove_if_empty(folder)
             raise
-        finally:
-            settings_file.unlink(missing_ok=True)
         return RunSummary.model_validate_json((folder / files.SUMMARY).read_bytes())
 
-    def command(self, *arguments: str, limit_s: float = LIMIT_S) -> str:
+    def submit(
+        self,
+        app: Path,
+        settings: Mapping[str, Scalar],
+        on_line: Callable[[str], None],
+        federation_config: str = "",
+        on_start: Callable[[str], None] | None = None,
+    ) -> None:
+        """Submit a run of the Flower app in a folder, anybody's, with changed settings, and follow it to its end.
+
+        ``on_line`` gets what its server prints, as it comes.  Raises FlowerRunError.
+        """
+        with tempfile.TemporaryDirectory(prefix="settings-", dir=self.app.parent) as place:
+            settings_file = Path(place) / "settings.toml"
+            settings_file.write_text(toml_lines(settings), encoding="utf-8")
+            command = ["flwr", "run", str(app), CONNECTION, "--stream", "-c", str(settings_file)]
+            if federation_config:
+                command += ["--federation-config", federation_config]
+            number, tail = self._follow(command, on_line, on_start)
+            self._require_success(number, tail)
+
+    def command(self, *arguments: str) -> str:
         """The standard output of a ``flwr`` command. Raises FlowerRunError."""
-        return flwr(self.app.parent, self.environment, *arguments, limit_s=limit_s)
+        return flwr(self.app.parent, self.environment, *arguments)
 
     def _follow(
         self, command: Sequence[str], on_line: Callable[[str], None], on_start: Callable[[str], None] | None

@@ -22,6 +22,8 @@ from strategies import bindings
 if TYPE_CHECKING:
     from flwr.supercore.control import ControlHttpClient
 
+ONLINE = "online"
+"""What the SuperLink says of a node that it has heard of lately."""
 UNREGISTERED = "unregistered"
 """What the SuperLink says of a key that it will never let in again."""
 IN_USE = 23

@@ -137,14 +137,14 @@ import resource, sys
 import numpy as np, torch
 from flwr.app import ArrayRecord, Array, ConfigRecord
 from fedcrucible.flower.patient_grid import PatientGrid
-from studies.drop_in_scale import LazyGrid, noisy_clients
+from studies.drop_in_scale import PATIENCE_S, LazyGrid, noisy_clients
 from fedcrucible.engines.local_grid import LocalGrid
 from fedcrucible.flower import Defended
 
 torch.set_num_threads(1)
-parameters, models, folder = 8_000_000, float(sys.argv[1]), sys.argv[2] or None
+parameters, models, folder = 10_000_000, float(sys.argv[1]), sys.argv[2] or None  # memory of such goes when it is freed
 strategy = Defended("flame", on_disk=folder)
-grid = PatientGrid(LazyGrid(noisy_clients(), 12, {}), 0.01, strategy.room)
+grid = PatientGrid(LazyGrid(noisy_clients(), 16, {}), PATIENCE_S, strategy.room)
 arrays = ArrayRecord({"w": Array(np.zeros(parameters, np.float32))})
 messages = list(strategy.configure_train(1, arrays, ConfigRecord(), grid))
 used = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmData")) * 1024
@@ -158,7 +158,7 @@ print(strategy.outcome.model, len(strategy.outcome.valid))
 def test_a_round_of_many_clients_fits_into_the_memory_of_a_few_models(tmp_path: Path) -> None:
     done = {}
     for name, folder in (("disk", str(tmp_path)), ("memory", "")):
-        command = [sys.executable, "-c", LIMITED, "8", folder]
+        command = [sys.executable, "-c", LIMITED, "12", folder]  # a client alone takes seven
         done[name] = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path.cwd())
-    assert "changed 12" in done["disk"].stdout, done["disk"].stderr
-    assert "changed 12" not in done["memory"].stdout  # else the limit limits nothing
+    assert "changed 16" in done["disk"].stdout, done["disk"].stderr
+    assert "changed 16" not in done["memory"].stdout  # else the limit limits nothing
