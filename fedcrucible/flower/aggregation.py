@@ -12,8 +12,9 @@ from torch import Tensor
 
 from defenses.base import Aggregate, AggregationRule
 from defenses.updates import ClientUpdates, ServerView, State
+from fedcrucible.flower.freed_memory import give_back
 from fedcrucible.flower.layout import Columns, Entry, Layout
-from fedcrucible.flower.on_disk import DiskRoom
+from fedcrucible.flower.on_disk import SMALL, DiskRoom
 from fedcrucible.flower.uploads import MOST_TIMES_MEDIAN, Upload
 from strategies.arrays import LARGEST, Values, packed, values_of
 from strategies.buffers import Statistic, aggregate_buffers
@@ -88,6 +89,8 @@ def _updates(sent: Sent, uploads: Mapping[int, Upload], w_t: Tensor, beside: _Be
         _fill(row.numpy(), upload.arrays, sent.columns, w_t.numpy())
         beside.take(upload.arrays)
         upload.release()
+        if row.nbytes > SMALL:
+            give_back()
     return matrix
 
 

@@ -17,6 +17,7 @@ from flwr.app import Array, ArrayRecord, Message, RecordDict
 from flwr.common.logger import log
 from torch import Tensor
 
+from fedcrucible.flower.freed_memory import give_back
 from fedcrucible_core.config import ConfigError
 from strategies.records import records_of
 
@@ -56,6 +57,8 @@ class DiskRoom:
             size = sum(_padded(len(array.data)) for record in arrays.values() for array in record.values())
             if size > SMALL:
                 message.content = RecordDict({**content, **self._copied(arrays, size)})
+                del content, arrays
+                give_back()
         except OSError as error:
             log(WARNING, "a reply stays in memory: %s has no room for it: %s", self.folder, error.strerror or error)
         except Exception:  # whatever it holds: it is checked, and dropped, where replies are
