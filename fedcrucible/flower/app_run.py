@@ -90,6 +90,12 @@ class AppRun:
                 allowed = "none where the rounds are not those of Defended.start, but of a wrapper's or by hand"
                 raise ConfigError(key, value, allowed)
 
+    def at_the_end_of_rounds(self, evaluate: EvaluateFunction | None) -> EvaluateFunction | None:
+        """What Flower's loop calls then; None where there is nothing to do, for it logs what it is told."""
+        if evaluate is None and self.record is None and self.on_round is None:
+            return None
+        return lambda number, arrays: self.measured(number, arrays, evaluate)
+
     def measured(self, number: int, arrays: ArrayRecord, evaluate: EvaluateFunction | None) -> MetricRecord | None:
         """The end of round ``number`` of this process: the app's own evaluation, then the record."""
         number += self.done

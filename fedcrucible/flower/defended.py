@@ -187,7 +187,7 @@ class Defended(FedAvg):
                 timeout,
                 train_config,
                 evaluate_config,
-                lambda number, current: self.run.measured(number, current, evaluate_fn),
+                self.run.at_the_end_of_rounds(evaluate_fn),
             )
             if not len(result.arrays):
                 result.arrays = arrays
