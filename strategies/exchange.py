@@ -6,7 +6,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import Future, wait
 from threading import Thread
 
 from flwr.app import Message
@@ -16,34 +16,45 @@ _ATTEMPTS = 3
 """Failed pulls of one reply (network trouble or a reply that can't be decoded) before it is given up."""
 
 
+GRACE_S = 60.0
+"""Seconds after which a reply whose parts don't come counts as stuck."""
+
+
 class PatientPulls:
     """Pulls replies one by one, each in a thread of its own.
 
     Flower's pull waits for the parts of a reply, for minutes where its sender withholds them.  Here nobody waits for
     one longer than ``patience`` seconds; what it gives is handed out when it is asked for again.  No more than ``most``
-    are on their way at a time, whose memory is that of a reply each.
+    are on their way at a time, whose memory is that of a reply each; one that is older than ``grace`` seconds is stuck
+    and counts no more, so that those who withhold parts hold up the others for so long alone.
     """
 
-    def __init__(self, patience: float, most: int = sys.maxsize) -> None:
+    def __init__(self, patience: float, most: int = sys.maxsize, grace: float = GRACE_S) -> None:
         self.patience = patience
         self.most = most
+        self.grace = grace
+        self._begun: dict[str, float] = {}
         self._open: dict[str, Future[Message | None]] = {}
 
     def pull(self, grid: Grid, message_id: str) -> Message | None:
         """The reply to a message; None where there is none yet. Raises what the pull raised."""
         future = self._open.get(message_id)
         if future is None:
-            if len(self._open) >= self.most:
-                wait(self._open.values(), self.patience, FIRST_COMPLETED)
+            if self._on_their_way() >= self.most:
                 return None
             future = Future()
             Thread(target=_pull_into, args=(future, grid, message_id), daemon=True).start()  # may find no room
-            self._open[message_id] = future
+            self._open[message_id], self._begun[message_id] = future, time.monotonic()
             wait([future], self.patience)
         if not future.done():
             return None
-        del self._open[message_id]
+        del self._open[message_id], self._begun[message_id]
         return future.result()
+
+    def _on_their_way(self) -> int:
+        """Open pulls that aren't stuck; one that is done holds a reply until it is asked for."""
+        oldest = time.monotonic() - self.grace
+        return sum(future.done() or self._begun[key] > oldest for key, future in self._open.items())
 
 
 def _pull_into(future: Future[Message | None], grid: Grid, message_id: str) -> None:

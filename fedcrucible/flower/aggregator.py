@@ -17,6 +17,7 @@ from defenses.updates import ServerView, State
 from fedcrucible.flower.aggregation import Judgement, Sent, judged
 from fedcrucible.flower.configured import Defence
 from fedcrucible.flower.layout import Columns, Layout, output_layer, tied
+from fedcrucible.flower.memory import Memory
 from fedcrucible.flower.on_disk import DiskRoom
 from fedcrucible.flower.server_optimiser import ServerOptimiser
 from fedcrucible.flower.server_side import ServerSide
@@ -138,12 +139,10 @@ class Aggregator:
         inner = {} if self.optimiser is None else self.optimiser.state
         return {owner: dict(named) for owner, named in (*self.states.items(), (INNER, inner)) if named}
 
-    def restore(self, states: Mapping[str, Mapping[str, Tensor]], initial: ArrayRecord | None) -> None:
-        """Go on with what was remembered. Raises ConfigError where a server optimiser's memory has no use any more."""
-        if INNER in states and self.optimiser is None:
-            allowed = "the server optimiser of the run that goes on, which remembers something"
-            raise ConfigError("inner", None, allowed)
-        self.initial = initial
+    def restore(self, memory: Memory) -> None:
+        """Go on with what another process knew."""
+        states = memory.states
+        self.arrays, self.initial = memory.arrays, memory.initial or self.initial
         self.states = {owner: named for owner, named in states.items() if owner != INNER}
         if self.optimiser is not None:
             self.optimiser.restore(states.get(INNER, {}))

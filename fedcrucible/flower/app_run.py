@@ -15,7 +15,7 @@ from flwr.serverapp.strategy import Result
 from fedcrucible.flower.aggregator import Aggregator
 from fedcrucible.flower.clients import Clients
 from fedcrucible.flower.configured import Defence
-from fedcrucible.flower.memory import Memory, identity_of, remembered
+from fedcrucible.flower.memory import Identity, Memory, remembered
 from fedcrucible.flower.rates import rates_of
 from fedcrucible.flower.record import RunFolder, folder_of, opened, row_of
 from fedcrucible.flower.repairing import repaired
@@ -63,7 +63,8 @@ class AppRun:
         self.aggregator.begin(rounds)
         self.aggregator.look_at(initial)
         self.clients, self.outcome = Clients(), RoundOutcome(0)
-        identity, memory = identity_of(self.defence.config), None
+        optimiser = self.aggregator.optimiser
+        identity, memory = Identity(self.defence.config, "" if optimiser is None else optimiser.description), None
         if self.record is not None and self.resume:
             memory = remembered(folder_of(self.record), identity, initial, rounds, self.seed)
         arrays = initial if memory is None else self._go_on(memory)
@@ -73,7 +74,7 @@ class AppRun:
                 told = description(self.defence, self.aggregator.side, rounds, self.malicious_key)
                 weights = None if memory is None else self.aggregator.weights(arrays)
                 self._folder = stack.enter_context(
-                    opened(self.defence, self.record, told, identity, memory, weights, resume=self.resume)
+                    opened(self.defence, self.record, told, identity.digest, memory, weights, resume=self.resume)
                 )
             self.running = True
             try:
@@ -129,7 +130,7 @@ class AppRun:
         """Take over what an earlier process knew; returns its model."""
         self.clients = Clients(memory.clients)
         self.defence.reseed(memory.seed)
-        self.aggregator.restore(memory.states, memory.initial or self.aggregator.initial)
+        self.aggregator.restore(memory)
         log(INFO, "the run goes on after round %d", memory.round)
         return memory.arrays
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import numpy as np
+from torch import Tensor, nn
 
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.foundation.base import Guide
@@ -38,7 +40,11 @@ def _whole(least: int, most: float = math.inf) -> Callable[[Any], bool]:
 
 
 def _number(least: float, most: float) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, Real) and not isinstance(value, bool) and least <= float(value) <= most
+    def holds(value: Any) -> bool:
+        value = value.item() if isinstance(value, Tensor) and not value.ndim else value
+        return isinstance(value, Real) and not isinstance(value, bool) and least <= float(value) <= most
+
+    return holds
 
 
 def _instance(*kinds: type) -> Callable[[Any], bool]:
@@ -46,7 +52,15 @@ def _instance(*kinds: type) -> Callable[[Any], bool]:
 
 
 def _listed(holds: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, Sequence) and not isinstance(value, str) and all(map(holds, value))
+    return lambda value: _is_list(value) and all(map(holds, value))
+
+
+def _is_list(value: Any) -> bool:
+    """Whether it holds values in an order: lists, tuples, arrays, tensors, a mapping's keys."""
+    try:
+        return not isinstance(value, (str, bytes, Mapping)) and len(value) >= 0 and iter(value) is not None
+    except TypeError:
+        return False
 
 
 def _or_none(holds: Callable[[Any], bool]) -> Callable[[Any], bool]:
@@ -54,15 +68,19 @@ def _or_none(holds: Callable[[Any], bool]) -> Callable[[Any], bool]:
 
 
 def _place(value: Any) -> bool:
-    return isinstance(value, (str, Path)) and bool(str(value).strip())
+    return isinstance(value, (str, os.PathLike)) and bool(os.fspath(value).strip())
 
 
 def _moments(value: Any) -> bool:
     """Mean and deviation, as many of each, deviations positive."""
-    if not isinstance(value, Sequence) or len(value) != 2 or not all(map(_listed(_number(-1e9, 1e9)), value)):
+    if not _is_list(value) or len(value) != 2 or not all(map(_listed(_number(-1e9, 1e9)), value)):
         return False
     mean, deviation = value
     return len(mean) == len(deviation) > 0 and min(deviation) > 0
+
+
+def _array(value: Any) -> bool:
+    return isinstance(value, (str, Integral)) and not isinstance(value, bool)
 
 
 def _named(value: Any) -> bool:
@@ -77,7 +95,7 @@ _NODES = ("a whole number of nodes, at least 0", _whole(0))
 ALLOWED: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "defence": ("the name of a defence", _instance(str)),
     "record": _FOLDER,
-    "resume": ("True or False", _instance(bool)),
+    "resume": ("True or False", _instance(bool, np.bool_)),
     "checkpoint_every": ("a whole number of rounds, 0 = never", _whole(0)),
     "model": ("the app's nn.Module (an instance), or None", _or_none(_instance(nn.Module))),
     "class_names": ("a list of names", _listed(_instance(str))),
@@ -85,12 +103,13 @@ ALLOWED: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "normalise": (
         "a pair (mean, deviation) of lists, one number per channel, deviations above 0, or None", _or_none(_moments),
     ),
-    "guide": ("a guide's name or folder, a Guide, or None", _or_none(_instance(str, Guide))),
-    "buffers": ("a list of names or positions of arrays", _listed(_instance(str, int))),
+    "guide": ("a guide's name or folder, a Guide, or None", _or_none(_instance(str, Path, Guide))),
+    "buffers": ("a list of names or positions of arrays", _listed(_array)),
     "max_examples": ("a number of at least 0; 0 = by the round's median", _number(0.0, 2.0**53)),
     "malicious_key": ("a name; empty = nobody knows", _instance(str)),
     "seed": (f"a whole number, 0 to {MOST_SEED}, or None", _or_none(_whole(0, MOST_SEED))),
     "on_disk": _FOLDER,
+    "num_rounds": ("a whole number of at least 0", _whole(0)),
     "settings": ("configuration keys and their values, or None", _or_none(_named)),
     "on_round": _FUNCTION,
     "fraction_train": _SHARE,

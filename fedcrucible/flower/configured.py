@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from defenses.base import PURIFIERS, RULES, AggregationRule
 from fedcrucible_core.config import ConfigError
 from fedcrucible_core.config.compose import RunConfigBase
@@ -60,6 +62,7 @@ def defence_of(name: str, parameters: Mapping[str, Scalar], settings: Mapping[st
             )
     keys = {_key(name, parameter): value for parameter, value in parameters.items()}
     chosen: dict[str, Scalar] = {"strategy": name, **keys, **settings}
+    chosen = {key: value.item() if isinstance(value, np.generic) else value for key, value in chosen.items()}
     config = load(chosen)
     system = assemble(config)
     _check_used(settings, system)

@@ -60,7 +60,7 @@ class Defended(FedAvg):
         record: folder of the run's record, with page and detection table (``fedcrucible report FOLDER``); written by
             :meth:`start`. None = none. A relative one counts from the working folder of the server process.
         resume: go on after the last round that ``record`` kept: with its model, with what the rule remembers, with its
-            clients. Where it kept none the run begins at its beginning.
+            clients. An unfinished run that kept nothing begins anew.
         checkpoint_every: keep what a resumed run needs every so many rounds, in ``record``; 0 = never.
         model: the app's ``nn.Module``, where a defence runs it; it is copied. It also says which arrays are buffers.
         class_names: of the model's outputs, for a guide.
@@ -101,7 +101,7 @@ class Defended(FedAvg):
         normalise: tuple[Sequence[float], Sequence[float]] | None = None,
         root: Samplelike | None = None,
         server_images: Samplelike | str | None = None,
-        guide: Guide | str | None = None,
+        guide: Guide | str | Path | None = None,
         buffers: Sequence[str | int] = (),
         inner: FedAvg | None = None,
         max_examples: float = 0,
@@ -133,7 +133,8 @@ class Defended(FedAvg):
         )  # fmt: skip
         optimiser = None if inner is None else ServerOptimiser(inner)
         self.room = None if on_disk is None else DiskRoom(Path(on_disk).expanduser().absolute())
-        aggregator = Aggregator(self.defence, ServerSide(self.defence, given), optimiser, tuple(buffers), self.room)
+        places = tuple(place if isinstance(place, str) else int(place) for place in buffers)
+        aggregator = Aggregator(self.defence, ServerSide(self.defence, given), optimiser, places, self.room)
         self.run = AppRun(self.defence, aggregator, record, resume, checkpoint_every, malicious_key, seed, on_round)
         self.max_examples = float(max_examples)
         self._asked = Asked()
@@ -174,6 +175,7 @@ class Defended(FedAvg):
 
         Raises ConfigError before anybody trains, for arrays that no rule can judge and for a record that can't be used.
         """
+        check_arguments({"num_rounds": num_rounds})
         if isinstance(grid, Grid):
             grid = PatientGrid(grid, self.defence.config.federation.poll_s, self.room)
         with contextlib.ExitStack() as stack:

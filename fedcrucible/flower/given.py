@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -40,11 +41,14 @@ class Given:
         normalise: tuple[Sequence[float], Sequence[float]] | None,
         root: Samplelike | None,
         server_images: Samplelike | str | None,
-        guide: Guide | str | None,
+        guide: Guide | str | Path | None,
     ) -> Given:
         """The same with samples as one value. Raises ConfigError for samples that are none."""
         images = server_images if isinstance(server_images, str) else _samples("server_images", server_images)
-        return cls(model, tuple(class_names), tuple(input_shape), normalise, _samples("root", root), images, guide)
+        names, shape = tuple(map(str, class_names)), tuple(map(int, input_shape))
+        own = None if normalise is None else (tuple(map(float, normalise[0])), tuple(map(float, normalise[1])))
+        said = str(guide) if isinstance(guide, Path) else guide
+        return cls(model, names, shape, own, _samples("root", root), images, said)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -103,7 +107,11 @@ def check(defence: Defence, given: Given) -> None:
 def _check_shapes(defence: Defence, given: Given) -> None:
     """Raise ConfigError where normalisation and looks into the model don't fit the inputs."""
     shape, normalise = given.shape, given.normalise
-    if normalise is not None and (len(shape) != 3 or len(normalise[0]) not in (1, shape[0])):
+    if (
+        normalise is not None
+        and given.model is not None
+        and (len(shape) != 3 or len(normalise[0]) not in (1, shape[0]))
+    ):
         raise ConfigError("normalise", normalise, f"one number a channel of pictures; inputs are of shape {shape}")
     if looks_inside(defence) and shape and len(shape) != 3:
         raise ConfigError("input_shape", shape, f"pictures (channels, height, width), for {defence.system.name}")

@@ -22,14 +22,47 @@ from fedcrucible_core.config.load import flatten, load
 from fedcrucible_core.learning.weights import SOLE, Weights
 from fedcrucible_core.records import files
 from fedcrucible_core.records.checkpoint import Checkpoint
-from fedcrucible_core.records.reader import DamagedRecordError, read_settings
+from fedcrucible_core.records.reader import DamagedRecordError, parsed, read_settings
+from fedcrucible_core.records.schema import RunDescription
 from fedcrucible_core.records.writer import RunRecord
 from strategies.arrays import STYPE, header
 
 ARRAYS, INITIAL, CLIENTS, RUN = "arrays/", "initial/", "clients", "run"
 """Parts of a checkpoint beside what rule, purifier and server optimiser remember."""
+DATASET = "an app of its own"
+"""What the description of an app's run says of its data; by that its record is known."""
 _MAY_CHANGE = ("run.", "output.", "federation.poll_s", "guide.cache_dir")
 """Settings on which no number depends, and the seed, which a run may have drawn."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """All that a run's numbers depend on but its seed: settings, and the server optimiser, in words."""
+
+    config: RunConfigBase
+    optimiser: str
+
+    @property
+    def digest(self) -> str:
+        """Two runs with the same one may be one run."""
+        return _digest(self.config, self.optimiser)
+
+    def recorded_in(self, folder: Path) -> str:
+        """The digest of a record's settings, with this server optimiser; empty where they can't be read."""
+        try:
+            return _digest(load(read_settings(folder).get("values", {})), self.optimiser)
+        except (OSError, ValueError):
+            return ""
+
+
+def _digest(config: RunConfigBase, optimiser: str) -> str:
+    settings = {
+        key: value
+        for key, value in flatten(config).items()
+        if key == "strategy" or (key.startswith(COUNTING) and not key.startswith(_MAY_CHANGE))
+    }
+    content = json.dumps([settings, optimiser], sort_keys=True, default=str)
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -62,8 +95,8 @@ def is_record(folder: Path) -> bool:
     return (folder / files.RUN).is_file()
 
 
-def remembered(folder: Path, identity: str, like: ArrayRecord, rounds: int, seed: int | None) -> Memory | None:
-    """What the record in ``folder`` kept of the run ``identity``; None where there is none, or it kept nothing.
+def remembered(folder: Path, identity: Identity, like: ArrayRecord, rounds: int, seed: int | None) -> Memory | None:
+    """What the record in ``folder`` kept of the run; None where there is none, or an unfinished one kept nothing.
 
     ``like`` are the arrays that the app begins with, ``rounds`` how many it asks for, ``seed`` its seed, if any.
 
@@ -77,11 +110,13 @@ def remembered(folder: Path, identity: str, like: ArrayRecord, rounds: int, seed
     record = RunRecord(folder)
     if not is_record(folder):
         return None
+    if not _is_of_an_app(folder):
+        raise refusal("it is no app's, but a run of our own")
     found = record.latest_checkpoint(lambda text: log(WARNING, "%s", text))
     if found is None and (folder / files.SUMMARY).exists():
         raise refusal("it is finished, and kept no checkpoint")
-    if (_identity_in(folder) if found is None else found.identity) != identity:
-        raise refusal("it is a run of another defence or other settings")
+    if (identity.recorded_in(folder) if found is None else found.identity) != identity.digest:
+        raise refusal("it is a run of another defence, server optimiser or other settings")
     if found is None:
         log(WARNING, "%s holds no whole checkpoint: the run starts over", folder)
         return None
@@ -116,22 +151,11 @@ def remembered(folder: Path, identity: str, like: ArrayRecord, rounds: int, seed
     )
 
 
-def identity_of(config: RunConfigBase) -> str:
-    """Digest of all settings that a run's numbers depend on, but for its seed."""
-    settings = {
-        key: value
-        for key, value in flatten(config).items()
-        if key == "strategy" or (key.startswith(COUNTING) and not key.startswith(_MAY_CHANGE))
-    }
-    return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def _identity_in(folder: Path) -> str:
-    """The identity that a record's settings make; empty where they can't be read."""
+def _is_of_an_app(folder: Path) -> bool:
     try:
-        return identity_of(load(read_settings(folder).get("values", {})))
+        return parsed(folder / files.RUN, RunDescription).dataset == DATASET
     except (OSError, ValueError):
-        return ""
+        return False
 
 
 def _arrays(checkpoint: Checkpoint, prefix: str) -> dict[str, Array]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import mmap
+import errno
 import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from logging import WARNING
 from pathlib import Path
-from typing import Any, BinaryIO
 
-import numpy as np
 import torch
 from flwr.app import Array, ArrayRecord, Message, RecordDict
 from flwr.common.logger import log
@@ -24,17 +22,13 @@ from strategies.records import records_of
 SMALL = 2**20
 """Bytes of a reply that stay in memory."""
 _ALIGNMENT = 64
-_TYPES: Mapping[torch.dtype, np.dtype[Any]] = {
-    torch.float32: np.dtype(np.float32),
-    torch.float64: np.dtype(np.float64),
-}
 
 
 @dataclass(frozen=True)
 class DiskRoom:
     """Replies and updates in nameless files of a folder, mapped into memory: the system drops pages that it needs.
 
-    The files go when nobody holds what is in them, however the process ends.
+    The files go when nobody holds what is in them, however the process ends, and take no descriptors.
 
     Raises:
         ConfigError: nothing can be written there.
@@ -44,7 +38,7 @@ class DiskRoom:
 
     def __post_init__(self) -> None:
         try:
-            self._file().close()
+            self._mapped(1)
         except OSError as error:
             allowed = f"a folder that can be written to: {error.strerror or error}"
             raise ConfigError("on_disk", str(self.folder), allowed) from None
@@ -66,16 +60,14 @@ class DiskRoom:
         return message
 
     def matrix(self, rows: int, columns: int, dtype: torch.dtype) -> Tensor:
-        """A matrix ``[rows, columns]`` float32 or float64 of zeros. Raises RuntimeError where there is no room."""
-        held = _TYPES[dtype]
+        """A matrix ``[rows, columns]`` of zeros. Raises RuntimeError where there is no room."""
         try:
-            place = self._mapped(max(1, rows * columns) * held.itemsize)
+            return self._mapped(rows * columns, dtype).view(rows, columns)
         except OSError as error:
             raise RuntimeError(f"no room for updates on disk: {error.strerror or error}") from None
-        return torch.from_numpy(np.frombuffer(place, held, rows * columns).reshape(rows, columns))
 
     def _copied(self, records: Mapping[str, ArrayRecord], size: int) -> dict[str, ArrayRecord]:
-        place, start = memoryview(self._mapped(size)), 0
+        place, start = memoryview(self._mapped(size).numpy()), 0  # type: ignore[arg-type]
         found: dict[str, ArrayRecord] = {}
         for key, record in records.items():
             found[key] = kept = ArrayRecord()
@@ -87,16 +79,20 @@ class DiskRoom:
                 start += _padded(len(data))
         return found
 
-    def _file(self) -> BinaryIO:
-        return tempfile.TemporaryFile(dir=self.folder)
-
-    def _mapped(self, size: int) -> mmap.mmap:
-        with self._file() as file:
+    def _mapped(self, size: int, dtype: torch.dtype = torch.uint8) -> Tensor:
+        """So many zeros in a file that has a name no longer, and of which no descriptor is kept."""
+        if not size:
+            return torch.zeros(0, dtype=dtype)
+        with tempfile.NamedTemporaryFile(dir=self.folder) as file:
+            length = size * dtype.itemsize
             if hasattr(os, "posix_fallocate"):  # else a full disk kills the process when the memory is written to
-                os.posix_fallocate(file.fileno(), 0, size)
+                os.posix_fallocate(file.fileno(), 0, length)
             else:
-                file.truncate(size)
-            return mmap.mmap(file.fileno(), size)
+                file.truncate(length)
+            try:
+                return torch.from_file(file.name, shared=True, size=size, dtype=dtype)
+            except RuntimeError as error:
+                raise OSError(errno.ENOMEM, str(error)) from None
 
 
 def _padded(size: int) -> int:

@@ -15,7 +15,7 @@ from strategies.exchange import exchange, in_simulation
 from strategies.roster import NEAR_POLL_S
 
 AT_A_TIME = 4
-"""Replies that are on their way to the disk together: a slow one holds up no other, and few are in memory."""
+"""Replies that are on their way to the disk together, so that few are in memory."""
 
 
 class PatientGrid(Grid):

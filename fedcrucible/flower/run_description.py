@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fedcrucible.flower.configured import Defence
+from fedcrucible.flower.memory import DATASET
 from fedcrucible.flower.record import BY_WORD, UNKNOWN
 from fedcrucible.flower.server_side import ServerSide
 from fedcrucible_core.records.schema import RunDescription
@@ -23,7 +24,7 @@ def description(defence: Defence, side: ServerSide, rounds: int, malicious_key: 
         repair=system.repair.name if system.repair else "",
         seed=defence.config.run.seed,
         rounds=rounds,
-        dataset="an app of its own",
+        dataset=DATASET,
         class_names=given.class_names,
         input_noun="input",
         attack_inputs="triggered inputs",

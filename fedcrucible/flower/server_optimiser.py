@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from copy import copy, deepcopy
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ class ServerOptimiser:
 
     Statistics and whole numbers stay those of the defence's aggregate: Adam's step on a running variance makes it
     negative, and on a counter makes it no whole number.  What a strategy adds to the clients' configuration (FedProx)
-    is sent.
+    is sent.  It works on a copy: the user's own object stays as it is.
 
     Raises:
         ConfigError: the strategy has no use for one aggregate.
@@ -52,13 +53,23 @@ class ServerOptimiser:
         if judging or type(strategy).__name__ == "Defended":
             allowed = "a server optimiser: this one judges single replies, and the defence hands on one aggregate"
             raise ConfigError("inner", name, allowed)
-        self.strategy = strategy
-        self._fresh = dict(vars(strategy))
+        try:
+            self._fresh = deepcopy(vars(strategy))
+        except Exception as error:  # it may be anybody's own
+            raise ConfigError("inner", name, f"a strategy that can be copied: {error_text(error)}") from None
+        self.strategy = copy(strategy)
+        self.begin()
 
     def begin(self) -> None:
         """Forget all that the strategy remembers: another run begins, or this one starts over."""
         vars(self.strategy).clear()
-        vars(self.strategy).update(self._fresh)
+        vars(self.strategy).update(deepcopy(self._fresh))
+
+    @property
+    def description(self) -> str:
+        """Its name, and its numbers as they were at first."""
+        plain = {name: value for name, value in self._fresh.items() if isinstance(value, (bool, int, float, str))}
+        return f"{type(self.strategy).__name__} {sorted(plain.items())}"
 
     def configure(self, server_round: int, arrays: ArrayRecord, layout: Layout, config: ConfigRecord) -> None:
         """Tell the strategy what is sent; it may add to ``config``."""

@@ -97,8 +97,9 @@ class ServerSide:
         except Exception as error:  # models raise what they like
             shape = tuple(root.inputs.shape[1:])
             raise ConfigError("root", shape, f"inputs that the model takes: {error_text(error)}") from None
-        if logits.ndim != 2 or len(logits) != len(root.inputs[:2]):
-            raise ConfigError("model", tuple(logits.shape), "outputs [n, classes], of which rows are samples")
+        if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(root.inputs[:2]):
+            shown = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise ConfigError("model", shown, "a model that returns logits, one tensor [n, classes]")
         labels = (int(root.labels.min()), int(root.labels.max()))
         if not 0 <= labels[0] <= labels[1] < logits.shape[1]:
             raise ConfigError("root", f"labels {labels[0]} to {labels[1]}", f"0 to {logits.shape[1] - 1}, as the model")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from threading import Event, Thread
 from typing import Any
@@ -54,6 +55,22 @@ def test_so_many_replies_are_on_their_way_at_most(most: int) -> None:
     grid.freed.set()
     assert grid.most == most
     assert set(found) == set(range(2 + most - 1, 10))  # those that withhold their parts hold up nobody else
+
+
+def test_more_stuck_ones_than_may_be_on_their_way_hold_up_the_others_for_their_grace_alone() -> None:
+    grid = Watched(8, withheld=range(2, 6))
+    pulls, keys = PatientPulls(0.01, most=2, grace=0.3), list(grid.push_messages(_messages(8)))
+    heard: set[int] = set()
+    begun = time.monotonic()
+    while len(heard) < 4 and time.monotonic() < begun + 20.0:
+        for key in keys:
+            reply = pulls.pull(grid, key)
+            if reply is not None:
+                heard.add(reply.metadata.src_node_id)
+        time.sleep(0.01)
+    grid.freed.set()
+    assert heard == {6, 7, 8, 9}
+    assert time.monotonic() - begun >= 0.6  # two and two
 
 
 def test_a_thread_that_cant_begin_costs_an_attempt_and_is_waited_for_by_nobody(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,8 +59,16 @@ def test_memory_of_a_server_optimiser_survives_arrays_without_dimensions_too(inn
     run(Defended("median", record=tmp_path / "x", inner=made(), settings=PLAIN), START, rounds=3)
     again = Defended("median", record=tmp_path / "x", resume=True, inner=made(), settings=PLAIN)
     same(run(again, START, rounds=5), run(Defended("median", inner=made()), START, rounds=5))
-    with pytest.raises(ConfigError, match=r"^inner = None"):
-        run(Defended("median", record=tmp_path / "x", resume=True, settings=PLAIN), START, rounds=6)
+    others = [None, FedAdam(eta=10.0), FedAvgM(server_momentum=0.5)]
+    for other in others:
+        with pytest.raises(ConfigError, match="another defence, server optimiser or other settings"):
+            run(Defended("median", record=tmp_path / "x", resume=True, inner=other, settings=PLAIN), START, rounds=6)
+
+
+def test_the_users_server_optimiser_stays_as_it_is() -> None:
+    inner = FedAvgM(server_momentum=0.9)
+    first, second = (run(Defended("median", seed=1, inner=inner), START, rounds=3) for _ in range(2))
+    same(first, second)
 
 
 @pytest.mark.parametrize("every", [0, 1, 3])
@@ -112,6 +120,17 @@ def test_a_finished_run_without_checkpoint_is_kept(tmp_path: Path) -> None:
     run(Defended("median", record=tmp_path / "x", checkpoint_every=0, settings=PLAIN), START, rounds=2)
     with pytest.raises(ConfigError, match="finished"):
         run(Defended("median", record=tmp_path / "x", resume=True, settings=PLAIN), START, rounds=3)
+
+
+def test_a_run_of_our_own_is_left_alone(tmp_path: Path) -> None:
+    run(Defended("median", record=tmp_path / "x", checkpoint_every=0, settings=PLAIN), START, rounds=2)
+    (tmp_path / "x" / "summary.json").unlink()  # as after an interruption
+    described = (tmp_path / "x" / "run.json").read_text()
+    (tmp_path / "x" / "run.json").write_text(described.replace("an app of its own", "fashion"))
+    kept = (tmp_path / "x" / "metrics.jsonl").read_bytes()
+    with pytest.raises(ConfigError, match="a run of our own"):
+        run(Defended("median", record=tmp_path / "x", resume=True, settings=PLAIN), START, rounds=3)
+    assert (tmp_path / "x" / "metrics.jsonl").read_bytes() == kept
 
 
 def test_a_folder_without_a_record_is_left_alone(tmp_path: Path) -> None:

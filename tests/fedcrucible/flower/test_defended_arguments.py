@@ -15,6 +15,7 @@ from torch import nn
 from fedcrucible.flower import Defended
 from fedcrucible.flower.arguments import ALLOWED
 from fedcrucible_core.config import ConfigError
+from fedcrucible_core.records.reader import read
 from tests.support.own_app import Values, honest, run
 
 WRONG: dict[str, tuple[Any, ...]] = {
@@ -48,7 +49,37 @@ WRONG: dict[str, tuple[Any, ...]] = {
 
 
 def test_the_table_has_every_argument() -> None:
-    assert WRONG.keys() == ALLOWED.keys()
+    assert WRONG.keys() == ALLOWED.keys() - {"num_rounds"}  # of start
+
+
+@pytest.mark.parametrize("rounds", [-1, 1.5, "x", None])
+def test_a_number_of_rounds_is_one(rounds: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^num_rounds = "):
+        run(Defended("fedavg"), START, rounds=rounds)
+
+
+def test_what_holds_numbers_or_names_is_taken_whatever_it_is(tmp_path: Path) -> None:
+    given: dict[str, Any] = {
+        "class_names": {"a": 0, "b": 1}.keys(), "input_shape": torch.Size([3, 4, 4]), "buffers": np.array([0]),
+        "normalise": (torch.tensor([0.5]), np.array([0.2, 0.2, 0.2])[:1]), "guide": tmp_path, "resume": np.bool_(False),
+        "noise": np.float32(0.25), "settings": {"training.lr": np.float64(0.5)}, "seed": np.int64(3),
+        "record": tmp_path / "x",
+    }  # fmt: skip
+    strategy = Defended("flame", **given)
+    run(strategy, START, rounds=np.int64(1))  # type: ignore[arg-type]
+    assert read(tmp_path / "x").config["defense.flame.noise"] == 0.25
+    assert strategy.aggregator.side.info.mean == (0.5,)
+
+
+@pytest.mark.parametrize("outputs", [lambda x: (x,), lambda x: {"logits": x}, lambda x: x.sum()])
+def test_a_model_that_returns_no_logits_is_refused(outputs: Any) -> None:
+    class Wrapped(nn.Linear):
+        def forward(self, x: torch.Tensor) -> Any:
+            return outputs(super().forward(x))
+
+    start = {"weight": np.ones((2, 3), np.float32), "bias": np.zeros(2, np.float32)}
+    with pytest.raises(ConfigError, match=r"^model = .*returns logits"):
+        run(Defended("fltrust", model=Wrapped(3, 2), root=(INPUTS, LABELS)), start)
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])

@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from flwr.clientapp import ClientApp
 from fedcrucible.engines.local_grid import LocalGrid
 from fedcrucible.flower import Defended
 from fedcrucible.flower.on_disk import SMALL, DiskRoom
+from fedcrucible.flower.patient_grid import AT_A_TIME
 from fedcrucible_core.config import ConfigError
-from tests.support.own_app import Values, content, honest, run, values
+from tests.support.own_app import Values, app_of, content, honest, record, run, values
 
 LARGE = SMALL // 4 + 1
 """float32 numbers that don't stay in memory."""
@@ -39,6 +41,21 @@ def test_the_model_is_the_same_bit_for_bit(rule: str, tmp_path: Path) -> None:
     assert {key: array.data for key, array in there.arrays.items()} == {k: a.data for k, a in here.arrays.items()}
     assert there.train_metrics_clientapp == here.train_metrics_clientapp
     assert list(tmp_path.iterdir()) == []  # files have no names
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="descriptors are counted there")
+def test_no_reply_keeps_a_descriptor(tmp_path: Path) -> None:
+    held: list[int] = []
+
+    class Counting(LocalGrid):
+        def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+            held.append(len(list(Path("/proc/self/fd").iterdir())))
+            return super().pull_messages(message_ids)
+
+    strategy = Defended("median", on_disk=tmp_path, fraction_evaluate=0.0)
+    strategy.start(Counting(app_of(honest), 12, {}), record(ARRAYS), 3)
+    assert strategy.outcome.valid == list(range(12))
+    assert max(held) - min(held) <= AT_A_TIME
 
 
 def test_doubles_and_tied_weights_and_odd_orders(tmp_path: Path) -> None:
