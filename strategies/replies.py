@@ -217,7 +217,7 @@ def vector(array: Array, name: str, length: int, dtype: str = "float32") -> Tens
     try:
         values = values_of(array)
     except ValueError as error:
-        raise InvalidReplyError(f"array {name!r} {error}") from None
+        raise InvalidReplyError(f"unreadable: array {name!r} {error}") from None
     if not np.isfinite(values).all():
         raise InvalidReplyError(f"{name} hold {int((~np.isfinite(values)).sum())} values that are not finite")
     return torch.tensor(values)

@@ -139,7 +139,7 @@ KINDS: dict[str, tuple[Break, str]] = {
     "no examples": (_no_examples, "claims 0 examples"),
     "half example": (_half_example, "not a whole number"),
     "impostor": (_impostor, "claims to be partition 0"),
-    "garbage": (_garbage, "is no numpy array"),
+    "garbage": (_garbage, "unreadable"),
     "false header": (_false_header, "is declared as"),
     "negative variance": (_negative_variance, "variance is negative"),
     "empty": (_empty, "missing"),

@@ -206,7 +206,7 @@ KINDS: dict[str, tuple[Break, str]] = {
     "other name": (lambda c: _answer(c, ranks=_ranks(c)), "arrays"),
     "two arrays": (lambda c: _answer(c, answer=_ranks(c), more=_ranks(c)), "arrays"),
     "impostor": (_lie_about_partition, "claims to be partition 0"),
-    "garbage": (_garbage, "is no numpy array"),
+    "garbage": (_garbage, "unreadable"),
     "empty": (lambda _: RecordDict(), "missing"),
     "gift": (lambda c: RecordDict({**c, "gift": ConfigRecord({"x": 1})}), "unexpected"),
     "wrong kind": (lambda c: RecordDict({**c, SURVEY: ConfigRecord({"answer": 1})}), "not a ArrayRecord"),

@@ -41,7 +41,7 @@ SEEN: dict[str, tuple[str, str]] = {
     "lie@2:1": ("claims 1000000000 examples, allowed 1 to 200 (federation.max_examples)", "1 reply (round 2)"),
     "oversize@2:2": ("parameters have shape (8000000,), expected (7850,)", "1 reply (round 2)"),
     "truncated@3:1": (
-        "unreadable: ValueError: EOF: reading array data, expected 31400 bytes got 15636",
+        "unreadable: array 'parameters' holds 15636 bytes, its shape (7850,) needs 31400",
         "1 reply (round 3)",
     ),
     "type-confused@3:2": ("record 'metrics' is a ConfigRecord, not a MetricRecord", "1 reply (round 3)"),
