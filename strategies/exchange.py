@@ -33,28 +33,28 @@ class PatientPulls:
         self.patience = patience
         self.most = most
         self.grace = grace
-        self._begun: dict[str, float] = {}
-        self._open: dict[str, Future[Message | None]] = {}
+        self._open: dict[str, tuple[Future[Message | None], float]] = {}
+        """By message: the pull, and when it began."""
 
     def pull(self, grid: Grid, message_id: str) -> Message | None:
         """The reply to a message; None where there is none yet. Raises what the pull raised."""
-        future = self._open.get(message_id)
-        if future is None:
+        if message_id not in self._open:
             if self._on_their_way() >= self.most:
                 return None
-            future = Future()
-            Thread(target=_pull_into, args=(future, grid, message_id), daemon=True).start()  # may find no room
-            self._open[message_id], self._begun[message_id] = future, time.monotonic()
-            wait([future], self.patience)
+            begun: Future[Message | None] = Future()
+            Thread(target=_pull_into, args=(begun, grid, message_id), daemon=True).start()  # may find no room
+            self._open[message_id] = begun, time.monotonic()
+            wait([begun], self.patience)
+        future, _ = self._open[message_id]
         if not future.done():
             return None
-        del self._open[message_id], self._begun[message_id]
+        del self._open[message_id]
         return future.result()
 
     def _on_their_way(self) -> int:
         """Open pulls that aren't stuck; one that is done holds a reply until it is asked for."""
         oldest = time.monotonic() - self.grace
-        return sum(future.done() or self._begun[key] > oldest for key, future in self._open.items())
+        return sum(future.done() or begun > oldest for future, begun in self._open.values())
 
 
 def _pull_into(future: Future[Message | None], grid: Grid, message_id: str) -> None:

@@ -25,6 +25,7 @@ from fedcrucible.flower.evaluations import aggregated, concluded
 from fedcrucible.flower.given import Given, Samplelike, check
 from fedcrucible.flower.on_disk import DiskRoom
 from fedcrucible.flower.patient_grid import PatientGrid
+from fedcrucible.flower.record import folder_of
 from fedcrucible.flower.server_optimiser import ServerOptimiser
 from fedcrucible.flower.server_side import ServerSide
 from fedcrucible.flower.uploads import Upload, accepted, size_of
@@ -132,7 +133,7 @@ class Defended(FedAvg):
             weighted_by_key, arrayrecord_key, configrecord_key, train_metrics_aggr_fn, evaluate_metrics_aggr_fn,
         )  # fmt: skip
         optimiser = None if inner is None else ServerOptimiser(inner)
-        self.room = None if on_disk is None else DiskRoom(Path(on_disk).expanduser().absolute())
+        self.room = None if on_disk is None else DiskRoom(folder_of(on_disk))
         places = tuple(place if isinstance(place, str) else int(place) for place in buffers)
         aggregator = Aggregator(self.defence, ServerSide(self.defence, given), optimiser, places, self.room)
         self.run = AppRun(self.defence, aggregator, record, resume, checkpoint_every, malicious_key, seed, on_round)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from fedcrucible.flower.freed_memory import give_back
 from fedcrucible_core.config import ConfigError
+from fedcrucible_core.config.plain_text import error_text
 from strategies.records import records_of
 
 SMALL = 2**20
@@ -53,10 +54,8 @@ class DiskRoom:
                 message.content = RecordDict({**content, **self._copied(arrays, size)})
                 del content, arrays
                 give_back()
-        except OSError as error:
-            log(WARNING, "a reply stays in memory: %s has no room for it: %s", self.folder, error.strerror or error)
-        except Exception:  # whatever it holds: it is checked, and dropped, where replies are
-            return message
+        except Exception as error:  # no room, or whatever an odd reply holds: it is checked where all replies are
+            log(WARNING, "a reply stays in memory and is not put into %s: %s", self.folder, error_text(error))
         return message
 
     def matrix(self, rows: int, columns: int, dtype: torch.dtype) -> Tensor:

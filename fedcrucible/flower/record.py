@@ -195,7 +195,7 @@ def opened(
 
 
 def folder_of(place: str | Path) -> Path:
-    """The absolute folder that ``record=`` means."""
+    """The absolute folder that ``record=`` or ``on_disk=`` means."""
     return Path(place).expanduser().absolute()
 
 
